@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kernel.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "util.h"
+
+/* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
+#define RECEIVE_SIZE (32 * 1024)
+
+/* Deletions sent in one go. Each can be answered by an error message, which takes up to about 1.5 KiB of the socket's
+ * receive buffer, and no buffer is smaller than 208 KiB (net.core.rmem_default): none is lost. */
+#define BATCH_MESSAGES 128
+#define BATCH_SIZE (BATCH_MESSAGES * 128)
+
+/* The kernel answers while it is asked; an answer that is this late will not come. */
+#define ANSWER_SECONDS 30
+
+/* A single request, with room for its attributes. */
+union request {
+	struct nlmsghdr header;
+	char bytes[512]; /* cppcheck-suppress unusedStructMember ; it is the size */
+};
+
+union buffer {
+	struct nlmsghdr first;
+	char bytes[RECEIVE_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
+};
+
+struct kernel {
+	struct nl_sock *dump, *change;
+	uint32_t seq;
+	bool refused; /* the kernel itself answered the last transaction with an error */
+	bool lost_refusals;
+	size_t batch_length;
+	unsigned int batch_messages;
+	union {
+		struct nlmsghdr first;
+		char bytes[BATCH_SIZE];
+	} batch;
+	/* One for each socket: changes are made while a dump message is being read. */
+	union buffer dump_buffer, change_buffer;
+};
+
+static int connect_xfrm(struct nl_sock **ret)
+{
+	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
+
+	struct nl_sock *sock = nl_socket_alloc();
+	if (!sock)
+		return -ENOMEM;
+	if (nl_connect(sock, NETLINK_XFRM) < 0) {
+		/* libnl's own codes merge the reasons; the system call's errno is still there. */
+		int r = errno ? -errno : -EIO;
+		nl_socket_free(sock);
+		return r;
+	}
+	setsockopt(nl_socket_get_fd(sock), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	*ret = sock;
+	return 0;
+}
+
+int kernel_open(struct kernel **ret)
+{
+	struct kernel *kernel = calloc(1, sizeof(*kernel));
+	if (!kernel)
+		return -ENOMEM;
+
+	int r = connect_xfrm(&kernel->dump);
+	if (r == 0)
+		r = connect_xfrm(&kernel->change);
+	if (r < 0) {
+		kernel_close(&kernel);
+		return r;
+	}
+	*ret = kernel;
+	return 0;
+}
+
+void kernel_close(struct kernel **kernel)
+{
+	if (!*kernel)
+		return;
+	nl_socket_free((*kernel)->dump);
+	nl_socket_free((*kernel)->change);
+	/* Dumps of SAs carry their keys. */
+	explicit_bzero(&(*kernel)->dump_buffer, sizeof((*kernel)->dump_buffer));
+	explicit_bzero(&(*kernel)->change_buffer, sizeof((*kernel)->change_buffer));
+	free(*kernel);
+	*kernel = NULL;
+}
+
+/* Starts a message at `nlh` with a zeroed payload of `size` bytes; returns the payload. */
+static void *message_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size)
+{
+	memset(nlh, 0, (size_t)nlmsg_total_size((int)size));
+	nlh->nlmsg_len = (uint32_t)NLMSG_LENGTH(size);
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	return NLMSG_DATA(nlh);
+}
+
+static void message_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size)
+{
+	struct nlattr *attr = nlmsg_tail(nlh);
+
+	attr->nla_type = type;
+	attr->nla_len = (uint16_t)(NLA_HDRLEN + size);
+	memset(nla_data(attr), 0, NLA_ALIGN(size));
+	memcpy(nla_data(attr), data, size);
+	nlh->nlmsg_len = (uint32_t)(NLMSG_ALIGN(nlh->nlmsg_len) + NLA_HDRLEN + NLA_ALIGN(size));
+}
+
+static void message_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark)
+{
+	if (mark->v || mark->m)
+		message_put(nlh, XFRMA_MARK, mark, sizeof(*mark));
+}
+
+static void message_put_if_id(struct nlmsghdr *nlh, uint32_t if_id)
+{
+	if (if_id)
+		message_put(nlh, XFRMA_IF_ID, &if_id, sizeof(if_id));
+}
+
+static int send_messages(struct nl_sock *sock, const void *buffer, size_t length)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	ssize_t n;
+
+	do
+		n = sendto(nl_socket_get_fd(sock), buffer, length, 0, (struct sockaddr *)&kernel, sizeof(kernel));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	/* A datagram goes as a whole or not at all. */
+	return (size_t)n == length ? 0 : -EIO;
+}
+
+/* Returns the number of bytes received from the kernel, or a negative errno (-EAGAIN only with MSG_DONTWAIT). */
+static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
+{
+	for (;;) {
+		struct sockaddr_nl from = {0};
+		struct iovec iov = {.iov_base = buffer, .iov_len = sizeof(*buffer)};
+		struct msghdr msg = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1};
+
+		ssize_t n = recvmsg(nl_socket_get_fd(sock), &msg, flags);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN && !(flags & MSG_DONTWAIT))
+			return -ETIMEDOUT;
+		if (n < 0)
+			return -errno;
+		/* Other processes can write to this socket too. */
+		if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
+			continue;
+		if (msg.msg_flags & MSG_TRUNC)
+			return -EMSGSIZE;
+		return n;
+	}
+}
+
+/* The errno in an NLMSG_ERROR or NLMSG_DONE message: 0 or negative. */
+static int message_error(const struct nlmsghdr *nlh)
+{
+	int error;
+
+	if (nlh->nlmsg_len < NLMSG_LENGTH(sizeof(error)))
+		return nlh->nlmsg_type == NLMSG_DONE ? 0 : -EBADMSG;
+	memcpy(&error, NLMSG_DATA(nlh), sizeof(error));
+	return error <= 0 ? error : -EBADMSG;
+}
+
+/* Sends one request on the socket for changes and waits for its answer: a message of `type`, or an acknowledgement when
+ * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. With an error, kernel->refused tells
+ * whether it is the kernel's answer or something that happened on the way. */
+static int transact(struct kernel *kernel, struct nlmsghdr *request, uint16_t type, struct nlmsghdr **answer)
+{
+	if (type == NLMSG_ERROR)
+		request->nlmsg_flags |= NLM_F_ACK;
+	request->nlmsg_seq = ++kernel->seq;
+	kernel->refused = false;
+
+	int r = send_messages(kernel->change, request, request->nlmsg_len);
+	if (r < 0)
+		return r;
+
+	for (;;) {
+		ssize_t n = receive(kernel->change, &kernel->change_buffer, 0);
+		if (n < 0)
+			return (int)n;
+
+		struct nlmsghdr *nlh = &kernel->change_buffer.first;
+		for (int rest = (int)n; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+			if (nlh->nlmsg_seq != kernel->seq)
+				continue;
+			if (nlh->nlmsg_type == NLMSG_ERROR) {
+				r = message_error(nlh);
+				kernel->refused = r < 0;
+				return r < 0 || type == NLMSG_ERROR ? r : -EBADMSG;
+			}
+			if (nlh->nlmsg_type == type) {
+				if (answer)
+					*answer = nlh;
+				return 0;
+			}
+		}
+	}
+}
+
+/* XFRM_MSG_GETSADINFO and _GETSPDINFO: a flags word that the kernel ignores (it answers everything), then attributes.
+ */
+static int query_info(struct kernel *kernel, uint16_t ask, uint16_t type, int attribute, void *ret, size_t size)
+{
+	union request request;
+	struct nlmsghdr *answer;
+
+	message_begin(&request.header, ask, 0, sizeof(uint32_t));
+	int r = transact(kernel, &request.header, type, &answer);
+	if (r < 0)
+		return r;
+
+	const struct nlattr *attr = nlmsg_find_attr(answer, sizeof(uint32_t), attribute);
+	if (!attr || (size_t)nla_len(attr) < size)
+		return -EBADMSG;
+	memcpy(ret, nla_data(attr), size);
+	return 0;
+}
+
+int kernel_count(struct kernel *kernel, struct kernel_counts *ret)
+{
+	struct xfrmu_spdinfo spd;
+	uint32_t sas;
+
+	int r = query_info(kernel, XFRM_MSG_GETSADINFO, XFRM_MSG_NEWSADINFO, XFRMA_SAD_CNT, &sas, sizeof(sas));
+	if (r < 0)
+		return r;
+	r = query_info(kernel, XFRM_MSG_GETSPDINFO, XFRM_MSG_NEWSPDINFO, XFRMA_SPD_INFO, &spd, sizeof(spd));
+	if (r < 0)
+		return r;
+
+	*ret = (struct kernel_counts){
+		.sas = sas,
+		.policies =
+			{[XFRM_POLICY_IN] = spd.incnt, [XFRM_POLICY_OUT] = spd.outcnt, [XFRM_POLICY_FWD] = spd.fwdcnt},
+	};
+	return 0;
+}
+
+int kernel_flush_sas(struct kernel *kernel, uint8_t proto)
+{
+	union request request;
+
+	struct xfrm_usersa_flush *flush = message_begin(&request.header, XFRM_MSG_FLUSHSA, 0, sizeof(*flush));
+	flush->proto = proto;
+	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
+}
+
+static void message_put_ptype(struct nlmsghdr *nlh, uint8_t ptype)
+{
+	const struct xfrm_userpolicy_type type = {.type = ptype};
+
+	message_put(nlh, XFRMA_POLICY_TYPE, &type, sizeof(type));
+}
+
+int kernel_flush_policies(struct kernel *kernel, uint8_t ptype)
+{
+	union request request;
+
+	message_begin(&request.header, XFRM_MSG_FLUSHPOLICY, 0, 0);
+	message_put_ptype(&request.header, ptype);
+	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
+}
+
+int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata)
+{
+	union request request;
+	struct nlmsghdr *nlh = &request.header;
+	bool incomplete = false;
+
+	if (kind == ENTRY_SA)
+		message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
+	else
+		message_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
+	uint32_t seq = ++kernel->seq;
+	nlh->nlmsg_seq = seq;
+	int r = send_messages(kernel->dump, nlh, nlh->nlmsg_len);
+	if (r < 0)
+		return r;
+
+	for (;;) {
+		ssize_t n = receive(kernel->dump, &kernel->dump_buffer, 0);
+		if (n == -ENOBUFS) {
+			incomplete = true;
+			continue;
+		}
+		if (n < 0)
+			return (int)n;
+
+		nlh = &kernel->dump_buffer.first;
+		for (int rest = (int)n; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+			struct entry entry;
+
+			if (nlh->nlmsg_seq != seq)
+				continue;
+			if (nlh->nlmsg_flags & NLM_F_DUMP_INTR)
+				incomplete = true;
+			if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
+				r = message_error(nlh);
+				return r < 0 ? r : incomplete ? -EAGAIN : 0;
+			}
+			r = entry_decode(nlh, &entry);
+			if (r == 0)
+				r = fn(&entry, nlh, userdata);
+			if (r < 0)
+				return r;
+		}
+	}
+}
+
+/* Turns the request in a refusal back into the entry that it was about; the kernel sends it back whole. */
+static int refused_entry(const struct nlmsgerr *error, size_t available, struct entry *ret)
+{
+	struct nlmsghdr *request = (struct nlmsghdr *)&error->msg;
+	struct nlattr *tb[XFRMA_MAX + 1];
+	struct entry entry = {0};
+
+	bool policy = request->nlmsg_type == XFRM_MSG_DELPOLICY;
+	size_t header = policy ? sizeof(struct xfrm_userpolicy_id) : sizeof(struct xfrm_usersa_id);
+	if (request->nlmsg_len > available || nlmsg_parse(request, (int)header, tb, XFRMA_MAX, NULL) < 0)
+		return -EBADMSG;
+
+	if (policy) {
+		struct xfrm_userpolicy_id id;
+		memcpy(&id, NLMSG_DATA(request), sizeof(id));
+		entry.kind = ENTRY_POLICY;
+		entry.policy.info = (struct xfrm_userpolicy_info){.sel = id.sel, .index = id.index, .dir = id.dir};
+		if (tb[XFRMA_POLICY_TYPE])
+			entry.policy.ptype = *(uint8_t *)nla_data(tb[XFRMA_POLICY_TYPE]);
+	} else {
+		struct xfrm_usersa_id id;
+		memcpy(&id, NLMSG_DATA(request), sizeof(id));
+		entry.kind = ENTRY_SA;
+		entry.sa.id = (struct xfrm_id){.daddr = id.daddr, .spi = id.spi, .proto = id.proto};
+		entry.sa.family = id.family;
+		if (tb[XFRMA_SRCADDR])
+			memcpy(&entry.sa.saddr, nla_data(tb[XFRMA_SRCADDR]), sizeof(entry.sa.saddr));
+	}
+	if (tb[XFRMA_MARK])
+		memcpy(&entry.mark, nla_data(tb[XFRMA_MARK]), sizeof(entry.mark));
+	if (tb[XFRMA_IF_ID])
+		entry.if_id = nla_get_u32(tb[XFRMA_IF_ID]);
+	*ret = entry;
+	return 0;
+}
+
+int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+{
+	if (!kernel->batch_length)
+		return 0;
+	int r = send_messages(kernel->change, &kernel->batch, kernel->batch_length);
+	kernel->batch_length = 0;
+	kernel->batch_messages = 0;
+	if (r < 0)
+		return r;
+
+	/* The kernel works through the batch before sendto() returns (netlink_unicast_kernel()), and answers only what
+	 * it refused: what there is to read is there now. */
+	for (;;) {
+		ssize_t n = receive(kernel->change, &kernel->change_buffer, MSG_DONTWAIT);
+		if (n == -EAGAIN)
+			return 0;
+		if (n == -ENOBUFS) {
+			kernel->lost_refusals = true;
+			continue;
+		}
+		if (n < 0)
+			return (int)n;
+
+		struct nlmsghdr *nlh = &kernel->change_buffer.first;
+		for (int rest = (int)n; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+			struct kernel_refusal refusal;
+			const struct nlmsgerr *error = NLMSG_DATA(nlh);
+
+			if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*error)))
+				continue;
+			refusal.error = message_error(nlh);
+			if (refusal.error == 0)
+				continue;
+			r = refused_entry(error, nlh->nlmsg_len - NLMSG_LENGTH(sizeof(error->error)), &refusal.entry);
+			if (r < 0)
+				return r;
+			fn(&refusal, userdata);
+		}
+	}
+}
+
+static void fill_sa_id(struct xfrm_usersa_id *id, const struct xfrm_usersa_info *sa)
+{
+	*id = (struct xfrm_usersa_id){
+		.daddr = sa->id.daddr, .spi = sa->id.spi, .family = sa->family, .proto = sa->id.proto};
+}
+
+/* The SA that the kernel finds under this SA's name is this one. */
+static int check_not_hidden(struct kernel *kernel, const struct entry *entry)
+{
+	union request request;
+	struct nlmsghdr *answer;
+	struct entry found;
+
+	fill_sa_id(message_begin(&request.header, XFRM_MSG_GETSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
+	message_put_mark(&request.header, &entry->mark);
+	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
+	if (r < 0)
+		return r;
+	r = entry_decode(answer, &found);
+	if (r < 0)
+		return r;
+	return found.mark.v == entry->mark.v && found.mark.m == entry->mark.m ? 0 : -EEXIST;
+}
+
+/* Gives a larval SA without SPI one, so that it can be named. */
+static int allocate_spi(struct kernel *kernel, const struct entry *entry, struct xfrm_usersa_info *ret)
+{
+	union request request;
+	struct nlmsghdr *answer;
+	struct entry found;
+
+	struct xfrm_userspi_info *info = message_begin(&request.header, XFRM_MSG_ALLOCSPI, 0, sizeof(*info));
+	info->info = entry->sa;
+	/* 1 to 255 are reserved (RFC 4303, 2.1); a CPI has 16 bits (RFC 3173, 3.3). */
+	info->min = 0x100;
+	info->max = entry->sa.id.proto == IPPROTO_COMP ? 0xffff : 0xffffffff;
+	message_put_mark(&request.header, &entry->mark);
+	message_put_if_id(&request.header, entry->if_id);
+	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
+	if (r < 0)
+		return r;
+	r = entry_decode(answer, &found);
+	if (r < 0)
+		return r;
+	*ret = found.sa;
+	return 0;
+}
+
+static void queue_deletion(struct kernel *kernel, const struct entry *entry)
+{
+	struct nlmsghdr *message = (void *)(kernel->batch.bytes + kernel->batch_length);
+
+	if (entry->kind == ENTRY_SA) {
+		fill_sa_id(message_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
+		/* Not needed to find the SA, but to name it if the kernel refuses. */
+		message_put(message, XFRMA_SRCADDR, &entry->sa.saddr, sizeof(entry->sa.saddr));
+	} else {
+		const struct xfrm_userpolicy_info *policy = &entry->policy.info;
+		struct xfrm_userpolicy_id *id = message_begin(message, XFRM_MSG_DELPOLICY, 0, sizeof(*id));
+		/* With an index the kernel does not read the selector: it comes back if the kernel refuses. */
+		*id = (struct xfrm_userpolicy_id){.sel = policy->sel, .index = policy->index, .dir = policy->dir};
+		message_put_ptype(message, entry->policy.ptype);
+	}
+	message_put_mark(message, &entry->mark);
+	message_put_if_id(message, entry->if_id);
+	message->nlmsg_seq = ++kernel->seq;
+
+	kernel->batch_length += NLMSG_ALIGN(message->nlmsg_len);
+	kernel->batch_messages++;
+}
+
+int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata)
+{
+	struct entry named = *entry;
+	int r = 0;
+
+	if (entry->kind == ENTRY_SA && !entry->sa.id.spi)
+		r = allocate_spi(kernel, entry, &named.sa);
+	else if (entry->kind == ENTRY_SA && (entry->mark.v || entry->mark.m))
+		r = check_not_hidden(kernel, entry);
+	if (r == -EEXIST || (r < 0 && kernel->refused)) {
+		fn(&(struct kernel_refusal){.entry = *entry, .error = r}, userdata);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+
+	if (kernel->batch_messages == BATCH_MESSAGES)
+		r = kernel_commit(kernel, fn, userdata);
+	queue_deletion(kernel, &named);
+	return r;
+}
+
+bool kernel_lost_refusals(struct kernel *kernel)
+{
+	bool lost = kernel->lost_refusals;
+
+	kernel->lost_refusals = false;
+	return lost;
+}

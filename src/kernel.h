@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The door to the kernel: everything that xfrmctl asks XFRM (NETLINK_XFRM, net/xfrm/xfrm_user.c) goes through here. It
+ * works in the network namespace that the calling thread was in when kernel_open() was called, and knows nothing of
+ * what should be removed or why. All functions return 0 or a negative errno. */
+
+#include <linux/netlink.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "entry.h"
+
+struct kernel;
+
+/* What the kernel has, from XFRM_MSG_GETSADINFO and XFRM_MSG_GETSPDINFO. */
+struct kernel_counts {
+	uint32_t sas;			    /* all protocols, those that xfrmctl never touches included */
+	uint32_t policies[XFRM_POLICY_MAX]; /* by direction, main and sub together, without per-socket ones */
+};
+
+/* What became of deletions that the kernel refused. */
+struct kernel_refusal {
+	struct entry entry; /* as far as the deletion named it: no lifetimes, no templates */
+	int error;	    /* negative errno; -ENOENT and -ESRCH: it had gone already */
+};
+
+/* Opens the two sockets: one for dumps, one for changes, so that entries can be deleted while a dump goes on.
+ * Errors: -EPROTONOSUPPORT when the kernel has no XFRM. */
+int kernel_open(struct kernel **ret);
+void kernel_close(struct kernel **kernel);
+
+/* Errors: -EPERM without CAP_NET_ADMIN in the user namespace that owns the network namespace. */
+int kernel_count(struct kernel *kernel, struct kernel_counts *ret);
+
+/* XFRM_MSG_FLUSHSA of one protocol, one call whatever their number. An empty database is no error. */
+int kernel_flush_sas(struct kernel *kernel, uint8_t proto);
+
+/* XFRM_MSG_FLUSHPOLICY of one policy type; per-socket policies survive. -EINVAL when the kernel does not know the type
+ * (CONFIG_XFRM_SUB_POLICY). */
+int kernel_flush_policies(struct kernel *kernel, uint8_t ptype);
+
+/* Called for each entry of a dump with the message that it came in; a negative errno ends the dump and is what
+ * kernel_dump() returns. */
+typedef int (*kernel_entry_fn)(const struct entry *entry, const struct nlmsghdr *message, void *userdata);
+
+/* Streams all entries of a kind. Memory is constant. -EAGAIN when the kernel marked the dump as interrupted
+ * (NLM_F_DUMP_INTR), or when some of it was lost (ENOBUFS): every entry that arrived was handed out, but there may be
+ * others. */
+int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata);
+
+/* Called for each deletion that the kernel refused. */
+typedef void (*kernel_refused_fn)(const struct kernel_refusal *refusal, void *userdata);
+
+/* Queues the deletion of an entry that a dump handed out, and sends the queue when it is full: policies by index, with
+ * direction, ptype, mark and if_id; SAs by destination, SPI, protocol and mark. The errno that is returned is about the
+ * way to the kernel; deletions that the kernel refuses are reported to `fn`.
+ *
+ * A larval SA that waits for its negotiation has no SPI and so no name; it gets one first (XFRM_MSG_ALLOCSPI with its
+ * sequence number). An SA that is hidden by one with the same SPI and destination but a wider mark is refused with
+ * -EEXIST: the kernel would delete that one in its place (xfrm_state_lookup() takes the first that fits). */
+int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata);
+
+/* Sends what is queued and reports what was refused. */
+int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata);
+
+/* Whether the kernel's word on refused deletions was lost on the way (ENOBUFS) since this was last asked. */
+bool kernel_lost_refusals(struct kernel *kernel);

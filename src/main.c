@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "report.h"
+#include "util.h"
+#include "verb.h"
+
+enum {
+	OPTION_VERSION = OPTION_OF_VERB,
+};
+
+static const struct verb {
+	const char *name;
+	int (*run)(struct globals *globals, int argc, char **argv);
+	const char *purpose;
+} verbs[] = {
+	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon"},
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] VERB [OPTION...]\n"
+	       "\n"
+	       "Gives an IKE daemon a clean kernel when it restarts after a crash.\n"
+	       "\n"
+	       "Verbs:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		printf("  %-20s %s\n", verbs[i].name, verbs[i].purpose);
+	printf("\n"
+	       "Options:\n"
+	       "  --netns=NAME|PATH    Work in this network namespace (a name of `ip netns`, or a\n"
+	       "                       path such as /proc/PID/ns/net)\n"
+	       "  -q, --quiet          Say nothing but what failed\n"
+	       "  -v, --verbose        Say what is done on the way\n"
+	       "  -h, --help           Show this; behind a verb, the help of that verb\n"
+	       "      --version        Show the version\n"
+	       "\n"
+	       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state.\n"
+	       "The manual is xfrmctl(8).\n");
+}
+
+bool global_option(int option, struct globals *globals)
+{
+	switch (option) {
+	case OPTION_NETNS:
+		globals->netns = optarg;
+		return true;
+	case 'q':
+		report_quiet();
+		return true;
+	case 'v':
+		report_verbose();
+		return true;
+	default:
+		return false;
+	}
+}
+
+int usage_error(int c, char **argv, const char *verb)
+{
+	const char letter[] = {'-', (char)optopt, '\0'};
+	/* A long option lies behind getopt_long(), a short one may be in the middle of its cluster. */
+	const char *option = optopt > 0 && optopt < OPTION_NETNS ? letter : argv[optind - 1];
+
+	return report_failure(STATUS_USAGE, REPORT_USAGE,
+			      "The option '%.64s' %s; `xfrmctl%s%s --help` shows the options.", option,
+			      c == ':' ? "needs a value" : "is unknown, ambiguous or takes no value", verb ? " " : "",
+			      verb ? verb : "");
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		GLOBAL_LONG_OPTIONS, {"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0}};
+	struct globals globals = {0};
+	int c;
+
+	report_init();
+	opterr = 0;
+	/* "+": options behind the verb are the verb's. */
+	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, options, NULL)) >= 0) {
+		if (global_option(c, &globals))
+			continue;
+		switch (c) {
+		case 'h':
+			print_help();
+			return STATUS_DONE;
+		case OPTION_VERSION:
+			printf("xfrmctl %s\n", XFRMCTL_VERSION);
+			return STATUS_DONE;
+		default:
+			return usage_error(c, argv, NULL);
+		}
+	}
+	if (optind == argc)
+		return report_failure(STATUS_USAGE, REPORT_USAGE, "A verb is missing; `xfrmctl --help` shows them.");
+
+	argc -= optind;
+	argv += optind;
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (strcmp(verbs[i].name, argv[0]) == 0) {
+			/* 0 makes glibc read the verb's options from the start (getopt(3)). */
+			optind = 0;
+			return verbs[i].run(&globals, argc, argv);
+		}
+	return report_failure(STATUS_USAGE, REPORT_USAGE, "Unknown verb '%.64s'; `xfrmctl --help` shows them.",
+			      argv[0]);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util.h"
+
+int netns_enter(const char *name)
+{
+	char path[PATH_MAX];
+
+	const char *folder = strchr(name, '/') ? "" : "/run/netns/";
+	if (!*name || snprintf(path, sizeof(path), "%s%s", folder, name) >= (int)sizeof(path))
+		return -EINVAL;
+
+	CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Who else may own the XFRM state of this network namespace: the processes that are told of acquires. */
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* How much the evidence says of a process that is told of acquires. */
+enum owner_kind {
+	/* `ip xfrm monitor` and the like: looks on, owns nothing. */
+	OWNER_MONITOR,
+	/* Told of acquires, but no sign of IKE. */
+	OWNER_UNKNOWN,
+	/* An IKE daemon: has its name, or has UDP port 500 or 4500 open. */
+	OWNER_KEY_MANAGER,
+};
+
+struct owner {
+	enum owner_kind kind;
+	pid_t pid;	     /* 0 when the process cannot be seen (another PID namespace, no privilege) */
+	char name[NAME_MAX]; /* base name of its executable; "" when unknown */
+};
+
+/* A socket in one of the tables of /proc/net. */
+struct owner_socket {
+	uint64_t inode;
+	uint16_t port; /* local port in /proc/net/udp and udp6, host byte order */
+};
+
+/* The following parse a line of /proc/net/netlink, pfkey, udp or udp6. They return 1 with `ret` filled when the line is
+ * a socket of interest (NETLINK_XFRM and subscribed to XFRMNLGRP_ACQUIRE; any PF_KEY socket; bound to an IKE port),
+ * 0 when it is not, and -EBADMSG when it is not such a line (the heading, for example). */
+int owner_parse_netlink(const char *line, struct owner_socket *ret);
+int owner_parse_pfkey(const char *line, struct owner_socket *ret);
+int owner_parse_udp(const char *line, struct owner_socket *ret);
+
+/* Weighs the evidence on a process that is told of acquires: the base name of its executable ("" when unknown) and
+ * whether it has an IKE port open. */
+enum owner_kind owner_classify(const char *name, bool has_ike_port);
+
+/* Looks for processes that are told of acquires in the network namespace of the calling thread, through netlink or
+ * PF_KEY, and returns the one with the strongest evidence.
+ * Returns 1 when there is one, 0 when nobody is, or a negative errno. */
+int owner_find(struct owner *ret);

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "report.h"
+
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+
+/* The place in the source says nothing to an operator, and differs between builds. */
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
+#include <systemd/sd-login.h>
+
+#include "util.h"
+
+#define USEC_PER_MSEC UINT64_C(1000)
+#define USEC_PER_SEC UINT64_C(1000000)
+
+#define MESSAGE_MAX 1024
+
+/* Fewer entries are through long before any timeout. */
+#define MANY_ENTRIES 10000
+
+/* Far more than an entry takes (about a microsecond), since a flush cannot say in between that it is still alive. */
+#define ENTRY_USEC USEC_PER_MSEC
+#define EXTENSION_USEC (30 * USEC_PER_SEC)
+#define EXTENSION_INTERVAL_USEC (5 * USEC_PER_SEC)
+
+#define BAR_AFTER_USEC (500 * USEC_PER_MSEC)
+#define BAR_INTERVAL_USEC (100 * USEC_PER_MSEC)
+#define BAR_WIDTH 40
+
+static struct {
+	bool quiet, verbose;
+	bool journal; /* standard error is a stream to the journal, so native messages are welcome */
+	char *unit;
+
+	uint64_t begun, total;
+	uint64_t extended, drawn; /* when last, 0 for never */
+} state;
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* $JOURNAL_STREAM holds device and inode of the stream that systemd connected to the journal (systemd.exec(5)); it is
+ * inherited by processes whose output was redirected since. */
+static bool is_journal_stream(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uint64_t device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 && fstat(fd, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
+}
+
+void report_init(void)
+{
+	state.journal = is_journal_stream(STDERR_FILENO);
+	/* journald finds a message's unit through /proc, where a process as short-lived as this one may be gone by
+	 * then; this field makes `journalctl -u` find it all the same (journalctl(1), --unit=). */
+	if (state.journal && sd_pid_get_unit(0, &state.unit) < 0)
+		state.unit = NULL;
+}
+
+void report_quiet(void)
+{
+	state.quiet = true;
+}
+
+void report_verbose(void)
+{
+	state.verbose = true;
+}
+
+bool report_in_unit(void)
+{
+	const char *pid = getenv("SYSTEMD_EXEC_PID");
+
+	return pid && strtol(pid, NULL, 10) == getpid();
+}
+
+/* Sends a message to the journal with up to `n` fields of its own; false when that is not possible. */
+static bool to_journal(int priority, const sd_id128_t *id, const char *message, const struct iovec *fields, size_t n)
+{
+	char text[sizeof("MESSAGE=") + MESSAGE_MAX], level[sizeof("PRIORITY=0")], unit[300];
+	/* cppcheck-suppress variableScope ; it has to live until it is sent */
+	char message_id[sizeof("MESSAGE_ID=") + SD_ID128_STRING_MAX];
+	struct iovec iov[20];
+	size_t used = 0;
+
+	if (!state.journal)
+		return false;
+
+#define FIELD(buffer, ...) iov[used++] = (struct iovec){buffer, (size_t)snprintf(buffer, sizeof(buffer), __VA_ARGS__)}
+	FIELD(text, "MESSAGE=%s", message);
+	FIELD(level, "PRIORITY=%d", priority);
+	if (id)
+		FIELD(message_id, "MESSAGE_ID=" SD_ID128_FORMAT_STR, SD_ID128_FORMAT_VAL(*id));
+	if (state.unit && strlen(state.unit) < sizeof(unit) - sizeof("OBJECT_SYSTEMD_UNIT="))
+		FIELD(unit, "OBJECT_SYSTEMD_UNIT=%s", state.unit);
+#undef FIELD
+	for (size_t i = 0; i < n && used < ARRAY_SIZE(iov); i++)
+		iov[used++] = fields[i];
+	return sd_journal_sendv(iov, (int)used) >= 0;
+}
+
+static void erase_bar(void)
+{
+	if (state.drawn)
+		fputs("\r\033[K", stderr);
+	state.drawn = 0;
+}
+
+static void say(FILE *f, int priority, const sd_id128_t *id, const char *format, va_list args)
+{
+	char message[MESSAGE_MAX];
+
+	vsnprintf(message, sizeof(message), format, args);
+	if (to_journal(priority, id, message, NULL, 0))
+		return;
+	erase_bar();
+	fprintf(f, "xfrmctl: %s\n", message);
+}
+
+int report_failure(int error, sd_id128_t id, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	say(stderr, LOG_ERR, &id, format, args);
+	va_end(args);
+	return error;
+}
+
+void report_notice(const char *format, ...)
+{
+	va_list args;
+
+	if (state.quiet)
+		return;
+	va_start(args, format);
+	say(stderr, LOG_NOTICE, NULL, format, args);
+	va_end(args);
+}
+
+void report_detail(const char *format, ...)
+{
+	va_list args;
+
+	if (!state.verbose)
+		return;
+	va_start(args, format);
+	say(stderr, LOG_DEBUG, NULL, format, args);
+	va_end(args);
+}
+
+void report_begin(uint64_t entries)
+{
+	state.begun = now_usec();
+	state.extended = state.begun;
+	state.total = entries;
+	if (entries >= MANY_ENTRIES)
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=Removing %" PRIu64 " SAs and policies…",
+			   EXTENSION_USEC + entries * ENTRY_USEC, entries);
+}
+
+static void draw_bar(uint64_t done)
+{
+	uint64_t total = done > state.total ? done : state.total;
+	uint64_t filled = total ? done * BAR_WIDTH / total : 0;
+	char bar[BAR_WIDTH + 1];
+
+	for (size_t i = 0; i < BAR_WIDTH; i++)
+		bar[i] = i < filled ? '#' : '.';
+	bar[BAR_WIDTH] = '\0';
+	fprintf(stderr, "\r[%s] %" PRIu64 " of %" PRIu64 " entries\033[K", bar, done, total);
+	fflush(stderr);
+}
+
+void report_progress(uint64_t done)
+{
+	/* Not even the clock is read for each of them. */
+	if (done % 64 != 0)
+		return;
+
+	uint64_t now = now_usec();
+	if (now - state.extended >= EXTENSION_INTERVAL_USEC) {
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, EXTENSION_USEC);
+		state.extended = now;
+	}
+	if (now - state.begun >= BAR_AFTER_USEC && now - state.drawn >= BAR_INTERVAL_USEC && !state.quiet &&
+	    isatty(STDERR_FILENO)) {
+		draw_bar(done);
+		state.drawn = now;
+	}
+}
+
+uint64_t report_end(void)
+{
+	erase_bar();
+	return now_usec() - state.begun;
+}
+
+void report_summary(const struct summary *summary)
+{
+	char sentence[SUMMARY_SENTENCE_MAX];
+
+	summary_sentence(summary, false, sentence, sizeof(sentence));
+	sd_notifyf(0, "STATUS=%s", sentence);
+	if (state.quiet)
+		return;
+
+	const struct {
+		const char *name;
+		uint64_t value;
+	} counts[] = {
+		{"XFRM_SAS", summary_sas(summary)},
+		{"XFRM_SAS_ESP", summary->sas[IPPROTO_ESP]},
+		{"XFRM_SAS_AH", summary->sas[IPPROTO_AH]},
+		{"XFRM_SAS_COMP", summary->sas[IPPROTO_COMP]},
+		{"XFRM_POLICIES", summary_policies(summary)},
+		{"XFRM_POLICIES_IN", summary->policies[XFRM_POLICY_IN]},
+		{"XFRM_POLICIES_OUT", summary->policies[XFRM_POLICY_OUT]},
+		{"XFRM_POLICIES_FWD", summary->policies[XFRM_POLICY_FWD]},
+		{"XFRM_FAILED", summary->failed},
+		{"XFRM_DURATION_USEC", summary->usec},
+	};
+	char fields[ARRAY_SIZE(counts)][48];
+	struct iovec iov[ARRAY_SIZE(counts)];
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		int n = snprintf(fields[i], sizeof(fields[i]), "%s=%" PRIu64, counts[i].name, counts[i].value);
+		iov[i] = (struct iovec){fields[i], (size_t)n};
+	}
+	if (!to_journal(LOG_INFO, &REPORT_FLUSHED, sentence, iov, ARRAY_SIZE(iov)))
+		printf("%s\n", sentence);
+}

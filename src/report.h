@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What xfrmctl says: on a terminal or a pipe in sentences; started by systemd, in the journal with fields, as the
+ * unit's status and as a request for more time. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-id128.h>
+
+#include "summary.h"
+
+/* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
+#define REPORT_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
+#define REPORT_INCOMPLETE SD_ID128_MAKE(da, 61, 1f, af, 26, da, 49, 23, 81, 64, 9f, de, 84, d2, 44, 58)
+#define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
+#define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
+#define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c8, 4b, b2, 99, 94, 23, bb, b9, be, bd, 8b)
+
+/* To be called once, first. Finds out whether the journal listens. */
+void report_init(void);
+
+/* Silences notices and summaries. */
+void report_quiet(void);
+
+/* Lets details through. */
+void report_verbose(void);
+
+/* Whether systemd started this very process as a command of a unit. */
+bool report_in_unit(void);
+
+/* Says one sentence about a failure, with `id` as its MESSAGE_ID in the journal. Returns `error`, so that a caller can
+ * report and pass on in one line. */
+int report_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Says one sentence that an operator should see although nothing failed. */
+void report_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Says a detail of the way. */
+void report_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Starts work on so many entries: asks the service manager for the time that they may take (sd_notify(3),
+ * EXTEND_TIMEOUT_USEC=), and starts the clock of the progress bar. */
+void report_begin(uint64_t entries);
+
+/* To be called for each entry; cheap. Draws a progress bar when standard error is a terminal and the work takes longer
+ * than half a second, and asks the service manager for more time while it goes on. */
+void report_progress(uint64_t done);
+
+/* Ends the work: the progress bar goes. Returns the microseconds since report_begin(). */
+uint64_t report_end(void);
+
+/* Says what was removed: one line on standard output, or the journal with fields; and the unit's status. */
+void report_summary(const struct summary *summary);

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "show.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netlink/addr.h>
+#include <netlink/xfrm/sa.h>
+#include <netlink/xfrm/selector.h>
+#include <netlink/xfrm/sp.h>
+#include <netlink/xfrm/template.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util.h"
+
+static void put_sa(struct xfrmnl_sa **sa)
+{
+	if (*sa)
+		xfrmnl_sa_put(*sa);
+}
+
+static void put_sp(struct xfrmnl_sp **sp)
+{
+	if (*sp)
+		xfrmnl_sp_put(*sp);
+}
+
+static void put_json(json_t **json)
+{
+	json_decref(*json);
+}
+
+/* "10.1.0.1", or with a prefix length "10.1.0.0/16"; "any" is the zero address of `family`. */
+static json_t *address(struct nl_addr *addr, int family, int prefix_length)
+{
+	xfrm_address_t bytes = {0};
+	char text[INET6_ADDRSTRLEN];
+
+	if (addr && nl_addr_get_len(addr) <= sizeof(bytes))
+		memcpy(&bytes, nl_addr_get_binary_addr(addr), nl_addr_get_len(addr));
+	entry_address((sa_family_t)family, &bytes, text);
+	return prefix_length < 0 ? json_string(text) : json_sprintf("%s/%d", text, prefix_length);
+}
+
+static void add_number(json_t *object, const char *name, json_int_t value)
+{
+	json_object_set_new(object, name, json_integer(value));
+}
+
+static void add_name_or_number(json_t *object, const char *key, const char *name, int value)
+{
+	json_object_set_new(object, key, name ? json_string(name) : json_sprintf("%d", value));
+}
+
+/* `family` is that of the entry, for selectors that have none (SAs of tunnels that carry both families). */
+static void add_selector(json_t *object, struct xfrmnl_sel *sel, int family)
+{
+	int own = xfrmnl_sel_get_family(sel), proto = xfrmnl_sel_get_proto(sel);
+	int sport = xfrmnl_sel_get_sport(sel), dport = xfrmnl_sel_get_dport(sel);
+	int ifindex = xfrmnl_sel_get_ifindex(sel);
+
+	if (own == AF_INET || own == AF_INET6)
+		family = own;
+	json_object_set_new(object, "src", address(xfrmnl_sel_get_saddr(sel), family, xfrmnl_sel_get_prefixlen_s(sel)));
+	json_object_set_new(object, "dst", address(xfrmnl_sel_get_daddr(sel), family, xfrmnl_sel_get_prefixlen_d(sel)));
+	if (proto) {
+		const struct protoent *known = getprotobynumber(proto);
+		add_name_or_number(object, "proto", known ? known->p_name : NULL, proto);
+	}
+	/* For ICMP the ports are type and code, for GRE the halves of the key. */
+	if (xfrmnl_sel_get_sportmask(sel))
+		add_number(object, "sport", sport);
+	if (xfrmnl_sel_get_dportmask(sel))
+		add_number(object, "dport", dport);
+	if (ifindex) {
+		char device[IF_NAMESIZE];
+		add_name_or_number(object, "dev", if_indextoname((unsigned int)ifindex, device), ifindex);
+	}
+}
+
+static void add_mark_and_if_id(json_t *object, const struct entry *entry)
+{
+	if (entry->mark.v || entry->mark.m)
+		json_object_set_new(
+			object, "mark",
+			json_pack("{s:I, s:I}", "value", (json_int_t)entry->mark.v, "mask", (json_int_t)entry->mark.m));
+	/* libnl's objects know no if_id. */
+	if (entry->if_id)
+		add_number(object, "if_id", entry->if_id);
+}
+
+static int sa_to_json(const struct entry *entry, struct nlmsghdr *message, json_t **ret)
+{
+	CLEANUP(put_sa) struct xfrmnl_sa *sa = NULL;
+	unsigned int type, sport, dport;
+	struct nl_addr *original;
+
+	if (xfrmnl_sa_parse(message, &sa) < 0)
+		return -EBADMSG;
+	json_t *object = json_object(), *selector = json_object();
+	if (!object || !selector)
+		return -ENOMEM;
+
+	int family = xfrmnl_sa_get_family(sa), proto = xfrmnl_sa_get_proto(sa), mode = xfrmnl_sa_get_mode(sa);
+	json_object_set_new(object, "src", address(xfrmnl_sa_get_saddr(sa), family, -1));
+	json_object_set_new(object, "dst", address(xfrmnl_sa_get_daddr(sa), family, -1));
+	add_name_or_number(object, "proto", entry_proto_name((uint8_t)proto), proto);
+	add_number(object, "spi", (uint32_t)xfrmnl_sa_get_spi(sa));
+	add_number(object, "reqid", (uint32_t)xfrmnl_sa_get_reqid(sa));
+	add_name_or_number(object, "mode", entry_mode_name((uint8_t)mode), mode);
+	add_mark_and_if_id(object, entry);
+	if (xfrmnl_sa_get_encap_tmpl(sa, &type, &sport, &dport, &original) == 0)
+		json_object_set_new(object, "encap",
+				    json_pack("{s:I, s:I, s:I}", "type", (json_int_t)type, "sport", (json_int_t)sport,
+					      "dport", (json_int_t)dport));
+	add_selector(selector, xfrmnl_sa_get_sel(sa), family);
+	json_object_set_new(object, "selector", selector);
+	*ret = object;
+	return 0;
+}
+
+static void add_template(struct xfrmnl_user_tmpl *tmpl, void *userdata)
+{
+	json_t *templates = userdata, *object = json_object();
+	int family = xfrmnl_user_tmpl_get_family(tmpl), proto = xfrmnl_user_tmpl_get_proto(tmpl);
+	int mode = xfrmnl_user_tmpl_get_mode(tmpl), spi = xfrmnl_user_tmpl_get_spi(tmpl);
+
+	json_object_set_new(object, "src", address(xfrmnl_user_tmpl_get_saddr(tmpl), family, -1));
+	json_object_set_new(object, "dst", address(xfrmnl_user_tmpl_get_daddr(tmpl), family, -1));
+	add_name_or_number(object, "proto", entry_proto_name((uint8_t)proto), proto);
+	if (spi)
+		add_number(object, "spi", (uint32_t)spi);
+	add_number(object, "reqid", (uint32_t)xfrmnl_user_tmpl_get_reqid(tmpl));
+	add_name_or_number(object, "mode", entry_mode_name((uint8_t)mode), mode);
+	json_object_set_new(object, "optional", json_boolean(xfrmnl_user_tmpl_get_optional(tmpl)));
+	json_array_append_new(templates, object);
+}
+
+static int policy_to_json(const struct entry *entry, struct nlmsghdr *message, json_t **ret)
+{
+	CLEANUP(put_sp) struct xfrmnl_sp *sp = NULL;
+
+	if (xfrmnl_sp_parse(message, &sp) < 0)
+		return -EBADMSG;
+	json_t *object = json_object(), *templates = json_array();
+	if (!object || !templates)
+		return -ENOMEM;
+
+	int dir = xfrmnl_sp_get_dir(sp), ptype = xfrmnl_sp_get_userpolicy_type(sp);
+	add_selector(object, xfrmnl_sp_get_sel(sp), AF_INET);
+	add_name_or_number(object, "dir", entry_dir_name((uint8_t)dir), dir);
+	json_object_set_new(object, "action",
+			    json_string(xfrmnl_sp_get_action(sp) == XFRM_POLICY_BLOCK ? "block" : "allow"));
+	add_number(object, "index", (uint32_t)xfrmnl_sp_get_index(sp));
+	add_number(object, "priority", (uint32_t)xfrmnl_sp_get_priority(sp));
+	add_name_or_number(object, "ptype", entry_ptype_name((uint8_t)ptype), ptype);
+	add_mark_and_if_id(object, entry);
+	xfrmnl_sp_foreach_usertemplate(sp, add_template, templates);
+	json_object_set_new(object, "templates", templates);
+	*ret = object;
+	return 0;
+}
+
+static int to_json(const struct entry *entry, const struct nlmsghdr *message, json_t **ret)
+{
+	/* libnl's parsers take messages that are not const, and change nothing in them. */
+	struct nlmsghdr *nlh = (struct nlmsghdr *)message;
+
+	return entry->kind == ENTRY_SA ? sa_to_json(entry, nlh, ret) : policy_to_json(entry, nlh, ret);
+}
+
+static const char *string_of(const json_t *object, const char *name)
+{
+	return json_string_value(json_object_get(object, name));
+}
+
+static json_int_t number_of(const json_t *object, const char *name)
+{
+	return json_integer_value(json_object_get(object, name));
+}
+
+/* " proto tcp", only when there is such a member. */
+static void print_string_if_any(const json_t *object, const char *name)
+{
+	const char *value = string_of(object, name);
+
+	if (value)
+		printf(" %s %s", name, value);
+}
+
+static void print_number_if_any(const json_t *object, const char *name)
+{
+	if (json_object_get(object, name))
+		printf(" %s %" JSON_INTEGER_FORMAT, name, number_of(object, name));
+}
+
+static void print_selector(const json_t *object)
+{
+	printf("src %s dst %s", string_of(object, "src"), string_of(object, "dst"));
+	print_string_if_any(object, "proto");
+	print_number_if_any(object, "sport");
+	print_number_if_any(object, "dport");
+	print_string_if_any(object, "dev");
+	printf("\n");
+}
+
+static void print_mark_and_if_id(const json_t *object)
+{
+	const json_t *mark = json_object_get(object, "mark");
+
+	if (mark)
+		printf("\tmark 0x%" PRIx64 "/0x%" PRIx64 "\n", (uint64_t)number_of(mark, "value"),
+		       (uint64_t)number_of(mark, "mask"));
+	if (json_object_get(object, "if_id"))
+		printf("\tif_id 0x%" PRIx64 "\n", (uint64_t)number_of(object, "if_id"));
+}
+
+/* The second line of an SA and of a template. */
+static void print_id(const json_t *object)
+{
+	printf("proto %s", string_of(object, "proto"));
+	if (json_object_get(object, "spi"))
+		printf(" spi 0x%08" PRIx64, (uint64_t)number_of(object, "spi"));
+	printf(" reqid %" JSON_INTEGER_FORMAT " mode %s", number_of(object, "reqid"), string_of(object, "mode"));
+}
+
+static void print_sa(const json_t *sa)
+{
+	const json_t *encap = json_object_get(sa, "encap");
+
+	printf("src %s dst %s\n\t", string_of(sa, "src"), string_of(sa, "dst"));
+	print_id(sa);
+	printf("\n");
+	print_mark_and_if_id(sa);
+	if (encap) {
+		printf("\tencap type %" JSON_INTEGER_FORMAT, number_of(encap, "type"));
+		print_number_if_any(encap, "sport");
+		print_number_if_any(encap, "dport");
+		printf("\n");
+	}
+	printf("\tsel ");
+	print_selector(json_object_get(sa, "selector"));
+}
+
+static void print_policy(const json_t *policy)
+{
+	const json_t *templates = json_object_get(policy, "templates"), *tmpl;
+	size_t i;
+
+	print_selector(policy);
+	printf("\tdir %s", string_of(policy, "dir"));
+	if (strcmp(string_of(policy, "action"), "block") == 0)
+		printf(" action block");
+	print_number_if_any(policy, "index");
+	print_number_if_any(policy, "priority");
+	if (strcmp(string_of(policy, "ptype"), "main") != 0)
+		printf(" ptype %s", string_of(policy, "ptype"));
+	printf("\n");
+	print_mark_and_if_id(policy);
+	json_array_foreach(templates, i, tmpl) {
+		printf("\ttmpl src %s dst %s\n\t\t", string_of(tmpl, "src"), string_of(tmpl, "dst"));
+		print_id(tmpl);
+		printf("%s\n", json_is_true(json_object_get(tmpl, "optional")) ? " level use" : "");
+	}
+}
+
+int show_text(const struct entry *entry, const struct nlmsghdr *message)
+{
+	CLEANUP(put_json) json_t *object = NULL;
+
+	int r = to_json(entry, message, &object);
+	if (r < 0)
+		return r;
+	if (entry->kind == ENTRY_SA)
+		print_sa(object);
+	else
+		print_policy(object);
+	return 0;
+}
+
+int show_json(const struct entry *entry, const struct nlmsghdr *message)
+{
+	CLEANUP(put_json) json_t *object = NULL;
+
+	int r = to_json(entry, message, &object);
+	if (r < 0)
+		return r;
+	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
+}

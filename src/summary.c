@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "summary.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "util.h"
+
+uint64_t summary_sas(const struct summary *summary)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(summary->sas); i++)
+		n += summary->sas[i];
+	return n;
+}
+
+uint64_t summary_policies(const struct summary *summary)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(summary->policies); i++)
+		n += summary->policies[i];
+	return n;
+}
+
+/* Where an entry is counted; NULL for a policy whose direction is none. */
+static uint64_t *counter(struct summary *summary, const struct entry *entry)
+{
+	if (entry->kind == ENTRY_SA)
+		return &summary->sas[entry->sa.id.proto];
+	return entry->policy.info.dir < XFRM_POLICY_MAX ? &summary->policies[entry->policy.info.dir] : NULL;
+}
+
+void summary_add(struct summary *summary, const struct entry *entry)
+{
+	uint64_t *n = counter(summary, entry);
+
+	if (n)
+		(*n)++;
+}
+
+void summary_take_back(struct summary *summary, const struct entry *entry)
+{
+	uint64_t *n = counter(summary, entry);
+
+	if (n && *n)
+		(*n)--;
+}
+
+struct text {
+	char *buffer;
+	size_t size, used;
+};
+
+static void __attribute__((format(printf, 2, 3))) append(struct text *text, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	int n = vsnprintf(text->buffer + text->used, text->size - text->used, format, args);
+	va_end(args);
+	text->used += n > 0 ? (size_t)n : 0;
+	if (text->used >= text->size)
+		text->used = text->size - 1;
+}
+
+/* "3 SAs (2 esp, 1 ah)" */
+static void append_counts(struct text *text, uint64_t total, const char *one, const char *many, const uint64_t *counts,
+			  size_t n, const char *(*name)(uint8_t))
+{
+	bool any = false;
+
+	append(text, "%" PRIu64 " %s", total, total == 1 ? one : many);
+	for (size_t i = 0; i < n; i++) {
+		const char *of = name((uint8_t)i);
+		if (!counts[i] || !of)
+			continue;
+		append(text, "%s%" PRIu64 " %s", any ? ", " : " (", counts[i], of);
+		any = true;
+	}
+	if (any)
+		append(text, ")");
+}
+
+const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size)
+{
+	struct text text = {buffer, size, 0};
+	uint64_t sas = summary_sas(summary), policies = summary_policies(summary);
+
+	if (!sas && !policies && !summary->failed) {
+		append(&text, "Nothing to remove.");
+		return buffer;
+	}
+
+	append(&text, dry_run ? "Would remove " : "Removed ");
+	append_counts(&text, sas, "SA", "SAs", summary->sas, ARRAY_SIZE(summary->sas), entry_proto_name);
+	append(&text, " and ");
+	append_counts(&text, policies, "policy", "policies", summary->policies, ARRAY_SIZE(summary->policies),
+		      entry_dir_name);
+	if (!dry_run)
+		append(&text, " in %" PRIu64 ".%" PRIu64 " ms", summary->usec / 1000, summary->usec % 1000 / 100);
+	append(&text, ".");
+	return buffer;
+}

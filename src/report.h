@@ -15,7 +15,7 @@
 #define REPORT_INCOMPLETE SD_ID128_MAKE(da, 61, 1f, af, 26, da, 49, 23, 81, 64, 9f, de, 84, d2, 44, 58)
 #define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
 #define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
-#define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c8, 4b, b2, 99, 94, 23, bb, b9, be, bd, 8b)
+#define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
 
 /* To be called once, first. Finds out whether the journal listens. */
 void report_init(void);

@@ -79,8 +79,50 @@ static const struct nla_policy attributes[XFRMA_MAX + 1] = {
 	[XFRMA_MARK] = {.minlen = sizeof(struct xfrm_mark)},
 	[XFRMA_IF_ID] = {.minlen = sizeof(uint32_t)},
 	[XFRMA_POLICY_TYPE] = {.minlen = sizeof(struct xfrm_userpolicy_type)},
+	[XFRMA_SRCADDR] = {.minlen = sizeof(xfrm_address_t)},
 	[XFRMA_TMPL] = {.maxlen = ENTRY_TEMPLATES_MAX * sizeof(struct xfrm_user_tmpl)},
 };
+
+/* Copies the structure that the messages of a type begin with. Its size, or -ENOMSG for a type that is none of ours, is
+ * the answer; `data` may be NULL to ask only for that. */
+static int decode_header(uint16_t type, const void *data, struct entry *entry)
+{
+	struct xfrm_userpolicy_id policy;
+	struct xfrm_usersa_id sa;
+
+	switch (type) {
+	case XFRM_MSG_NEWSA:
+	case XFRM_MSG_UPDSA:
+		entry->kind = ENTRY_SA;
+		if (data)
+			memcpy(&entry->sa, data, sizeof(entry->sa));
+		return sizeof(entry->sa);
+	case XFRM_MSG_DELSA:
+		entry->kind = ENTRY_SA;
+		if (data) {
+			memcpy(&sa, data, sizeof(sa));
+			entry->sa.id = (struct xfrm_id){.daddr = sa.daddr, .spi = sa.spi, .proto = sa.proto};
+			entry->sa.family = sa.family;
+		}
+		return sizeof(sa);
+	case XFRM_MSG_NEWPOLICY:
+	case XFRM_MSG_UPDPOLICY:
+		entry->kind = ENTRY_POLICY;
+		if (data)
+			memcpy(&entry->policy.info, data, sizeof(entry->policy.info));
+		return sizeof(entry->policy.info);
+	case XFRM_MSG_DELPOLICY:
+		entry->kind = ENTRY_POLICY;
+		if (data) {
+			memcpy(&policy, data, sizeof(policy));
+			entry->policy.info = (struct xfrm_userpolicy_info){
+				.sel = policy.sel, .index = policy.index, .dir = policy.dir};
+		}
+		return sizeof(policy);
+	default:
+		return -ENOMSG;
+	}
+}
 
 int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 {
@@ -88,30 +130,18 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 	/* libnl's readers take messages that are not const, and change nothing in them. */
 	struct nlmsghdr *nlh = (struct nlmsghdr *)message;
 	struct entry entry = {0};
-	size_t header;
 
-	switch (nlh->nlmsg_type) {
-	case XFRM_MSG_NEWSA:
-	case XFRM_MSG_UPDSA:
-		entry.kind = ENTRY_SA;
-		header = sizeof(entry.sa);
-		break;
-	case XFRM_MSG_NEWPOLICY:
-	case XFRM_MSG_UPDPOLICY:
-		entry.kind = ENTRY_POLICY;
-		header = sizeof(entry.policy.info);
-		break;
-	default:
-		return -ENOMSG;
-	}
-
-	if (nlmsg_parse(nlh, (int)header, tb, XFRMA_MAX, attributes) < 0)
+	int header = decode_header(nlh->nlmsg_type, NULL, &entry);
+	if (header < 0)
+		return header;
+	if (nlmsg_parse(nlh, header, tb, XFRMA_MAX, attributes) < 0)
 		return -EBADMSG;
+	decode_header(nlh->nlmsg_type, nlmsg_data(nlh), &entry);
 
 	if (entry.kind == ENTRY_SA) {
-		memcpy(&entry.sa, nlmsg_data(nlh), sizeof(entry.sa));
+		if (tb[XFRMA_SRCADDR])
+			memcpy(&entry.sa.saddr, nla_data(tb[XFRMA_SRCADDR]), sizeof(entry.sa.saddr));
 	} else {
-		memcpy(&entry.policy.info, nlmsg_data(nlh), sizeof(entry.policy.info));
 		if (tb[XFRMA_POLICY_TYPE])
 			entry.policy.ptype = *(uint8_t *)nla_data(tb[XFRMA_POLICY_TYPE]);
 		if (tb[XFRMA_TMPL]) {

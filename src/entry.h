@@ -39,8 +39,9 @@ struct entry {
 /* Long enough for every answer of entry_describe(). */
 #define ENTRY_DESCRIPTION_MAX 256
 
-/* Decodes XFRM_MSG_NEWSA, _NEWPOLICY and _UPDPOLICY/_UPDSA messages, as they come in a dump.
- * Returns 0, -ENOMSG for a message of another type, -EBADMSG for one that is too short or has a malformed attribute. */
+/* Decodes a message about one SA or policy: XFRM_MSG_NEWSA, _UPDSA, _NEWPOLICY and _UPDPOLICY as they come in a dump,
+ * and _DELSA and _DELPOLICY, which name an entry only: what they do not carry is 0. Returns 0, -ENOMSG for a message of
+ * another type, -EBADMSG for one that is too short or has a malformed attribute. */
 int entry_decode(const struct nlmsghdr *message, struct entry *ret);
 
 /* The selector of an SA or of a policy. */

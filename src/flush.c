@@ -235,9 +235,9 @@ static int pass(struct flush *flush, enum entry_kind kind)
 {
 	flush->gone = flush->n_refused = 0;
 	int dumped = kernel_dump(flush->kernel, kind, remove_entry, flush);
+	int r = kernel_commit(flush->kernel, on_refused, flush);
 	if (dumped < 0 && dumped != -EAGAIN)
 		return dumped;
-	int r = kernel_commit(flush->kernel, on_refused, flush);
 	if (r < 0)
 		return r;
 	flush->counted = kernel_lost_refusals(flush->kernel);

@@ -327,51 +327,51 @@ int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn,
 	}
 }
 
-/* Turns the request in a refusal back into the entry that it was about; the kernel sends it back whole. */
-static int refused_entry(const struct nlmsgerr *error, size_t available, struct entry *ret)
+static int report_refusal(const struct nlmsghdr *request, int error, kernel_refused_fn fn, void *userdata)
 {
-	struct nlmsghdr *request = (struct nlmsghdr *)&error->msg;
-	struct nlattr *tb[XFRMA_MAX + 1];
-	struct entry entry = {0};
+	struct kernel_refusal refusal = {.error = error};
 
-	bool policy = request->nlmsg_type == XFRM_MSG_DELPOLICY;
-	size_t header = policy ? sizeof(struct xfrm_userpolicy_id) : sizeof(struct xfrm_usersa_id);
-	if (request->nlmsg_len > available || nlmsg_parse(request, (int)header, tb, XFRMA_MAX, NULL) < 0)
-		return -EBADMSG;
+	int r = entry_decode(request, &refusal.entry);
+	if (r == 0)
+		fn(&refusal, userdata);
+	return r;
+}
 
-	if (policy) {
-		struct xfrm_userpolicy_id id;
-		memcpy(&id, NLMSG_DATA(request), sizeof(id));
-		entry.kind = ENTRY_POLICY;
-		entry.policy.info = (struct xfrm_userpolicy_info){.sel = id.sel, .index = id.index, .dir = id.dir};
-		if (tb[XFRMA_POLICY_TYPE])
-			entry.policy.ptype = *(uint8_t *)nla_data(tb[XFRMA_POLICY_TYPE]);
-	} else {
-		struct xfrm_usersa_id id;
-		memcpy(&id, NLMSG_DATA(request), sizeof(id));
-		entry.kind = ENTRY_SA;
-		entry.sa.id = (struct xfrm_id){.daddr = id.daddr, .spi = id.spi, .proto = id.proto};
-		entry.sa.family = id.family;
-		if (tb[XFRMA_SRCADDR])
-			memcpy(&entry.sa.saddr, nla_data(tb[XFRMA_SRCADDR]), sizeof(entry.sa.saddr));
+/* Reports the refusals in what the kernel answered to a batch. */
+static int read_refusals(struct nlmsghdr *nlh, int length, kernel_refused_fn fn, void *userdata)
+{
+	for (; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
+		const struct nlmsgerr *answer = NLMSG_DATA(nlh);
+
+		if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*answer)))
+			continue;
+		int error = message_error(nlh);
+		if (error == 0)
+			continue;
+		/* The kernel sends the request back whole. */
+		if (answer->msg.nlmsg_len > nlh->nlmsg_len - NLMSG_LENGTH(sizeof(answer->error)))
+			return -EBADMSG;
+		int r = report_refusal(&answer->msg, error, fn, userdata);
+		if (r < 0)
+			return r;
 	}
-	if (tb[XFRMA_MARK])
-		memcpy(&entry.mark, nla_data(tb[XFRMA_MARK]), sizeof(entry.mark));
-	if (tb[XFRMA_IF_ID])
-		entry.if_id = nla_get_u32(tb[XFRMA_IF_ID]);
-	*ret = entry;
 	return 0;
 }
 
 int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
 {
-	if (!kernel->batch_length)
+	int length = (int)kernel->batch_length;
+
+	if (!length)
 		return 0;
 	int r = send_messages(kernel->change, &kernel->batch, kernel->batch_length);
 	kernel->batch_length = 0;
 	kernel->batch_messages = 0;
-	if (r < 0)
+	if (r < 0) {
+		for (struct nlmsghdr *nlh = &kernel->batch.first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length))
+			report_refusal(nlh, r, fn, userdata);
 		return r;
+	}
 
 	/* The kernel works through the batch before sendto() returns (netlink_unicast_kernel()), and answers only what
 	 * it refused: what there is to read is there now. */
@@ -385,22 +385,9 @@ int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
 		}
 		if (n < 0)
 			return (int)n;
-
-		struct nlmsghdr *nlh = &kernel->change_buffer.first;
-		for (int rest = (int)n; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
-			struct kernel_refusal refusal;
-			const struct nlmsgerr *error = NLMSG_DATA(nlh);
-
-			if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*error)))
-				continue;
-			refusal.error = message_error(nlh);
-			if (refusal.error == 0)
-				continue;
-			r = refused_entry(error, nlh->nlmsg_len - NLMSG_LENGTH(sizeof(error->error)), &refusal.entry);
-			if (r < 0)
-				return r;
-			fn(&refusal, userdata);
-		}
+		r = read_refusals(&kernel->change_buffer.first, (int)n, fn, userdata);
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -410,30 +397,30 @@ static void fill_sa_id(struct xfrm_usersa_id *id, const struct xfrm_usersa_info 
 		.daddr = sa->id.daddr, .spi = sa->id.spi, .family = sa->family, .proto = sa->id.proto};
 }
 
-/* The SA that the kernel finds under this SA's name is this one. */
+/* Checks that the SA that the kernel finds under this SA's name is this one. */
 static int check_not_hidden(struct kernel *kernel, const struct entry *entry)
 {
 	union request request;
 	struct nlmsghdr *answer;
-	struct entry found;
+	struct entry found = {0};
 
 	fill_sa_id(message_begin(&request.header, XFRM_MSG_GETSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
 	message_put_mark(&request.header, &entry->mark);
 	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
+	if (r == 0)
+		r = entry_decode(answer, &found);
 	if (r < 0)
 		return r;
-	r = entry_decode(answer, &found);
-	if (r < 0)
-		return r;
-	return found.mark.v == entry->mark.v && found.mark.m == entry->mark.m ? 0 : -EEXIST;
+	kernel->refused = found.mark.v != entry->mark.v || found.mark.m != entry->mark.m;
+	return kernel->refused ? -EEXIST : 0;
 }
 
 /* Gives a larval SA without SPI one, so that it can be named. */
-static int allocate_spi(struct kernel *kernel, const struct entry *entry, struct xfrm_usersa_info *ret)
+static int allocate_spi(struct kernel *kernel, struct entry *entry)
 {
 	union request request;
 	struct nlmsghdr *answer;
-	struct entry found;
+	struct entry found = {0};
 
 	struct xfrm_userspi_info *info = message_begin(&request.header, XFRM_MSG_ALLOCSPI, 0, sizeof(*info));
 	info->info = entry->sa;
@@ -443,12 +430,20 @@ static int allocate_spi(struct kernel *kernel, const struct entry *entry, struct
 	message_put_mark(&request.header, &entry->mark);
 	message_put_if_id(&request.header, entry->if_id);
 	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
-	if (r < 0)
-		return r;
-	r = entry_decode(answer, &found);
-	if (r < 0)
-		return r;
-	*ret = found.sa;
+	if (r == 0)
+		r = entry_decode(answer, &found);
+	if (r == 0)
+		entry->sa = found.sa;
+	return r;
+}
+
+/* Makes sure that a deletion of this SA names this one and no other. As transact(), also for kernel->refused. */
+static int name_sa(struct kernel *kernel, struct entry *entry)
+{
+	if (!entry->sa.id.spi)
+		return allocate_spi(kernel, entry);
+	if (entry->mark.v || entry->mark.m)
+		return check_not_hidden(kernel, entry);
 	return 0;
 }
 
@@ -478,23 +473,21 @@ static void queue_deletion(struct kernel *kernel, const struct entry *entry)
 int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata)
 {
 	struct entry named = *entry;
+	bool refused = false;
 	int r = 0;
-
-	if (entry->kind == ENTRY_SA && !entry->sa.id.spi)
-		r = allocate_spi(kernel, entry, &named.sa);
-	else if (entry->kind == ENTRY_SA && (entry->mark.v || entry->mark.m))
-		r = check_not_hidden(kernel, entry);
-	if (r == -EEXIST || (r < 0 && kernel->refused)) {
-		fn(&(struct kernel_refusal){.entry = *entry, .error = r}, userdata);
-		return 0;
-	}
-	if (r < 0)
-		return r;
 
 	if (kernel->batch_messages == BATCH_MESSAGES)
 		r = kernel_commit(kernel, fn, userdata);
-	queue_deletion(kernel, &named);
-	return r;
+	if (r == 0 && entry->kind == ENTRY_SA) {
+		r = name_sa(kernel, &named);
+		refused = r < 0 && kernel->refused;
+	}
+	if (r == 0) {
+		queue_deletion(kernel, &named);
+		return 0;
+	}
+	fn(&(struct kernel_refusal){.entry = *entry, .error = r}, userdata);
+	return refused ? 0 : r;
 }
 
 bool kernel_lost_refusals(struct kernel *kernel)

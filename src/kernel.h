@@ -19,7 +19,7 @@ struct kernel_counts {
 	uint32_t policies[XFRM_POLICY_MAX]; /* by direction, main and sub together, without per-socket ones */
 };
 
-/* What became of deletions that the kernel refused. */
+/* A deletion that was not carried out. */
 struct kernel_refusal {
 	struct entry entry; /* as far as the deletion named it: no lifetimes, no templates */
 	int error;	    /* negative errno; -ENOENT and -ESRCH: it had gone already */
@@ -49,12 +49,12 @@ typedef int (*kernel_entry_fn)(const struct entry *entry, const struct nlmsghdr 
  * others. */
 int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata);
 
-/* Called for each deletion that the kernel refused. */
+/* Called for each deletion that was not carried out. */
 typedef void (*kernel_refused_fn)(const struct kernel_refusal *refusal, void *userdata);
 
 /* Queues the deletion of an entry that a dump handed out, and sends the queue when it is full: policies by index, with
- * direction, ptype, mark and if_id; SAs by destination, SPI, protocol and mark. The errno that is returned is about the
- * way to the kernel; deletions that the kernel refuses are reported to `fn`.
+ * direction, ptype, mark and if_id; SAs by destination, SPI, protocol and mark. An entry that is handed to it is
+ * deleted in this or a later call, or reported to `fn`; the errno that is returned is about the way to the kernel.
  *
  * A larval SA that waits for its negotiation has no SPI and so no name; it gets one first (XFRM_MSG_ALLOCSPI with its
  * sequence number). An SA that is hidden by one with the same SPI and destination but a wider mark is refused with

@@ -186,9 +186,9 @@ const char *entry_describe(const struct entry *entry, char *buffer, size_t size)
 	if (entry->kind == ENTRY_SA) {
 		const struct xfrm_usersa_info *sa = &entry->sa;
 		const char *proto = entry_proto_name(sa->id.proto);
-		snprintf(buffer, size, "%s SA %s → %s spi 0x%08x reqid %u", proto ? proto : "unknown",
+		snprintf(buffer, size, "%s SA %s → %s spi 0x%08x", proto ? proto : "unknown",
 			 entry_address(sa->family, &sa->saddr, src), entry_address(sa->family, &sa->id.daddr, dst),
-			 ntohl(sa->id.spi), sa->reqid);
+			 ntohl(sa->id.spi));
 	} else {
 		const struct xfrm_userpolicy_info *policy = &entry->policy.info;
 		const struct xfrm_selector *sel = &policy->sel;
@@ -201,7 +201,10 @@ const char *entry_describe(const struct entry *entry, char *buffer, size_t size)
 	}
 
 	size_t used = strlen(buffer);
-	if (entry->mark.m)
+	/* A deletion does not carry the reqid. */
+	if (entry->kind == ENTRY_SA && entry->sa.reqid)
+		used += (size_t)snprintf(buffer + used, size - used, " reqid %u", entry->sa.reqid);
+	if (entry->mark.m && used < size)
 		used += (size_t)snprintf(buffer + used, size - used, " mark 0x%x/0x%x", entry->mark.v, entry->mark.m);
 	if (entry->if_id && used < size)
 		snprintf(buffer + used, size - used, " if_id 0x%x", entry->if_id);

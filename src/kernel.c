@@ -16,10 +16,14 @@
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
 #define RECEIVE_SIZE (32 * 1024)
 
-/* Deletions sent in one go. Each can be answered by an error message, which takes up to about 1.5 KiB of the socket's
- * receive buffer, and no buffer is smaller than 208 KiB (net.core.rmem_default): none is lost. */
-#define BATCH_MESSAGES 128
+/* Deletions sent in one go. Each can be answered by an error message, which takes up to 2304 bytes of the receive
+ * buffer (skb->truesize, measured on Linux 6.18): all of them fit into the default of 208 KiB (net.core.rmem_default).
+ */
+#define BATCH_MESSAGES 64
 #define BATCH_SIZE (BATCH_MESSAGES * 128)
+
+/* And where that default was set lower. */
+#define CHANGE_RECEIVE_BUFFER (512 * 1024)
 
 /* The kernel answers while it is asked; an answer that is this late will not come. */
 #define ANSWER_SECONDS 30
@@ -81,6 +85,10 @@ int kernel_open(struct kernel **ret)
 		kernel_close(&kernel);
 		return r;
 	}
+	/* Beyond net.core.rmem_max only CAP_NET_ADMIN in the initial user namespace may go; without, it stays as it is.
+	 */
+	const int size = CHANGE_RECEIVE_BUFFER;
+	setsockopt(nl_socket_get_fd(kernel->change), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	*ret = kernel;
 	return 0;
 }
@@ -281,21 +289,10 @@ int kernel_flush_policies(struct kernel *kernel, uint8_t ptype)
 	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
 }
 
-int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata)
+/* Reads a dump to its end. */
+static int read_dump(struct kernel *kernel, uint32_t seq, kernel_entry_fn fn, void *userdata)
 {
-	union request request;
-	struct nlmsghdr *nlh = &request.header;
 	bool incomplete = false;
-
-	if (kind == ENTRY_SA)
-		message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
-	else
-		message_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
-	uint32_t seq = ++kernel->seq;
-	nlh->nlmsg_seq = seq;
-	int r = send_messages(kernel->dump, nlh, nlh->nlmsg_len);
-	if (r < 0)
-		return r;
 
 	for (;;) {
 		ssize_t n = receive(kernel->dump, &kernel->dump_buffer, 0);
@@ -306,7 +303,7 @@ int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn,
 		if (n < 0)
 			return (int)n;
 
-		nlh = &kernel->dump_buffer.first;
+		struct nlmsghdr *nlh = &kernel->dump_buffer.first;
 		for (int rest = (int)n; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
 			struct entry entry;
 
@@ -315,16 +312,42 @@ int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn,
 			if (nlh->nlmsg_flags & NLM_F_DUMP_INTR)
 				incomplete = true;
 			if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
-				r = message_error(nlh);
+				int r = message_error(nlh);
 				return r < 0 ? r : incomplete ? -EAGAIN : 0;
 			}
-			r = entry_decode(nlh, &entry);
+			int r = entry_decode(nlh, &entry);
 			if (r == 0)
 				r = fn(&entry, nlh, userdata);
 			if (r < 0)
 				return r;
 		}
 	}
+}
+
+int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata)
+{
+	union request request;
+	int r = 0;
+
+	if (!kernel->dump)
+		r = connect_xfrm(&kernel->dump);
+	if (r < 0)
+		return r;
+
+	if (kind == ENTRY_SA)
+		message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
+	else
+		message_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
+	request.header.nlmsg_seq = ++kernel->seq;
+	r = send_messages(kernel->dump, &request.header, request.header.nlmsg_len);
+	if (r == 0)
+		r = read_dump(kernel, request.header.nlmsg_seq, fn, userdata);
+	if (r < 0 && r != -EAGAIN) {
+		/* The rest of a dump that broke off would keep the socket busy. */
+		nl_socket_free(kernel->dump);
+		kernel->dump = NULL;
+	}
+	return r;
 }
 
 static int report_refusal(const struct nlmsghdr *request, int error, kernel_refused_fn fn, void *userdata)

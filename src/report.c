@@ -67,7 +67,8 @@ static bool is_journal_stream(int fd)
 
 void report_init(void)
 {
-	state.journal = is_journal_stream(STDERR_FILENO);
+	/* libsystemd is silent when it cannot reach the socket, as in a unit with a /run of its own. */
+	state.journal = is_journal_stream(STDERR_FILENO) && access("/run/systemd/journal/socket", W_OK) == 0;
 	/* journald finds a message's unit through /proc, where a process as short-lived as this one may be gone by
 	 * then; this field makes `journalctl -u` find it all the same (journalctl(1), --unit=). */
 	if (state.journal && sd_pid_get_unit(0, &state.unit) < 0)

@@ -136,6 +136,13 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 		return header;
 	if (nlmsg_parse(nlh, header, tb, XFRMA_MAX, attributes) < 0)
 		return -EBADMSG;
+	/* libnl stops in silence at an attribute that does not fit; an entry that seems to lack its mark must not slip
+	 * past an --exclude. */
+	struct nlattr *attr;
+	int rest;
+	nlmsg_for_each_attr(attr, nlh, header, rest);
+	if (rest > 0)
+		return -EBADMSG;
 	decode_header(nlh->nlmsg_type, nlmsg_data(nlh), &entry);
 
 	if (entry.kind == ENTRY_SA) {

@@ -52,7 +52,8 @@ const struct xfrm_selector *entry_selector(const struct entry *entry);
  * net/xfrm/xfrm_policy.c), and cannot be deleted by index. */
 bool entry_is_per_socket(const struct entry *entry);
 
-/* Writes a one-line description for messages ("policy 10.1.0.0/16 → 10.2.0.0/16 out …"); returns `buffer`. */
+/* Writes a one-line description for messages ("policy 10.1.0.0/16 → 10.2.0.0/16 dir out …"); returns `buffer`.
+ * `size` is not 0. */
 const char *entry_describe(const struct entry *entry, char *buffer, size_t size);
 
 /* The name of a protocol, direction, policy type or mode as `ip xfrm` writes it; NULL when it has none. */

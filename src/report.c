@@ -124,11 +124,38 @@ static void erase_bar(void)
 	state.drawn = 0;
 }
 
-static void say(FILE *f, int priority, const sd_id128_t *id, const char *format, va_list args)
+/* Length of the UTF-8 sequence that `text` begins with, or 0 when it is none, or a control character. */
+static size_t printable_length(const unsigned char *text)
+{
+	size_t length = *text < 0x80 ? 1 : *text >= 0xf0 ? 4 : *text >= 0xe0 ? 3 : *text >= 0xc2 ? 2 : 0;
+
+	if (*text < ' ' || *text == 0x7f || *text > 0xf4)
+		return 0;
+	for (size_t i = 1; i < length; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
+/* Arguments that a message repeats can hold anything, and are cut: journalctl shows a message that is not clean text as
+ * a blob only, and a terminal obeys control characters. */
+static void make_printable(char *message)
+{
+	for (unsigned char *c = (unsigned char *)message; *c;) {
+		size_t length = printable_length(c);
+		if (!length)
+			*c = '?';
+		c += length ? length : 1;
+	}
+}
+
+static void __attribute__((format(printf, 4, 0)))
+say(FILE *f, int priority, const sd_id128_t *id, const char *format, va_list args)
 {
 	char message[MESSAGE_MAX];
 
 	vsnprintf(message, sizeof(message), format, args);
+	make_printable(message);
 	if (to_journal(priority, id, message, NULL, 0))
 		return;
 	erase_bar();

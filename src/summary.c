@@ -100,7 +100,7 @@ const char *summary_sentence(const struct summary *summary, bool dry_run, char *
 	append_counts(&text, policies, "policy", "policies", summary->policies, ARRAY_SIZE(summary->policies),
 		      entry_dir_name);
 	if (!dry_run)
-		append(&text, " in %" PRIu64 ".%" PRIu64 " ms", summary->usec / 1000, summary->usec % 1000 / 100);
+		append(&text, " in %" PRIu64 ".%03" PRIu64 " ms", summary->usec / 1000, summary->usec % 1000);
 	append(&text, ".");
 	return buffer;
 }

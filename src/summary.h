@@ -28,5 +28,5 @@ void summary_add(struct summary *summary, const struct entry *entry);
 void summary_take_back(struct summary *summary, const struct entry *entry);
 
 /* Writes one sentence: what was removed by protocol and direction and in how long, or with `dry_run` what would be.
- * Returns `buffer`. */
+ * Returns `buffer`; `size` is not 0. */
 const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size);

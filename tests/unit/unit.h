@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What the unit tests share: cases made from the rows of tables, and builders of SAs and policies. */
+
+/* cmocka.h needs these four before it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "entry.h"
+#include "util.h"
+
+/* cmocka skips the slots of an array that have no name, so an array can be longer than what is in it. */
+struct cases {
+	struct CMUnitTest list[512];
+	size_t n;
+};
+
+static inline void add_case(struct cases *cases, const char *name, CMUnitTestFunction function, const void *row)
+{
+	assert_true(cases->n < ARRAY_SIZE(cases->list));
+	cases->list[cases->n++] = (struct CMUnitTest){
+		.name = name,
+		.test_func = function,
+		.initial_state = (void *)row,
+	};
+}
+
+#define ADD_CASE(cases, function) add_case(cases, #function, function, NULL)
+
+/* One case for each row of a table, so that a failure tells the row's `name`. The function finds its row at *state. */
+#define ADD_ROWS(cases, function, rows) \
+	for (size_t row_ = 0; row_ < ARRAY_SIZE(rows); row_++) \
+	add_case(cases, (rows)[row_].name, function, &(rows)[row_])
+
+/* Writes a text about `what` into a buffer of `size` bytes. */
+typedef void (*writer)(char *buffer, size_t size, const void *what);
+
+/* A text must keep to buffers of every size: nothing is written behind them (test_malloc() guards the blocks), and what
+ * fits of it is there. With `max` bytes nothing may be missing. */
+static inline void check_text_fits(writer write, const void *what, size_t max)
+{
+	char whole[4096];
+
+	write(whole, sizeof(whole), what);
+	assert_true(strlen(whole) < max);
+	for (size_t size = 1; size <= strlen(whole) + 1; size++) {
+		char *buffer = test_malloc(size);
+		memset(buffer, 'x', size);
+		write(buffer, size, what);
+		assert_int_equal(strnlen(buffer, size), size - 1);
+		assert_memory_equal(buffer, whole, size - 1);
+		test_free(buffer);
+	}
+}
+
+static inline void check_contains(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("'%s' does not say '%s'", text, part);
+}
+
+static inline xfrm_address_t make_address(const char *text)
+{
+	xfrm_address_t address = {0};
+
+	assert_int_equal(inet_pton(strchr(text, ':') ? AF_INET6 : AF_INET, text, &address), 1);
+	return address;
+}
+
+static inline sa_family_t family_of(const char *text)
+{
+	return strchr(text, ':') ? AF_INET6 : AF_INET;
+}
+
+static inline uint8_t split_prefix(const char *text, xfrm_address_t *address)
+{
+	char buffer[64];
+
+	snprintf(buffer, sizeof(buffer), "%s", text);
+	char *slash = strchr(buffer, '/');
+	assert_non_null(slash);
+	*slash = '\0';
+	*address = make_address(buffer);
+	return (uint8_t)strtoul(slash + 1, NULL, 10);
+}
+
+/* From two prefixes, each ADDRESS/LENGTH. */
+static inline struct xfrm_selector make_selector(const char *src, const char *dst)
+{
+	struct xfrm_selector sel = {.family = family_of(src)};
+
+	sel.prefixlen_s = split_prefix(src, &sel.saddr);
+	sel.prefixlen_d = split_prefix(dst, &sel.daddr);
+	return sel;
+}
+
+/* What the fields of entries have that no test asks for by its own value; all differ. */
+#define ANY_SPI 0xc1234567
+#define ANY_REQID 11
+#define ANY_PRIORITY 371327
+#define ANY_INDEX 0xaa61
+
+/* A tunnel mode ESP SA between two addresses, with the empty selector that charon gives it. */
+static inline struct entry make_sa(const char *src, const char *dst)
+{
+	return (struct entry){
+		.kind = ENTRY_SA,
+		.sa =
+			{
+				.id = {.daddr = make_address(dst), .spi = htonl(ANY_SPI), .proto = IPPROTO_ESP},
+				.saddr = make_address(src),
+				.family = family_of(src),
+				.reqid = ANY_REQID,
+				.mode = XFRM_MODE_TUNNEL,
+				.flags = XFRM_STATE_AF_UNSPEC,
+			},
+	};
+}
+
+static inline struct xfrm_user_tmpl make_template(uint8_t proto, uint8_t mode, const char *src, const char *dst)
+{
+	return (struct xfrm_user_tmpl){
+		.id = {.daddr = make_address(dst), .proto = proto},
+		.family = family_of(src),
+		.saddr = make_address(src),
+		.reqid = ANY_REQID,
+		.mode = mode,
+		.aalgos = UINT32_MAX,
+		.ealgos = UINT32_MAX,
+		.calgos = UINT32_MAX,
+	};
+}
+
+/* An outbound main policy; the templates must live as long as it does. */
+static inline struct entry make_policy(const char *src, const char *dst, const struct xfrm_user_tmpl *templates,
+				       size_t n_templates)
+{
+	return (struct entry){
+		.kind = ENTRY_POLICY,
+		.policy =
+			{
+				.info =
+					{
+						.sel = make_selector(src, dst),
+						.lft = {.hard_byte_limit = XFRM_INF, .hard_packet_limit = XFRM_INF},
+						.priority = ANY_PRIORITY,
+						.index = ANY_INDEX,
+						.dir = XFRM_POLICY_OUT,
+					},
+				.ptype = XFRM_POLICY_TYPE_MAIN,
+				.n_templates = n_templates,
+				.templates = templates,
+			},
+	};
+}

@@ -45,7 +45,7 @@ struct flush {
 
 	/* Of the pass under way. */
 	bool counted; /* what comes up was counted in a pass before, whose refusals were lost */
-	uint64_t gone, n_refused;
+	uint64_t n_selected, n_gone, n_hidden, n_refused;
 	struct kernel_refusal refused[NAMED_MAX];
 };
 
@@ -151,7 +151,8 @@ static int enter_netns(const char *netns)
 		return report_failure(r, REPORT_FAILED, "'%.64s' is not a network namespace.", netns);
 	default:
 		return report_failure(r, REPORT_FAILED, "Could not enter the network namespace '%.64s': %s%s.", netns,
-				      strerror(-r), r == -EPERM ? " (CAP_SYS_ADMIN is needed: run as root)" : "");
+				      strerror(-r),
+				      r == -EPERM || r == -EACCES ? " (CAP_SYS_ADMIN is needed: run as root)" : "");
 	}
 }
 
@@ -209,9 +210,11 @@ static void on_refused(const struct kernel_refusal *refusal, void *userdata)
 
 	summary_take_back(&flush->summary, &refusal->entry);
 	if (refusal->error == -ENOENT || refusal->error == -ESRCH) {
-		flush->gone++;
+		flush->n_gone++;
 		return;
 	}
+	if (refusal->error == -EEXIST)
+		flush->n_hidden++;
 	if (flush->n_refused < NAMED_MAX)
 		flush->refused[flush->n_refused] = *refusal;
 	flush->n_refused++;
@@ -225,15 +228,16 @@ static int remove_entry(const struct entry *entry, const struct nlmsghdr *messag
 	report_progress(++flush->looked_at);
 	if (!filter_selects(&flush->options->filter, entry))
 		return 0;
+	flush->n_selected++;
 	if (!flush->counted)
 		summary_add(&flush->summary, entry);
 	return kernel_delete(flush->kernel, entry, on_refused, flush);
 }
 
-/* One dump and the deletion of what is selected. -EAGAIN when something may have been missed. */
+/* One dump and the deletion of what is selected. -EAGAIN when something may have been missed, or has come to light. */
 static int pass(struct flush *flush, enum entry_kind kind)
 {
-	flush->gone = flush->n_refused = 0;
+	flush->n_selected = flush->n_gone = flush->n_hidden = flush->n_refused = 0;
 	int dumped = kernel_dump(flush->kernel, kind, remove_entry, flush);
 	int r = kernel_commit(flush->kernel, on_refused, flush);
 	if (dumped < 0 && dumped != -EAGAIN)
@@ -241,7 +245,9 @@ static int pass(struct flush *flush, enum entry_kind kind)
 	if (r < 0)
 		return r;
 	flush->counted = kernel_lost_refusals(flush->kernel);
-	return flush->counted ? -EAGAIN : dumped;
+	/* An SA that was hidden by one with a wider mark can be named once that one has gone. */
+	bool unhidden = flush->n_hidden && flush->n_selected > flush->n_refused + flush->n_gone;
+	return flush->counted || unhidden ? -EAGAIN : dumped;
 }
 
 /* Names what the last pass could not remove. */
@@ -274,7 +280,10 @@ static int sweep(struct flush *flush, enum entry_kind kind)
 	for (unsigned int i = 0; r == -EAGAIN && i < PASSES_MAX; i++) {
 		r = pass(flush, kind);
 		report_detail("Pass %u over the %s%s; %" PRIu64 " had gone already.", i + 1, what,
-			      r == -EAGAIN ? " was interrupted" : "", flush->gone);
+			      r != -EAGAIN	? ""
+			      : flush->n_hidden ? " brought hidden ones to light"
+						: " was interrupted",
+			      flush->n_gone);
 	}
 	report_refused(flush);
 	if (r == -EAGAIN)
@@ -322,6 +331,12 @@ static bool flush_sas(struct flush *flush)
 	if (kernel_count(flush->kernel, &before) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(protos); i++) {
+		uint32_t comp = 0;
+
+		/* With an IPComp SA in tunnel mode goes the IPIP SA that the kernel made for it
+		 * (ipcomp_tunnel_attach()), so that the difference does not tell. */
+		if (protos[i] == IPPROTO_COMP && before.sas && kernel_count_sas(flush->kernel, protos[i], &comp) < 0)
+			return false;
 		int r = kernel_flush_sas(flush->kernel, protos[i]);
 		if (r < 0)
 			report_detail("The kernel refuses to flush %s SAs: %s; removing them one by one.",
@@ -329,11 +344,13 @@ static bool flush_sas(struct flush *flush)
 		/* The kernel does not say how many it removed. */
 		if (kernel_count(flush->kernel, &after) < 0)
 			return false;
-		if (before.sas > after.sas)
+		if (protos[i] == IPPROTO_COMP && r == 0)
+			flush->summary.sas[protos[i]] += comp;
+		else if (before.sas > after.sas)
 			flush->summary.sas[protos[i]] += before.sas - after.sas;
 		before = after;
 	}
-	return after.sas == 0;
+	return before.sas == 0;
 }
 
 static int remove_all(struct flush *flush)
@@ -422,28 +439,30 @@ static int open_kernel(struct kernel **ret, struct kernel_counts *counts)
 	return 0;
 }
 
-static int run(const struct globals *globals, const struct options *options)
+static enum exit_status run(const struct globals *globals, const struct options *options)
 {
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
 	struct flush flush = {.options = options};
 	struct kernel_counts counts = {0};
-	int r;
 
-	if (globals->netns && (r = enter_netns(globals->netns)) < 0)
-		return r;
-	if ((r = open_kernel(&kernel, &counts)) < 0)
-		return r;
+	if (globals->netns && enter_netns(globals->netns) < 0)
+		return STATUS_FAILED;
+	if (open_kernel(&kernel, &counts) < 0)
+		return STATUS_FAILED;
 	flush.kernel = kernel;
-	if (!options->force && (r = check_owner(options->dry_run)) < 0)
-		return r;
+	if (!options->force) {
+		int r = check_owner(options->dry_run);
+		if (r < 0)
+			return r == -EBUSY ? STATUS_REFUSED : STATUS_FAILED;
+	}
 	if (options->dry_run)
-		return show_all(&flush);
+		return show_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;
 
 	uint64_t entries = options->policies_only ? 0 : counts.sas;
 	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
 		entries += options->states_only ? 0 : counts.policies[dir];
 	report_begin(entries);
-	return remove_all(&flush);
+	return remove_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
 int verb_flush(struct globals *globals, int argc, char **argv)
@@ -452,19 +471,10 @@ int verb_flush(struct globals *globals, int argc, char **argv)
 
 	switch (parse_options(globals, argc, argv, &options)) {
 	case 0:
-		break;
+		return run(globals, &options);
 	case -ECANCELED:
 		return STATUS_DONE;
 	default:
 		return STATUS_USAGE;
-	}
-
-	switch (run(globals, &options)) {
-	case 0:
-		return STATUS_DONE;
-	case -EBUSY:
-		return STATUS_REFUSED;
-	default:
-		return STATUS_FAILED;
 	}
 }

@@ -16,14 +16,13 @@
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
 #define RECEIVE_SIZE (32 * 1024)
 
-/* Deletions sent in one go. Each can be answered by an error message, which takes up to 2304 bytes of the receive
- * buffer (skb->truesize, measured on Linux 6.18): all of them fit into the default of 208 KiB (net.core.rmem_default).
- */
+/* Deletions sent in one go. Each can be answered by an error message, which takes 832 bytes of the receive buffer (Rmem
+ * in /proc/net/netlink, Linux 6.18): all of them fit even into the 64 KiB that libnl sets. */
 #define BATCH_MESSAGES 64
 #define BATCH_SIZE (BATCH_MESSAGES * 128)
 
-/* And where that default was set lower. */
-#define CHANGE_RECEIVE_BUFFER (512 * 1024)
+/* Room for kernels that take more for an error message; the kernel doubles it, up to twice net.core.rmem_max. */
+#define CHANGE_RECEIVE_BUFFER (256 * 1024)
 
 /* The kernel answers while it is asked; an answer that is this late will not come. */
 #define ANSWER_SECONDS 30
@@ -85,10 +84,8 @@ int kernel_open(struct kernel **ret)
 		kernel_close(&kernel);
 		return r;
 	}
-	/* Beyond net.core.rmem_max only CAP_NET_ADMIN in the initial user namespace may go; without, it stays as it is.
-	 */
-	const int size = CHANGE_RECEIVE_BUFFER;
-	setsockopt(nl_socket_get_fd(kernel->change), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	/* Without it the buffer stays as it is. */
+	nl_socket_set_buffer_size(kernel->change, CHANGE_RECEIVE_BUFFER, 0);
 	*ret = kernel;
 	return 0;
 }
@@ -324,9 +321,9 @@ static int read_dump(struct kernel *kernel, uint32_t seq, kernel_entry_fn fn, vo
 	}
 }
 
-int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata)
+/* Takes a dump from its request to its end. */
+static int dump(struct kernel *kernel, union request *request, kernel_entry_fn fn, void *userdata)
 {
-	union request request;
 	int r = 0;
 
 	if (!kernel->dump)
@@ -334,19 +331,50 @@ int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn,
 	if (r < 0)
 		return r;
 
-	if (kind == ENTRY_SA)
-		message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
-	else
-		message_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
-	request.header.nlmsg_seq = ++kernel->seq;
-	r = send_messages(kernel->dump, &request.header, request.header.nlmsg_len);
+	request->header.nlmsg_seq = ++kernel->seq;
+	r = send_messages(kernel->dump, &request->header, request->header.nlmsg_len);
 	if (r == 0)
-		r = read_dump(kernel, request.header.nlmsg_seq, fn, userdata);
+		r = read_dump(kernel, request->header.nlmsg_seq, fn, userdata);
 	if (r < 0 && r != -EAGAIN) {
 		/* The rest of a dump that broke off would keep the socket busy. */
 		nl_socket_free(kernel->dump);
 		kernel->dump = NULL;
 	}
+	return r;
+}
+
+int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata)
+{
+	union request request;
+
+	if (kind == ENTRY_SA)
+		message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
+	else
+		message_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
+	return dump(kernel, &request, fn, userdata);
+}
+
+static int count_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	uint32_t *n = userdata;
+
+	(void)entry;
+	(void)message;
+	(*n)++;
+	return 0;
+}
+
+int kernel_count_sas(struct kernel *kernel, uint8_t proto, uint32_t *ret)
+{
+	union request request;
+	uint32_t n = 0;
+
+	/* The kernel looks for its filter behind the whole of struct xfrm_usersa_id's place (xfrm_dump_sa()). */
+	message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
+	message_put(&request.header, XFRMA_PROTO, &proto, sizeof(proto));
+	int r = dump(kernel, &request, count_entry, &n);
+	if (r == 0)
+		*ret = n;
 	return r;
 }
 
@@ -453,6 +481,9 @@ static int allocate_spi(struct kernel *kernel, struct entry *entry)
 	message_put_mark(&request.header, &entry->mark);
 	message_put_if_id(&request.header, entry->if_id);
 	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
+	/* "No SPI is free"; about an entry, ENOENT says that it has gone. */
+	if (r == -ENOENT)
+		return -ENOSPC;
 	if (r == 0)
 		r = entry_decode(answer, &found);
 	if (r == 0)

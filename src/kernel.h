@@ -33,6 +33,9 @@ void kernel_close(struct kernel **kernel);
 /* Errors: -EPERM without CAP_NET_ADMIN in the user namespace that owns the network namespace. */
 int kernel_count(struct kernel *kernel, struct kernel_counts *ret);
 
+/* How many SAs of one protocol there are, from a dump that the kernel filters. Errors as kernel_dump(). */
+int kernel_count_sas(struct kernel *kernel, uint8_t proto, uint32_t *ret);
+
 /* XFRM_MSG_FLUSHSA of one protocol, one call whatever their number. An empty database is no error. */
 int kernel_flush_sas(struct kernel *kernel, uint8_t proto);
 

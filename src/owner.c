@@ -77,7 +77,6 @@ enum owner_kind owner_classify(const char *name, bool has_ike_port)
 	return strcmp(name, "ip") == 0 ? OWNER_MONITOR : OWNER_UNKNOWN;
 }
 
-/* A table that the kernel does not have (PF_KEY, IPv6) has no sockets. */
 static int read_table(const char *path, int (*parse)(const char *, struct owner_socket *), struct sockets *sockets)
 {
 	CLEANUP(close_file) FILE *f = fopen(path, "re");
@@ -85,7 +84,7 @@ static int read_table(const char *path, int (*parse)(const char *, struct owner_
 	size_t size = 0;
 
 	if (!f)
-		return errno == ENOENT ? 0 : -errno;
+		return -errno;
 	while (sockets->n < SOCKETS_MAX && getline(&line, &size, f) >= 0)
 		if (parse(line, &sockets->list[sockets->n]) > 0)
 			sockets->n++;
@@ -109,6 +108,15 @@ static bool all_seen(const struct sockets *sockets)
 		if (!sockets->seen[i])
 			return false;
 	return true;
+}
+
+/* A table that the kernel need not have (PF_KEY, IPv6) and then has no sockets. */
+static int read_optional_table(const char *path, int (*parse)(const char *, struct owner_socket *),
+			       struct sockets *sockets)
+{
+	int r = read_table(path, parse, sockets);
+
+	return r == -ENOENT ? 0 : r;
 }
 
 static void close_directory(DIR **directory)
@@ -184,12 +192,12 @@ int owner_find(struct owner *ret)
 
 	/* /proc/net is that of the process's main thread, which is the only one here. */
 	if ((r = read_table("/proc/net/netlink", owner_parse_netlink, &listeners)) < 0 ||
-	    (r = read_table("/proc/net/pfkey", owner_parse_pfkey, &listeners)) < 0)
+	    (r = read_optional_table("/proc/net/pfkey", owner_parse_pfkey, &listeners)) < 0)
 		return r;
 	if (listeners.n == 0)
 		return 0;
-	if ((r = read_table("/proc/net/udp", owner_parse_udp, &ike)) < 0 ||
-	    (r = read_table("/proc/net/udp6", owner_parse_udp, &ike)) < 0)
+	if ((r = read_optional_table("/proc/net/udp", owner_parse_udp, &ike)) < 0 ||
+	    (r = read_optional_table("/proc/net/udp6", owner_parse_udp, &ike)) < 0)
 		return r;
 
 	CLEANUP(close_directory) DIR *proc = opendir("/proc");

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <net/if.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netlink/addr.h>
 #include <netlink/xfrm/sa.h>
 #include <netlink/xfrm/selector.h>
@@ -32,6 +32,27 @@ static void put_sp(struct xfrmnl_sp **sp)
 static void put_json(json_t **json)
 {
 	json_decref(*json);
+}
+
+/* The protocols of selectors, by the names of IANA; not from /etc/protocols, which minimal systems lack. */
+static const char *selector_proto_name(int proto)
+{
+	switch (proto) {
+	case IPPROTO_ICMP:
+		return "icmp";
+	case IPPROTO_TCP:
+		return "tcp";
+	case IPPROTO_UDP:
+		return "udp";
+	case IPPROTO_GRE:
+		return "gre";
+	case IPPROTO_ICMPV6:
+		return "ipv6-icmp";
+	case IPPROTO_SCTP:
+		return "sctp";
+	default:
+		return NULL;
+	}
 }
 
 /* "10.1.0.1", or with a prefix length "10.1.0.0/16"; "any" is the zero address of `family`. */
@@ -67,10 +88,8 @@ static void add_selector(json_t *object, struct xfrmnl_sel *sel, int family)
 		family = own;
 	json_object_set_new(object, "src", address(xfrmnl_sel_get_saddr(sel), family, xfrmnl_sel_get_prefixlen_s(sel)));
 	json_object_set_new(object, "dst", address(xfrmnl_sel_get_daddr(sel), family, xfrmnl_sel_get_prefixlen_d(sel)));
-	if (proto) {
-		const struct protoent *known = getprotobynumber(proto);
-		add_name_or_number(object, "proto", known ? known->p_name : NULL, proto);
-	}
+	if (proto)
+		add_name_or_number(object, "proto", selector_proto_name(proto), proto);
 	/* For ICMP the ports are type and code, for GRE the halves of the key. */
 	if (xfrmnl_sel_get_sportmask(sel))
 		add_number(object, "sport", sport);

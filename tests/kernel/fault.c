@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Preloaded into xfrmctl by the tests (ld.so(8), LD_PRELOAD), to make happen between it and the kernel what cannot be
+ * had on demand. It stands in for the C library's system calls on NETLINK_XFRM sockets and follows the rules in
+ * $FAULTS, which are separated by semicolons:
+ *
+ *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
+ *
+ * CALL and TYPE say what is counted, from 1; from the count FIRST to LAST the effect takes place:
+ *     socket       sockets opened; TYPE does not matter
+ *     send         messages of this type sent, each of a batch by itself
+ *     receive      calls on a socket on which a message of this type was the last one sent
+ * EFFECT and VALUE:
+ *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
+ *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
+ *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
+ *     later        (receive) the clock has moved on by VALUE milliseconds
+ *     run          $FAULT_COMMAND is run before the call
+ *     note         nothing
+ *
+ * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
+
+/* With _GNU_SOURCE the C library declares sendto() with a union for the address, which a definition cannot repeat. */
+#undef _GNU_SOURCE
+#define _DEFAULT_SOURCE
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <netlink/msg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RULES_MAX 8
+#define SOCKETS_MAX 8
+#define ANSWERS_MAX 128
+#define ANSWER_SIZE 512
+#define DATAGRAM_SIZE (64 * 1024)
+
+#define WORD "15[a-z]"
+
+struct rule {
+	char call[16], effect[16];
+	unsigned int type;
+	unsigned long first, last, count;
+	long value;
+};
+
+/* An answer of the kernel's to a message that it never saw. */
+union answer {
+	struct nlmsghdr header;
+	char bytes[ANSWER_SIZE];
+};
+
+struct netlink {
+	int fd;
+	unsigned int last_type; /* of what was sent last */
+	size_t n_answers;
+	union answer answers[ANSWERS_MAX];
+};
+
+static struct rule rules[RULES_MAX];
+static size_t n_rules;
+static struct netlink sockets[SOCKETS_MAX];
+static size_t n_sockets;
+static long later_ms;
+
+static _Noreturn void give_up(const char *what)
+{
+	fprintf(stderr, "fault: %s\n", what);
+	_exit(99);
+}
+
+static void __attribute__((constructor)) read_rules(void)
+{
+	const char *text = getenv("FAULTS");
+
+	/* Commands that are run from here are no subjects. */
+	unsetenv("LD_PRELOAD");
+	while (text && *text) {
+		struct rule *rule = &rules[n_rules];
+		int used = 0;
+
+		if (n_rules == RULES_MAX ||
+		    sscanf(text, "%" WORD ":%u:%lu:%lu:%" WORD ":%ld%n", rule->call, &rule->type, &rule->first,
+			   &rule->last, rule->effect, &rule->value, &used) != 6)
+			give_up("cannot read $FAULTS");
+		n_rules++;
+		text += used + (text[used] == ';');
+	}
+}
+
+static void note(const struct rule *rule)
+{
+	const char *path = getenv("FAULT_LOG");
+	char line[16];
+
+	int length = snprintf(line, sizeof(line), "%zu\n", (size_t)(rule - rules));
+	int fd = path ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+	if (fd < 0 || write(fd, line, (size_t)length) != length)
+		give_up("cannot write $FAULT_LOG");
+	close(fd);
+}
+
+static bool is(const struct rule *rule, const char *effect)
+{
+	return strcmp(rule->effect, effect) == 0;
+}
+
+/* Counts an event and returns the rule that takes effect on it, or NULL. */
+static const struct rule *count(const char *call, unsigned int type)
+{
+	const struct rule *found = NULL;
+
+	for (struct rule *rule = rules; rule < rules + n_rules; rule++) {
+		if (strcmp(rule->call, call) != 0 || (type && rule->type != type))
+			continue;
+		rule->count++;
+		if (rule->first <= rule->count && rule->count <= rule->last && !found)
+			found = rule;
+	}
+	if (!found)
+		return NULL;
+	note(found);
+	if (is(found, "later"))
+		later_ms += found->value;
+	if (is(found, "run")) {
+		const char *command = getenv("FAULT_COMMAND");
+		if (!command || system(command) != 0)
+			give_up("$FAULT_COMMAND failed");
+	}
+	return found;
+}
+
+static struct netlink *find(int fd)
+{
+	for (size_t i = 0; i < n_sockets; i++)
+		if (sockets[i].fd == fd)
+			return &sockets[i];
+	return NULL;
+}
+
+int socket(int domain, int type, int protocol)
+{
+	if (domain != AF_NETLINK || protocol != NETLINK_XFRM)
+		return (int)syscall(SYS_socket, domain, type, protocol);
+
+	const struct rule *rule = count("socket", 0);
+	if (rule && is(rule, "fail")) {
+		errno = (int)rule->value;
+		return -1;
+	}
+	int fd = (int)syscall(SYS_socket, domain, type, protocol);
+	if (fd < 0)
+		return fd;
+	/* One that was closed may have had the same number. */
+	struct netlink *netlink = find(fd);
+	if (!netlink) {
+		if (n_sockets == SOCKETS_MAX)
+			give_up("too many sockets");
+		netlink = &sockets[n_sockets++];
+	}
+	netlink->fd = fd;
+	netlink->last_type = 0;
+	netlink->n_answers = 0;
+	return fd;
+}
+
+/* As the kernel does it: the errno, and the whole message that it is about. */
+static void answer(struct netlink *netlink, const struct nlmsghdr *request, int error)
+{
+	struct nlmsgerr body = {.error = -error};
+	union answer *answer = &netlink->answers[netlink->n_answers];
+	size_t length = NLMSG_LENGTH(sizeof(body.error)) + request->nlmsg_len;
+
+	if (netlink->n_answers == ANSWERS_MAX || length > sizeof(*answer))
+		give_up("too many or too long refused messages");
+	answer->header = (struct nlmsghdr){
+		.nlmsg_len = (uint32_t)length, .nlmsg_type = NLMSG_ERROR, .nlmsg_seq = request->nlmsg_seq};
+	memcpy(NLMSG_DATA(&answer->header), &body.error, sizeof(body.error));
+	memcpy(answer->bytes + NLMSG_LENGTH(sizeof(body.error)), request, request->nlmsg_len);
+	netlink->n_answers++;
+}
+
+ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struct sockaddr *to, socklen_t to_length)
+{
+	static union {
+		struct nlmsghdr first;
+		char bytes[DATAGRAM_SIZE];
+	} copy;
+	struct netlink *netlink = find(fd);
+
+	if (!netlink)
+		return syscall(SYS_sendto, fd, buffer, length, flags, to, to_length);
+	if (length > sizeof(copy))
+		give_up("a datagram is too long");
+	memcpy(&copy, buffer, length);
+
+	int rest = (int)length;
+	for (struct nlmsghdr *nlh = &copy.first; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+		netlink->last_type = nlh->nlmsg_type;
+		const struct rule *rule = count("send", nlh->nlmsg_type);
+		if (rule && is(rule, "fail")) {
+			errno = (int)rule->value;
+			return -1;
+		}
+		if (rule && is(rule, "refuse")) {
+			answer(netlink, nlh, (int)rule->value);
+			nlh->nlmsg_type = NLMSG_NOOP;
+			nlh->nlmsg_flags = 0;
+		}
+	}
+	return syscall(SYS_sendto, fd, &copy, length, flags, to, to_length);
+}
+
+/* Takes the oldest answer from the queue. */
+static ssize_t take_answer(struct netlink *netlink, struct msghdr *msg)
+{
+	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	size_t length = netlink->answers[0].header.nlmsg_len;
+
+	memcpy(msg->msg_name, &kernel, sizeof(kernel));
+	msg->msg_namelen = sizeof(kernel);
+	msg->msg_flags = 0;
+	memcpy(msg->msg_iov[0].iov_base, &netlink->answers[0], length);
+	netlink->n_answers--;
+	memmove(netlink->answers, netlink->answers + 1, netlink->n_answers * sizeof(netlink->answers[0]));
+	return (ssize_t)length;
+}
+
+/* Receives what is there and forgets it. */
+static void lose(struct netlink *netlink, struct msghdr *msg, int flags)
+{
+	if (netlink->n_answers)
+		netlink->n_answers = 0;
+	else
+		syscall(SYS_recvmsg, netlink->fd, msg, flags | MSG_DONTWAIT);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct netlink *netlink = find(fd);
+
+	if (!netlink)
+		return syscall(SYS_recvmsg, fd, msg, flags);
+
+	const struct rule *rule = count("receive", netlink->last_type);
+	if (rule && is(rule, "fail")) {
+		if (rule->value == ENOBUFS)
+			lose(netlink, msg, flags);
+		errno = (int)rule->value;
+		return -1;
+	}
+	if (netlink->n_answers)
+		return take_answer(netlink, msg);
+
+	ssize_t n = syscall(SYS_recvmsg, fd, msg, flags);
+	if (n > 0 && rule && is(rule, "interrupt")) {
+		int rest = (int)n;
+		for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
+			nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
+	}
+	return n;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	int r = (int)syscall(SYS_clock_gettime, clock, ret);
+
+	if (r == 0 && later_ms) {
+		long ns = ret->tv_nsec + later_ms % 1000 * 1000000;
+		ret->tv_sec += later_ms / 1000 + ns / 1000000000;
+		ret->tv_nsec = ns % 1000000000;
+	}
+	return r;
+}

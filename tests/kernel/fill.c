@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Makes policies or larval SAs in bulk, in the network namespace that it is started in:
+ *
+ *     fill networks|hosts|sas COUNT
+ *
+ * `networks` are policies between networks, as most real ones are; kernels before 6.13 take the longer for each the
+ * more there are (they walk a list of all of them, xfrm_policy_insert_inexact_list() in net/xfrm/xfrm_policy.c).
+ * `hosts` are policies between hosts, which every kernel takes at once. Every other entry has 1 for its reqid and its
+ * priority, the others have 2. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/xfrm.h>
+#include <netinet/in.h>
+#include <netlink/addr.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
+#include <netlink/xfrm/selector.h>
+#include <netlink/xfrm/sp.h>
+#include <netlink/xfrm/template.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The kernel answers each request for an SA, and its answers have to fit into the receive buffer. */
+#define BATCH_MESSAGES 100
+#define MESSAGE_MAX 512
+
+#define HALVES 2
+
+#define FIRST_DESTINATION 0x0a000000U /* 10.0.0.0 */
+
+static _Noreturn void give_up(const char *what, int error)
+{
+	fprintf(stderr, "fill: %s: %s\n", what, error < 0 ? nl_geterror(error) : strerror(error));
+	exit(EXIT_FAILURE);
+}
+
+static struct nl_addr *address(const char *text)
+{
+	struct nl_addr *addr;
+
+	int r = nl_addr_parse(text, AF_INET, &addr);
+	if (r < 0)
+		give_up(text, r);
+	return addr;
+}
+
+static struct nl_msg *policy_message(const char *from, const char *to, unsigned int half)
+{
+	struct xfrmnl_sp *sp = xfrmnl_sp_alloc();
+	struct xfrmnl_sel *sel = xfrmnl_sel_alloc();
+	struct xfrmnl_user_tmpl *tmpl = xfrmnl_user_tmpl_alloc();
+	struct nl_addr *src = address(from), *dst = address(to);
+	struct nl_addr *here = address("192.0.2.1"), *there = address("198.51.100.1");
+	struct nl_msg *msg;
+
+	if (!sp || !sel || !tmpl)
+		give_up("making a policy", ENOMEM);
+	xfrmnl_sel_set_family(sel, AF_INET);
+	xfrmnl_sel_set_saddr(sel, src);
+	xfrmnl_sel_set_prefixlen_s(sel, nl_addr_get_prefixlen(src));
+	xfrmnl_sel_set_daddr(sel, dst);
+	xfrmnl_sel_set_prefixlen_d(sel, nl_addr_get_prefixlen(dst));
+
+	xfrmnl_user_tmpl_set_family(tmpl, AF_INET);
+	xfrmnl_user_tmpl_set_saddr(tmpl, here);
+	xfrmnl_user_tmpl_set_daddr(tmpl, there);
+	xfrmnl_user_tmpl_set_proto(tmpl, IPPROTO_ESP);
+	xfrmnl_user_tmpl_set_mode(tmpl, XFRM_MODE_TUNNEL);
+	xfrmnl_user_tmpl_set_reqid(tmpl, (int)half + 1);
+
+	xfrmnl_sp_set_sel(sp, sel);
+	xfrmnl_sp_set_dir(sp, XFRM_POLICY_OUT);
+	xfrmnl_sp_set_action(sp, XFRM_POLICY_ALLOW);
+	xfrmnl_sp_set_priority(sp, half + 1);
+	xfrmnl_sp_add_usertemplate(sp, tmpl);
+	int r = xfrmnl_sp_build_add_request(sp, 0, &msg);
+	if (r < 0)
+		give_up("making a policy", r);
+
+	nl_addr_put(src);
+	nl_addr_put(dst);
+	nl_addr_put(here);
+	nl_addr_put(there);
+	xfrmnl_sel_put(sel);
+	xfrmnl_sp_put(sp);
+	return msg;
+}
+
+static struct nl_msg *network_message(unsigned int half)
+{
+	return policy_message("172.16.0.0/16", "10.0.0.0/24", half);
+}
+
+static struct nl_msg *host_message(unsigned int half)
+{
+	return policy_message("172.16.0.1/32", "10.0.0.0/32", half);
+}
+
+/* libnl-xfrm has no XFRM_MSG_ALLOCSPI that leaves the SPI to the kernel. */
+static struct nl_msg *sa_message(unsigned int half)
+{
+	const struct xfrm_userspi_info request = {
+		.info = {.id = {.proto = IPPROTO_ESP},
+			 .saddr = {.a4 = htonl(0xc0000201)}, /* 192.0.2.1 */
+			 .family = AF_INET,
+			 .mode = XFRM_MODE_TUNNEL,
+			 .reqid = half + 1},
+		.min = 0x100,
+		.max = UINT32_MAX,
+	};
+
+	struct nl_msg *msg = nlmsg_alloc_simple(XFRM_MSG_ALLOCSPI, 0);
+	if (!msg)
+		give_up("making an SA", ENOMEM);
+	int r = nlmsg_append(msg, (void *)&request, sizeof(request), NLMSG_ALIGNTO);
+	if (r < 0)
+		give_up("making an SA", r);
+	return msg;
+}
+
+/* Makes entry number `i` out of the message for its half; no two have the same selector or destination. */
+static void vary(struct nlmsghdr *nlh, uint32_t i)
+{
+	static const uint8_t dirs[] = {XFRM_POLICY_IN, XFRM_POLICY_OUT, XFRM_POLICY_FWD};
+	if (nlh->nlmsg_type == XFRM_MSG_ALLOCSPI) {
+		struct xfrm_userspi_info request;
+		memcpy(&request, nlmsg_data(nlh), sizeof(request));
+		request.info.id.daddr.a4 = htonl(FIRST_DESTINATION + i);
+		memcpy(nlmsg_data(nlh), &request, sizeof(request));
+	} else {
+		struct xfrm_userpolicy_info policy;
+		memcpy(&policy, nlmsg_data(nlh), sizeof(policy));
+		if (policy.sel.prefixlen_d == 32) {
+			policy.sel.daddr.a4 = htonl(FIRST_DESTINATION + i);
+		} else {
+			policy.sel.daddr.a4 = htonl(FIRST_DESTINATION + ((i & 0xffff) << 8));
+			policy.sel.saddr.a4 = htonl(0xac100000 + (i >> 16 << 16)); /* 172.16.0.0 */
+		}
+		policy.dir = dirs[i / HALVES % 3];
+		memcpy(nlmsg_data(nlh), &policy, sizeof(policy));
+	}
+}
+
+static int stop_on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
+{
+	(void)from;
+	(void)arg;
+	give_up("the kernel refuses an entry", -error->error);
+}
+
+static int take_note(struct nl_msg *msg, void *acknowledged)
+{
+	(void)msg;
+	*(bool *)acknowledged = true;
+	return NL_STOP;
+}
+
+/* Sends a batch, whose last message asks for an acknowledgement, and reads all answers. */
+static void send_batch(struct nl_sock *sock, char *batch, size_t length, struct nlmsghdr *last)
+{
+	bool acknowledged = false;
+
+	last->nlmsg_flags |= NLM_F_ACK;
+	nl_socket_modify_cb(sock, NL_CB_ACK, NL_CB_CUSTOM, take_note, &acknowledged);
+	int r = nl_sendto(sock, batch, length);
+	if (r < 0)
+		give_up("sending", r);
+	while (!acknowledged) {
+		r = nl_recvmsgs_default(sock);
+		if (r < 0)
+			give_up("receiving", r);
+	}
+}
+
+static void fill(struct nl_sock *sock, struct nl_msg *(*make)(unsigned int half), uint32_t count)
+{
+	static char batch[BATCH_MESSAGES * MESSAGE_MAX];
+	struct nl_msg *halves[HALVES];
+	struct nlmsghdr *nlh = NULL;
+	size_t length = 0;
+
+	for (unsigned int half = 0; half < HALVES; half++)
+		halves[half] = make(half);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct nlmsghdr *model = nlmsg_hdr(halves[i % HALVES]);
+		nlh = (void *)(batch + length);
+		memcpy(nlh, model, model->nlmsg_len);
+		nlh->nlmsg_flags = NLM_F_REQUEST;
+		vary(nlh, i);
+		length += NLMSG_ALIGN(nlh->nlmsg_len);
+		if (i % BATCH_MESSAGES == BATCH_MESSAGES - 1 || i == count - 1) {
+			send_batch(sock, batch, length, nlh);
+			length = 0;
+		}
+	}
+	for (unsigned int half = 0; half < HALVES; half++)
+		nlmsg_free(halves[half]);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		struct nl_msg *(*make)(unsigned int half);
+	} kinds[] = {{"networks", network_message}, {"hosts", host_message}, {"sas", sa_message}};
+	struct nl_msg *(*make)(unsigned int half) = NULL;
+
+	for (size_t i = 0; argc == 3 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(argv[1], kinds[i].name) == 0)
+			make = kinds[i].make;
+	if (!make) {
+		fprintf(stderr, "Usage: fill networks|hosts|sas COUNT\n");
+		return EXIT_FAILURE;
+	}
+
+	struct nl_sock *sock = nl_socket_alloc();
+	if (!sock)
+		give_up("opening a socket", ENOMEM);
+	nl_socket_disable_seq_check(sock);
+	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, stop_on_error, NULL);
+	int r = nl_connect(sock, NETLINK_XFRM);
+	if (r < 0)
+		give_up("opening a socket", r);
+	/* libnl's own choice is 32 KiB. */
+	r = nl_socket_set_buffer_size(sock, BATCH_MESSAGES * 2048, 0);
+	if (r < 0)
+		give_up("setting the receive buffer", r);
+	fill(sock, make, (uint32_t)strtoul(argv[2], NULL, 10));
+	nl_socket_free(sock);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,106 @@
+"""Runs xfrmctl, if need be with faults between it and the kernel."""
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tap import equal
+
+XFRMCTL = os.environ["XFRMCTL"]
+
+# The runtime library of AddressSanitizer wants to be the first.
+PRELOADED = " ".join([*re.findall(r"\S*/libasan\S*", subprocess.run(["ldd", XFRMCTL], capture_output=True, text=True,
+                                                                   check=True).stdout), os.environ["FAULT"]])
+
+SECONDS = 60
+POLL_SECONDS = 0.01
+
+# What systemd would tell the program about itself.
+OF_SYSTEMD = ("NOTIFY_SOCKET", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
+
+# Whatever happens: no sanitizer's complaint, no sentence cut off.
+NEVER_SAID = re.compile(r"runtime error|Sanitizer")
+
+ALWAYS = 2**31
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Fault(NamedTuple):
+    """A rule of fault.c."""
+    call: str
+    type: int
+    effect: str
+    value: int = 0
+    first: int = 1
+    last: int = ALWAYS
+
+    def __str__(self):
+        return f"{self.call}:{self.type}:{self.first}:{self.last}:{self.effect}:{self.value}"
+
+
+def environment(**more):
+    return {name: value for name, value in os.environ.items() if name not in OF_SYSTEMD} | more
+
+
+def run(*words, env=None, command=(XFRMCTL,), **options):
+    """Runs xfrmctl, or a command that ends in running it, with these arguments."""
+    done = subprocess.run([*command, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=SECONDS, check=False, env=env or environment(), **options)
+    assert not NEVER_SAID.search(done.stderr), done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def flush(*words, status=0, **options):
+    """`xfrmctl flush`, which must end with this status."""
+    result = run("flush", *words, **options)
+    equal(result.status, status, f"exit status ({result})")
+    return result
+
+
+class Faults:
+    """Faults for one run, and how often each took place: a fault that never did would prove nothing."""
+
+    def __init__(self, *faults, command=""):
+        self.faults = faults
+        self.command = command
+
+    def __enter__(self):
+        self.log = tempfile.NamedTemporaryFile(prefix="faults-")
+        self.rules = {"LD_PRELOAD": PRELOADED, "FAULTS": ";".join(map(str, self.faults)),
+                      "FAULT_LOG": self.log.name, "FAULT_COMMAND": self.command}
+        self.env = environment(**self.rules)
+        return self
+
+    def __exit__(self, *exception):
+        with self.log:
+            if exception[0] is None:
+                for number, fault in enumerate(self.faults):
+                    assert fault.effect == "note" or self.count(number), f"the fault {fault} never took place"
+
+    def count(self, number=0):
+        """How often fault number `number` took place."""
+        return Path(self.log.name).read_text().split().count(str(number))
+
+
+def flush_with(faults, *words, status=0, command=""):
+    """`xfrmctl flush` with faults, all of which must take place."""
+    with Faults(*faults, command=command) as active:
+        return flush(*words, status=status, env=active.env)
+
+
+def until(condition, what):
+    """Returns the first true value of condition()."""
+    deadline = time.monotonic() + SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+        time.sleep(POLL_SECONDS)
+    return value

@@ -1,0 +1,157 @@
+"""`xfrmctl flush` without options: everything goes but what belongs to sockets."""
+
+import socket
+
+import netlink
+import xfrm
+from program import flush
+from tap import Skip, case, contains, equal, main
+
+POLICIES = {
+    "out": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel",
+    "in": "src 10.2.0.0/16 dst 10.1.0.0/16 dir in tmpl src 192.0.2.2 dst 192.0.2.1 proto esp reqid 1 mode tunnel",
+    "fwd": "src 10.2.0.0/16 dst 10.1.0.0/16 dir fwd tmpl src 192.0.2.2 dst 192.0.2.1 proto esp reqid 1 mode tunnel",
+    "v6 transport": "src 2001:db8::1/128 dst 2001:db8::2/128 dir out tmpl proto ah reqid 2 mode transport",
+    "beet": "src 10.3.0.1/32 dst 10.3.0.2/32 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 3 mode beet",
+    "ipcomp": "src 10.4.0.0/24 dst 10.5.0.0/24 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto comp reqid 4 mode tunnel"
+              " tmpl src 0.0.0.0 dst 0.0.0.0 proto esp reqid 4 mode transport",
+    "pass": "src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir in",
+    "block": "src 10.6.0.0/16 dst 0.0.0.0/0 dir out action block",
+    "mark": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out mark 0x10 mask 0xff",
+    "mark zero": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out mark 0 mask 0xff",
+    "if_id": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out if_id 0x2a",
+}
+SUB_POLICIES = {"sub": "src 10.1.0.0/16 dst 10.2.0.0/16 dir in ptype sub"}
+SAS = {
+    "esp": {"src": "192.0.2.1", "dst": "192.0.2.2", "reqid": 1},
+    "esp back": {"src": "192.0.2.2", "dst": "192.0.2.1", "reqid": 1},
+    "v6 ah": {"src": "2001:db8::1", "dst": "2001:db8::2", "proto": "ah", "mode": "transport", "reqid": 2},
+    "esp beet": {"src": "192.0.2.1", "dst": "192.0.2.2", "mode": "beet", "reqid": 3},
+    "comp": {"src": "192.0.2.1", "dst": "192.0.2.2", "proto": "comp", "reqid": 4},
+    "esp mark": {"src": "192.0.2.1", "dst": "192.0.2.2", "mark": (0x10, 0xff)},
+    "esp if_id": {"src": "192.0.2.1", "dst": "192.0.2.2", "if_id": 0x2a},
+}
+
+
+def everything():
+    return xfrm.State(POLICIES | (SUB_POLICIES if xfrm.has_sub_policies() else {}), SAS)
+
+
+@case
+def goes():
+    """Every SA and every policy goes, and the summary counts them by protocol and direction."""
+    state = everything()
+    ins = 2 + ("sub" in state.names())
+    result = flush()
+    state.expect()
+    contains(result.out, f"Removed 7 SAs (5 esp, 1 ah, 1 comp) and {ins + 9} policies ({ins} in, 8 out, 1 fwd) in ")
+    equal(result.out.count("\n"), 1, "lines of output")
+    equal(result.err, "", "standard error")
+
+
+@case
+def sub_goes():
+    """Sub policies go."""
+    if not xfrm.has_sub_policies():
+        raise Skip("this kernel has no sub policies (CONFIG_XFRM_SUB_POLICY)")
+    state = xfrm.State(SUB_POLICIES)
+    contains(flush().out, "Removed 0 SAs and 1 policy (1 in) in ")
+    state.expect()
+
+
+@case
+def ipcomp():
+    """An SA of IPComp counts once, although the kernel makes one for the tunnel below it and takes that along."""
+    xfrm.add_sa("src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x1000 mode tunnel reqid 4 comp deflate")
+    equal(xfrm.counts(), (0, 2), "policies and SAs")
+    contains(flush().out, "Removed 1 SA (1 comp) and 0 policies in ")
+    equal(xfrm.counts(), (0, 0), "policies and SAs left")
+
+
+@case
+def nothing():
+    """With nothing to remove it says so and succeeds."""
+    result = flush()
+    equal((result.out, result.err), ("Nothing to remove.\n", ""), "output")
+
+
+@case
+def twice():
+    """A second run has nothing to remove."""
+    everything()
+    flush()
+    equal(flush().out, "Nothing to remove.\n", "output")
+
+
+@case
+def states_only():
+    """--states-only leaves the policies."""
+    state = everything()
+    contains(flush("--states-only").out, "Removed 7 SAs (5 esp, 1 ah, 1 comp) and 0 policies in ")
+    state.expect(*state.priorities.values())
+
+
+@case
+def policies_only():
+    """--policies-only leaves the SAs."""
+    state = everything()
+    contains(flush("--policies-only").out, f"Removed 0 SAs and {len(state.priorities)} policies (")
+    state.expect(*state.spis.values())
+
+
+@case
+def quiet():
+    """-q is silent."""
+    for options in ((), ("--match=reqid=1",), ("--exclude=reqid=1",)):
+        state = everything()
+        result = flush("-q", *options)
+        equal((result.out, result.err), ("", ""), f"output with {options}")
+        assert set(state.read()) < state.names(), "nothing went"
+        flush()
+
+
+@case
+def verbose():
+    """-v tells of the passes on standard error."""
+    xfrm.a_few()
+    result = flush("-v", "--match=reqid=1")
+    contains(result.err, "xfrmctl: Pass 1 over the policies; 0 had gone already.\n", "Pass 1 over the SAs")
+    contains(result.out, "Removed 1 SA (1 esp) and 2 policies (1 in, 1 out) in ")
+
+
+def with_socket_policies(*options):
+    """Runs a flush beside a v4 and a v6 socket with policies of their own, and returns what `ip` shows afterwards."""
+    v4, v6 = (socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6))
+    with v4, v6:
+        for sock in (v4, v6):
+            for direction in netlink.DIRS:
+                netlink.set_socket_policy(sock, direction)
+        before = xfrm.policy_lines()
+        equal(len(before), 4, "the number of policies of sockets")
+        # They could not be deleted anyway; neither must it be tried.
+        equal(flush("--dry-run", *options).out, "Nothing to remove.\n", "what would go")
+        xfrm.add_policies(*POLICIES.values())
+        result = flush(*options)
+        equal(xfrm.policy_lines(), before, "the policies left")
+        contains(result.out, f"Removed 0 SAs and {len(POLICIES)} policies (2 in, 8 out, 1 fwd) in ")
+
+
+@case
+def socket_policies():
+    """Policies of sockets stay and are not counted."""
+    with_socket_policies()
+
+
+@case
+def socket_policies_selected():
+    """Policies of sockets stay when a selection would hold for them."""
+    with_socket_policies("--match=priority=0-0xffffffff")
+
+
+@case
+def socket_policies_excluded():
+    """Policies of sockets stay when only an --exclude is given."""
+    with_socket_policies("--exclude=reqid=77")
+
+
+main()

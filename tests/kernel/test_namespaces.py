@@ -1,0 +1,97 @@
+"""--netns: the state of another network namespace goes, and only that."""
+
+import json
+import subprocess
+
+import sandbox
+import xfrm
+from program import flush, run
+from tap import case, cases, contains, equal, main
+
+NAME = "elsewhere"
+NAMED = f"/run/netns/{NAME}"
+
+
+class Two:
+    """State here and in a namespace with a name."""
+
+    def __init__(self):
+        xfrm.ip("netns", "add", NAME)
+        with sandbox.inside(NAMED):
+            self.there = xfrm.a_few()
+        self.here = xfrm.a_few()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        xfrm.ip("netns", "delete", NAME)
+
+    def expect(self, *there):
+        self.here.expect_untouched()
+        with sandbox.inside(NAMED):
+            self.there.expect(*there)
+
+
+@cases([(f"--netns={NAME} flush",), (f"--netns {NAME} flush",), (f"flush --netns={NAME}",),
+        (f"flush --netns={NAMED}",)])
+def goes(words):
+    """xfrmctl {0} empties that namespace and no other."""
+    with Two() as two:
+        result = run(*words.split())
+        equal(result.status, 0, f"status ({result.err})")
+        contains(result.out, "Removed 2 SAs (1 esp, 1 ah) and 3 policies (1 in, 1 out, 1 fwd) in ")
+        two.expect()
+
+
+@case
+def of_process():
+    """A path below /proc names the namespace of a process."""
+    with Two() as two, subprocess.Popen(["ip", "netns", "exec", NAME, "sh", "-c", "echo ready; read x"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        flush(f"--netns=/proc/{process.pid}/ns/net")
+        process.stdin.close()
+        two.expect()
+
+
+@case
+def selected():
+    """Selections and dry runs work there too."""
+    with Two() as two:
+        found = json.loads(flush(f"--netns={NAME}", "--dry-run", "--json", "--match=reqid=1").out)
+        equal(found["counts"], {"policies": 2, "sas": 1}, "counts")
+        flush(f"--netns={NAME}", "--match=reqid=1")
+        two.expect("v6", "v6 ah")
+
+
+MISSING = "`ip netns list` shows those with a name"
+
+
+@cases([
+    ("missing", f"There is no network namespace 'missing'; {MISSING}"),
+    ("/proc/0/ns/net", f"There is no network namespace '/proc/0/ns/net'; {MISSING}"),
+    ("/dev/null", "'/dev/null' is not a network namespace."),
+    ("/", "'/' is not a network namespace."),
+    ("/proc/self/ns/mnt", "'/proc/self/ns/mnt' is not a network namespace."),
+    ("", "'' is not a network namespace."),
+])
+def refused(netns, sentence):
+    """--netns={0} is refused with status 1 and a sentence, and everything stays."""
+    state = xfrm.a_few()
+    result = flush(f"--netns={netns}", status=1)
+    contains(result.err, f"xfrmctl: {sentence}")
+    equal(result.out, "", "output")
+    state.expect_untouched()
+
+
+@case
+def too_long():
+    """An overlong name is refused with status 1 and one sentence, and everything stays."""
+    state = xfrm.a_few()
+    result = flush("--netns=" + "x" * 10000, status=1)
+    equal(result.err, f"xfrmctl: '{'x' * 64}' is not a network namespace.\n", "standard error")
+    state.expect_untouched()
+
+
+main(sandbox.new_run_folder)

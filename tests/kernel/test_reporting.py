@@ -1,0 +1,284 @@
+"""What is said where: to the service manager, in the journal, and on a terminal."""
+
+import errno
+import os
+import pty
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import sandbox
+import xfrm
+from netlink import MSG_DELPOLICY, MSG_GETPOLICY
+from program import SECONDS, XFRMCTL, Fault, Faults, environment, flush
+from tap import case, cases, contains, equal, is_lacking, main
+
+JOURNAL = Path("/run/systemd/journal/socket")
+
+# Only from so many entries on is the service manager asked for time.
+MANY = 10000
+
+
+@contextmanager
+def mailbox(address):
+    """A socket that takes datagrams. Yields a list which has all of them when the block has ended, each as a list of
+    its lines."""
+    found = []
+    box, end = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
+    with box, end:
+        box.bind(address)
+
+        # They are read as they come: the socket holds a few, and then its senders wait.
+        def read():
+            while datagram := box.recv(65536):
+                found.append(datagram.decode().splitlines())
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield found
+        finally:
+            end.sendto(b"", address)
+            reader.join()
+
+
+@contextmanager
+def service_manager(address=None):
+    """Yields the environment that a service manager gives, and what it is told."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = address or f"{folder}/notify"
+        with mailbox(address.replace("@", "\0")) as messages:
+            yield environment(NOTIFY_SOCKET=address), messages
+
+
+@cases([(None,), (f"@xfrmctl-test-{os.getpid()}",)])
+def status(address):
+    """The status of the unit is what was removed (socket: {0})."""
+    with service_manager(address) as (env, messages):
+        xfrm.a_few()
+        summary = flush(env=env).out.strip()
+        flush(env=env)
+    contains(summary, "Removed 2 SAs (1 esp, 1 ah) and 3 policies (1 in, 1 out, 1 fwd) in ")
+    equal(messages, [[f"STATUS={summary}"], ["STATUS=Nothing to remove."]], "messages")
+
+
+@case
+def status_quiet():
+    """-q does not take the unit's status away."""
+    with service_manager() as (env, messages):
+        equal(flush("-q", env=env).out, "", "output")
+    equal(messages, [["STATUS=Nothing to remove."]], "messages")
+
+
+@case
+def status_dry_run():
+    """A dry run leaves the unit's status alone."""
+    with service_manager() as (env, messages):
+        flush("--dry-run", env=env)
+    equal(messages, [], "messages")
+
+
+@cases([("without options", ""), ("of a selection", "--match=reqid=1")])
+def more_time(_, options):
+    """Before a large flush {0} the service manager is asked for time in proportion."""
+    xfrm.fill("networks", MANY)
+    with service_manager() as (env, messages):
+        flush(*options.split(), env=env)
+    equal(messages[0], [f"EXTEND_TIMEOUT_USEC={30_000_000 + MANY * 1000}",
+                        f"STATUS=Removing {MANY} SAs and policies…"], "the first message")
+
+
+@cases([("--policies-only", MANY - 1), ("--states-only", MANY)])
+def no_more_time(option, count):
+    """Before a small flush the service manager is not asked for time: {0}, {1} policies."""
+    xfrm.fill("networks", count)
+    with service_manager() as (env, messages):
+        flush(option, env=env)
+    equal(len(messages), 1, "the number of messages")
+
+
+@case
+def more_time_again():
+    """A flush that goes on asks for more time every five seconds."""
+    xfrm.fill("networks", MANY)
+    with service_manager() as (env, messages), Faults(Fault("receive", MSG_GETPOLICY, "later", 1000)) as faults:
+        flush("--match=reqid=1", env=env | faults.rules)
+        seconds = faults.count()
+    extensions = messages[1:-1]
+    assert seconds > 30, f"the dump has {seconds} messages only"
+    equal({tuple(lines) for lines in extensions}, {("EXTEND_TIMEOUT_USEC=30000000",)}, "messages")
+    # A second passes with each message of the dump, and the last ones may have few entries.
+    assert seconds // 6 <= len(extensions) <= seconds // 5, f"{len(extensions)} extensions in {seconds} s"
+    contains(messages[-1][0], "STATUS=Removed 0 SAs and 5000 policies (")
+
+
+# Where the journal's stream is said to be: standard error is the null device here.
+NULL_DEVICE = os.stat("/dev/null")
+JOURNAL_STREAM = f"{NULL_DEVICE.st_dev}:{NULL_DEVICE.st_ino}"
+INTO_JOURNAL = ("sh", "-c", 'exec "$0" "$@" 2>/dev/null', XFRMCTL)
+
+
+@contextmanager
+def journal():
+    JOURNAL.parent.mkdir(parents=True, exist_ok=True)
+    with mailbox(str(JOURNAL)) as messages:
+        yield messages
+    JOURNAL.unlink()
+
+
+def in_journal(*options, status=0):
+    """What a flush whose standard error is the journal's stream sends there: the fields of each message."""
+    with journal() as messages:
+        result = flush(*options, status=status, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
+    equal((result.out, result.err), ("", ""), "output beside the journal")
+    return [dict(line.split("=", 1) for line in lines) for lines in messages]
+
+
+@case
+def journal_summary():
+    """The journal gets the counts as fields."""
+    xfrm.a_few()
+    [fields] = in_journal()
+    contains(fields["MESSAGE"], "Removed 2 SAs (1 esp, 1 ah) and 3 policies (1 in, 1 out, 1 fwd) in ")
+    expected = {"PRIORITY": "6", "MESSAGE_ID": "3f52a1357c9d46b79144b67f542eb3d8", "XFRM_SAS": "2", "XFRM_SAS_ESP": "1",
+                "XFRM_SAS_AH": "1", "XFRM_SAS_COMP": "0", "XFRM_POLICIES": "3", "XFRM_POLICIES_IN": "1",
+                "XFRM_POLICIES_OUT": "1", "XFRM_POLICIES_FWD": "1", "XFRM_FAILED": "0"}
+    equal({name: fields.get(name) for name in expected}, expected, "the fields")
+    usec = int(fields["XFRM_DURATION_USEC"])
+    contains(fields["MESSAGE"], f" in {usec // 1000}.{usec % 1000:03} ms.")
+
+
+@cases([
+    ("--match=reqid=x", 2, "c93d113f02c24bb9999423bebab9d8b2"),
+    ("--netns=missing", 1, "fa39b7b719a84b369644710a1819bd28"),
+])
+def journal_failure(option, expected_status, message_id):
+    """The journal gets a failure as an error with a MESSAGE_ID: flush {0}"""
+    [fields] = in_journal(option, status=expected_status)
+    equal((fields["PRIORITY"], fields["MESSAGE_ID"]), ("3", message_id), "priority and MESSAGE_ID")
+
+
+@case
+def journal_elsewhere():
+    """Output that was redirected since systemd connected it to the journal is text."""
+    with journal() as messages:
+        result = flush(env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
+    equal((result.out, messages), ("Nothing to remove.\n", []), "output and the journal's messages")
+
+
+@case
+def journal_deaf():
+    """Without a journal behind its stream the summary is text."""
+    result = flush(command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
+    equal(result.out, "Nothing to remove.\n", "output")
+
+
+def read_all(terminal):
+    """What was written to a terminal; its end is an I/O error."""
+    text = b""
+    while True:
+        try:
+            text += os.read(terminal, 65536)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return text.decode()
+
+
+def on_terminal(*words, status=0, env=None, **streams):
+    """Runs `xfrmctl flush` on a terminal, but for the streams given, and returns what it wrote there."""
+    master, slave = pty.openpty()
+    with subprocess.Popen([XFRMCTL, "flush", *words], env=env or environment(), stdin=slave,
+                          **{"stdout": slave, "stderr": slave} | streams) as process:
+        os.close(slave)
+        written = read_all(master)
+        os.close(master)
+        equal(process.wait(SECONDS), status, f"exit status ({written})")
+    return written
+
+
+def visible(written):
+    """The lines that are seen on a terminal after this was written to it."""
+    lines, column = [""], 0
+    for token in re.findall(r"\x1b\[K|.", written, re.DOTALL):
+        if token == "\n":
+            lines.append("")
+        elif token == "\r":
+            column = 0
+        elif token == "\x1b[K":
+            lines[-1] = lines[-1][:column]
+        else:
+            lines[-1] = lines[-1][:column] + token + lines[-1][column + 1:]
+            column += 1
+    return [line for line in lines if line]
+
+
+BAR = re.compile(r"\r\[#*\.*\] (\d+) of (\d+) entries\x1b\[K")
+SLOW = Fault("receive", MSG_GETPOLICY, "later", 300)
+FAST = Fault("receive", MSG_GETPOLICY, "note")
+COUNT = 4000
+REMOVED = f"Removed 0 SAs and {COUNT // 2} policies ("
+
+
+def on_terminal_with(faults, *options, **more):
+    """As on_terminal(), with faults, for a flush of half of COUNT policies."""
+    xfrm.fill("networks", COUNT)
+    with Faults(*faults) as active:
+        return on_terminal("--match=reqid=1", *options, env=active.env, **more)
+
+
+@case
+def one_line():
+    """On a terminal there is one line."""
+    xfrm.a_few()
+    written = on_terminal()
+    contains(written, "Removed 2 SAs ")
+    equal((written.count("\n"), written.count("\x1b"), len(visible(written))), (1, 0, 1), f"lines of {written!r}")
+
+
+@case
+def bar():
+    """On a terminal there is a progress bar while it takes longer than half a second, and no trace of it afterwards."""
+    written = on_terminal_with([SLOW])
+    done = [int(match[1]) for match in BAR.finditer(written)]
+    assert len(done) > 2 and done == sorted(set(done)) and done[-1] < COUNT, f"progress: {done}"
+    equal({int(match[2]) for match in BAR.finditer(written)}, {COUNT}, "the totals")
+    [line] = visible(written)
+    contains(line, REMOVED)
+
+
+@case
+def bar_and_failure():
+    """A failure that is told of when there was a progress bar has a line of its own."""
+    written = on_terminal_with([SLOW, Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=1900, last=1900)],
+                               status=1)
+    assert BAR.search(written), "no progress bar"
+    failure, summary = visible(written)
+    assert failure.startswith("xfrmctl: Could not remove policy "), failure
+    contains(summary, "Removed 0 SAs and 1999 policies (")
+
+
+@cases([("it takes less than half a second", FAST, []), ("-q is given", SLOW, ["-q"])])
+def no_bar(_, fault, options):
+    """There is no progress bar when {0}."""
+    written = on_terminal_with([fault], *options)
+    is_lacking(written, "[", "\x1b")
+    equal(REMOVED in written, "-q" not in options, "whether the summary is there")
+    equal(xfrm.counts(), (COUNT // 2, 0), "policies and SAs left")
+
+
+@case
+def no_bar_in_a_file():
+    """There is no progress bar when standard error is no terminal, whatever standard output is."""
+    with tempfile.TemporaryFile("w+") as file:
+        written = on_terminal_with([SLOW], stderr=file)
+        file.seek(0)
+        equal(file.read(), "", "standard error")
+    contains(written, REMOVED)
+
+
+main(sandbox.new_run_folder)

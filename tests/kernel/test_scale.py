@@ -1,0 +1,52 @@
+"""Large numbers of entries."""
+
+import xfrm
+from program import flush
+from tap import case, cases, contains, equal, main
+
+HOSTS = 120_000
+NETWORKS = 20_000
+SAS = 10_000
+
+
+def with_reqid(lines, reqid):
+    return {line for line, found in zip(lines, xfrm.numbers(lines, "reqid")) if found == reqid}
+
+
+@cases([
+    ("policies between hosts", HOSTS, "hosts", xfrm.policy_lines,
+     "Removed 0 SAs and 60000 policies (20000 in, 20000 out, 20000 fwd) in "),
+    ("policies between networks", NETWORKS, "networks", xfrm.policy_lines,
+     "Removed 0 SAs and 10000 policies (3334 in, 3333 out, 3333 fwd) in "),
+    ("SAs", SAS, "sas", xfrm.sa_lines, "Removed 5000 SAs (5000 esp) and 0 policies in "),
+])
+def half(_, count, kind, read, summary):
+    """A selection of half of {1} {0} leaves exactly the other half."""
+    xfrm.fill(kind, count)
+    before = read()
+    equal(len(before), count, "how many were made")
+    result = flush("--match=reqid=1")
+    after = read()
+    equal(len(after), count // 2, "how many are left")
+    assert set(after) == with_reqid(before, 2), "what is left is not the other half"
+    contains(result.out, summary)
+
+
+@case
+def everything():
+    """120,000 policies and 10,000 SAs go at once."""
+    xfrm.fill("hosts", HOSTS)
+    xfrm.fill("sas", SAS)
+    contains(flush().out, "Removed 10000 SAs (10000 esp) and 120000 policies (40000 in, 40000 out, 40000 fwd) in ")
+    equal(xfrm.counts(), (0, 0), "policies and SAs left")
+
+
+@case
+def all_one_by_one():
+    """120,000 policies go when they have to be selected one by one."""
+    xfrm.fill("hosts", HOSTS)
+    contains(flush("--exclude=reqid=77").out, "Removed 0 SAs and 120000 policies (40000 in, 40000 out, 40000 fwd) in ")
+    equal(xfrm.counts(), (0, 0), "policies and SAs left")
+
+
+main()

@@ -1,0 +1,190 @@
+"""Wrong usage ends with status 2 and one sentence that shows what is accepted, before the kernel is touched; help does
+not touch it either."""
+
+import xfrm
+from netlink import MSG_GETSADINFO
+from program import Fault, Faults, run
+from tap import case, cases, contains, equal, main
+
+PREFIX = "an address or a prefix without bits behind its length"
+RANGE = "N or N-M with N <= M, 32 bits each, decimal or 0x hex"
+NUMBER = "a 32-bit number, decimal or 0x hex"
+MARK = "V or V/M, 32 bits each, decimal or 0x hex, M not 0 and no bit of V outside of M"
+KEYS = "the keys are proto, reqid, mark, if-id, dir, ptype, src, dst, peer, priority, spi"
+PROGRAM_HELP = "`xfrmctl --help` shows"
+FLUSH_HELP = "`xfrmctl flush --help` shows"
+
+WORDS = [
+    ([], PROGRAM_HELP),
+    (["--no-such-option", "flush"], PROGRAM_HELP),
+    (["-x", "flush"], PROGRAM_HELP),
+    (["--netns"], PROGRAM_HELP),
+    (["empty"], PROGRAM_HELP),
+    (["fl"], PROGRAM_HELP),
+    (["x" * 5000], PROGRAM_HELP),
+    (["flush", "--no-such-option"], FLUSH_HELP),
+    (["flush", "--" + "x" * 5000], FLUSH_HELP),
+    (["flush", "-x"], FLUSH_HELP),
+    (["flush", "-qx"], FLUSH_HELP),
+    (["flush", "--match"], FLUSH_HELP),
+    (["flush", "--netns"], FLUSH_HELP),
+    (["flush", "--force=yes"], FLUSH_HELP),
+    (["flush", "--s", "--p"], "exclude each other"),
+    (["flush", "all"], FLUSH_HELP),
+    (["flush", "--", "--force"], FLUSH_HELP),
+    (["flush", ""], FLUSH_HELP),
+    (["flush", "x" * 5000], FLUSH_HELP),
+    (["flush", "--states-only", "--policies-only"], "exclude each other; without them both go"),
+    (["flush", "--json"], "--json goes with --dry-run only"),
+    (["flush", *["--match=reqid=1"] * 65], "more than 64 expressions"),
+    (["flush", *["--exclude=reqid=1"] * 65], "more than 64 expressions"),
+]
+
+EXPRESSIONS = [
+    ("", KEYS),
+    ("reqid", KEYS),
+    ("=1", KEYS),
+    (",", KEYS),
+    ("reqid=1,", KEYS),
+    (",reqid=1", KEYS),
+    ("reqid=1;dir=in", RANGE),
+    ("REQID=1", KEYS),
+    (" reqid=1", KEYS),
+    ("if_id=1", KEYS),
+    ("req=1", KEYS),
+    ("reqid=1,reqid=2", "use an expression for each value"),
+    ("spi=1,dir=in", "use an expression for each"),
+    ("spi=1,priority=1", "use an expression for each"),
+    ("ptype=sub,spi=1", "use an expression for each"),
+    ("proto=", "esp, ah or comp"),
+    ("proto=ESP", "esp, ah or comp"),
+    ("proto=50", "esp, ah or comp"),
+    ("proto=udp", "esp, ah or comp"),
+    ("dir=", "in, out or fwd"),
+    ("dir=forward", "in, out or fwd"),
+    ("ptype=any", "main or sub"),
+    ("reqid=", RANGE),
+    ("reqid=-1", RANGE),
+    ("reqid=1-", RANGE),
+    ("reqid=-", RANGE),
+    ("reqid=2-1", RANGE),
+    ("reqid=1-2-3", RANGE),
+    ("reqid=+1", RANGE),
+    ("reqid= 1", RANGE),
+    ("reqid=1 ", RANGE),
+    ("reqid=1x", RANGE),
+    ("reqid=0x", RANGE),
+    ("reqid=0xg", RANGE),
+    ("reqid=4294967296", RANGE),
+    ("reqid=0-0x100000000", RANGE),
+    ("reqid=18446744073709551617", RANGE),
+    ("priority=5-4", RANGE),
+    ("spi=", NUMBER),
+    ("spi=1-2", NUMBER),
+    ("spi=0x1ffffffff", NUMBER),
+    ("if-id=a", NUMBER),
+    ("mark=", MARK),
+    ("mark=1/", MARK),
+    ("mark=/1", MARK),
+    ("mark=1/0", MARK),
+    ("mark=0x100/0xff", MARK),
+    ("mark=1/2/3", MARK),
+    ("mark=1/0x100000000", MARK),
+    ("src=", PREFIX),
+    ("src=10.1", PREFIX),
+    ("src=10.1.0.0/", PREFIX),
+    ("src=10.1.0.0/33", PREFIX),
+    ("src=10.1.0.0/-1", PREFIX),
+    ("src=10.1.2.3/16", PREFIX),
+    ("src=10.1.0.256", PREFIX),
+    ("dst=2001:db8::/129", PREFIX),
+    ("dst=2001:db8::1/32", PREFIX),
+    ("dst=2001:db8:::", PREFIX),
+    ("dst=fe80::1%lo", PREFIX),
+    ("peer=vpn.example.org", PREFIX),
+    ("peer=any", PREFIX),
+    ("reqid=" + "0" * 500 + "1234567", "the expression has more than 512 characters"),
+    ("reqid=" + "9" * 500, RANGE),
+    ("src=" + "1" * 500, PREFIX),
+    ("x" * 512, KEYS),
+]
+
+
+def shortened(text):
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def refused(accepted, *attempts):
+    """Each attempt ends with status 2 and one sentence that contains `accepted`, and leaves everything in place."""
+    state = xfrm.a_few()
+    for words in attempts:
+        result = run(*words)
+        equal((result.status, result.out), (2, ""), f"status and output ({result.err})")
+        assert result.err.startswith("xfrmctl: ") and result.err.endswith(".\n"), f"no sentence: {result.err!r}"
+        equal(result.err.count("\n"), 1, f"lines of {result.err!r}")
+        contains(result.err, accepted)
+        state.expect_untouched()
+
+
+@cases([(words, accepted, shortened(" ".join(words))) for words, accepted in WORDS])
+def words_refused(words, accepted, _):
+    """Refused: xfrmctl {2}"""
+    refused(accepted, words)
+
+
+@cases([(expression, accepted, shortened(repr(expression))) for expression, accepted in EXPRESSIONS])
+def expression_refused(expression, accepted, _):
+    """Refused in --match and --exclude: {2}"""
+    refused(accepted, ["flush", f"--match={expression}"], ["flush", f"--exclude={expression}"])
+
+
+@case
+def late_mistake():
+    """A mistake behind correct options is refused like any other."""
+    refused("in, out or fwd", ["flush", "--match=reqid=1", "--policies-only", "--exclude=dir=up"],
+            ["flush", "--dry-run", "--match=reqid=1", "--match=dir=up"],
+            ["-q", "flush", "--force", "--match=reqid=1,dir=up"])
+
+
+@case
+def no_socket():
+    """Neither a usage error nor a help text opens a socket to the kernel; a flush does."""
+    for words in (["flush", "--match=reqid=x"], ["flush", "--help"], ["--help"], ["--version"], ["flush"]):
+        with Faults(Fault("socket", 0, "note"), Fault("send", MSG_GETSADINFO, "note")) as faults:
+            run(*words, env=faults.env)
+            equal(faults.count() > 0, words == ["flush"], f"whether {words} opened a socket")
+
+
+def helps(words, *parts):
+    state = xfrm.a_few()
+    result = run(*words)
+    equal((result.status, result.err), (0, ""), "status and standard error")
+    contains(result.out, *parts)
+    state.expect_untouched()
+
+
+@cases([("--help",), ("-h",), ("-q --help",)])
+def help_of_program(words):
+    """xfrmctl {0} lists verbs and options."""
+    helps(words.split(), "Usage: xfrmctl ", "  flush ", "--netns=NAME|PATH", "--version", "xfrmctl(8)")
+
+
+@cases([("flush --help",), ("flush -h",), ("flush --match=reqid=1 --help",), ("-v flush --states-only -h",)])
+def help_of_verb(words):
+    """xfrmctl {0} lists the verb's options and the keys of expressions."""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n", "--match=EXPR",
+          "--exclude=EXPR", "--states-only", "--policies-only", "--dry-run", "--json", "--force",
+          "reqid=N or N-M", "mark=V or V/M", "if-id=N", "dir=in|out|fwd", "ptype=main|sub", "peer=PREFIX")
+
+
+@case
+def version():
+    """--version shows name and version."""
+    result = run("--version")
+    equal((result.status, result.err), (0, ""), "status and standard error")
+    name, number = result.out.split()
+    equal(name, "xfrmctl", "the name")
+    equal([part.isdigit() for part in number.split(".")], [True] * 3, f"numbers in {number}")
+
+
+main()

@@ -348,7 +348,7 @@ int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn,
 	union request request;
 
 	if (kind == ENTRY_SA)
-		message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
+		message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
 	else
 		message_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
 	return dump(kernel, &request, fn, userdata);
@@ -369,8 +369,8 @@ int kernel_count_sas(struct kernel *kernel, uint8_t proto, uint32_t *ret)
 	union request request;
 	uint32_t n = 0;
 
-	/* The kernel looks for its filter behind the whole of struct xfrm_usersa_id's place (xfrm_dump_sa()). */
-	message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, sizeof(struct xfrm_usersa_id));
+	/* Unlike everywhere else, the attributes of this request follow its header at once (xfrm_dump_sa()). */
+	message_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
 	message_put(&request.header, XFRMA_PROTO, &proto, sizeof(proto));
 	int r = dump(kernel, &request, count_entry, &n);
 	if (r == 0)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """NETLINK_XFRM for what `ip xfrm` cannot do. The structures are those of linux/xfrm.h."""
 
 import os

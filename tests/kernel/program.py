@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs xfrmctl, if need be with faults between it and the kernel."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Namespaces of our own, so that nothing here touches the machine that it runs on."""
 
 import ctypes

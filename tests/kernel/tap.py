@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs test cases, each in a network namespace of its own, and reports them in the Test Anything Protocol.
 
 A test program marks functions with @case or @cases and ends with main(). A case fails by any exception.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """--dry-run lists what would go, for people and as JSON, and changes nothing."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`xfrmctl flush` without options: everything goes but what belongs to sockets."""
 
 import socket
@@ -65,6 +66,21 @@ def ipcomp():
     xfrm.add_sa("src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x1000 mode tunnel reqid 4 comp deflate")
     equal(xfrm.counts(), (0, 2), "policies and SAs")
     contains(flush().out, "Removed 1 SA (1 comp) and 0 policies in ")
+    equal(xfrm.counts(), (0, 0), "policies and SAs left")
+
+
+@case
+def security_contexts():
+    """Of entries that differ by their security context the selected ones go, and then the others."""
+    tunnel = "src 192.0.2.1 dst 192.0.2.2 proto esp {} reqid {} mode tunnel"
+    key = "aead rfc4106(gcm(aes)) 0x0102030405060708090a0b0c0d0e0f1011121314 128"
+    # SELinux knows these two without any policy loaded.
+    for reqid, context in ((1, "kernel"), (2, "unlabeled")):
+        xfrm.add_sa(f"{tunnel.format(f'spi {0x1000 + reqid}', reqid)} ctx {context} {key}")
+        xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 ctx {context} dir out tmpl {tunnel.format('', reqid)}")
+    contains(flush("--match=reqid=1").out, "Removed 1 SA (1 esp) and 1 policy (1 out) in ")
+    equal(xfrm.numbers(xfrm.sa_lines() + xfrm.policy_lines(), "reqid"), [2, 2], "reqids left")
+    contains(flush().out, "Removed 1 SA (1 esp) and 1 policy (1 out) in ")
     equal(xfrm.counts(), (0, 0), "policies and SAs left")
 
 

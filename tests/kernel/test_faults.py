@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What can go wrong between the program and the kernel: each has a defined outcome and a sentence."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Larval SAs that wait for their negotiation and have no SPI yet: by packets that want an SA which is not there."""
 
 import re

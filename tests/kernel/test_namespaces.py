@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """--netns: the state of another network namespace goes, and only that."""
 
 import json

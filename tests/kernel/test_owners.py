@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whoever is told of acquires may own the state: key managers stop a flush, lookers-on do not."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Without the privileges that it needs, xfrmctl says which, and nothing changes."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is said where: to the service manager, in the journal, and on a terminal."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """--match and --exclude: what is selected goes, and every other entry is left as it was."""
 
 import xfrm

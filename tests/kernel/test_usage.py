@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Wrong usage ends with status 2 and one sentence that shows what is accepted, before the kernel is touched; help does
 not touch it either."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Makes XFRM state in the present network namespace and reads it back with `ip xfrm`."""
 
 import os
@@ -31,9 +32,11 @@ def add_policies(*policies):
 
 
 def add_sa(arguments):
-    """An SA with keys, or compression, which not every kernel has."""
+    """An SA with keys, compression, or a security context, which not every kernel has."""
     done = subprocess.run(["ip", "xfrm", "state", "add", *arguments.split()], capture_output=True, text=True,
                           check=False)
+    # What `ip` itself does not understand is the test's mistake.
+    assert "argument" not in done.stderr.split("\n")[0] or "Invalid argument" in done.stderr, done.stderr
     if done.returncode != 0:
         raise Skip(f"this kernel takes no such SA: {done.stderr.strip()}")
 

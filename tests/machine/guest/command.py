@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Running commands, and waiting for what they bring about."""
+
+import subprocess
+import time
+
+POLL_SECONDS = 0.05
+
+
+class CommandFailed(Exception):
+    pass
+
+
+class NotInTime(Exception):
+    pass
+
+
+def in_namespace(netns, command):
+    """The command line that runs a command in a named network namespace; None is the gateway's own."""
+    return ["nsenter", f"--net=/run/netns/{netns}", *command] if netns else list(command)
+
+
+def run(*command, netns=None, check=True, stdin="", env=None, seconds=60):
+    done = subprocess.run(in_namespace(netns, command), input=stdin, capture_output=True, text=True, errors="replace",
+                          check=False, timeout=seconds, env=env)
+    if check and done.returncode != 0:
+        raise CommandFailed(f"{' '.join(command)}: status {done.returncode}: {done.stderr.strip()}")
+    return done
+
+
+def wait_for(condition, seconds, what):
+    """Returns the first true value of condition(), which must come within this time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise NotInTime(f"not within {seconds} s: {what}")
+        time.sleep(POLL_SECONDS)
+    return value

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Queries of the systemd journal."""
+
+import json
+
+from command import run
+
+
+def entries(*arguments):
+    """The matching entries, oldest first, as dictionaries of their fields."""
+    run("journalctl", "--sync")     # what was sent before this call is in the answer
+    return [json.loads(line) for line in run("journalctl", "-b", "-o", "json", *arguments).stdout.splitlines()]
+
+
+def now():
+    """A place in the journal: give it to --after-cursor."""
+    [last] = entries("-n", "1")
+    return last["__CURSOR"]
+
+
+def of_unit(unit, cursor=None):
+    """What `journalctl -u` shows, since the cursor or since boot."""
+    return entries("-u", unit, *([f"--after-cursor={cursor}"] if cursor else []))
+
+
+def monotonic(entry):
+    """When the entry arrived, in microseconds of the system's monotonic clock."""
+    return int(entry["__MONOTONIC_TIMESTAMP"])
+
+
+def text(found):
+    return "\n".join(str(entry["MESSAGE"]) for entry in found)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel's XFRM holds, from `ip xfrm`."""
+
+import re
+from typing import NamedTuple
+
+from command import run
+
+
+class SA(NamedTuple):
+    src: str
+    dst: str
+    proto: str
+    spi: int
+    reqid: int
+    mode: str
+    if_id: int
+
+
+class Policy(NamedTuple):
+    index: int
+    direction: str
+    src: str
+    dst: str
+    ptype: str
+    if_id: int
+
+
+def number(text, name, default=0):
+    match = re.search(rf"\b{name} (0x[0-9a-f]+|\d+)", text)
+    return int(match[1], 0) if match else default
+
+
+def sas(netns=None):
+    found = []
+    for line in run("ip", "-o", "-d", "-s", "xfrm", "state", netns=netns).stdout.splitlines():
+        src, dst, proto = re.match(r"src (\S+) dst (\S+)\s*\\\s*proto (\S+)", line).groups()
+        mode = re.search(r"\bmode ([a-z_]+)", line)[1]
+        found.append(SA(src, dst, proto, number(line, "spi"), number(line, "reqid"), mode, number(line, "if_id")))
+    return found
+
+
+def policies(netns=None):
+    """All but the per-socket ones, which belong to an open socket and go with it."""
+    found = []
+    for line in run("ip", "-o", "-d", "-s", "xfrm", "policy", netns=netns).stdout.splitlines():
+        src, dst = re.match(r"src (\S+) dst (\S+)", line).groups()
+        direction = re.search(r"\\\s*(dir \w+|socket \w+)", line)[1]
+        if direction.startswith("dir "):
+            ptype = re.search(r"\bptype (\w+)", line)[1]
+            found.append(Policy(number(line, "index"), direction.split()[1], src, dst, ptype, number(line, "if_id")))
+    return found
+
+
+def spis(netns=None):
+    return {sa.spi for sa in sas(netns)}
+
+
+def indexes(netns=None):
+    return {policy.index for policy in policies(netns)}
+
+
+def flush(netns=None):
+    run("ip", "xfrm", "state", "flush", netns=netns)
+    run("ip", "xfrm", "policy", "flush", netns=netns)

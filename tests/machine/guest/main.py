@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs what the file `arguments` says: `stories [NAME...]` or `demo`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).parent.parent
+sys.path.append(str(HOME))
+
+
+def why_host_binary_cannot_run(program):
+    """Only a C library older than the host's is a reason not to tell the stories."""
+    tried = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0 and "GLIBC_" in tried.stderr:
+        return tried.stderr.strip().splitlines()[0]
+    return None
+
+
+def tell_stories(names):
+    import stories
+    import xfrmctl
+    from tap import Tap, tell
+
+    if reason := why_host_binary_cannot_run(xfrmctl.PROGRAM):
+        print(f"1..0 # SKIP the program of the host does not run here: {reason}")
+        return
+    tap = Tap()
+    for story in stories.chosen(names):
+        tell(tap, story.__name__, story)
+    tap.plan()
+
+
+def main():
+    program, *arguments = (HOME / "arguments").read_text().split()
+    if program == "stories":
+        tell_stories(arguments)
+    elif program == "demo":
+        import demo
+        demo.run()
+
+
+if __name__ == "__main__":
+    main()

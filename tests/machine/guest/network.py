@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The network inside the machine: gateway - router - peer, and the router's counts.
+
+    gateway (the machine itself)   namespace inet           namespace peer
+    lan  10.1.0.1 10.1.1.1         gateway  192.0.2.254     lan  10.2.0.1 10.2.1.1
+         fd00:1::1                          2001:db8:1::fe       fd00:2::1
+    wan  192.0.2.1                 peer     198.51.100.254  wan  198.51.100.1
+         2001:db8:1::1                      2001:db8:2::fe       2001:db8:2::1
+                                   blue     203.0.113.254
+    namespace blue, a second gateway:  lan 10.3.0.1, wan 203.0.113.1
+"""
+
+import json
+
+from command import run
+
+ROUTER = "inet"
+SITES = {   # namespace: (outer addresses, router's outer addresses, inner addresses, inner networks)
+    "gateway": (("192.0.2.1", "2001:db8:1::1"), ("192.0.2.254", "2001:db8:1::fe"),
+                ("10.1.0.1", "10.1.1.1", "fd00:1::1"), ("10.1.0.0/16", "fd00:1::/64")),
+    "peer": (("198.51.100.1", "2001:db8:2::1"), ("198.51.100.254", "2001:db8:2::fe"),
+             ("10.2.0.1", "10.2.1.1", "fd00:2::1"), ("10.2.0.0/16", "fd00:2::/64")),
+    "blue": (("203.0.113.1",), ("203.0.113.254",), ("10.3.0.1",), ("10.3.0.0/16",)),
+}
+
+# Every packet of the tests that is no ping is IKE or ESP, so a ping or an inner address seen here is plaintext.
+RULES = """
+table inet counted {
+    counter esp_out {}
+    counter esp_in {}
+    counter esp6_out {}
+    counter esp6_in {}
+    counter ike_out {}
+    counter ike_in {}
+    counter plain_out {}
+    counter plain_in {}
+    set plaintext_echo { type icmp_type; elements = { echo-request, echo-reply } }
+    set plaintext_echo6 { type icmpv6_type; elements = { echo-request, echo-reply } }
+    chain blocked {}
+    chain passing {
+        type filter hook forward priority 0
+        iifname gateway ip protocol esp counter name esp_out accept
+        oifname gateway ip protocol esp counter name esp_in accept
+        iifname gateway ip6 nexthdr esp counter name esp6_out accept
+        oifname gateway ip6 nexthdr esp counter name esp6_in accept
+        iifname gateway udp dport { 500, 4500 } counter name ike_out jump blocked
+        oifname gateway udp dport { 500, 4500 } counter name ike_in accept
+        iifname gateway icmp type @plaintext_echo counter name plain_out accept
+        oifname gateway icmp type @plaintext_echo counter name plain_in accept
+        iifname gateway icmpv6 type @plaintext_echo6 counter name plain_out accept
+        oifname gateway icmpv6 type @plaintext_echo6 counter name plain_in accept
+        iifname gateway ip saddr 10.0.0.0/8 counter name plain_out accept
+        oifname gateway ip daddr 10.0.0.0/8 counter name plain_in accept
+        iifname gateway ip6 saddr fd00::/8 counter name plain_out accept
+        oifname gateway ip6 daddr fd00::/8 counter name plain_in accept
+    }
+}
+"""
+
+
+def with_length(address):
+    return f"{address}/64" if ":" in address else f"{address}/24"
+
+
+def ip_batch(commands, netns=None):
+    run("ip", "-batch", "-", netns=netns, stdin="".join(f"{command}\n" for command in commands))
+
+
+def create():
+    ip_batch([f"netns add {netns}" for netns in (ROUTER, "peer", "blue")])
+    ip_batch([f"link add wan netns {site} type veth peer name {site} netns {ROUTER}"
+              for site in ("peer", "blue")] + [f"link add wan type veth peer name gateway netns {ROUTER}"])
+    for site, (outer, router, inner, _) in SITES.items():
+        ip_batch([
+            "link set lo up",
+            "link add lan type dummy",
+            "link set lan up",
+            "link set wan up",
+            *(f"address add {with_length(address)} dev wan nodad" for address in outer),
+            *(f"address add {with_length(address)} dev lan nodad" for address in inner),
+            *(f"route add default via {address}" for address in router),
+        ], netns=None if site == "gateway" else site)
+    ip_batch([
+        "link set lo up",
+        *(f"link set {site} up" for site in SITES),
+        *(f"address add {with_length(address)} dev {site} nodad" for site in SITES for address in SITES[site][1]),
+    ], netns=ROUTER)
+    ip_batch([f"route add {network} via {next(hop for hop in outer if (':' in hop) == (':' in network))}"
+              for outer, _, _, inner in SITES.values() for network in inner], netns=ROUTER)
+    run("sysctl", "-q", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", netns=ROUTER)
+    run("nft", "-f", "-", netns=ROUTER, stdin=RULES)
+
+
+def counts():
+    """Packets that the router has passed on, by the names of its counters; out is from the gateway, in is to it."""
+    listed = json.loads(run("nft", "-j", "list", "counters", netns=ROUTER).stdout)["nftables"]
+    return {entry["counter"]["name"]: entry["counter"]["packets"] for entry in listed if "counter" in entry}
+
+
+def counted_since(before):
+    return {name: packets - before[name] for name, packets in counts().items()}
+
+
+def block_ike_auth():
+    """From now on no IKE_AUTH request of the gateway reaches the peer: a negotiation that begins stays half open."""
+    # The exchange type is the 19th byte behind the UDP header (RFC 7296, 3.1).
+    run("nft", "add rule inet counted blocked @th,208,8 35 drop", netns=ROUTER)
+
+
+def unblock_ike():
+    run("nft", "flush chain inet counted blocked", netns=ROUTER)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Streams of pings, with the fate of every packet."""
+
+import re
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from command import in_namespace, wait_for
+
+SECONDS_BETWEEN = 0.02
+
+# When a stream is stopped, the packets of its last half second may still be on their way.
+ON_THEIR_WAY = 25
+
+
+class Result:
+    def __init__(self, output, stopped):
+        self.sent = int(re.search(r"(\d+) packets transmitted", output)[1])
+        self.replies = {int(seq): float(moment) for moment, seq in
+                        re.findall(r"^\[([\d.]+)\] \d+ bytes from .* icmp_seq=(\d+) ", output, re.MULTILINE)}
+        self.output = output
+        last_answered = max(self.replies, default=0)
+        if stopped and self.sent - last_answered <= ON_THEIR_WAY:
+            self.sent = last_answered
+
+    @property
+    def lost(self):
+        return self.sent - len(self.replies)
+
+    def back_at(self):
+        """When the first answer came behind the last lost packet, by time.time(); None if none came again."""
+        last_lost = max(set(range(1, self.sent + 1)) - set(self.replies), default=0)
+        return min((moment for seq, moment in self.replies.items() if seq > last_lost), default=None)
+
+
+class Pings:
+    """Pings from one address to another until stop()."""
+
+    def __init__(self, addresses, netns=None, count=None):
+        source, destination = addresses
+        limit = ["-c", str(count), "-W", "1"] if count else []
+        command = ["ping", "-D", "-i", str(SECONDS_BETWEEN), "-I", source, *limit, destination]
+        self.output = tempfile.NamedTemporaryFile("w+")
+        self.process = subprocess.Popen(in_namespace(netns, command), stdout=self.output, stderr=subprocess.STDOUT)
+
+    def result(self, stopped=False):
+        self.process.wait()
+        with self.output:
+            return Result(Path(self.output.name).read_text(), stopped)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.result(stopped=True)
+
+    def answered(self):
+        return Path(self.output.name).read_text().count("bytes from")
+
+    def wait_for_answers(self, count=10):
+        """Until this many more packets have come back."""
+        before = self.answered()
+        wait_for(lambda: self.answered() >= before + count, 20, "pings are answered")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+
+
+def ping(addresses, count=10, netns=None):
+    with Pings(addresses, netns, count) as pings:
+        return pings.result()

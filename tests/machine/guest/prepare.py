@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes the network and the configuration before strongswan.service starts at boot."""
+
+import connections
+import network
+from strongswan import peer
+
+network.create()
+connections.configure_gateway(["net4"])
+connections.configure_peer()
+connections.configure_blue()
+peer.start()

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Scenes that the stories and the demonstration have in common."""
+
+from typing import NamedTuple
+
+import connections
+import journal
+import kernel
+import network
+import pings
+import xfrmctl
+from command import run, wait_for
+from connections import CONNECTIONS
+from strongswan import gateway, peer
+
+RECOVERY_SECONDS = 60
+RETIRED = "retired"
+STANDARD = ("host", "net4", "net6", RETIRED)
+
+
+def stop():
+    """No charon on the gateway, and nothing of it in the kernel or at the peer."""
+    network.unblock_ike()
+    gateway.stop()
+    run("systemctl", "reset-failed", gateway.unit, check=False)
+    kernel.flush()
+    run("ip", "route", "flush", "table", "220", check=False)
+    if peer.has_ike_sas():
+        peer.systemctl("restart")
+
+
+def start(names=("net4",), with_xfrmctl=True, options=None):
+    """A gateway that has just started, with these connections trapped."""
+    stop()
+    connections.configure_gateway(names)
+    xfrmctl.configure(options)
+    xfrmctl.enable(with_xfrmctl)
+    gateway.start()
+
+
+def is_in_step(strongswan=gateway):
+    """Whether charon knows exactly the SAs that the kernel has, and there are some."""
+    in_kernel = kernel.spis(strongswan.netns)
+    return in_kernel and in_kernel == strongswan.known_spis()
+
+
+def wait_in_step(strongswan=gateway):
+    wait_for(lambda: is_in_step(strongswan), RECOVERY_SECONDS, "the kernel's SAs are those that charon lists")
+
+
+def establish(names=("net4",), strongswan=gateway):
+    for name in names:
+        strongswan.initiate(name)
+    wait_in_step(strongswan)
+
+
+def of_retired(policies):
+    networks = CONNECTIONS[RETIRED].networks
+    return [policy for policy in policies if policy.src in networks]
+
+
+class Life(NamedTuple):
+    """What the kernel and charon held at one time."""
+    spis: set
+    known_spis: set
+    policies: list
+    retired_spis: set
+
+    @property
+    def indexes(self):
+        return {policy.index for policy in self.policies}
+
+    @property
+    def retired_policies(self):
+        return of_retired(self.policies)
+
+
+def look(strongswan=gateway):
+    children = strongswan.child_sas()
+    return Life(
+        kernel.spis(strongswan.netns),
+        {spi for child in children for spi in (child.spi_in, child.spi_out)},
+        kernel.policies(strongswan.netns),
+        {spi for child in children if child.name == RETIRED for spi in (child.spi_in, child.spi_out)},
+    )
+
+
+class Crash(NamedTuple):
+    moment: float       # time.time() of the kill
+    cursor: str         # the place in the journal before it
+    before: Life
+    after: Life
+    counts: dict        # packets at the router from the kill until the end
+    counts_restarted: dict      # the same from the new charon's start on
+    pings: pings.Result
+
+    @property
+    def recovery_seconds(self):
+        back = self.pings.back_at()
+        return None if back is None else max(back - self.moment, 0)
+
+
+def crash_under_traffic(signal, with_xfrmctl, until):
+    """Kills charon while pings go through net4 and RETIRED has just left the configuration.
+
+    Pings go on until until() returns, which is called when the new charon has loaded its configuration.
+    """
+    start(STANDARD, with_xfrmctl)
+    establish(STANDARD)
+    before = look()
+    connections.remove_from_gateway(RETIRED)
+    cursor = journal.now()
+
+    with pings.Pings(CONNECTIONS["net4"].inner) as stream:
+        stream.wait_for_answers()
+        counts = network.counts()
+        moment, pid = gateway.crash(signal)
+        gateway.wait_restarted(pid)
+        counts_restarted = network.counts()
+        until()
+        result = stream.stop()
+    return Crash(moment, cursor, before, look(), network.counted_since(counts),
+                 network.counted_since(counts_restarted), result)

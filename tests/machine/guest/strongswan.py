@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A charon that systemd runs: the gateway under test, its peer, and a second gateway in a namespace of its own."""
+
+import os
+import re
+import time
+from typing import NamedTuple
+
+from command import run, wait_for
+
+
+class ChildSA(NamedTuple):
+    """A CHILD_SA as `swanctl --list-sas` knows it; SPIs are numbers."""
+    name: str
+    spi_in: int
+    spi_out: int
+    packets_in: int
+    packets_out: int
+
+
+def parse_child_sas(raw):
+    """CHILD_SAs in the output of `swanctl --list-sas --raw`, where each is `KEY {name=... spi-in=... ...}`."""
+    found = []
+    for body in re.findall(r"\{(name=[^{}]*\bspi-in=[^{}]*)", raw):
+        value = dict(re.findall(r"([\w-]+)=(\S*)", body))
+        found.append(ChildSA(value["name"], int(value["spi-in"], 16), int(value["spi-out"], 16),
+                             int(value.get("packets-in", 0)), int(value.get("packets-out", 0))))
+    return found
+
+
+class Strongswan:
+    def __init__(self, unit, netns=None):
+        self.unit = unit
+        self.netns = netns
+        self.env = {**os.environ, "STRONGSWAN_CONF": f"/etc/strongswan-{netns}/strongswan.conf"} if netns else None
+
+    def systemctl(self, verb, check=True):
+        return run("systemctl", verb, self.unit, check=check)
+
+    def start(self):
+        self.systemctl("start")
+
+    def stop(self):
+        self.systemctl("stop")
+
+    def show(self, name):
+        return run("systemctl", "show", "--value", f"--property={name}", self.unit).stdout.strip()
+
+    def main_pid(self):
+        return int(self.show("MainPID"))
+
+    def swanctl(self, *arguments, check=True):
+        return run("swanctl", *arguments, env=self.env, check=check)
+
+    def child_sas(self):
+        return parse_child_sas(self.swanctl("--list-sas", "--raw").stdout)
+
+    def known_spis(self):
+        return {spi for child in self.child_sas() for spi in (child.spi_in, child.spi_out)}
+
+    def has_ike_sas(self):
+        return "list-sa event" in self.swanctl("--list-sas", "--raw").stdout
+
+    def initiate(self, name):
+        self.swanctl("--initiate", "--child", name)
+
+    def crash(self, signal):
+        """Kills charon; returns the time of it by time.time() and charon's process id."""
+        # Crashing often in a row is the test's doing: it must not run into the start limit.
+        self.systemctl("reset-failed")
+        pid = self.main_pid()
+        moment = time.time()
+        os.kill(pid, signal)
+        return moment, pid
+
+    def is_running_again(self, old_pid):
+        state = run("systemctl", "show", "--property=ActiveState,SubState,MainPID", self.unit).stdout.split()
+        return "ActiveState=active" in state and "SubState=running" in state and f"MainPID={old_pid}" not in state
+
+    def wait_restarted(self, old_pid):
+        """Until a new charon runs and has loaded its configuration."""
+        wait_for(lambda: self.is_running_again(old_pid), 30, f"{self.unit} restarted")
+
+    def crash_and_wait(self, signal):
+        _, pid = self.crash(signal)
+        self.wait_restarted(pid)
+
+
+gateway = Strongswan("strongswan.service")
+peer = Strongswan("strongswan@peer.service", "peer")
+blue = Strongswan("strongswan@blue.service", "blue")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Telling stories: each checks what it has to show, and every check is one line of TAP."""
+
+import signal
+import time
+import traceback
+
+STORY_SECONDS = 300
+
+
+class Skip(Exception):
+    """The story cannot be told here; the text says why."""
+
+
+class TooSlow(Exception):
+    pass
+
+
+class Tap:
+    def __init__(self):
+        self.count = 0
+
+    def comment(self, text):
+        for line in str(text).splitlines():
+            print(f"# {line}", flush=True)
+
+    def line(self, passed, name, diagnostics=()):
+        self.count += 1
+        print(f"{'ok' if passed else 'not ok'} {self.count} - {name}", flush=True)
+        for text in () if passed else diagnostics:
+            self.comment(text)
+
+    def skip(self, name, reason):
+        self.count += 1
+        print(f"ok {self.count} - {name} # SKIP {reason}", flush=True)
+
+    def plan(self):
+        print(f"1..{self.count}", flush=True)
+
+
+class Checks:
+    """The checks of one story. They report and go on; only what the rest of the story needs is waited for."""
+
+    def __init__(self, tap, story):
+        self.tap = tap
+        self.story = story
+        self.variant = ""
+
+    def name(self, what):
+        return ": ".join(part for part in (self.story, self.variant, what) if part)
+
+    def note(self, text):
+        self.tap.comment(self.name(text))
+
+    def that(self, what, passed, seen=""):
+        self.tap.line(bool(passed), self.name(what), [f"seen: {seen}"] if seen != "" else [])
+
+    def skip(self, what, reason):
+        self.tap.skip(self.name(what), reason)
+
+    def equal(self, what, seen, expected):
+        self.tap.line(seen == expected, self.name(what), [f"expected: {expected!r}", f"seen:     {seen!r}"])
+
+    def empty(self, what, seen):
+        self.that(what, not seen, seen)
+
+
+def ring(*_):
+    raise TooSlow(f"not told within {STORY_SECONDS} s")
+
+
+def tell(tap, name, story):
+    """One story; whatever happens in it, the next one can be told."""
+    checks = Checks(tap, name)
+    started = time.monotonic()
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(STORY_SECONDS)
+    try:
+        story(checks)
+    except Skip as reason:
+        tap.skip(name, reason)
+    except Exception as error:
+        tap.line(False, checks.name(f"ends early: {error!r}"), [traceback.format_exc()])
+    finally:
+        signal.alarm(0)
+    tap.comment(f"{name}: {time.monotonic() - started:.1f} s")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The installed xfrmctl: its drop-in, its defaults file, its program and its messages."""
+
+import re
+from pathlib import Path
+
+import journal
+from command import run
+from strongswan import gateway
+
+DROP_IN_NAME = "strongswan.service.d/50-xfrmctl.conf"
+DEFAULTS = Path("/etc/default/xfrmctl")
+
+UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/system"))
+
+[DROP_IN] = [folder / DROP_IN_NAME for folder in UNIT_FOLDERS if (folder / DROP_IN_NAME).exists()]
+DISABLED = DROP_IN.with_suffix(".disabled")
+DEFAULTS_INSTALLED = DEFAULTS.read_text()
+PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
+
+
+def enable(wanted):
+    """With the drop-in or, as strongSwan comes, without it."""
+    source, target = (DISABLED, DROP_IN) if wanted else (DROP_IN, DISABLED)
+    if source.exists():
+        source.rename(target)
+        run("systemctl", "daemon-reload")
+
+
+def configure(options=None):
+    """Sets the options of the flush; None puts the file back that was installed."""
+    DEFAULTS.write_text(DEFAULTS_INSTALLED if options is None else f'XFRMCTL_FLUSH_OPTIONS="{options}"\n')
+
+
+def summaries(cursor=None, unit=gateway.unit):
+    """The entries in which a flush says what it removed, as `journalctl -u` finds them."""
+    return [entry for entry in journal.of_unit(unit, cursor)
+            if entry.get("SYSLOG_IDENTIFIER") == "xfrmctl" and "XFRM_SAS" in entry]
+
+
+def removed(summary):
+    """How many (SAs, policies) a flush removed."""
+    return int(summary["XFRM_SAS"]), int(summary["XFRM_POLICIES"])

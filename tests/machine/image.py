@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machine images: a Debian release's root file system, kernel and initramfs, built once and cached.
+
+    image.py RELEASE...     build what is missing, print the folder of each image
+"""
+
+import fcntl
+import hashlib
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+RELEASES = ("bookworm", "trixie")
+
+PACKAGES = (
+    "systemd", "systemd-sysv", "dbus", "udev", "kmod", "busybox-static",
+    "iproute2", "iputils-ping", "procps", "nftables", "jq", "python3",
+    "charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins", "libcharon-extra-plugins",
+    "libnl-3-200", "libnl-xfrm-3-200", "libjansson4",
+)
+KERNEL = "linux-image-cloud-amd64"
+
+# Units that only take emulated time.
+MASKED = (
+    "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
+    "e2scrub_reap.service", "systemd-timesyncd.service", "systemd-tmpfiles-clean.timer", "systemd-pstore.service",
+    "systemd-networkd.service", "systemd-networkd-wait-online.service", "systemd-logind.service",
+    "getty.target", "getty@.service", "serial-getty@.service", "console-getty.service",
+)
+
+# The disk drivers; everything else is loaded from the root file system.
+INITRAMFS_MODULES = ("virtio_pci", "virtio_blk")
+INIT = Path(__file__).with_name("initramfs-init")
+
+DAYS_UNUSED = 7
+
+
+def log(text):
+    print(f"image: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def step(what):
+    started = time.monotonic()
+    yield
+    log(f"{what}: {time.monotonic() - started:.0f} s")
+
+
+def run(*command, **options):
+    """Runs a command whose output only matters when it fails."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", check=False, **options)
+    if done.returncode != 0:
+        sys.exit(f"image: {command[0]} failed with status {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def cache_folder():
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "xfrmctl"
+
+
+def key(release):
+    """Everything that shapes an image: these two files and the release's name."""
+    inputs = [Path(__file__).read_bytes(), INIT.read_bytes(), release.encode()]
+    return hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16]
+
+
+def image(release):
+    """The folder with root.img, vmlinuz and initramfs of a release, built first if need be."""
+    cache = cache_folder()
+    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    folder = cache / f"{release}-{key(release)}"
+    with open(cache / f"{release}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build_into_place(release, folder)
+        os.utime(folder)
+        remove_leftovers(cache, release, folder)
+    return folder
+
+
+def build_into_place(release, folder):
+    if os.geteuid() != 0:
+        sys.exit("image: building a machine image needs root")
+    os.umask(0o022)
+    log(f"building the {release} machine (once; about a minute)")
+    with tempfile.TemporaryDirectory(prefix=f"{release}-", suffix=".building", dir=folder.parent) as work:
+        result = Path(work) / "image"
+        result.mkdir()
+        build(release, Path(work) / "root", result)
+        result.rename(folder)
+
+
+def remove_leftovers(cache, release, current):
+    """Other images stay while some checkout still uses them; a builder that was killed leaves a .building folder."""
+    oldest = time.time() - DAYS_UNUSED * 86400
+    for folder in cache.glob(f"{release}-*"):
+        unused = folder.stat().st_mtime < oldest
+        if folder != current and (unused or folder.suffix == ".building"):
+            shutil.rmtree(folder)
+
+
+def build(release, root, result):
+    with step(f"{release}: packages installed"):
+        install_packages(release, root)
+    with step(f"{release}: kernel unpacked"):
+        modules = unpack_kernel(root, result)
+    configure(root)
+    make_initramfs(root, modules, result / "initramfs")
+    with step(f"{release}: file system written"):
+        # An ext4 of its own size, with room for what the stories write.
+        run("mke2fs", "-q", "-t", "ext4", "-d", root, result / "root.img", "1500M")
+
+
+def install_packages(release, root):
+    """The kernel is only downloaded: its maintainer scripts would build an initramfs of their own."""
+    download_kernel = f"""
+        cd "$1/var/tmp"
+        export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+        versioned=$(apt-cache depends {KERNEL} | sed -n 's/.*Depends: \\(linux-image-[0-9].*\\)/\\1/p' | head -n 1)
+        apt-get -q download "$versioned"
+    """
+    run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
+        f"--customize-hook={download_kernel}", release, root)
+
+
+def unpack_kernel(root, result):
+    """Puts the modules into the root file system and returns their folder."""
+    [package] = (root / "var/tmp").glob("linux-image-*.deb")
+    kernel = result.parent / "kernel"
+    run("dpkg", "-x", package, kernel)
+    package.unlink()
+
+    [vmlinuz] = (kernel / "boot").glob("vmlinuz-*")
+    version = vmlinuz.name.removeprefix("vmlinuz-")
+    shutil.copyfile(vmlinuz, result / "vmlinuz")
+    [modules] = (folder for folder in (kernel / "lib/modules", kernel / "usr/lib/modules") if folder.exists())
+    shutil.copytree(modules, root / "usr/lib/modules", dirs_exist_ok=True, symlinks=True)
+    run("depmod", "-b", root, version)
+    return root / "usr/lib/modules" / version
+
+
+def configure(root):
+    def write(path, text):
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    # A machine without an id would run systemd's first-boot presets, which enable every unit.
+    write("etc/machine-id", hashlib.md5(b"xfrmctl test machine").hexdigest() + "\n")
+    write("etc/hostname", "gateway\n")
+    write("etc/hosts", "127.0.0.1 localhost\n127.0.1.1 gateway\n")
+    write("etc/fstab", "/dev/vda / ext4 defaults 0 0\n")
+    write("etc/systemd/journald.conf.d/test.conf",
+          "[Journal]\nStorage=volatile\nRateLimitBurst=0\nRuntimeMaxUse=200M\n")
+    for unit in MASKED:
+        link = root / "etc/systemd/system" / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to("/dev/null")
+    # Generators run at every daemon-reload; none of theirs is needed.
+    generators = root / "etc/systemd/system-generators"
+    generators.mkdir(parents=True)
+    for generator in (root / "usr/lib/systemd/system-generators").iterdir():
+        (generators / generator.name).symlink_to("/dev/null")
+
+
+def modules_in_load_order(modules):
+    """Relative paths of INITRAMFS_MODULES and all that they need, each after what it needs itself."""
+    needs = dict(re.findall(r"^(\S+):(.*)$", (modules / "modules.dep").read_text(), re.MULTILINE))
+    order = []
+
+    def add(path):
+        for need in needs[path].split():
+            add(need)
+        if path not in order:
+            order.append(path)
+
+    for path in needs:      # a driver that is not listed is built in
+        if Path(path).name.split(".")[0] in INITRAMFS_MODULES:
+            add(path)
+    return order
+
+
+def make_initramfs(root, modules, initramfs):
+    tree = initramfs.parent.parent / "initramfs-tree"
+    for folder in ("bin", "dev", "proc", "root", "modules"):
+        (tree / folder).mkdir(parents=True)
+    shutil.copy(root / "usr/bin/busybox", tree / "bin/busybox")
+    shutil.copy(INIT, tree / "init")
+    (tree / "init").chmod(0o755)
+
+    names = []
+    for path in modules_in_load_order(modules):
+        content = (modules / path).read_bytes()
+        if path.endswith(".xz"):    # busybox loads plain modules only
+            content = lzma.decompress(content)
+        names.append(Path(path).name.removesuffix(".xz"))
+        (tree / "modules" / names[-1]).write_bytes(content)
+    (tree / "modules/order").write_text("".join(f"{name}\n" for name in names))
+
+    run("sh", "-c", 'find . | cpio -o -H newc | gzip >"$1"', "sh", initramfs, cwd=tree)
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or RELEASES:
+        print(image(wanted))

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The stories, in the order in which they are told."""
+
+from . import crash, failing_helper, kernel_suite, leftovers, no_xfrm, other_owners, reporting, service
+
+MODULES = (service, crash, failing_helper, other_owners, leftovers, reporting, kernel_suite, no_xfrm)
+
+
+def chosen(names):
+    """The stories of these names, or of these files; all, if none is named."""
+    found = [(module.__name__.split(".")[1], story) for module in MODULES for story in module.STORIES]
+    known = {name for module, story in found for name in (module, story.__name__)}
+    if unknown := sorted(set(names) - known):
+        raise SystemExit(f"Bail out! no such story: {', '.join(unknown)}")
+    return [story for module, story in found if not names or story.__name__ in names or module in names]

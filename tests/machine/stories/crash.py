@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""charon crashes under traffic: what is left with strongSwan alone, and with xfrmctl."""
+
+import signal
+
+import network
+import xfrmctl
+from command import wait_for
+from scenario import crash_under_traffic, wait_in_step
+from strongswan import gateway
+
+from .traffic import carries_traffic, trigger
+
+PACKETS = 50
+
+
+def wait_for_esp():
+    """Until more packets have left as ESP, through whatever SA."""
+    start = network.counts()["esp_out"]
+    wait_for(lambda: network.counts()["esp_out"] >= start + PACKETS, 20, "ESP leaves the gateway")
+
+
+def check_stock(check, crash):
+    check.variant = "stock"
+    check.equal("no SA is known to charon", crash.after.known_spis, set())
+    check.equal("all old SAs are still in the kernel", crash.before.spis - crash.after.spis, set())
+    check.that("the old SAs carry the traffic", crash.counts_restarted["esp_out"] >= PACKETS
+               and crash.counts_restarted["esp_in"] >= PACKETS, crash.counts_restarted)
+    check.equal("old policies are in force, those of the removed connection too",
+                crash.before.indexes - crash.after.indexes, set())
+
+
+def check_clean(check, crash):
+    """Nothing of the old life is left, and what was removed is what there had been."""
+    check.equal("no SA of the old life is left", crash.before.spis & crash.after.spis, set())
+    check.equal("no policy of the old life is left", crash.before.indexes & crash.after.indexes, set())
+    check.equal("charon knows every SA of the kernel", crash.after.spis, crash.after.known_spis)
+    summaries = xfrmctl.summaries(crash.cursor)
+    check.equal("one flush, which counts what the old life had", [xfrmctl.removed(entry) for entry in summaries],
+                [(len(crash.before.spis), len(crash.before.indexes))])
+
+
+def check_removed_connection(check, crash):
+    check.that("the removed connection had SAs and policies",
+               crash.before.retired_spis and crash.before.retired_policies, crash.before)
+    check.equal("no SA of the removed connection is left", crash.before.retired_spis & crash.after.spis, set())
+    check.empty("no policy of the removed connection is left", crash.after.retired_policies)
+
+
+def tell_crash(check, with_signal):
+    check_stock(check, crash_under_traffic(with_signal, False, wait_for_esp))
+
+    check.variant = "xfrmctl"
+    crash = crash_under_traffic(with_signal, True, wait_in_step)
+    check.equal("systemd restarted charon once", gateway.show("NRestarts"), "1")
+    check_clean(check, crash)
+    check_removed_connection(check, crash)
+    carries_traffic(check, "net4")
+    for name in ("host", "net6"):
+        trigger(name)
+        carries_traffic(check, name)
+    check.note(f"{crash.pings.lost} of {crash.pings.sent} pings lost, {crash.recovery_seconds:.1f} s to recovery; "
+               f"plaintext: {crash.counts['plain_out']} out, {crash.counts['plain_in']} in")
+
+
+def crash_kill(check):
+    tell_crash(check, signal.SIGKILL)
+
+
+def crash_segv(check):
+    tell_crash(check, signal.SIGSEGV)
+
+
+STORIES = (crash_kill, crash_segv)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The helper before charon fails: charon starts all the same, and the journal says what was wrong."""
+
+import re
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import journal
+import xfrmctl
+from scenario import establish, look, start
+from strongswan import gateway
+from xfrmctl import PROGRAM
+
+[LIBRARY] = Path("/usr/lib").glob("*-linux-gnu/libnl-xfrm-3.so.200")
+
+
+@contextmanager
+def options(text):
+    xfrmctl.configure(text)
+    try:
+        yield
+    finally:
+        xfrmctl.configure()
+
+
+@contextmanager
+def away(file):
+    moved = file.with_suffix(".away")
+    file.rename(moved)
+    try:
+        yield
+    finally:
+        moved.rename(file)
+
+
+@contextmanager
+def replaced(script):
+    with away(PROGRAM):
+        PROGRAM.write_text(script)
+        PROGRAM.chmod(0o755)
+        yield
+
+
+@contextmanager
+def not_executable():
+    PROGRAM.chmod(0o644)
+    try:
+        yield
+    finally:
+        PROGRAM.chmod(0o755)
+
+
+# (what is broken, how, what the journal says about it)
+FAILURES = (
+    ("an unknown option", options("--no-such-option"), r"--no-such-option"),
+    ("a value without meaning", options("--match=reqid=many"), r"many"),
+    ("no program", away(PROGRAM), rf"{PROGRAM}.*(missing|No such file)"),
+    ("a program that may not be run", not_executable(), rf"{PROGRAM}.*Permission denied"),
+    ("a library is missing", away(LIBRARY), re.escape(LIBRARY.name)),
+    ("a helper that ends with status 1", replaced("#!/bin/sh\necho no luck today >&2\nexit 1\n"), r"no luck today"),
+    # systemd is silent about the death of a helper whose failures it has to ignore, the kernel is not.
+    ("a helper that crashes", replaced("#!/usr/bin/python3\nimport ctypes\nctypes.string_at(0)\n"),
+     r"xfrmctl\[\d+\]: segfault"),
+)
+
+
+def failing_helper(check):
+    start()
+    establish()
+    for check.variant, broken, explanation in FAILURES:
+        before, cursor = look(), journal.now()
+        with broken:
+            gateway.crash_and_wait(signal.SIGKILL)
+        said = journal.text(journal.of_unit(gateway.unit, cursor) + journal.entries("-k", f"--after-cursor={cursor}"))
+        trapped = gateway.swanctl("--list-pols", "--trap").stdout
+        check.that("charon runs and has trapped its connection", "net4" in trapped, trapped)
+        check.equal("nothing was removed", before.spis - look().spis, set())
+        check.that("the journal says what was wrong", re.search(explanation, said), said)
+
+    check.variant = "repaired"
+    before = look()
+    gateway.crash_and_wait(signal.SIGKILL)
+    check.equal("the old SAs are gone", before.spis & look().spis, set())
+
+
+STORIES = (failing_helper,)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Traffic through a connection, as several stories check it."""
+
+import kernel
+import network
+from command import wait_for
+from connections import CONNECTIONS
+from pings import ping
+from scenario import RECOVERY_SECONDS, wait_in_step
+from strongswan import gateway
+
+
+def trigger(name, strongswan=gateway):
+    """Sends one packet into a trap policy and waits for the SAs that it leads to."""
+    ping(CONNECTIONS[name].inner, 1, strongswan.netns)
+    wait_for(lambda: any(child.name == name for child in strongswan.child_sas()), RECOVERY_SECONDS, f"an SA of {name}")
+    wait_in_step(strongswan)
+
+
+def carries_traffic(check, name):
+    """Pings of a connection go out and come back as ESP, in SAs that charon knows."""
+    esp = "esp6" if name == "net6" else "esp"
+    before = network.counts()
+    result = ping(CONNECTIONS[name].inner)
+    counts = network.counted_since(before)
+    check.equal(f"{name}: every ping is answered", result.lost, 0)
+    check.that(f"{name}: they go as ESP, none in plaintext",
+               counts[f"{esp}_out"] >= result.sent and counts[f"{esp}_in"] >= result.sent
+               and counts["plain_out"] == counts["plain_in"] == 0, counts)
+    children = [child for child in gateway.child_sas() if child.name == name]
+    check.that(f"{name}: charon's counters and SPIs are the kernel's",
+               any(child.packets_out >= result.sent and child.packets_in >= result.sent for child in children)
+               and {child.spi_in for child in children} <= kernel.spis(), children)

@@ -5,6 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
+ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
+
+# How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
+# still installing the trap policy ("trap not found, unable to acquire reqid"), as may happen under traffic.
+ACQUIRE_SECONDS = 10
+ACQUIRE_SECONDS_DEFAULT = 165
 
 
 class Connection(NamedTuple):
@@ -76,6 +82,11 @@ def configure_gateway(names, start_action="trap"):
         file.unlink()
     for name in names:
         (GATEWAY_FOLDER / f"{name}.conf").write_text(rendered(CONNECTIONS[name], start_action))
+
+
+def configure_acquires(seconds):
+    """For each charon that starts from now on."""
+    ACQUIRES_FILE.write_text(f"charon {{ plugins {{ kernel-netlink {{ xfrm_acq_expires = {seconds} }} }} }}\n")
 
 
 def remove_from_gateway(name):

@@ -29,10 +29,11 @@ def stop():
         peer.systemctl("restart")
 
 
-def start(names=("net4",), with_xfrmctl=True, options=None):
+def start(names=("net4",), with_xfrmctl=True, options=None, acquire_seconds=connections.ACQUIRE_SECONDS):
     """A gateway that has just started, with these connections trapped."""
     stop()
     connections.configure_gateway(names)
+    connections.configure_acquires(acquire_seconds)
     xfrmctl.configure(options)
     xfrmctl.enable(with_xfrmctl)
     gateway.start()

@@ -65,6 +65,18 @@ FAILURES = (
 )
 
 
+def everything_said(cursor):
+    """What the unit says, what systemd says of it, and the kernel.
+
+    systemd's child that was to become the helper may be gone when journald asks for its unit: `journalctl -u` then does
+    not find its message, but the field UNIT= does.
+    """
+    since = f"--after-cursor={cursor}"
+    found = (journal.of_unit(gateway.unit, cursor) + journal.entries(since, f"UNIT={gateway.unit}")
+             + journal.entries(since, "-k"))
+    return journal.text(found)
+
+
 def failing_helper(check):
     start()
     establish()
@@ -72,7 +84,7 @@ def failing_helper(check):
         before, cursor = look(), journal.now()
         with broken:
             gateway.crash_and_wait(signal.SIGKILL)
-        said = journal.text(journal.of_unit(gateway.unit, cursor) + journal.entries("-k", f"--after-cursor={cursor}"))
+        said = everything_said(cursor)
         trapped = gateway.swanctl("--list-pols", "--trap").stdout
         check.that("charon runs and has trapped its connection", "net4" in trapped, trapped)
         check.equal("nothing was removed", before.spis - look().spis, set())

@@ -36,14 +36,22 @@ class Result:
 
 
 class Pings:
-    """Pings from one address to another until stop()."""
+    """Pings from one address to another, in a with block; they end by count or by stop()."""
 
     def __init__(self, addresses, netns=None, count=None):
         source, destination = addresses
         limit = ["-c", str(count), "-W", "1"] if count else []
-        command = ["ping", "-D", "-i", str(SECONDS_BETWEEN), "-I", source, *limit, destination]
+        self.command = in_namespace(netns, ["ping", "-D", "-i", str(SECONDS_BETWEEN), "-I", source, *limit,
+                                            destination])
+
+    def __enter__(self):
         self.output = tempfile.NamedTemporaryFile("w+")
-        self.process = subprocess.Popen(in_namespace(netns, command), stdout=self.output, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(self.command, stdout=self.output, stderr=subprocess.STDOUT)
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
 
     def result(self, stopped=False):
         self.process.wait()
@@ -61,13 +69,6 @@ class Pings:
         """Until this many more packets have come back."""
         before = self.answered()
         wait_for(lambda: self.answered() >= before + count, 20, "pings are answered")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
 
 
 def ping(addresses, count=10, netns=None):

@@ -35,7 +35,9 @@ def restarted(check, traffic):
     """A planned restart of an established tunnel; returns the flush's summaries."""
     establish()
     old_pid, before, cursor = gateway.main_pid(), look(), journal.now()
-    with traffic:
+    with traffic as stream:
+        if stream:
+            stream.wait_for_answers()
         gateway.systemctl("restart")
         check.that("a new charon runs", gateway.is_running_again(old_pid), gateway.show("MainPID"))
         trigger("net4")

@@ -31,11 +31,11 @@ class Benchmark:
         self.runs = []
         self.goals = []
 
-    def prepare(self, policies):
+    def prepare(self, policies, kind=None):
         """Leaves so many policies, and nothing else, in the present namespace."""
         xfrm.clear()
         if policies:
-            xfrm.fill(self.kind, policies)
+            xfrm.fill(kind or self.kind, policies)
 
     def measure(self, name, side, policies, command, policies_left):
         """Measures a command in the present namespace, which it must leave with so many policies."""

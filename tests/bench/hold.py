@@ -25,6 +25,7 @@ ROUNDS = 7
 REPEATS = {0: 3, 1_000: 3, 10_000: 2, POLICIES: 1, LARGE: 1}
 
 AGAIN = "hold over leftovers"
+GRADED = "hold, 9 priorities"
 
 # Time per entry may grow by so much from the smallest size on, for which the kernel's lists are still in the caches: to
 # walk over all others for each would make it 65 times, or 200.
@@ -42,6 +43,13 @@ def life(bench, size):
     measure(bench, "release", size, RELEASE, 0)
 
 
+def graded_life(bench):
+    """A priority for each length of prefix, as IKE daemons choose them: the hold has to keep their order."""
+    bench.prepare(POLICIES, "graded")
+    measure(bench, GRADED, POLICIES, HOLD, POLICIES)
+    measure(bench, "release, 9 priorities", POLICIES, RELEASE, 0)
+
+
 def second_life(bench, size):
     """Each policy has its shadow already, as after a start that was cut short; then all shadows get a time to live."""
     bench.prepare(size)
@@ -55,11 +63,18 @@ def ip_flush(bench):
     bench.measure("ip xfrm policy flush", str(POLICIES), POLICIES, IP_FLUSH_POLICIES, 0)
 
 
+def is_graded(bench):
+    """Whether this kernel takes policies between networks fast enough."""
+    return bench.kind == "spread"
+
+
 def rounds(bench):
     contestants = []
     for size, repeats in REPEATS.items():
         if size == POLICIES:
             contestants.append(lambda: ip_flush(bench))
+            if is_graded(bench):
+                contestants.append(lambda: graded_life(bench))
         contestants += [lambda size=size: life(bench, size)] * repeats
         if size != LARGE:
             contestants += [lambda size=size: second_life(bench, size)] * repeats
@@ -103,6 +118,8 @@ def main():
     count_updates(bench)
 
     compare(bench, "hold", 6)
+    if is_graded(bench):
+        compare(bench, GRADED, 6)
     compare(bench, "release", 3)
     for name in ("hold", "release"):
         bench.goal_of_growth(name, (*SIZES, LARGE), LINEAR)

@@ -2,13 +2,13 @@
 
 /* Makes policies or larval SAs in bulk, in the network namespace that it is started in:
  *
- *     fill networks|spread|hosts|sas COUNT
+ *     fill networks|spread|graded|hosts|sas COUNT
  *
  * `networks` are policies between networks, as most real ones are; kernels before 6.13 take the longer for each the
  * more there are (they walk a list of all of them, xfrm_policy_insert_inexact_list() in net/xfrm/xfrm_policy.c).
  * `spread` are such policies too, to networks of every length from /16 to /24, none within another. `hosts` are
  * policies between hosts, which every kernel takes at once. Every other entry has 1 for its reqid and its priority, the
- * others have 2. */
+ * others have 2. `graded` are as `spread`, but with a priority for each length, as IKE daemons choose them. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -170,6 +170,16 @@ static void vary_spread(struct nlmsghdr *nlh, uint32_t i)
 	vary_policy(nlh, i, FIRST_SOURCE, (block + 1) * block_size - (2U << (32 - length)), length);
 }
 
+static void vary_graded(struct nlmsghdr *nlh, uint32_t i)
+{
+	struct xfrm_userpolicy_info policy;
+
+	vary_spread(nlh, i);
+	memcpy(&policy, nlmsg_data(nlh), sizeof(policy));
+	policy.priority = 1U + SPREAD_LONGEST - policy.sel.prefixlen_d;
+	memcpy(nlmsg_data(nlh), &policy, sizeof(policy));
+}
+
 static void vary_host(struct nlmsghdr *nlh, uint32_t i)
 {
 	vary_policy(nlh, i, FIRST_SOURCE + 1, FIRST_DESTINATION + i, 32);
@@ -242,6 +252,7 @@ int main(int argc, char **argv)
 	static const struct kind kinds[] = {
 		{"networks", network_message, vary_network},
 		{"spread", network_message, vary_spread},
+		{"graded", network_message, vary_graded},
 		{"hosts", host_message, vary_host},
 		{"sas", sa_message, vary_sa},
 	};
@@ -251,7 +262,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], kinds[i].name) == 0)
 			kind = &kinds[i];
 	if (!kind) {
-		fprintf(stderr, "Usage: fill networks|spread|hosts|sas COUNT\n");
+		fprintf(stderr, "Usage: fill networks|spread|graded|hosts|sas COUNT\n");
 		return EXIT_FAILURE;
 	}
 

@@ -4,6 +4,7 @@
 from typing import NamedTuple
 
 import xfrm
+from tap import Skip
 from wire import BLOCKED, PASSES, PROTECTED, into, out, through
 
 TUNNEL = "tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid {} mode tunnel"
@@ -36,6 +37,11 @@ class Table(NamedTuple):
 
     def backwards(self):
         return self._replace(name=f"{self.name}, added backwards", policies=self.policies[::-1])
+
+
+def require(table):
+    if table.needs_sub_policies and not xfrm.has_sub_policies():
+        raise Skip("this kernel has no sub policies (CONFIG_XFRM_SUB_POLICY)")
 
 
 def both_ways(here, there, rest):

@@ -24,6 +24,8 @@ def ip(*words, stdin=""):
 
 def clear():
     ip("xfrm", "policy", "flush")
+    # Not every kernel has sub policies.
+    subprocess.run(["ip", "xfrm", "policy", "flush", "ptype", "sub"], capture_output=True, check=False)
     ip("xfrm", "state", "flush")
 
 

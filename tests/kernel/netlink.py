@@ -23,11 +23,14 @@ PROTOS = {"esp": 50, "ah": 51, "comp": 108}
 MODES = {"transport": 0, "tunnel": 1, "beet": 4}
 DIRS = {"in": 0, "out": 1}
 ALLOW, BLOCK = 0, 1
-LOCALOK, ICMP = 1, 2
+OFFLOAD_PACKET = 4
 INFINITE = 2**64 - 1
 
 IP_XFRM_POLICY = 17     # linux/in.h
 IPV6_XFRM_POLICY = 35   # linux/in6.h
+
+# A struct xfrm_selector.
+SELECTOR = "16s16s4HH3B3xiI"
 
 SECONDS = 60
 
@@ -42,7 +45,7 @@ def packed(address):
 
 
 def selector(family=0, dst=bytes(16), src=bytes(16)):
-    return struct.pack("16s16s4HH3B3xiI", dst, src, 0, 0, 0, 0, family, 0, 0, 0, 0, 0)
+    return struct.pack(SELECTOR, dst, src, 0, 0, 0, 0, family, 0, 0, 0, 0, 0)
 
 
 def attribute(kind, data):
@@ -70,7 +73,7 @@ class Policy(NamedTuple):
     share: int
     attributes: dict
 
-    INFO = struct.Struct("16s16s4HH3B3xiI8Q4QII4B4x")
+    INFO = struct.Struct(SELECTOR + "8Q4QII4B4x")
     SELECTOR_FIELDS = 11
 
     @classmethod
@@ -104,6 +107,14 @@ class Policy(NamedTuple):
         for kind, data in self.attributes.items():
             body += attribute(kind, data)
         request(MSG_NEWPOLICY, body)
+
+    def delete(self):
+        """By its selector, as IKE daemons do it."""
+        body = struct.pack(SELECTOR, *self.selector, self.user) + struct.pack("IB3x", 0, self.dir)
+        for kind in (ATTRIBUTE_POLICY_TYPE, ATTRIBUTE_MARK, ATTRIBUTE_IF_ID, ATTRIBUTE_CONTEXT):
+            if kind in self.attributes:
+                body += attribute(kind, self.attributes[kind])
+        request(MSG_DELPOLICY, body)
 
 
 def policies():

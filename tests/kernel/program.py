@@ -18,6 +18,9 @@ XFRMCTL = os.environ["XFRMCTL"]
 PRELOADED = " ".join([*re.findall(r"\S*/libasan\S*", subprocess.run(["ldd", XFRMCTL], capture_output=True, text=True,
                                                                    check=True).stdout), os.environ["FAULT"]])
 
+# xfrmctl as systemd starts it: $SYSTEMD_EXEC_PID is its own PID.
+IN_UNIT = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"', XFRMCTL)
+
 SECONDS = 60
 POLL_SECONDS = 0.01
 
@@ -126,13 +129,14 @@ class Steps:
     """One run that waits each time when the kernel has carried out one more message by which it changes something;
     iterating lets it go on, and tells the type of that message."""
 
-    def __init__(self, *words):
+    def __init__(self, *words, faults=()):
         self.words = words
+        self.faults = Faults(Fault("change", ANY, "wait"), *faults)
 
     def __enter__(self):
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours.settimeout(SECONDS)
-        self.faults = Faults(Fault("change", ANY, "wait")).__enter__()
+        self.faults.__enter__()
         with theirs:
             env = self.faults.env | {"FAULT_FD": str(theirs.fileno())}
             self.process = subprocess.Popen([XFRMCTL, *self.words], env=env, pass_fds=[theirs.fileno()], text=True,

@@ -74,7 +74,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 
 	if (tag == SHADOW_HOLD || (!tag && !filter_selects(&arm->filter, entry)))
 		return 0;
-	shadow_make(entry, &sweep->survey, &sweep->blocked, &shadow);
+	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
 	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
 }
@@ -127,7 +127,7 @@ static int run(struct arm *arm, const struct globals *globals)
 int verb_arm(struct globals *globals, int argc, char **argv)
 {
 	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
-	struct arm arm = {.sweep = {.visit = visit, .verb = &verb, .renews = true}};
+	struct arm arm = {.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true}};
 
 	int r = parse_options(globals, argc, argv, &arm.filter);
 	if (r < 0)

@@ -45,7 +45,8 @@ int sweep_survey(struct sweep *sweep, const struct filter *filter)
 	/* What was not seen may be what matters. */
 	if (r == -EAGAIN)
 		sweep->survey.high = true;
-	sweep->ask_first = r == -EAGAIN || sweep->survey.n_hold;
+	shadow_plan(&sweep->survey);
+	sweep->ask_first = r == -EAGAIN || sweep->survey.n_hold || sweep->survey.n_grace;
 	if (blocked_read(&sweep->blocked) < 0)
 		sweep->blocked = (struct shadow_blocked){0};
 	return 0;
@@ -143,6 +144,8 @@ static int pass(struct sweep *sweep, enum entry_kind kind)
 {
 	sweep->n_changed = sweep->n_gone = sweep->n_hidden = sweep->n_refused = 0;
 	sweep->again = false;
+	if (sweep->keeps)
+		sweep->summary = (struct summary){0};
 	int dumped = kernel_dump(sweep->kernel, kind, visit, sweep);
 	int r = kernel_commit(sweep->kernel, on_refused, sweep);
 	if (dumped < 0 && dumped != -EAGAIN)

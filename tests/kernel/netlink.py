@@ -4,6 +4,7 @@
 import os
 import socket
 import struct
+from contextlib import suppress
 from typing import NamedTuple
 
 NETLINK_XFRM = 6
@@ -22,6 +23,7 @@ ATTRIBUTE_OFFLOAD, ATTRIBUTE_IF_ID = 28, 31
 PROTOS = {"esp": 50, "ah": 51, "comp": 108}
 MODES = {"transport": 0, "tunnel": 1, "beet": 4}
 DIRS = {"in": 0, "out": 1}
+SUB = 1
 ALLOW, BLOCK = 0, 1
 OFFLOAD_PACKET = 4
 INFINITE = 2**64 - 1
@@ -144,6 +146,19 @@ def request(kind, body):
                 if error:
                     raise OSError(error, os.strerror(error))
                 return
+
+
+def flush_policies():
+    request(MSG_FLUSHPOLICY, b"")
+    # Not every kernel has sub policies.
+    with suppress(OSError):
+        request(MSG_FLUSHPOLICY, attribute(ATTRIBUTE_POLICY_TYPE, struct.pack("BxHBx", SUB, 0, 0)))
+
+
+def flush_sas():
+    # Of whatever protocol; without any, the kernel says ESRCH.
+    with suppress(ProcessLookupError):
+        request(MSG_FLUSHSA, bytes(1))
 
 
 def allocate_spi(src, dst, spi, proto="esp", mode="tunnel", reqid=0, mark=None, if_id=0):

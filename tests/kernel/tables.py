@@ -198,6 +198,32 @@ IN_THE_ORDER_OF_PRIORITIES = [
         blocked=flows("10.2.7.1"),
     ),
     Table(
+        "priorities side by side",
+        policies=[
+            *both_ways(LAN, PART, f"priority 6 {OTHER_ESP}"),
+            *both_ways(LAN, REMOTE, f"priority 7 {ESP}"),
+            *both_ways(LAN, "10.2.0.0/15", "priority 8"),
+            *both_ways(LAN, "10.0.0.0/14", "priority 9 action block"),
+            *both_ways(LAN, "10.0.0.0/8", "priority 10"),
+        ],
+        protected=[*flows("10.2.0.1"), *flows("10.2.7.1")],
+        passing=[*flows("10.3.0.1"), *flows("10.4.0.1")],
+        blocked=flows("10.0.0.1"),
+    ),
+    Table(
+        "high priorities side by side",
+        policies=[
+            *both_ways(LAN, PART, f"priority 7 {OTHER_ESP}"),
+            *both_ways(LAN, REMOTE, f"priority 0x7fffffff {ESP}"),
+            *both_ways(LAN, "10.2.0.0/15", "priority 0x80000000"),
+            *both_ways(LAN, "10.0.0.0/14", "priority 0x80000001 action block"),
+            *both_ways(LAN, "10.0.0.0/8", "priority 0x80000007"),
+        ],
+        protected=[*flows("10.2.0.1"), *flows("10.2.7.1")],
+        passing=[*flows("10.3.0.1"), *flows("10.4.0.1")],
+        blocked=flows("10.0.0.1"),
+    ),
+    Table(
         "a selector in every direction",
         policies=[
             f"src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 1000 {ESP}",
@@ -262,6 +288,22 @@ IN_THE_ORDER_OF_PRIORITIES = [
     ),
 ]
 
+# More priorities than the program tells apart.
+MANY = 150
+
+MANY_PRIORITIES = Table(
+    "many priorities",
+    policies=[
+        *(f"src {LAN} dst 10.2.{number}.0/24 dir out priority {2 * number} {ESP if number % 2 else ''}"
+          for number in range(MANY)),
+        f"src {LAN} dst {REMOTE} dir out priority {2 * MANY}",
+        f"src {LAN} dst 10.0.0.0/8 dir out priority {2 * MANY + 1} {ESP}",
+        f"src {LAN} dst 0.0.0.0/0 dir out priority {2 * MANY + 2}",
+    ],
+    protected=[out("10.2.1.1"), out("10.2.77.1"), out("10.2.149.1"), out("10.3.0.1")],
+    passing=[out("10.2.0.1"), out("10.2.78.1"), out("10.2.200.1"), out("192.0.2.9")],
+)
+
 # Of two with one priority the kernel takes the older.
 OF_ONE_PRIORITY = [
     Table(
@@ -315,3 +357,6 @@ OF_ONE_PRIORITY = [
 ]
 
 TABLES = [variant for table in IN_THE_ORDER_OF_PRIORITIES for variant in (table, table.backwards())] + OF_ONE_PRIORITY
+
+# Without those that are the same policies in another order.
+EACH_ONCE = IN_THE_ORDER_OF_PRIORITIES + OF_ONE_PRIORITY

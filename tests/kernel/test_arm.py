@@ -10,14 +10,14 @@ from daemon import GROUPS_OF_CHARON, process
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_UPDPOLICY
 from program import IN_UNIT, Fault, Faults, arm, flush, hold
 from shadows import GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
-from tables import ESP, TABLES, require
+from tables import EACH_ONCE, ESP, require
 from tap import case, cases, contains, equal, main
 from wire import PASSES, Wire
 
 POLICIES = [
     f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
     f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 1001 {ESP}",
-    "src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 1002",
+    "src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 999",
     "src 10.6.0.0/16 dst 0.0.0.0/0 dir fwd priority 1003 action block",
 ]
 
@@ -31,10 +31,9 @@ def keys(policies):
     return {policy.key for policy in policies}
 
 
-@cases([(table.name, order, table) for table in TABLES if not table.name.endswith("backwards")
-        for order in ("the oldest", "the youngest")])
-def taken_away(_, order, table):
-    """While policies are taken away behind it nothing leaks, {1} first: {0}"""
+def take_away(table, order, is_time_to_arm):
+    """Takes policies away one by one behind the shadows, and looks at all flows each time. With how many are gone and
+    how many there were, the last argument says whether to arm again."""
     require(table)
     with Wire() as wire:
         table.add()
@@ -43,14 +42,36 @@ def taken_away(_, order, table):
         policies = real_policies()
         for number, policy in enumerate(policies[::-1] if order == "the oldest" else policies, 1):
             policy.delete()
+            if is_time_to_arm(number, len(policies)):
+                arm()
             found = wire.verdicts(table.before())
             equal({str(flow): table.before()[flow] for flow in found if found[flow] == PASSES != table.before()[flow]},
                   {}, f"the flows that pass when {number} of the policies are gone")
         after = wire.verdicts(table.before())
-        everything = table._replace(protected=[*table.protected, *table.unheld])
-        equal({str(flow): verdict for flow, verdict in after.items()},
-              {str(flow): verdict for flow, verdict in everything.held().items()},
-              "what becomes of the flows without policies")
+        everything = table._replace(protected=[*table.protected, *table.unheld]).held()
+        equal({str(flow): (verdict, everything[flow]) for flow, verdict in after.items() if verdict != everything[flow]},
+              {}, "what becomes of the flows without policies, but should not")
+
+
+ROWS = [(table.name, order, table) for table in EACH_ONCE for order in ("the oldest", "the youngest")]
+
+
+@cases(ROWS)
+def taken_away(_, order, table):
+    """While policies are taken away behind it nothing leaks, {1} first: {0}"""
+    take_away(table, order, lambda gone, of: False)
+
+
+@cases(ROWS)
+def taken_away_and_armed(_, order, table):
+    """When it is run again and again while policies are taken away nothing leaks, {1} first: {0}"""
+    take_away(table, order, lambda gone, of: True)
+
+
+@cases(ROWS)
+def taken_away_and_armed_once(_, order, table):
+    """When it is run again once half of the policies are gone nothing leaks, {1} first: {0}"""
+    take_away(table, order, lambda gone, of: gone == of // 2)
 
 
 @case
@@ -89,7 +110,7 @@ def without_policies():
     """Run again when the policies have gone it leaves the shadows as they are."""
     make()
     arm()
-    flush("--match=priority=1000-1003")
+    flush("--match=priority=0-9999")
     before = netlink.policies()
     arm()
     equal((netlink.policies(), len(before)), (before, 4), "the shadows")
@@ -112,7 +133,7 @@ def grace_ends(with_policies):
     for policy in policies[:2]:
         make_shadow(policy, GRACE, seconds=3600)
     if not with_policies:
-        flush("--match=priority=1000-1003")
+        flush("--match=priority=0-9999")
     arm()
     equal((keys(shadows(HOLD)), shadows(GRACE)), (keys(policies if with_policies else policies[:2]), []), "the shadows")
     equal({shadow.lifetime[4:] for shadow in shadows()}, {(0, 0, 0, 0)}, "when they expire")

@@ -4,18 +4,20 @@
 import netlink
 import xfrm
 from netlink import BLOCK, MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_UPDPOLICY
-from program import Steps, hold, xfrmctl
+from program import Steps, arm, hold, xfrmctl
 from shadows import GRACE, make_shadow
-from tables import TABLES, require
-from tap import cases, equal, main
-from wire import PASSES, PROTECTED, Wire
+from tables import EACH_ONCE, MANY_PRIORITIES, TABLES, require
+from tap import case, cases, equal, main
+from wire import BLOCKED, PASSES, PROTECTED, Wire
 
-ROWS = [(table.name, table) for table in TABLES]
+IN_EVERY_ORDER = [(table.name, table) for table in TABLES]
+ONCE = [(table.name, table) for table in EACH_ONCE]
 
 # A run for each change of a run takes its time: these have a little of everything.
-RICH = [(name, table) for name, table in ROWS if name in (
+RICH = [(name, table) for name, table in IN_EVERY_ORDER if name in (
     "drop shunts", "a bypass behind", "IPv6 with neighbour discovery, added backwards", "protocols and ports",
-    "marks, added backwards", "sub policies", "low and high priorities", "a selection between others")]
+    "marks, added backwards", "sub policies", "low and high priorities", "high priorities side by side",
+    "a selection between others")]
 
 SAS = [{"src": "192.0.2.1", "dst": "192.0.2.2", "spi": 0x1000 + n, "reqid": n} for n in (1, 2)]
 
@@ -42,6 +44,12 @@ def make_leftovers(table):
                 make_shadow(policy, GRACE, seconds=3600)
 
 
+def make_armed(table):
+    """Shadows as arm puts them behind all policies."""
+    table.add()
+    arm()
+
+
 def make_half_covered(table):
     """Shadows of all policies, and every third policy itself again."""
     table.add()
@@ -54,12 +62,18 @@ def make_half_covered(table):
 def end_state():
     """What has to be the same at the end of every run: but for times, indices and counters, everything."""
     return sorted((policy.key, policy.user, policy.priority, policy.action, policy.flags, policy.templates,
-                   policy.lifetime[4:]) for policy in netlink.policies()), xfrm.counts()[1]
+                   policy.lifetime[4:]) for policy in netlink.policies()), len(xfrm.sa_lines())
 
 
 def unchanged(before, now):
     """No flow is treated otherwise than before."""
     changes({flow: (before[flow], now[flow]) for flow in now if now[flow] != before[flow]})
+
+
+def held_or_unchanged(before, now):
+    """What is protected is blocked or goes on to be protected, and no other flow changes."""
+    changes({flow: (before[flow], now[flow]) for flow in now
+             if now[flow] != before[flow] and (before[flow], now[flow]) != (PROTECTED, BLOCKED)})
 
 
 def fails_closed(before, now):
@@ -135,19 +149,31 @@ def kills(table, prepare, words, check):
 HOLDING = {MSG_NEWPOLICY, MSG_DELPOLICY, MSG_FLUSHSA, MSG_DELSA}
 
 
-@cases(ROWS)
+@cases(IN_EVERY_ORDER)
 def holding(_, table):
-    """Stopped anywhere, a hold leaks nothing: {0}"""
-    stops(table, make, ["flush", "--hold", *table.options], fails_closed, HOLDING)
+    """Stopped anywhere, a hold leaks nothing and blocks nothing but what is protected: {0}"""
+    stops(table, make, ["flush", "--hold", *table.options], held_or_unchanged, HOLDING)
+
+
+@case
+def holding_many_priorities():
+    """Stopped anywhere, a hold of more priorities than can be told apart leaks nothing."""
+    stops(MANY_PRIORITIES, make, ["flush", "--hold"], fails_closed, HOLDING)
 
 
 @cases(RICH)
 def holding_killed(_, table):
     """Killed anywhere, a hold leaks nothing and can be run again: {0}"""
-    kills(table, make, ["flush", "--hold", *table.options], fails_closed)
+    kills(table, make, ["flush", "--hold", *table.options], held_or_unchanged)
 
 
-@cases(ROWS)
+@cases(ONCE)
+def holding_behind_arm(_, table):
+    """Stopped anywhere, a hold over the shadows of arm leaks nothing: {0}"""
+    stops(table, make_armed, ["flush", "--hold", *table.options], fails_closed, HOLDING | {MSG_UPDPOLICY})
+
+
+@cases(ONCE)
 def holding_over_leftovers(_, table):
     """Stopped anywhere, a hold over leftovers leaks nothing: {0}"""
     stops(table, make_leftovers, ["flush", "--hold", *table.options], fails_closed, HOLDING | {MSG_UPDPOLICY})
@@ -159,7 +185,7 @@ def holding_over_leftovers_killed(_, table):
     kills(table, make_leftovers, ["flush", "--hold", *table.options], fails_closed)
 
 
-@cases(ROWS)
+@cases(ONCE)
 def arming(_, table):
     """Stopped anywhere, arm changes nothing for traffic: {0}"""
     stops(table, make, ["arm", *table.options], unchanged, {MSG_NEWPOLICY})
@@ -171,7 +197,7 @@ def arming_killed(_, table):
     kills(table, make, ["arm", *table.options], unchanged)
 
 
-@cases(ROWS)
+@cases(ONCE)
 def releasing_with_grace(_, table):
     """Stopped anywhere, a release with a grace opens nothing: {0}"""
     stops(table, make_half_covered, ["release", "--grace=1h"], opens_nothing, {MSG_NEWPOLICY, MSG_DELPOLICY})
@@ -183,7 +209,7 @@ def releasing_with_grace_killed(_, table):
     kills(table, make_half_covered, ["release", "--grace=1h"], opens_nothing)
 
 
-@cases(ROWS)
+@cases(ONCE)
 def releasing(_, table):
     """Stopped anywhere, a release leaves what policies protect to them: {0}"""
     stops(table, make_half_covered, ["release"], stays_protected, {MSG_DELPOLICY})

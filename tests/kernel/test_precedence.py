@@ -2,12 +2,12 @@
 """Which policy decides stays the same in a hold: what was protected is blocked, everything else goes on as it was."""
 
 from program import hold
-from tables import TABLES, require
+from tables import MANY_PRIORITIES, TABLES, require
 from tap import cases, equal, main
 from wire import Wire
 
 
-@cases([(table.name, table) for table in TABLES])
+@cases([(table.name, table) for table in [*TABLES, MANY_PRIORITIES]])
 def kept(_, table):
     """Precedence is kept: {0}"""
     require(table)

@@ -23,10 +23,8 @@ def ip(*words, stdin=""):
 
 
 def clear():
-    ip("xfrm", "policy", "flush")
-    # Not every kernel has sub policies.
-    subprocess.run(["ip", "xfrm", "policy", "flush", "ptype", "sub"], capture_output=True, check=False)
-    ip("xfrm", "state", "flush")
+    netlink.flush_policies()
+    netlink.flush_sas()
 
 
 def add_policies(*policies):

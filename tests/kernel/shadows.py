@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Shadows, as they are to be."""
 
-from netlink import ALLOW, ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
+from netlink import ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
 
 # The tags in the user of a selector: "XFMH" and "XFMG".
 HOLD, GRACE = 0x58464d48, 0x58464d47

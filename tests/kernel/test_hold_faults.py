@@ -5,9 +5,9 @@ import errno
 
 import netlink
 import xfrm
-from netlink import (BLOCK, MSG_DELPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_GETSADINFO, MSG_NEWPOLICY, MSG_UPDPOLICY)
-from program import XFRMCTL, Fault, Faults, Steps, arm, hold, release, xfrmctl_with
-from shadows import GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
+from netlink import (BLOCK, MSG_DELPOLICY, MSG_GETPOLICY, MSG_GETSADINFO, MSG_NEWPOLICY, MSG_UPDPOLICY)
+from program import XFRMCTL, Fault, Faults, Steps, hold, xfrmctl_with
+from shadows import GRACE, HOLD, make_shadow, real_policies, shadows
 from tables import ESP
 from tap import case, cases, contains, equal, is_lacking, main
 
@@ -256,7 +256,8 @@ def look_refused():
 @case
 def update_refused():
     """A policy stays when a shadow that differs cannot be replaced; the others are held."""
-    policies, result = hold_with([Fault("send", MSG_UPDPOLICY, "refuse", errno.ENOMEM)], 1, make_with_shadow(priority=7))
+    policies, result = hold_with([Fault("send", MSG_UPDPOLICY, "refuse", errno.ENOMEM)], 1,
+                                 make_with_shadow(priority=7))
     contains(result.err, f" index {policies[1].index}: a shadow in its place was refused: Cannot allocate memory.\n")
     equal(keys(real_policies()), keys([policies[1]]), "the policies left")
 

@@ -3,8 +3,8 @@
 
 from program import hold
 from tables import MANY_PRIORITIES, TABLES, require
-from tap import cases, equal, main
-from wire import Wire
+from tap import cases, main
+from wire import Wire, same
 
 
 @cases([(table.name, table) for table in [*TABLES, MANY_PRIORITIES]])
@@ -13,9 +13,9 @@ def kept(_, table):
     require(table)
     table.add()
     with Wire() as wire:
-        equal(wire.verdicts(table.before()), table.before(), "what becomes of the flows")
+        same(wire.verdicts(table.before()), table.before(), "what becomes of the flows")
         hold(*table.options)
-        equal(wire.verdicts(table.held()), table.held(), "what becomes of the flows in the hold")
+        same(wire.verdicts(table.held()), table.held(), "what becomes of the flows in the hold")
 
 
 main()

@@ -36,8 +36,8 @@ def keys(policies):
 
 def sentence(result, count, rest=""):
     """The output tells of so many shadows."""
-    assert re.fullmatch(rf"Released {count} shadows? in \d+\.\d{{3}} ms{rest}\. The hold kept \d+ packets? from leaving "
-                        r"and \d+ from coming in\.\n", result.out), result.out
+    assert re.fullmatch(rf"Released {count} shadows? in \d+\.\d{{3}} ms{rest}\. "
+                        r"The hold kept \d+ packets? from leaving and \d+ from coming in\.\n", result.out), result.out
     equal(result.err, "", "standard error")
 
 
@@ -264,7 +264,8 @@ def counts_packets():
                  "The hold kept 3 packets from leaving and 2 from coming in.\n")
         for flow in (into("10.2.0.1"), out("10.2.0.1")):
             wire.verdict(flow)
-        contains(release().out, "Released 3 shadows in ", ". The hold kept 0 packets from leaving and 1 from coming in.\n")
+        contains(release().out, "Released 3 shadows in ",
+                 ". The hold kept 0 packets from leaving and 1 from coming in.\n")
 
 
 @case
@@ -293,7 +294,8 @@ def counts_over_two_holds():
         wire.verdict(out("10.2.0.1"))
         make_held(POLICIES[0])
         wire.verdict(out("10.2.0.1"))
-        contains(release().out, "Released 1 shadow in ", " The hold kept 2 packets from leaving and 0 from coming in.\n")
+        contains(release().out, "Released 1 shadow in ",
+                 " The hold kept 2 packets from leaving and 0 from coming in.\n")
 
 
 @case

@@ -197,7 +197,8 @@ def helps(words, *parts):
 @cases([("--help",), ("-h",), ("-q --help",)])
 def help_of_program(words):
     """xfrmctl {0} lists verbs and options."""
-    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "--netns=NAME|PATH", "--version", "xfrmctl(8)")
+    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "--netns=NAME|PATH", "--version",
+          "xfrmctl(8)")
 
 
 @cases([("flush --help",), ("flush -h",), ("flush --match=reqid=1 --help",), ("-v flush --states-only -h",)])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import xfrm
 from netlink import family_of
 from program import until
-from tap import Skip
+from tap import Skip, equal
 
 # linux/if_tun.h
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 0x0001, 0x1000
@@ -67,6 +67,12 @@ def into(src, *args, dst=None, **more):
 def through(src, dst, *args, **more):
     """A flow that the host forwards."""
     return Flow("fwd", src, dst, *args, **more)
+
+
+def same(found, expected, what):
+    """Compares what becomes of flows; tells of those that differ."""
+    differ = {flow for flow in expected if found[flow] != expected[flow]}
+    equal({str(flow): found[flow] for flow in differ}, {str(flow): expected[flow] for flow in differ}, what)
 
 
 def checksum(data):

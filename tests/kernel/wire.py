@@ -15,7 +15,7 @@ from program import until
 from tap import Skip, equal
 
 # linux/if_tun.h
-TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 0x0001, 0x1000
+TUNSETIFF, TUNSETPERSIST, IFF_TUN, IFF_NO_PI = 0x400454ca, 0x400454cb, 0x0001, 0x1000
 
 PASSES, PROTECTED, BLOCKED = "passes", "wants an SA", "is blocked"
 
@@ -109,6 +109,8 @@ def make_device(name):
     except OSError as error:
         raise Skip(f"no network device can be made (module tun): {error.strerror}") from error
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+    # It goes with its namespace: the kernel takes its time, but nobody has to wait for that.
+    fcntl.ioctl(device, TUNSETPERSIST, 1)
     return device
 
 

@@ -94,6 +94,7 @@ static int run(struct arm *arm, const struct globals *globals)
 		if (r == 0)
 			r = sweep_count_shadows(sweep, &arm->filter);
 	}
+	sweep_report_unnamed(sweep);
 	sweep->summary.usec = report_end();
 	report_armed(&sweep->summary);
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;

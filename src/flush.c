@@ -127,7 +127,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 	if (ret->hold && ret->on_stop)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--hold and --on-stop exclude each other: a stop removes what holds.");
-	if (ret->on_stop && !ret->on_stop_unit && !report_in_unit())
+	if (ret->on_stop && (ret->on_stop_unit ? !*ret->on_stop_unit : !report_in_unit()))
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--on-stop needs the name of a unit when systemd has not started it, as in "
 				      "--on-stop=strongswan.service.");
@@ -302,6 +302,7 @@ static int remove_all(struct flush *flush)
 		int sas = remove_sas(flush);
 		r = r < 0 ? r : sas;
 	}
+	sweep_report_unnamed(&flush->sweep);
 	flush->sweep.summary.usec = report_end();
 	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
 	if (!options->on_stop || summary_sas(summary) || summary_policies(summary) || summary->failed)

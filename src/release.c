@@ -120,6 +120,7 @@ static int run(struct release *release, const struct globals *globals)
 		r = r < 0 ? r : surveyed;
 		summary.kept = shadow_count(&sweep->survey);
 	}
+	sweep_report_unnamed(sweep);
 	sweep->summary.usec = report_end();
 	report_released(&sweep->summary, &summary);
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;

@@ -13,6 +13,15 @@ uint32_t shadow_tag(const struct entry *entry)
 	return user == SHADOW_HOLD || user == SHADOW_GRACE || user == SHADOW_CLOSE ? user : 0;
 }
 
+/* What a shadow was made from had this priority; kept in it, since its own does not always tell. */
+static uint32_t original_priority(const struct entry *policy)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+
+	return shadow_tag(policy) && info->lft.soft_byte_limit <= UINT32_MAX ? (uint32_t)info->lft.soft_byte_limit
+									     : info->priority;
+}
+
 /* Where the priority is in the ordered list, or would have to be. */
 static size_t find_priority(const struct shadow_direction *direction, uint32_t priority)
 {
@@ -32,10 +41,11 @@ static bool has_priority(const struct shadow_direction *direction, uint32_t prio
 {
 	size_t i = find_priority(direction, priority);
 
-	return direction->many || (i < direction->n && direction->at[i].priority == priority);
+	return direction->many || (i < direction->n && direction->at[i].priority == priority && direction->at[i].real);
 }
 
-static void note_priority(struct shadow_direction *direction, uint32_t priority, bool replaced)
+static void note_priority(struct shadow_direction *direction, uint32_t priority, const struct entry *policy,
+			  bool replaced, bool stays)
 {
 	size_t i = find_priority(direction, priority);
 
@@ -45,16 +55,26 @@ static void note_priority(struct shadow_direction *direction, uint32_t priority,
 			return;
 		}
 		memmove(&direction->at[i + 1], &direction->at[i], (direction->n - i) * sizeof(direction->at[0]));
+		memset(&direction->at[i], 0, sizeof(direction->at[i]));
 		direction->at[i].priority = priority;
-		direction->at[i].replaced = false;
 		direction->n++;
 	}
 	direction->at[i].replaced |= replaced;
+	direction->at[i].stays |= stays;
+	direction->at[i].passes |= shadow_lets_pass(policy);
+	direction->at[i].others |= !shadow_lets_pass(policy);
+	direction->at[i].real |= !shadow_tag(policy) || priority == original_priority(policy);
 }
 
 bool shadow_lets_pass(const struct entry *policy)
 {
 	return policy->policy.info.action == XFRM_POLICY_ALLOW && policy->policy.n_templates == 0;
+}
+
+/* Greater for younger policies: the index without the direction, which has three bits. */
+static uint32_t age(const struct entry *policy)
+{
+	return policy->policy.info.index >> 3;
 }
 
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy)
@@ -68,14 +88,23 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	survey->n_close += tag == SHADOW_CLOSE;
 	survey->n_passing += tag && shadow_lets_pass(policy);
 	/* Those of sockets are asked before all others, whatever their priority. */
-	if (tag == SHADOW_HOLD || entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
+	if (entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
 		return;
 
 	struct shadow_direction *direction = &survey->directions[info->dir];
-	bool replaced = tag || filter_selects(filter, policy);
-	note_priority(direction, info->priority, replaced);
-	if (tag)
+	if (tag == SHADOW_HOLD) {
+		/* A run that did not come to its end left the other policies to this one, which has to decide as that
+		 * did. */
+		note_priority(direction, original_priority(policy), policy, false, false);
+		survey->high |= original_priority(policy) >= SHADOW_PRIORITY;
 		return;
+	}
+	bool replaced = tag || filter_selects(filter, policy);
+	note_priority(direction, info->priority, policy, replaced, !replaced);
+	if (tag) {
+		note_priority(direction, original_priority(policy), policy, false, false);
+		return;
+	}
 	survey->n_real++;
 	survey->high |= info->priority >= SHADOW_PRIORITY;
 	if (!replaced) {
@@ -87,10 +116,18 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 			direction->first_passes = info->priority;
 		direction->passes = true;
 		direction->last_passes = max_u32(direction->last_passes, info->priority);
-	} else if (!direction->others || info->priority < direction->first_other) {
+		return;
+	}
+	survey->newest = max_u32(survey->newest, age(policy));
+	if (!direction->others || info->priority < direction->first_other) {
 		direction->others = true;
 		direction->first_other = info->priority;
 	}
+}
+
+bool shadow_is_overtaken(const struct shadow_survey *survey, const struct entry *shadow)
+{
+	return shadow_tag(shadow) && shadow_lets_pass(shadow) && age(shadow) < survey->newest;
 }
 
 uint64_t shadow_count(const struct shadow_survey *survey)
@@ -190,10 +227,10 @@ static uint32_t right_behind(const struct shadow_direction *direction, uint32_t 
 	return priority == UINT32_MAX || has_priority(direction, priority + 1) ? priority : priority + 1;
 }
 
-/* What a shadow was made from had this priority; kept in it, since that does not always tell. */
-static uint32_t original_priority(const struct entry *policy)
+/* A place before all of the same priority, if there is one. */
+static uint32_t right_before(const struct shadow_direction *direction, uint32_t priority)
 {
-	return shadow_tag(policy) ? (uint32_t)policy->policy.info.lft.soft_byte_limit : policy->policy.info.priority;
+	return priority == 0 || has_priority(direction, priority - 1) ? priority : priority - 1;
 }
 
 /* The tag and priority of a policy's shadow. */
@@ -211,12 +248,21 @@ static void place(const struct entry *policy, const struct shadow_survey *survey
 	}
 
 	const struct shadow_direction *direction = &survey->directions[info->dir];
-	bool stays = survey->high || (direction->stays && original < direction->last_stays);
-	if (!stays && (!later || !direction->passes || original >= direction->last_passes))
-		return;
-	if (!stays)
+	size_t i = find_priority(direction, original);
+	bool seen = i < direction->n && direction->at[i].priority == original, passes = shadow_lets_pass(policy);
+	bool beside_one_that_stays = !later && !passes && seen && direction->at[i].stays;
+	bool close = survey->high || (direction->stays && original < direction->last_stays) || beside_one_that_stays;
+
+	if (!close && later && direction->passes && original < direction->last_passes) {
+		close = true;
 		*tag = SHADOW_CLOSE;
-	*priority = right_behind(direction, original);
+	}
+	if (close && !later && !passes && seen && direction->at[i].passes)
+		*priority = right_before(direction, original);
+	else if (close)
+		*priority = right_behind(direction, original);
+	else if (passes && *priority != UINT32_MAX && (!survey->exact || (seen && direction->at[i].others)))
+		++*priority;
 }
 
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,

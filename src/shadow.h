@@ -49,7 +49,11 @@ struct shadow_direction {
 	size_t n;
 	struct {
 		uint32_t priority;
-		bool replaced;	     /* a policy of this priority is to be replaced */
+		bool replaced;	     /* a policy of this priority is to be replaced, */
+		bool stays;	     /* a real one is not, */
+		bool passes;	     /* one, or what a shadow was made from, lets traffic pass, */
+		bool others;	     /* one does not; */
+		bool real;	     /* none of this is about shadows that are to be replaced alone */
 	} at[SHADOW_PRIORITIES_MAX]; /* in ascending order */
 };
 
@@ -59,6 +63,7 @@ struct shadow_survey {
 	uint64_t n_real;		   /* those that are no shadows, */
 	uint64_t n_hold, n_grace, n_close; /* and shadows that are there already, */
 	uint64_t n_passing;		   /* so many of which let traffic pass */
+	uint32_t newest;		   /* the index of the youngest real one that does not, but for its direction */
 	bool high;			   /* a real policy has a priority of SHADOW_PRIORITY or above */
 	struct shadow_direction directions[XFRM_POLICY_MAX];
 
@@ -78,6 +83,10 @@ uint32_t shadow_tag(const struct entry *entry);
 
 /* Takes note of one policy; `filter` says which of them get a shadow. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
+
+/* Whether a shadow that lets traffic pass may be of an earlier life than a policy that does not: it was made before
+ * that was installed. Indices grow (xfrm_gen_index() in net/xfrm/xfrm_policy.c). */
+bool shadow_is_overtaken(const struct shadow_survey *survey, const struct entry *shadow);
 
 /* How many shadows were seen. */
 uint64_t shadow_count(const struct shadow_survey *survey);

@@ -152,7 +152,7 @@ static int pass(struct sweep *sweep, enum entry_kind kind)
 	sweep->n_changed = sweep->n_gone = sweep->n_hidden = sweep->n_refused = 0;
 	sweep->again = false;
 	if (sweep->keeps)
-		sweep->summary = (struct summary){0};
+		sweep->summary = (struct summary){.failed = sweep->summary.failed};
 	int dumped = kernel_dump(sweep->kernel, kind, visit, sweep);
 	int r = kernel_commit(sweep->kernel, on_refused, sweep);
 	if (dumped < 0 && dumped != -EAGAIN)
@@ -169,9 +169,9 @@ static int pass(struct sweep *sweep, enum entry_kind kind)
 static void report_refused(struct sweep *sweep)
 {
 	char description[ENTRY_DESCRIPTION_MAX];
-	size_t n_named = sweep->n_refused < SWEEP_NAMED_MAX ? sweep->n_refused : SWEEP_NAMED_MAX;
+	size_t n = sweep->n_refused < SWEEP_NAMED_MAX ? sweep->n_refused : SWEEP_NAMED_MAX;
 
-	for (size_t i = 0; i < n_named; i++) {
+	for (size_t i = 0; i < n && sweep->n_named < SWEEP_NAMED_MAX; i++) {
 		const struct kernel_refusal *refusal = &sweep->refused[i];
 		entry_describe(&refusal->entry, description, sizeof(description));
 		report_failure(0, REPORT_INCOMPLETE, "Could not %s %s: %s%s.", sweep->verb->infinitive, description,
@@ -179,11 +179,16 @@ static void report_refused(struct sweep *sweep)
 			       refusal->error == -EEXIST ? "an SA with the same SPI and a wider mark is in its place; "
 							   "remove that one first"
 							 : strerror(-refusal->error));
+		sweep->n_named++;
 	}
-	if (sweep->n_refused > n_named)
-		report_failure(0, REPORT_INCOMPLETE, "%" PRIu64 " more could not be %s.", sweep->n_refused - n_named,
-			       sweep->verb->participle);
 	sweep->summary.failed += sweep->n_refused;
+}
+
+void sweep_report_unnamed(const struct sweep *sweep)
+{
+	if (sweep->summary.failed > sweep->n_named)
+		report_failure(0, REPORT_INCOMPLETE, "%" PRIu64 " more could not be %s.",
+			       sweep->summary.failed - sweep->n_named, sweep->verb->participle);
 }
 
 int sweep_run(struct sweep *sweep, enum entry_kind kind)
@@ -216,7 +221,7 @@ static int visit_passing(struct sweep *sweep, const struct entry *entry)
 {
 	struct entry real, found = {0};
 
-	if (!shadow_tag(entry) || !shadow_lets_pass(entry))
+	if (!shadow_is_overtaken(&sweep->survey, entry))
 		return 0;
 	real = shadow_covering(entry);
 	int r = kernel_find_policy(sweep->kernel, &real, &found);

@@ -29,9 +29,10 @@ struct sweep {
 	struct shadow_blocked blocked;
 
 	/* Of the pass under way. */
-	bool ask_first; /* shadows are in the way: look before one is added */
-	bool again;	/* something has to be done in another pass */
-	bool counted;	/* what comes up was counted in a pass before, whose refusals were lost */
+	bool ask_first;	  /* shadows are in the way: look before one is added */
+	bool again;	  /* something has to be done in another pass */
+	bool counted;	  /* what comes up was counted in a pass before, whose refusals were lost */
+	uint64_t n_named; /* in all passes */
 	uint64_t looked_at, n_changed, n_gone, n_hidden, n_refused;
 	struct kernel_refusal refused[SWEEP_NAMED_MAX];
 };
@@ -40,13 +41,17 @@ struct sweep {
  * Where the list keeps changing, the survey says what is safe. Reports what fails. */
 int sweep_survey(struct sweep *sweep, const struct filter *filter);
 
-/* sweep_survey(), and removes shadows that let traffic pass for which there is no real policy (any more), if there are
- * real policies: such a shadow of an earlier life may have no say on what these protect. Reports what fails. */
+/* sweep_survey(), and removes shadows that let traffic pass for which there is no real policy any more, if there are
+ * younger policies that do not: a shadow of an earlier life may have no say on what these protect. Reports what fails.
+ */
 int sweep_prepare(struct sweep *sweep, const struct filter *filter);
 
 /* Passes over all entries of a kind, again when something was missed or has come to light, a limited number of times.
  * Reports what could not be done. Returns 0 also when some entries were refused: summary.failed says how many. */
 int sweep_run(struct sweep *sweep, enum entry_kind kind);
+
+/* To be called when all is done: reports how many there were beyond those that were named. */
+void sweep_report_unnamed(const struct sweep *sweep);
 
 /* Makes summary.shadows the number of SHADOW_HOLD that there are, if it may not be that already. */
 int sweep_count_shadows(struct sweep *sweep, const struct filter *filter);

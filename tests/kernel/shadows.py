@@ -3,8 +3,8 @@
 
 from netlink import ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
 
-# The tags in the user of a selector: "XFMH" and "XFMG".
-HOLD, GRACE = 0x58464d48, 0x58464d47
+# The tags in the user of a selector: "XFMH", "XFMG" and "XFMC".
+HOLD, GRACE, CLOSE = 0x58464d48, 0x58464d47, 0x58464d43
 
 BEHIND = 0x80000000
 
@@ -13,7 +13,7 @@ def shadow_of(policy, user=HOLD, seconds=0, **more):
     """The shadow that this policy gets when there is room behind all policies."""
     without = {kind: data for kind, data in policy.attributes.items()
                if kind not in (ATTRIBUTE_TEMPLATES, ATTRIBUTE_OFFLOAD)}
-    wanted = {"user": user, "lifetime": (INFINITE, INFINITE, 0, 0, 0, seconds, 0, 0), "attributes": without,
+    wanted = {"user": user, "lifetime": (policy.priority, INFINITE, 0, 0, 0, seconds, 0, 0), "attributes": without,
               "priority": policy.priority | BEHIND, "action": BLOCK if policy.templates else policy.action}
     return policy._replace(**wanted | more)
 
@@ -24,7 +24,7 @@ def make_shadow(policy, *args, **more):
 
 def shadows(*users):
     """The shadows that are there; those with these tags."""
-    return [policy for policy in policies() if policy.user in (users or (HOLD, GRACE))]
+    return [policy for policy in policies() if policy.user in (users or (HOLD, GRACE, CLOSE))]
 
 
 def real_policies():

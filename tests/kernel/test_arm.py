@@ -10,7 +10,7 @@ from daemon import GROUPS_OF_CHARON, process
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_UPDPOLICY
 from program import IN_UNIT, Fault, Faults, arm, flush, hold
 from shadows import GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
-from tables import EACH_ONCE, ESP, require
+from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, require
 from tap import case, cases, contains, equal, main
 from wire import PASSES, Wire, same
 
@@ -51,7 +51,7 @@ def take_away(table, order, is_time_to_arm):
         same(wire.verdicts(table.before()), everything.held(), "what becomes of the flows without policies")
 
 
-ROWS = [(table.name, order, table) for table in EACH_ONCE for order in ("the oldest", "the youngest")]
+ROWS = [(table.name, order, table) for table in IN_THE_ORDER_OF_PRIORITIES for order in ("the oldest", "the youngest")]
 
 
 @cases(ROWS)

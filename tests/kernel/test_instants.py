@@ -6,7 +6,7 @@ import xfrm
 from netlink import BLOCK, MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_UPDPOLICY
 from program import Steps, arm, hold, xfrmctl
 from shadows import GRACE, make_shadow
-from tables import EACH_ONCE, MANY_PRIORITIES, TABLES, require
+from tables import EACH_ONCE, IN_THE_ORDER_OF_PRIORITIES, MANY_PRIORITIES, TABLES, require
 from tap import case, cases, equal, main
 from wire import BLOCKED, PASSES, PROTECTED, Wire, same
 
@@ -76,10 +76,14 @@ def unchanged(before, now):
     changes({flow: (before[flow], now[flow]) for flow in now if now[flow] != before[flow]})
 
 
-def held_or_unchanged(before, now):
+def held_or_unchanged(table):
     """What is protected is blocked or goes on to be protected, and no other flow changes."""
-    changes({flow: (before[flow], now[flow]) for flow in now
-             if now[flow] != before[flow] and (before[flow], now[flow]) != (PROTECTED, BLOCKED)})
+    def check(before, now):
+        changes({flow: (before[flow], now[flow]) for flow in now
+                 if now[flow] != before[flow] and (before[flow], now[flow]) != (PROTECTED, BLOCKED)
+                 and flow not in table.undecided})
+        fails_closed(before, now)
+    return check
 
 
 def fails_closed(before, now):
@@ -163,7 +167,7 @@ HOLDING = {MSG_NEWPOLICY, MSG_DELPOLICY, MSG_FLUSHSA, MSG_DELSA}
 @cases(IN_EVERY_ORDER)
 def holding(_, table):
     """Stopped anywhere, a hold leaks nothing and blocks nothing but what is protected: {0}"""
-    stops(table, make, ["flush", "--hold", *table.options], held_or_unchanged, HOLDING)
+    stops(table, make, ["flush", "--hold", *table.options], held_or_unchanged(table), HOLDING)
 
 
 @case
@@ -175,7 +179,7 @@ def holding_many_priorities():
 @cases(RICH)
 def holding_killed(_, table):
     """Killed anywhere, a hold leaks nothing and can be run again: {0}"""
-    kills(table, make, ["flush", "--hold", *table.options], held_or_unchanged)
+    kills(table, make, ["flush", "--hold", *table.options], held_or_unchanged(table))
 
 
 @cases(ONCE)
@@ -208,7 +212,7 @@ def arming_killed(_, table):
     kills(table, make, ["arm", *table.options], unchanged)
 
 
-@cases(ONCE)
+@cases([(table.name, table) for table in IN_THE_ORDER_OF_PRIORITIES])
 def releasing_with_grace(_, table):
     """Stopped anywhere, a release with a grace opens nothing: {0}"""
     stops(table, make_half_covered, ["release", "--grace=1h"], opens_nothing, {MSG_NEWPOLICY, MSG_DELPOLICY})

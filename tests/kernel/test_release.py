@@ -17,7 +17,7 @@ SELECTOR = "src 10.1.0.0/16 dst 10.2.0.0/16"
 POLICIES = [
     f"{SELECTOR} dir out priority 1000 {ESP}",
     f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 1001 {ESP}",
-    "src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 1002",
+    "src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 1002 action block",
     "src 10.6.0.0/16 dst 0.0.0.0/0 dir fwd priority 1003 action block",
 ]
 
@@ -47,6 +47,15 @@ def nothing():
     for words in ((), ("--grace=5min",), ("--grace=infinity",)):
         result = release(*words)
         equal((result.out, result.err), ("No shadows.\n", ""), f"output with {words}")
+
+
+@case
+def bypass():
+    """A shadow that lets traffic pass protects nothing, and goes at once, whatever the grace."""
+    for words in ((), ("--grace=5min",), ("--grace=infinity",)):
+        make_held(f"{SELECTOR} dir out priority 1000")
+        sentence(release(*words), 1)
+        equal(netlink.policies(), [], f"what is left with {words}")
 
 
 @case

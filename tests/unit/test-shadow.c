@@ -102,10 +102,10 @@ static struct entry entry_of(const struct policy *policy)
 		entry.if_id = IF_ID_STAYS;
 	if (fate == OF_SOCKET)
 		info->index = (info->index & ~7U) | (XFRM_POLICY_MAX + XFRM_POLICY_OUT);
-	if (fate == IS_HOLD)
-		info->sel.user = SHADOW_HOLD;
-	if (fate == IS_GRACE)
-		info->sel.user = SHADOW_GRACE;
+	if (fate == IS_HOLD || fate == IS_GRACE) {
+		info->sel.user = fate == IS_HOLD ? SHADOW_HOLD : SHADOW_GRACE;
+		info->lft.soft_byte_limit = info->priority & LAST_BEFORE;
+	}
 	return entry;
 }
 
@@ -256,18 +256,20 @@ static const struct survey_row {
 
 	/* No filter selects these, and yet they do not stay behind anything. */
 	{"survey: those of sockets", {{OF_SOCKET, OUT, 5}, {OF_SOCKET, IN, HIGH}}, {.turns = 1}},
-	{"survey: a shadow", {{IS_HOLD, OUT, 5}}, {.n_hold = 1, .turns = 1}},
+	{"survey: a shadow", {{IS_HOLD, OUT, 5}}, {.n_hold = 1, .turns = 1, .directions[OUT] = {.n = 1, .at = {{5}}}}},
 	{"survey: a shadow that expires has its turn",
 	 {{IS_GRACE, OUT, HIGH | 5}},
-	 {.n_grace = 1, .turns = 1, .directions[OUT] = {.n = 1, .at = {{HIGH | 5, true}}}}},
+	 {.n_grace = 1, .turns = 1, .directions[OUT] = {.n = 2, .at = {{5}, {HIGH | 5, true}}}}},
 	{"survey: shadows by kind",
 	 {{IS_HOLD, OUT, 5}, {IS_GRACE, OUT, 6}, {IS_HOLD, IN, 5}, {IS_HOLD, FWD, UINT32_MAX}, {IS_GRACE, IN, 5}},
 	 {.n_hold = 3,
 	  .n_grace = 2,
 	  .turns = 1,
-	  .directions = {[IN] = {.n = 1, .at = {{5, true}}}, [OUT] = {.n = 1, .at = {{6, true}}}}}},
+	  .directions = {[IN] = {.n = 1, .at = {{5, true}}},
+			 [OUT] = {.n = 2, .at = {{5}, {6, true}}},
+			 [FWD] = {.n = 1, .at = {{LAST_BEFORE}}}}}},
 	{"survey: of everything",
-	 {{IS_HOLD, OUT, UINT32_MAX},
+	 {{IS_HOLD, OUT, LAST_BEFORE},
 	  {STAYS, OUT, 5},
 	  {OF_SOCKET, OUT, UINT32_MAX},
 	  {GOES_BLOCKING, OUT, 7},
@@ -281,14 +283,14 @@ static const struct survey_row {
 				 .last_stays = 3,
 				 .passes = true,
 				 .last_passes = 3,
-				 .n = 2,
-				 .at = {{3, false}, {HIGH, true}}},
+				 .n = 3,
+				 .at = {{0}, {3, false}, {HIGH, true}}},
 			 [OUT] = {.stays = true,
 				  .last_stays = 5,
 				  .others = true,
 				  .first_other = 5,
-				  .n = 2,
-				  .at = {{5, false}, {7, true}}},
+				  .n = 3,
+				  .at = {{5, false}, {7, true}, {LAST_BEFORE}}},
 			 [FWD] = {.others = true, .first_other = LAST_BEFORE, .n = 1, .at = {{LAST_BEFORE, true}}}}}},
 
 	{"survey: directions that are none",
@@ -334,16 +336,16 @@ static void surveys_shadows_left_out(void **state)
 
 	(void)state;
 	for (enum fate fate = IS_GRACE; fate <= IS_HOLD; fate++) {
-		struct entry shadow = entry_of(&(struct policy){fate, OUT, UINT32_MAX});
+		struct entry shadow = entry_of(&(struct policy){fate, OUT, LAST_BEFORE});
 		shadow.if_id = IF_ID_STAYS;
 		shadow_survey_add(&survey, but_those_that_stay(), &shadow);
 	}
 	assert_int_equal(survey.n_hold, 1);
 	assert_int_equal(survey.n_grace, 1);
-	assert_false(survey.high);
 	assert_false(survey.directions[OUT].stays);
 	assert_int_equal(survey.directions[OUT].n, 1);
 	assert_true(survey.directions[OUT].at[0].replaced);
+	assert_false(survey.directions[OUT].at[0].stays);
 }
 
 /* So many priorities that not all are told apart. */
@@ -385,7 +387,7 @@ static void surveys_many_priorities(void **state)
 /* Making: what a shadow has of its policy. */
 
 static const struct shadow_blocked blocked = {.out = 12, .in = 3};
-static const struct shadow_survey nothing_seen;
+static const struct shadow_survey nothing_seen = {.exact = true};
 
 /* Everything that a policy can have, each value its own. */
 static struct entry full_policy(void)
@@ -702,7 +704,19 @@ static const struct priority_row {
 	{"priority: another stays before", {GOES, OUT, 5}, {{STAYS, OUT, 4}}, HIGH | 5, HIGH | 5},
 	{"priority: others stay before and behind", {GOES, OUT, 5}, {{STAYS, OUT, 4}, {STAYS, OUT, 9}}, 6, 6},
 	{"priority: others stay behind and before", {GOES, OUT, 5}, {{STAYS, OUT, 9}, {STAYS, OUT, 4}}, 6, 6},
-	{"priority: another stays with the same", {GOES, OUT, 5}, {{STAYS, OUT, 5}}, HIGH | 5, HIGH | 5},
+	{"priority: another stays with the same", {GOES, OUT, 5}, {{STAYS, OUT, 5}}, 6, HIGH | 5},
+	{"priority: one that lets pass stays with the same", {GOES, OUT, 5}, {{STAYS_PASSING, OUT, 5}}, 4, HIGH | 5},
+	{"priority: one that lets pass stays with the same, one before",
+	 {GOES, OUT, 5},
+	 {{STAYS_PASSING, OUT, 5}, {GOES, OUT, 4}},
+	 5,
+	 HIGH | 5},
+	{"priority: one that lets pass has the same", {GOES, OUT, 5}, {{GOES_PASSING, OUT, 5}}, HIGH | 5, HIGH | 5},
+	{"priority: of one that lets pass, another has the same",
+	 {GOES_PASSING, OUT, 5},
+	 {{GOES, OUT, 5}},
+	 HIGH | 6,
+	 HIGH | 6},
 	{"priority: others stay with the same and behind", {GOES, OUT, 5}, {{STAYS, OUT, 5}, {STAYS, OUT, 9}}, 6, 6},
 	{"priority: another stays far behind", {GOES, OUT, 0}, {{STAYS, OUT, LAST_BEFORE}}, 1, 1},
 	{"priority: another stays far before", {GOES, OUT, LAST_BEFORE}, {{STAYS, OUT, 0}}, UINT32_MAX, UINT32_MAX},

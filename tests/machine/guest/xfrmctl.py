@@ -5,8 +5,13 @@ import re
 from pathlib import Path
 
 import journal
+import kernel
 from command import run
 from strongswan import gateway
+
+# Tags in the selectors of shadows; the kernel expires those with GRACE.
+HOLD = 0x58464d48
+GRACE = 0x58464d47
 
 DROP_IN_NAME = "strongswan.service.d/50-xfrmctl.conf"
 DEFAULTS = Path("/etc/default/xfrmctl")
@@ -41,3 +46,7 @@ def summaries(cursor=None, unit=gateway.unit):
 def removed(summary):
     """How many (SAs, policies) a flush removed."""
     return int(summary["XFRM_SAS"]), int(summary["XFRM_POLICIES"])
+
+
+def shadows():
+    return [policy for policy in kernel.policies() if policy.user in (HOLD, GRACE)]

@@ -64,9 +64,9 @@ def indexes(netns=None):
 
 
 def blocked():
-    """Packets of the gateway that block policies have kept from leaving, and from coming in, since boot."""
+    """How many packets of the gateway block policies have kept from leaving since boot."""
     counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
-    return int(counters["XfrmOutPolBlock"]), int(counters["XfrmInPolBlock"])
+    return int(counters["XfrmOutPolBlock"])
 
 
 def flush(netns=None):

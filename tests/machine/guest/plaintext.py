@@ -18,8 +18,8 @@ class Accepted:
     """Counts echo requests and replies that the gateway's inbound policies let pass though they came in plaintext, in
     a with block.
 
-    A raw socket gets each packet behind the policies. How many of the peer's packets were sent in plaintext says nothing
-    of the gateway: a peer without policies, as charon leaves it behind a farewell, sends all of them so.
+    A raw socket gets each packet behind the policies. How many packets the peer sends in plaintext says nothing of the
+    gateway: to a peer that has heard charon's farewell, and so has no policies, all of them are free.
     """
 
     def __enter__(self):

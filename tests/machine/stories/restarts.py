@@ -28,7 +28,7 @@ DOZENS = 24
 
 
 def upgrade():
-    run("dpkg", "--force-confold", "--force-unsafe-io", "--install", str(PACKAGE))
+    run("dpkg", "--force-confold", "--force-unsafe-io", "--install", str(PACKAGE), seconds=120)
 
 
 RESTARTS = (
@@ -57,7 +57,7 @@ def restart_under_traffic(command):
         wait_in_step()
         for stream in (ours, theirs):
             stream.wait_for_answers()
-        counted, came_in, held_back = network.counted_since(counts), accepted.counted(), kernel.blocked()[0] - blocked[0]
+        counted, came_in, held_back = network.counted_since(counts), accepted.counted(), kernel.blocked() - blocked
         result = ours.stop()
     return Restart(is_new, counted, came_in, held_back, max((result.back_at() or moment) - moment, 0))
 

@@ -25,8 +25,8 @@ INNER = ("10.1.0.1", "10.2.0.1")
 EVERYTHING = Connection("everything", OUTER, INNER, ("10.1.0.0/24", "0.0.0.0/0"))
 WHOLE_HOST = Connection("whole-host", OUTER, OUTER, OUTER, "transport")
 
-# ESP of that tunnel in UDP; DNS to the peer's side and SSH from there pass it by. From the gateway's view.
-BESIDE = (("dns", "10.1.0.0/24[udp]", "0.0.0.0/0[udp/53]"), ("ssh", "10.1.0.0/24[tcp/22]", "0.0.0.0/0[tcp]"))
+# DNS to the peer's side and SSH from there pass the tunnel by. Protocols are numbers: a small system has no names.
+BESIDE = (("dns", "10.1.0.0/24[17]", "0.0.0.0/0[17/53]"), ("ssh", "10.1.0.0/24[6/22]", "0.0.0.0/0[6]"))
 DNS = ("udp", "10.2.0.1", 53)
 SSH = ("tcp", "10.1.0.1", 22)
 
@@ -56,7 +56,7 @@ def beside(name, ends):
 
 
 def configuration(start_action, here=0):
-    """Sections of one name are one section."""
+    """The tunnel's ESP goes in UDP. Sections of one name are one section."""
     turn = 1 if here == 0 else -1
     shunts = "".join(beside(name, ends[::turn]) for name, *ends in BESIDE)
     return f"""

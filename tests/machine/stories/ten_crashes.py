@@ -18,7 +18,7 @@ from plaintext import Accepted
 from scenario import establish, look, start, wait_in_step
 from strongswan import gateway
 
-from .traffic import carries_traffic
+from .traffic import carries_traffic, trigger
 
 NAMES = ("net4", "net6")
 INNER = CONNECTIONS["net4"].inner
@@ -164,6 +164,7 @@ def ten_crashes(check):
     check.note(f"{moments[-1] - moments[0]:.0f} s; {result.lost} of {result.sent} pings lost, {held_back} packets held "
                f"back; plaintext: {counted['plain_out']} out, {came_in[0]} of {counted['plain_in']} in accepted")
     for name in NAMES:
+        trigger(name)
         carries_traffic(check, name)
 
 

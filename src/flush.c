@@ -425,5 +425,7 @@ int verb_flush(struct globals *globals, int argc, char **argv)
 	struct options options = {0};
 
 	int r = parse_options(globals, argc, argv, &options);
-	return r == 0 ? run(globals, &options) : verb_parsed(r);
+	if (r < 0)
+		return verb_parsed(r);
+	return run(globals, &options);
 }

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Plaintext pings that the gateway accepts."""
+"""Pings through a connection, from both ends, and those of them that are not protected."""
 
 import socket
+from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+import kernel
+import network
+from connections import CONNECTIONS
+from pings import Pings
 
 INNER = ip_network("10.0.0.0/8")
 
@@ -46,8 +53,43 @@ class Accepted:
             else:
                 self.protected += 1
 
-    def counted(self):
-        """(in plaintext, through a tunnel) since the last time."""
-        before = self.plain, self.protected
-        self.read()
-        return self.plain - before[0], self.protected - before[1]
+
+class Seen(NamedTuple):
+    out: int            # packets of the gateway that the router has seen in plaintext
+    sent_in: int        # packets to the gateway that the router has seen in plaintext
+    accepted: int       # those of them that the gateway has accepted
+    carried: int        # packets that came into the gateway through the tunnel
+    held_back: int      # packets that block policies kept from leaving
+
+
+class BothWays:
+    """Pings from both ends of a connection at once, in a with block."""
+
+    def __init__(self, name):
+        inner = CONNECTIONS[name].inner
+        self.accepted = Accepted()
+        self.ours = Pings(inner)
+        self.theirs = Pings(inner[::-1], "peer")
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            for part in (self.accepted, self.ours, self.theirs):
+                stack.enter_context(part)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        self.stack.close()
+
+    def wait_for_answers(self):
+        for stream in (self.ours, self.theirs):
+            stream.wait_for_answers()
+
+    def totals(self):
+        self.accepted.read()
+        counts = network.counts()
+        return Seen(counts["plain_out"], counts["plain_in"], self.accepted.plain, self.accepted.protected,
+                    kernel.blocked())
+
+    def since(self, before):
+        return Seen(*(now - then for now, then in zip(self.totals(), before)))

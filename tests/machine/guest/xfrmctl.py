@@ -9,10 +9,6 @@ import kernel
 from command import run
 from strongswan import gateway
 
-# Tags in the selectors of shadows; the kernel expires those with GRACE.
-HOLD = 0x58464d48
-GRACE = 0x58464d47
-
 DROP_IN_NAME = "strongswan.service.d/50-xfrmctl.conf"
 DEFAULTS = Path("/etc/default/xfrmctl")
 
@@ -22,6 +18,14 @@ UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/sy
 DISABLED = DROP_IN.with_suffix(".disabled")
 DEFAULTS_INSTALLED = DEFAULTS.read_text()
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
+
+# What the selectors of shadows carry: those that hold, and those that the kernel lets expire.
+HOLD = 0x58464d48
+GRACE = 0x58464d47
+
+
+def shadows(tags=(HOLD, GRACE), netns=None):
+    return [policy for policy in kernel.policies(netns) if policy.user in tags]
 
 
 def enable(wanted):
@@ -46,7 +50,3 @@ def summaries(cursor=None, unit=gateway.unit):
 def removed(summary):
     """How many (SAs, policies) a flush removed."""
     return int(summary["XFRM_SAS"]), int(summary["XFRM_POLICIES"])
-
-
-def shadows():
-    return [policy for policy in kernel.policies() if policy.user in (HOLD, GRACE)]

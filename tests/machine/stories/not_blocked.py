@@ -14,7 +14,7 @@ from command import run, wait_for
 from connections import GATEWAY_FOLDER, Connection, rendered
 from exchange import ask, server
 from pings import Pings
-from scenario import is_in_step, start, wait_in_step
+from scenario import RECOVERY_SECONDS, is_in_step, start
 from strongswan import gateway, peer
 
 OUTER = ("192.0.2.1", "198.51.100.1")
@@ -35,9 +35,8 @@ PEER_CONFIGURATION = Path("/etc/strongswan-peer/swanctl.conf")
 ACQUIRE_SECONDS = 2
 PACKETS = 20
 
-# Instead of an automatic restart charon stays away; then it comes without a release.
-STAYS_AWAY = "[Service]\nRestart=no\n"
-KEEPS_SHADOWS = f"""
+# A charon that was killed stays away, and when it comes back, its shadows stay.
+DROP_IN = """
 [Service]
 Restart=no
 ExecStartPost=
@@ -124,10 +123,14 @@ class Scene:
         self.check.equal("no ping is answered", self.answered(), before)
 
 
+def wait_established():
+    wait_for(lambda: len(gateway.child_sas()) == 2 and is_in_step(), RECOVERY_SECONDS, "an SA of both connections")
+
+
 def not_blocked(check):
     start((), acquire_seconds=ACQUIRE_SECONDS)
     (GATEWAY_FOLDER / "everything.conf").write_text(configuration("trap"))
-    with (peer_with(configuration("none", 1)), server(*DNS, netns="peer"), server(*SSH),
+    with (gateway.drop_in(DROP_IN), peer_with(configuration("none", 1)), server(*DNS, netns="peer"), server(*SSH),
           Pings(INNER) as tunnel, Pings(OUTER) as hosts):
         gateway.swanctl("--load-all", "--noprompt")
         tell(check, Scene(check, tunnel, hosts))
@@ -135,16 +138,15 @@ def not_blocked(check):
 
 def tell(check, scene):
     check.variant = "charon runs"
-    wait_for(lambda: len(gateway.child_sas()) == 2 and is_in_step(), 60, "an SA of both connections")
+    wait_established()
     scene.counted()
     scene.check_carried()
     scene.check_beside()
     policies = kernel.policies()
 
     check.variant = "only shadows stand"
-    with gateway.drop_in(STAYS_AWAY):
-        os.kill(gateway.main_pid(), signal.SIGKILL)
-        wait_for(lambda: gateway.show("ActiveState") == "failed", 20, "charon stays away")
+    os.kill(gateway.main_pid(), signal.SIGKILL)
+    wait_for(lambda: gateway.show("ActiveState") == "failed", 20, "charon stays away")
     run(xfrmctl.PROGRAM, "flush", "--hold")
     check.equal("nothing but a shadow of each policy is in the kernel",
                 (kernel.sas(), len(kernel.policies()), len(xfrmctl.shadows())), ([], len(policies), len(policies)))
@@ -152,10 +154,8 @@ def tell(check, scene):
     scene.check_beside()
 
     check.variant = "charon negotiates while shadows stand"
-    with gateway.drop_in(KEEPS_SHADOWS):
-        gateway.start()
-    wait_for(lambda: len(gateway.child_sas()) == 2, 60, "an SA of both connections")
-    wait_in_step()
+    gateway.start()
+    wait_established()
     check.equal("the shadows are still there", len(xfrmctl.shadows()), len(policies))
     scene.check_carried()
     scene.check_beside()

@@ -9,12 +9,12 @@ import kernel
 import network
 from command import run, wait_for
 from connections import CONNECTIONS
-from pings import Pings, ping
-from plaintext import Accepted
+from pings import ping
+from plaintext import BothWays, Seen
 from scenario import establish, start, wait_in_step
 from strongswan import gateway, peer
 
-from .traffic import carries_traffic
+from .traffic import carries_traffic, check_closed, note_seen
 
 NAME = "net4"
 INNER = CONNECTIONS[NAME].inner
@@ -40,44 +40,31 @@ RESTARTS = (
 
 class Restart(NamedTuple):
     is_new: bool        # whether another charon runs
-    counts: dict        # packets at the router until the tunnel is back
-    accepted: tuple     # packets that came into the gateway (in plaintext, through the tunnel)
-    held_back: int      # packets that block policies kept from leaving
+    seen: Seen          # until the tunnel is back
     seconds: float      # from the command to the first answer behind the last lost ping
 
 
 def restart_under_traffic(command):
-    with (Accepted() as accepted, Pings(INNER) as ours, Pings(INNER[::-1], "peer") as theirs):
-        for stream in (ours, theirs):
-            stream.wait_for_answers()
-        accepted.read()
-        old_pid, counts, blocked, moment = gateway.main_pid(), network.counts(), kernel.blocked(), time.time()
+    with BothWays(NAME) as pings:
+        pings.wait_for_answers()
+        old_pid, totals, moment = gateway.main_pid(), pings.totals(), time.time()
         command()
         is_new = gateway.is_running_again(old_pid)
         wait_in_step()
-        for stream in (ours, theirs):
-            stream.wait_for_answers()
-        counted, came_in, held_back = network.counted_since(counts), accepted.counted(), kernel.blocked() - blocked
-        result = ours.stop()
-    return Restart(is_new, counted, came_in, held_back, max((result.back_at() or moment) - moment, 0))
+        pings.wait_for_answers()
+        seen = pings.since(totals)
+        back = pings.ours.stop().back_at()
+    return Restart(is_new, seen, max((back or moment) - moment, 0))
 
 
-def note(check, restart):
-    check.note(f"{restart.counts['plain_out']} packets out in plaintext, {restart.held_back} held back; "
-               f"{restart.accepted[0]} of {restart.counts['plain_in']} that came in plaintext accepted; "
-               f"back after {restart.seconds:.1f} s")
+def check_stock(check, seen):
+    check.that("dozens of packets leave in plaintext", seen.out >= DOZENS, seen)
+    check.that("packets in plaintext are accepted", seen.accepted >= DOZENS, seen)
 
 
-def check_stock(check, restart):
-    check.that("dozens of packets leave in plaintext", restart.counts["plain_out"] >= DOZENS, restart)
-    check.that("packets in plaintext are accepted", restart.accepted[0] >= DOZENS, restart)
-
-
-def check_held(check, restart):
-    check.that("no packet leaves in plaintext, some are held back",
-               restart.counts["plain_out"] == 0 and restart.held_back > 0, restart)
-    check.that("packets that come in plaintext are not accepted, those through the tunnel are",
-               restart.counts["plain_in"] > 0 and restart.accepted[0] == 0 and restart.accepted[1] > 0, restart)
+def check_held(check, seen):
+    check_closed(check, seen)
+    check.that("packets in plaintext came in", seen.sent_in > 0, seen)
     check.equal("only charon's own policies are left", {policy.user for policy in kernel.policies()}, {0})
 
 
@@ -102,8 +89,8 @@ def restarts(check):
             check.variant = f"{setup}, {what}"
             restart = restart_under_traffic(command)
             check.that("a new charon runs", restart.is_new)
-            check_restart(check, restart)
-            note(check, restart)
+            check_restart(check, restart.seen)
+            note_seen(check, restart.seen, f"back after {restart.seconds:.1f} s")
     check_stopped(check)
 
 

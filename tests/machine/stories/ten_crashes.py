@@ -113,15 +113,12 @@ def crash_in_start_post(check):
 
 def crash_ten_times(check):
     """Returns when each crash was."""
+    plain = (signal.SIGKILL, signal.SIGSEGV, signal.SIGKILL, signal.SIGSEGV, signal.SIGKILL)
     return [
-        crash_and_wait(signal.SIGKILL),
-        crash_and_wait(signal.SIGSEGV),
+        *map(crash_and_wait, plain),
         *crash_in_start_pre(check),
-        crash_and_wait(signal.SIGSEGV),
         *crash_in_start_post(check),
-        crash_and_wait(signal.SIGKILL),
         crash_and_wait(signal.SIGSEGV),
-        crash_and_wait(signal.SIGKILL),
     ]
 
 
@@ -144,7 +141,7 @@ def ten_crashes(check):
     after = look()
     check.equal("systemd restarted charon after each of ten crashes",
                 (len(moments), int(gateway.show("NRestarts")) - restarts), (10, 10))
-    check.that("five of these were within a minute", moments[4] - moments[0] < MINUTE, moments)
+    check.that("the first five of these were within a minute", moments[4] - moments[0] < MINUTE, moments)
     check.equal("the policies are there that were there before", selectors(after.policies), selectors(before.policies))
     check.equal("no shadow is left", xfrmctl.shadows(), [])
     check.equal("no policy and no SA of before is left", (before.indexes & after.indexes, before.spis & after.spis),

@@ -155,4 +155,25 @@ def ten_crashes(check):
         carries_traffic(check, name)
 
 
-STORIES = (ten_crashes,)
+def wait_for_auto_restart():
+    wait_for(lambda: gateway.show("SubState") == "auto-restart", START_SECONDS, "the unit waits for its restart")
+
+
+def stop_midway(check):
+    """Somebody stops the service while it comes back after a crash."""
+    start()
+    with BEHIND_HOLD, gateway.drop_in("[Service]\nRestartSec=3s\n", "70-wait"):
+        for check.variant, command, wait in (("before the start", lambda: None, wait_for_auto_restart),
+                                             ("in ExecStartPre", BEHIND_HOLD.ask, BEHIND_HOLD.wait_reached)):
+            command()
+            crash(signal.SIGKILL)
+            halted = wait()
+            check.that("shadows stand", xfrmctl.shadows(), kernel.policies())
+            gateway.stop()
+            check.equal("no SA, no policy and no shadow is left", (kernel.sas(), kernel.policies()), ([], []))
+            if halted:
+                halted.close()
+            gateway.start()
+
+
+STORIES = (ten_crashes, stop_midway)

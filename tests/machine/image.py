@@ -28,6 +28,10 @@ PACKAGES = (
 )
 KERNEL = "linux-image-cloud-amd64"
 
+# Package files that lie in the root file system, for a story that installs one once more.
+REINSTALLED = ("charon-systemd",)
+PACKAGE_FILES = "opt/packages"
+
 # Units that only take emulated time.
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
@@ -129,8 +133,14 @@ def install_packages(release, root):
         versioned=$(apt-cache depends {KERNEL} | sed -n 's/.*Depends: \\(linux-image-[0-9].*\\)/\\1/p' | head -n 1)
         apt-get -q download "$versioned"
     """
+    download_packages = f"""
+        mkdir "$1/{PACKAGE_FILES}"
+        cd "$1/{PACKAGE_FILES}"
+        export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
+        apt-get -q download {" ".join(REINSTALLED)}
+    """
     run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-        f"--customize-hook={download_kernel}", release, root)
+        f"--customize-hook={download_kernel}", f"--customize-hook={download_packages}", release, root)
 
 
 def unpack_kernel(root, result):

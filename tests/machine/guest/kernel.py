@@ -2,6 +2,7 @@
 """What the kernel's XFRM holds, from `ip xfrm`."""
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from command import run
@@ -24,6 +25,7 @@ class Policy(NamedTuple):
     dst: str
     ptype: str
     if_id: int
+    user: int       # xfrmctl's tag in the selector of a shadow
 
 
 def number(text, name, default=0):
@@ -48,7 +50,8 @@ def policies(netns=None):
         direction = re.search(r"\\\s*(dir \w+|socket \w+)", line)[1]
         if direction.startswith("dir "):
             ptype = re.search(r"\bptype (\w+)", line)[1]
-            found.append(Policy(number(line, "index"), direction.split()[1], src, dst, ptype, number(line, "if_id")))
+            found.append(Policy(number(line, "index"), direction.split()[1], src, dst, ptype, number(line, "if_id"),
+                                number(line, "uid")))
     return found
 
 
@@ -58,6 +61,12 @@ def spis(netns=None):
 
 def indexes(netns=None):
     return {policy.index for policy in policies(netns)}
+
+
+def blocked():
+    """How many packets of the gateway block policies have kept from leaving since boot."""
+    counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
+    return int(counters["XfrmOutPolBlock"])
 
 
 def flush(netns=None):

@@ -23,7 +23,8 @@ SITES = {   # namespace: (outer addresses, router's outer addresses, inner addre
     "blue": (("203.0.113.1",), ("203.0.113.254",), ("10.3.0.1",), ("10.3.0.0/16",)),
 }
 
-# Every packet of the tests that is no ping is IKE or ESP, so a ping or an inner address seen here is plaintext.
+# Every packet of the tests that is no ping is IKE, ESP, or goes to one of two ports that bypass policies let pass, so
+# any other ping or inner address seen here is plaintext.
 RULES = """
 table inet counted {
     counter esp_out {}
@@ -32,6 +33,8 @@ table inet counted {
     counter esp6_in {}
     counter ike_out {}
     counter ike_in {}
+    counter bypass_out {}
+    counter bypass_in {}
     counter plain_out {}
     counter plain_in {}
     set plaintext_echo { type icmp_type; elements = { echo-request, echo-reply } }
@@ -45,6 +48,10 @@ table inet counted {
         oifname gateway ip6 nexthdr esp counter name esp6_in accept
         iifname gateway udp dport { 500, 4500 } counter name ike_out jump blocked
         oifname gateway udp dport { 500, 4500 } counter name ike_in accept
+        iifname gateway udp dport 53 counter name bypass_out accept
+        oifname gateway udp sport 53 counter name bypass_in accept
+        iifname gateway tcp sport 22 counter name bypass_out accept
+        oifname gateway tcp dport 22 counter name bypass_in accept
         iifname gateway icmp type @plaintext_echo counter name plain_out accept
         oifname gateway icmp type @plaintext_echo counter name plain_in accept
         iifname gateway icmpv6 type @plaintext_echo6 counter name plain_out accept

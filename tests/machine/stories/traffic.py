@@ -31,3 +31,15 @@ def carries_traffic(check, name):
     check.that(f"{name}: charon's counters and SPIs are the kernel's",
                any(child.packets_out >= result.sent and child.packets_in >= result.sent for child in children)
                and {child.spi_in for child in children} <= kernel.spis(), children)
+
+
+def check_closed(check, seen):
+    """Nothing has left or come in unprotected, though there was something to hold back."""
+    check.that("no packet left in plaintext, some were held back", seen.out == 0 and seen.held_back > 0, seen)
+    check.that("no packet in plaintext was accepted, some came through the tunnel",
+               seen.accepted == 0 and seen.carried > 0, seen)
+
+
+def note_seen(check, seen, more):
+    check.note(f"{seen.out} packets out in plaintext, {seen.held_back} held back; "
+               f"{seen.accepted} of {seen.sent_in} that came in plaintext accepted; {more}")

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A server that sends back what it gets, and its client, for ports that pass by the tunnels."""
+
+import ctypes
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+TYPES = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
+QUESTION = b"does this pass?"
+ANSWER_SECONDS = 5
+POLL_SECONDS = 0.1
+
+
+def bound(protocol, address, port, netns=None):
+    """A socket in a network namespace; it is made in a thread of its own, which alone enters the namespace."""
+    def make():
+        if netns:
+            with open(f"/run/netns/{netns}", "rb") as namespace:
+                if LIBC.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        made = socket.socket(socket.AF_INET, TYPES[protocol])
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((address, port))
+        return made
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(make).result()
+
+
+def answer_udp(listener):
+    question, client = listener.recvfrom(2048)
+    listener.sendto(question, client)
+
+
+def answer_tcp(listener):
+    with listener.accept()[0] as connected:
+        connected.settimeout(ANSWER_SECONDS)
+        connected.sendall(connected.recv(2048))
+
+
+def serve(listener, answer, end):
+    while not end.is_set():
+        try:
+            answer(listener)
+        except OSError:     # nobody has asked, or whoever did has gone
+            pass
+
+
+@contextmanager
+def server(protocol, address, port, netns=None):
+    end = Event()
+    with bound(protocol, address, port, netns) as listener, ThreadPoolExecutor(1) as thread:
+        listener.settimeout(POLL_SECONDS)
+        if protocol == "tcp":
+            listener.listen()
+        thread.submit(serve, listener, {"udp": answer_udp, "tcp": answer_tcp}[protocol], end)
+        try:
+            yield
+        finally:
+            end.set()
+
+
+def ask(protocol, address, port, source, netns=None):
+    """Whether a question from one address to the server at another is answered."""
+    with bound(protocol, source, 0, netns) as client:
+        client.settimeout(ANSWER_SECONDS)
+        try:
+            client.connect((address, port))
+            client.sendall(QUESTION)
+            return client.recv(2048) == QUESTION
+        except OSError:
+            return False

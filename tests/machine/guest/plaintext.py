@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pings through a connection, from both ends, and those of them that are not protected."""
+
+import socket
+from contextlib import ExitStack
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+import kernel
+import network
+from connections import CONNECTIONS
+from pings import Pings
+
+INNER = ip_network("10.0.0.0/8")
+
+# Time to live: ping sends with this one, and only the router takes one off, not a tunnel.
+TTL_SENT = 64
+TTL_OFFSET, SOURCE_OFFSET = 8, 12
+
+SO_RCVBUFFORCE = 33
+BUFFER_BYTES = 64 << 20
+
+
+class Accepted:
+    """Counts echo requests and replies that the gateway's inbound policies let pass though they came in plaintext, in
+    a with block.
+
+    A raw socket gets each packet behind the policies. How many packets the peer sends in plaintext says nothing of the
+    gateway: to a peer that has heard charon's farewell, and so has no policies, all of them are free.
+    """
+
+    def __enter__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
+        self.socket.setblocking(False)
+        self.plain = self.protected = 0
+        return self
+
+    def __exit__(self, *exception):
+        self.socket.close()
+
+    def read(self):
+        """Counts what has come in until now."""
+        while True:
+            try:
+                packet = self.socket.recv(65536)
+            except BlockingIOError:
+                return
+            if ip_address(packet[SOURCE_OFFSET:SOURCE_OFFSET + 4]) not in INNER:
+                continue
+            if packet[TTL_OFFSET] < TTL_SENT:
+                self.plain += 1
+            else:
+                self.protected += 1
+
+
+class Seen(NamedTuple):
+    out: int            # packets of the gateway that the router has seen in plaintext
+    sent_in: int        # packets to the gateway that the router has seen in plaintext
+    accepted: int       # those of them that the gateway has accepted
+    carried: int        # packets that came into the gateway through the tunnel
+    held_back: int      # packets that block policies kept from leaving
+
+
+class BothWays:
+    """Pings from both ends of a connection at once, in a with block."""
+
+    def __init__(self, name):
+        inner = CONNECTIONS[name].inner
+        self.accepted = Accepted()
+        self.ours = Pings(inner)
+        self.theirs = Pings(inner[::-1], "peer")
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            for part in (self.accepted, self.ours, self.theirs):
+                stack.enter_context(part)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        self.stack.close()
+
+    def wait_for_answers(self):
+        for stream in (self.ours, self.theirs):
+            stream.wait_for_answers()
+
+    def totals(self):
+        self.accepted.read()
+        counts = network.counts()
+        return Seen(counts["plain_out"], counts["plain_in"], self.accepted.plain, self.accepted.protected,
+                    kernel.blocked())
+
+    def since(self, before):
+        return Seen(*(now - then for now, then in zip(self.totals(), before)))

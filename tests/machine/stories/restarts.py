@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Planned restarts under traffic, and a stop: what leaves in plaintext, and what is accepted so."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import kernel
+import network
+from command import run, wait_for
+from connections import CONNECTIONS
+from pings import ping
+from plaintext import BothWays, Seen
+from scenario import establish, start, wait_in_step
+from strongswan import gateway, peer
+
+from .traffic import carries_traffic, check_closed, note_seen
+
+NAME = "net4"
+INNER = CONNECTIONS[NAME].inner
+[PACKAGE] = Path("/opt/packages").glob("charon-systemd_*.deb")
+
+# See ACQUIRE_SECONDS; each restart here may lose an acquire.
+ACQUIRE_SECONDS = 2
+
+# With 50 packets a second each way; what strongSwan alone lets out is dozens.
+DOZENS = 24
+
+
+def upgrade():
+    run("dpkg", "--force-confold", "--force-unsafe-io", "--install", str(PACKAGE), seconds=120)
+
+
+RESTARTS = (
+    ("restart", lambda: gateway.systemctl("restart")),
+    ("try-restart", lambda: gateway.systemctl("try-restart")),
+    ("upgrade of charon-systemd", upgrade),
+)
+
+
+class Restart(NamedTuple):
+    is_new: bool        # whether another charon runs
+    seen: Seen          # until the tunnel is back
+    seconds: float      # from the command to the first answer behind the last lost ping
+
+
+def restart_under_traffic(command):
+    with BothWays(NAME) as pings:
+        pings.wait_for_answers()
+        old_pid, totals, moment = gateway.main_pid(), pings.totals(), time.time()
+        command()
+        is_new = gateway.is_running_again(old_pid)
+        wait_in_step()
+        pings.wait_for_answers()
+        seen = pings.since(totals)
+        back = pings.ours.stop().back_at()
+    return Restart(is_new, seen, max((back or moment) - moment, 0))
+
+
+def check_stock(check, seen):
+    check.that("dozens of packets leave in plaintext", seen.out >= DOZENS, seen)
+    check.that("packets in plaintext are accepted", seen.accepted >= DOZENS, seen)
+
+
+def check_held(check, seen):
+    check_closed(check, seen)
+    check.that("packets in plaintext came in", seen.sent_in > 0, seen)
+    check.equal("only charon's own policies are left", {policy.user for policy in kernel.policies()}, {0})
+
+
+def check_stopped(check):
+    check.variant = "stop"
+    carries_traffic(check, NAME)
+    gateway.stop()
+    check.equal("no SA, no policy and no shadow is left", (kernel.sas(), kernel.policies()), ([], []))
+    wait_for(lambda: not peer.has_ike_sas(), 20, "the peer has heard of it")
+    before = network.counts()
+    result = ping(INNER)
+    counts = network.counted_since(before)
+    check.equal("traffic is free: every ping is answered", result.lost, 0)
+    check.that("it goes in plaintext, both ways", counts["plain_out"] >= result.sent <= counts["plain_in"], counts)
+
+
+def restarts(check):
+    for setup, with_xfrmctl, check_restart in (("stock", False, check_stock), ("xfrmctl", True, check_held)):
+        start([NAME], with_xfrmctl, acquire_seconds=ACQUIRE_SECONDS)
+        establish([NAME])
+        for what, command in RESTARTS:
+            check.variant = f"{setup}, {what}"
+            restart = restart_under_traffic(command)
+            check.that("a new charon runs", restart.is_new)
+            check_restart(check, restart.seen)
+            note_seen(check, restart.seen, f"back after {restart.seconds:.1f} s")
+    check_stopped(check)
+
+
+STORIES = (restarts,)

@@ -24,6 +24,7 @@ class Policy(NamedTuple):
     dst: str
     ptype: str
     if_id: int
+    user: int       # xfrmctl's tag in the selector of a shadow
 
 
 def number(text, name, default=0):
@@ -48,7 +49,8 @@ def policies(netns=None):
         direction = re.search(r"\\\s*(dir \w+|socket \w+)", line)[1]
         if direction.startswith("dir "):
             ptype = re.search(r"\bptype (\w+)", line)[1]
-            found.append(Policy(number(line, "index"), direction.split()[1], src, dst, ptype, number(line, "if_id")))
+            found.append(Policy(number(line, "index"), direction.split()[1], src, dst, ptype, number(line, "if_id"),
+                                number(line, "uid")))
     return found
 
 

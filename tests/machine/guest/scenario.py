@@ -51,7 +51,7 @@ def wait_in_step(strongswan=gateway):
 
 def establish(names=("net4",), strongswan=gateway):
     for name in names:
-        strongswan.initiate(name)
+        (peer if CONNECTIONS[name].pool else strongswan).initiate(name)
     wait_in_step(strongswan)
 
 

@@ -4,9 +4,13 @@
 import os
 import re
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from command import run, wait_for
+
+RUNTIME_UNITS = Path("/run/systemd/system")
 
 
 class ChildSA(NamedTuple):
@@ -45,6 +49,19 @@ class Strongswan:
 
     def show(self, name):
         return run("systemctl", "show", "--value", f"--property={name}", self.unit).stdout.strip()
+
+    @contextmanager
+    def drop_in(self, text, name="60-test"):
+        """With this text in a drop-in of the unit; the name says what it stands before and behind."""
+        file = RUNTIME_UNITS / f"{self.unit}.d/{name}.conf"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        run("systemctl", "daemon-reload")
+        try:
+            yield
+        finally:
+            file.unlink()
+            run("systemctl", "daemon-reload")
 
     def main_pid(self):
         return int(self.show("MainPID"))

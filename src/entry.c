@@ -81,6 +81,7 @@ static const struct nla_policy attributes[XFRMA_MAX + 1] = {
 	[XFRMA_POLICY_TYPE] = {.minlen = sizeof(struct xfrm_userpolicy_type)},
 	[XFRMA_SRCADDR] = {.minlen = sizeof(xfrm_address_t)},
 	[XFRMA_TMPL] = {.maxlen = ENTRY_TEMPLATES_MAX * sizeof(struct xfrm_user_tmpl)},
+	[XFRMA_SEC_CTX] = {.minlen = sizeof(struct xfrm_user_sec_ctx)},
 };
 
 /* Copies the structure that the messages of a type begin with. Its size, or -ENOMSG for a type that is none of ours, is
@@ -157,6 +158,10 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 				return -EBADMSG;
 			entry.policy.n_templates = length / sizeof(struct xfrm_user_tmpl);
 			entry.policy.templates = nla_data(tb[XFRMA_TMPL]);
+		}
+		if (tb[XFRMA_SEC_CTX]) {
+			entry.policy.security_length = (size_t)nla_len(tb[XFRMA_SEC_CTX]);
+			entry.policy.security = nla_data(tb[XFRMA_SEC_CTX]);
 		}
 	}
 

@@ -19,8 +19,8 @@ enum entry_kind {
 /* XFRM_MAX_DEPTH of the kernel (include/net/xfrm.h): no policy has more templates. */
 #define ENTRY_TEMPLATES_MAX 6
 
-/* `templates` points into the message that was decoded and is valid as long as that is; everything else is a copy,
- * because netlink aligns messages to 4 bytes and the XFRM structures want 8. */
+/* `templates` and `security` point into the message that was decoded and are valid as long as that is; everything else
+ * is a copy, because netlink aligns messages to 4 bytes and the XFRM structures want 8. */
 struct entry {
 	enum entry_kind kind;
 	struct xfrm_mark mark; /* v and m are 0 when the entry has no mark */
@@ -32,6 +32,8 @@ struct entry {
 			uint8_t ptype; /* XFRM_POLICY_TYPE_MAIN or _SUB */
 			size_t n_templates;
 			const struct xfrm_user_tmpl *templates;
+			size_t security_length; /* bytes, with the text behind the structure; 0 without context */
+			const struct xfrm_user_sec_ctx *security;
 		} policy;
 	};
 };

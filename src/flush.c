@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernel.h"
-#include "match.h"
-#include "netns.h"
 #include "owner.h"
 #include "report.h"
 #include "show.h"
+#include "sweep.h"
+#include "unit.h"
 #include "util.h"
 #include "verb.h"
-
-/* How often a dump is taken again that was interrupted. Each takes what the one before it missed. */
-#define PASSES_MAX 5
-
-/* So many entries that could not be removed are named; the others are counted. */
-#define NAMED_MAX 10
 
 enum {
 	OPTION_MATCH = OPTION_OF_VERB,
 	OPTION_EXCLUDE,
 	OPTION_STATES_ONLY,
 	OPTION_POLICIES_ONLY,
+	OPTION_HOLD,
+	OPTION_ON_STOP,
 	OPTION_DRY_RUN,
 	OPTION_JSON,
 	OPTION_FORCE,
@@ -34,19 +29,13 @@ enum {
 
 struct options {
 	struct filter filter;
-	bool states_only, policies_only, dry_run, json, force;
+	bool states_only, policies_only, hold, on_stop, dry_run, json, force;
+	const char *on_stop_unit; /* NULL for the unit that we belong to */
 };
 
 struct flush {
-	struct kernel *kernel;
+	struct sweep sweep;
 	const struct options *options;
-	struct summary summary;
-	uint64_t looked_at;
-
-	/* Of the pass under way. */
-	bool counted; /* what comes up was counted in a pass before, whose refusals were lost */
-	uint64_t n_selected, n_gone, n_hidden, n_refused;
-	struct kernel_refusal refused[NAMED_MAX];
 };
 
 static void print_help(void)
@@ -60,6 +49,10 @@ static void print_help(void)
 	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
 	       "  --states-only        Only SAs\n"
 	       "  --policies-only      Only policies\n"
+	       "  --hold               Put a shadow in the place of each policy, so that nothing leaves or\n"
+	       "                       comes in in plaintext until `xfrmctl release`\n"
+	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
+	       "                       good and no key manager is alive; shadows go as well\n"
 	       "  --dry-run            List what would go and change nothing\n"
 	       "  --json               With --dry-run: as JSON\n"
 	       "  --force              Also when a live key manager owns the state\n"
@@ -80,12 +73,13 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
 		{"states-only", no_argument, NULL, OPTION_STATES_ONLY},
 		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
+		{"hold", no_argument, NULL, OPTION_HOLD},
+		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
 		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 		{"json", no_argument, NULL, OPTION_JSON},
 		{"force", no_argument, NULL, OPTION_FORCE},
 		{NULL, 0, NULL, 0},
 	};
-	char why[MATCH_ERROR_MAX];
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, long_options, NULL)) >= 0) {
@@ -97,15 +91,21 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 			return -ECANCELED;
 		case OPTION_MATCH:
 		case OPTION_EXCLUDE:
-			if (filter_add(&ret->filter, c == OPTION_EXCLUDE, optarg, why, sizeof(why)) < 0)
-				return report_failure(-EINVAL, REPORT_USAGE, "--%s: %s.",
-						      c == OPTION_EXCLUDE ? "exclude" : "match", why);
+			if (verb_add_selection(&ret->filter, c == OPTION_EXCLUDE, optarg) < 0)
+				return -EINVAL;
 			break;
 		case OPTION_STATES_ONLY:
 			ret->states_only = true;
 			break;
 		case OPTION_POLICIES_ONLY:
 			ret->policies_only = true;
+			break;
+		case OPTION_HOLD:
+			ret->hold = true;
+			break;
+		case OPTION_ON_STOP:
+			ret->on_stop = true;
+			ret->on_stop_unit = optarg;
 			break;
 		case OPTION_DRY_RUN:
 			ret->dry_run = true;
@@ -122,42 +122,26 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		}
 	}
 
-	if (optind < argc)
-		return report_failure(
-			-EINVAL, REPORT_USAGE,
-			"flush takes no argument such as '%.64s'; `xfrmctl flush --help` shows its options.",
-			argv[optind]);
+	if (verb_refuse_arguments(argc, argv) < 0)
+		return -EINVAL;
 	if (ret->states_only && ret->policies_only)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--states-only and --policies-only exclude each other; without them both go.");
+	if (ret->hold && ret->on_stop)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--hold and --on-stop exclude each other: a stop removes what holds.");
+	if (ret->on_stop && !ret->on_stop_unit && !report_in_unit())
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--on-stop needs the name of a unit when systemd has not started it, as in "
+				      "--on-stop=strongswan.service.");
 	if (ret->json && !ret->dry_run)
 		return report_failure(-EINVAL, REPORT_USAGE, "--json goes with --dry-run only.");
 	return 0;
 }
 
-static int enter_netns(const char *netns)
-{
-	int r = netns_enter(netns);
-
-	switch (r) {
-	case 0:
-		return 0;
-	case -ENOENT:
-		return report_failure(r, REPORT_FAILED,
-				      "There is no network namespace '%.64s'; `ip netns list` shows those with a name, "
-				      "others need a path such as /proc/PID/ns/net.",
-				      netns);
-	case -EINVAL:
-		return report_failure(r, REPORT_FAILED, "'%.64s' is not a network namespace.", netns);
-	default:
-		return report_failure(r, REPORT_FAILED, "Could not enter the network namespace '%.64s': %s%s.", netns,
-				      strerror(-r),
-				      r == -EPERM || r == -EACCES ? " (CAP_SYS_ADMIN is needed: run as root)" : "");
-	}
-}
-
-/* Returns 0 when the state may be removed, -EBUSY when somebody else owns it. */
-static int check_owner(bool dry_run)
+/* Returns 0 when the state may be removed, -EBUSY when somebody else owns it, -ECANCELED when that is as it should be.
+ */
+static int check_owner(const struct options *options)
 {
 	struct owner owner;
 	char who[sizeof(owner.name) + 32];
@@ -180,7 +164,11 @@ static int check_owner(bool dry_run)
 		report_detail("%s looks on at XFRM events; it is no key manager.", who);
 		return 0;
 	}
-	if (dry_run) {
+	if (options->on_stop && owner.kind == OWNER_KEY_MANAGER) {
+		report_detail("%s is alive: it removes its own SAs and policies.", who);
+		return -ECANCELED;
+	}
+	if (options->dry_run) {
 		report_notice(
 			"%s is told of acquires and may own this state: without --dry-run, --force would be needed.",
 			who);
@@ -204,95 +192,22 @@ static int check_owner(bool dry_run)
 			      who);
 }
 
-static void on_refused(const struct kernel_refusal *refusal, void *userdata)
+static int visit(struct sweep *sweep, const struct entry *entry)
 {
-	struct flush *flush = userdata;
+	struct flush *flush = (struct flush *)((char *)sweep - offsetof(struct flush, sweep));
+	const struct options *options = flush->options;
+	uint32_t tag = shadow_tag(entry);
+	struct entry shadow;
 
-	summary_take_back(&flush->summary, &refusal->entry);
-	if (refusal->error == -ENOENT || refusal->error == -ESRCH) {
-		flush->n_gone++;
-		return;
+	if (options->hold && entry->kind == ENTRY_POLICY) {
+		/* A shadow that would go by itself has to stay now, whosever it is. */
+		if (tag == SHADOW_HOLD || (!tag && !filter_selects(&options->filter, entry)))
+			return 0;
+		shadow_make(entry, &sweep->survey, &sweep->blocked, &shadow);
+		return sweep_exchange(sweep, &shadow, entry);
 	}
-	if (refusal->error == -EEXIST)
-		flush->n_hidden++;
-	if (flush->n_refused < NAMED_MAX)
-		flush->refused[flush->n_refused] = *refusal;
-	flush->n_refused++;
-}
-
-static int remove_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
-{
-	struct flush *flush = userdata;
-
-	(void)message;
-	report_progress(++flush->looked_at);
-	if (!filter_selects(&flush->options->filter, entry))
-		return 0;
-	flush->n_selected++;
-	if (!flush->counted)
-		summary_add(&flush->summary, entry);
-	return kernel_delete(flush->kernel, entry, on_refused, flush);
-}
-
-/* One dump and the deletion of what is selected. -EAGAIN when something may have been missed, or has come to light. */
-static int pass(struct flush *flush, enum entry_kind kind)
-{
-	flush->n_selected = flush->n_gone = flush->n_hidden = flush->n_refused = 0;
-	int dumped = kernel_dump(flush->kernel, kind, remove_entry, flush);
-	int r = kernel_commit(flush->kernel, on_refused, flush);
-	if (dumped < 0 && dumped != -EAGAIN)
-		return dumped;
-	if (r < 0)
-		return r;
-	flush->counted = kernel_lost_refusals(flush->kernel);
-	/* An SA that was hidden by one with a wider mark can be named once that one has gone. */
-	bool unhidden = flush->n_hidden && flush->n_selected > flush->n_refused + flush->n_gone;
-	return flush->counted || unhidden ? -EAGAIN : dumped;
-}
-
-/* Names what the last pass could not remove. */
-static void report_refused(struct flush *flush)
-{
-	char description[ENTRY_DESCRIPTION_MAX];
-	size_t n_named = flush->n_refused < NAMED_MAX ? flush->n_refused : NAMED_MAX;
-
-	for (size_t i = 0; i < n_named; i++) {
-		const struct kernel_refusal *refusal = &flush->refused[i];
-		entry_describe(&refusal->entry, description, sizeof(description));
-		report_failure(0, REPORT_INCOMPLETE, "Could not remove %s: %s.", description,
-			       refusal->error == -EEXIST ? "an SA with the same SPI and a wider mark is in its place; "
-							   "remove that one first"
-							 : strerror(-refusal->error));
-	}
-	if (flush->n_refused > n_named)
-		report_failure(0, REPORT_INCOMPLETE, "%" PRIu64 " more could not be removed.",
-			       flush->n_refused - n_named);
-	flush->summary.failed += flush->n_refused;
-}
-
-/* Removes the selected entries of a kind one by one. */
-static int sweep(struct flush *flush, enum entry_kind kind)
-{
-	const char *what = kind == ENTRY_SA ? "SAs" : "policies";
-	int r = -EAGAIN;
-
-	flush->counted = false;
-	for (unsigned int i = 0; r == -EAGAIN && i < PASSES_MAX; i++) {
-		r = pass(flush, kind);
-		report_detail("Pass %u over the %s%s; %" PRIu64 " had gone already.", i + 1, what,
-			      r != -EAGAIN	? ""
-			      : flush->n_hidden ? " brought hidden ones to light"
-						: " was interrupted",
-			      flush->n_gone);
-	}
-	report_refused(flush);
-	if (r == -EAGAIN)
-		return report_failure(r, REPORT_FAILED,
-				      "The kernel's list of %s changed during each of %d passes: some may be left; run "
-				      "this again.",
-				      what, PASSES_MAX);
-	if (r < 0)
-		return report_failure(r, REPORT_FAILED, "Could not remove the %s: %s.", what, strerror(-r));
+	if (filter_selects(&options->filter, entry) || (options->on_stop && tag))
+		return sweep_remove(sweep, entry);
 	return 0;
 }
 
@@ -302,22 +217,22 @@ static bool flush_policies(struct flush *flush)
 {
 	struct kernel_counts before, after;
 
-	if (kernel_count(flush->kernel, &before) < 0)
+	if (kernel_count(flush->sweep.kernel, &before) < 0)
 		return false;
-	int r = kernel_flush_policies(flush->kernel, XFRM_POLICY_TYPE_MAIN);
+	int r = kernel_flush_policies(flush->sweep.kernel, XFRM_POLICY_TYPE_MAIN);
 	if (r == 0)
-		r = kernel_flush_policies(flush->kernel, XFRM_POLICY_TYPE_SUB);
+		r = kernel_flush_policies(flush->sweep.kernel, XFRM_POLICY_TYPE_SUB);
 	if (r == -EINVAL)
 		report_detail("This kernel has no sub policies (CONFIG_XFRM_SUB_POLICY).");
 	else if (r < 0)
 		report_detail("The kernel refuses to flush policies: %s; removing them one by one.", strerror(-r));
-	if (kernel_count(flush->kernel, &after) < 0)
+	if (kernel_count(flush->sweep.kernel, &after) < 0)
 		return false;
 
 	bool left = false;
 	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
 		if (before.policies[dir] > after.policies[dir])
-			flush->summary.policies[dir] += before.policies[dir] - after.policies[dir];
+			flush->sweep.summary.policies[dir] += before.policies[dir] - after.policies[dir];
 		left |= after.policies[dir] != 0;
 	}
 	return !left;
@@ -328,67 +243,93 @@ static bool flush_sas(struct flush *flush)
 	static const uint8_t protos[] = {IPPROTO_ESP, IPPROTO_AH, IPPROTO_COMP};
 	struct kernel_counts before, after;
 
-	if (kernel_count(flush->kernel, &before) < 0)
+	if (kernel_count(flush->sweep.kernel, &before) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(protos); i++) {
 		uint32_t comp = 0;
 
 		/* With an IPComp SA in tunnel mode goes the IPIP SA that the kernel made for it
 		 * (ipcomp_tunnel_attach()), so that the difference does not tell. */
-		if (protos[i] == IPPROTO_COMP && before.sas && kernel_count_sas(flush->kernel, protos[i], &comp) < 0)
+		if (protos[i] == IPPROTO_COMP && before.sas &&
+		    kernel_count_sas(flush->sweep.kernel, protos[i], &comp) < 0)
 			return false;
-		int r = kernel_flush_sas(flush->kernel, protos[i]);
+		int r = kernel_flush_sas(flush->sweep.kernel, protos[i]);
 		if (r < 0)
 			report_detail("The kernel refuses to flush %s SAs: %s; removing them one by one.",
 				      entry_proto_name(protos[i]), strerror(-r));
 		/* The kernel does not say how many it removed. */
-		if (kernel_count(flush->kernel, &after) < 0)
+		if (kernel_count(flush->sweep.kernel, &after) < 0)
 			return false;
 		if (protos[i] == IPPROTO_COMP && r == 0)
-			flush->summary.sas[protos[i]] += comp;
+			flush->sweep.summary.sas[protos[i]] += comp;
 		else if (before.sas > after.sas)
-			flush->summary.sas[protos[i]] += before.sas - after.sas;
+			flush->sweep.summary.sas[protos[i]] += before.sas - after.sas;
 		before = after;
 	}
 	return before.sas == 0;
 }
 
+static int remove_policies(struct flush *flush)
+{
+	const struct options *options = flush->options;
+
+	if (!options->hold) {
+		if (filter_is_empty(&options->filter) && flush_policies(flush))
+			return 0;
+		return sweep_run(&flush->sweep, ENTRY_POLICY);
+	}
+	int r = sweep_survey(&flush->sweep, &options->filter);
+	if (r == 0)
+		r = sweep_run(&flush->sweep, ENTRY_POLICY);
+	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter);
+}
+
+static int remove_sas(struct flush *flush)
+{
+	if (filter_is_empty(&flush->options->filter) && flush_sas(flush))
+		return 0;
+	return sweep_run(&flush->sweep, ENTRY_SA);
+}
+
 static int remove_all(struct flush *flush)
 {
 	const struct options *options = flush->options;
-	bool all = filter_is_empty(&options->filter);
+	const struct summary *summary = &flush->sweep.summary;
 	int r = 0;
 
 	/* Policies first: without them no packet can ask for a new SA. */
-	if (!options->states_only && !(all && flush_policies(flush)))
-		r = sweep(flush, ENTRY_POLICY);
-	if (!options->policies_only && !(all && flush_sas(flush))) {
-		int sas = sweep(flush, ENTRY_SA);
+	if (!options->states_only)
+		r = remove_policies(flush);
+	if (!options->policies_only) {
+		int sas = remove_sas(flush);
 		r = r < 0 ? r : sas;
 	}
-	flush->summary.usec = report_end();
-	report_summary(&flush->summary);
-	return r < 0 ? r : flush->summary.failed ? -EIO : 0;
+	flush->sweep.summary.usec = report_end();
+	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
+	if (!options->on_stop || summary_sas(summary) || summary_policies(summary) || summary->failed)
+		report_flushed(summary);
+	return r < 0 ? r : summary->failed ? -EIO : 0;
 }
 
 static int show_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
 {
 	struct flush *flush = userdata;
 
-	if (!filter_selects(&flush->options->filter, entry))
+	if (!filter_selects(&flush->options->filter, entry) ||
+	    (flush->options->hold && shadow_tag(entry) == SHADOW_HOLD))
 		return 0;
 	if (flush->options->json) {
-		bool first =
-			entry->kind == ENTRY_SA ? !summary_sas(&flush->summary) : !summary_policies(&flush->summary);
+		bool first = entry->kind == ENTRY_SA ? !summary_sas(&flush->sweep.summary)
+						     : !summary_policies(&flush->sweep.summary);
 		fputs(first ? "\n" : ",\n", stdout);
 	}
-	summary_add(&flush->summary, entry);
+	summary_add(&flush->sweep.summary, entry);
 	return flush->options->json ? show_json(entry, message) : show_text(entry, message);
 }
 
 static int show_kind(struct flush *flush, enum entry_kind kind)
 {
-	int r = kernel_dump(flush->kernel, kind, show_entry, flush);
+	int r = kernel_dump(flush->sweep.kernel, kind, show_entry, flush);
 
 	if (r == -EAGAIN) {
 		report_notice("The kernel's list changed while it was read: it may lack entries.");
@@ -413,45 +354,57 @@ static int show_all(struct flush *flush)
 		r = show_kind(flush, ENTRY_SA);
 	if (options->json)
 		printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64 "}}\n",
-		       summary_policies(&flush->summary), summary_sas(&flush->summary));
+		       summary_policies(&flush->sweep.summary), summary_sas(&flush->sweep.summary));
 	else if (r == 0)
-		printf("%s\n", summary_sentence(&flush->summary, true, sentence, sizeof(sentence)));
+		printf("%s\n", summary_sentence(&flush->sweep.summary, true, sentence, sizeof(sentence)));
 	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
 		return report_failure(-EIO, REPORT_FAILED, "Could not write the list: %s.", strerror(errno));
 	return r;
 }
 
-static int open_kernel(struct kernel **ret, struct kernel_counts *counts)
+/* Finds out for --on-stop whether there is anything to do: 1 if so. */
+static int is_stopping(struct globals *globals, const struct options *options, struct unit_state *state)
 {
-	int r = kernel_open(ret);
-	if (r == -EPROTONOSUPPORT)
-		return report_failure(r, REPORT_FAILED,
-				      "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be "
-				      "asked for SAs and policies.");
-	if (r == 0)
-		r = kernel_count(*ret, counts);
-	if (r == -EPERM)
-		return report_failure(r, REPORT_FAILED,
-				      "Not permitted to see and change XFRM state: CAP_NET_ADMIN is needed in the user "
-				      "namespace that owns the network namespace; run as root.");
+	const char *unit = options->on_stop_unit;
+
+	int r = unit_find(unit, state);
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED, "Could not ask the kernel for XFRM state: %s.", strerror(-r));
-	return 0;
+		return report_failure(r, REPORT_FAILED,
+				      "Could not ask systemd whether %.64s is being stopped: %s. Nothing was removed; "
+				      "`xfrmctl flush` does it.",
+				      unit ? unit : "this unit", strerror(-r));
+	/* A unit that has failed is not stopped once more: there is no job then. A unit whose own command this is has
+	 * none when it ended by itself. */
+	if (state->job == UNIT_JOB_OTHER || (!unit && state->job == UNIT_NO_JOB)) {
+		report_detail("%.64s is not being stopped for good: there is nothing to do.",
+			      unit ? unit : "This unit");
+		return 0;
+	}
+	if (unit && *state->netns && !globals->netns)
+		globals->netns = state->netns;
+	return 1;
 }
 
-static enum exit_status run(const struct globals *globals, const struct options *options)
+static enum exit_status run(struct globals *globals, const struct options *options)
 {
+	static const struct sweep_verb verb = {"remove", "removed"};
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
-	struct flush flush = {.options = options};
+	struct flush flush = {.sweep = {.visit = visit, .verb = &verb, .renews = options->hold}, .options = options};
 	struct kernel_counts counts = {0};
+	struct unit_state state;
+	int r = 1;
 
-	if (globals->netns && enter_netns(globals->netns) < 0)
+	if (options->on_stop)
+		r = is_stopping(globals, options, &state);
+	if (r <= 0)
+		return r < 0 ? STATUS_FAILED : STATUS_DONE;
+	if (verb_open_kernel(globals, &kernel, &counts) < 0)
 		return STATUS_FAILED;
-	if (open_kernel(&kernel, &counts) < 0)
-		return STATUS_FAILED;
-	flush.kernel = kernel;
+	flush.sweep.kernel = kernel;
 	if (!options->force) {
-		int r = check_owner(options->dry_run);
+		r = check_owner(options);
+		if (r == -ECANCELED)
+			return STATUS_DONE;
 		if (r < 0)
 			return r == -EBUSY ? STATUS_REFUSED : STATUS_FAILED;
 	}
@@ -461,7 +414,7 @@ static enum exit_status run(const struct globals *globals, const struct options 
 	uint64_t entries = options->policies_only ? 0 : counts.sas;
 	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
 		entries += options->states_only ? 0 : counts.policies[dir];
-	report_begin(entries);
+	report_begin(entries, "Removing");
 	return remove_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
@@ -469,12 +422,6 @@ int verb_flush(struct globals *globals, int argc, char **argv)
 {
 	struct options options = {0};
 
-	switch (parse_options(globals, argc, argv, &options)) {
-	case 0:
-		return run(globals, &options);
-	case -ECANCELED:
-		return STATUS_DONE;
-	default:
-		return STATUS_USAGE;
-	}
+	int r = parse_options(globals, argc, argv, &options);
+	return r == 0 ? run(globals, &options) : verb_parsed(r);
 }

@@ -16,10 +16,13 @@
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
 #define RECEIVE_SIZE (32 * 1024)
 
-/* Deletions sent in one go. Each can be answered by an error message, which takes 832 bytes of the receive buffer (Rmem
+/* Changes sent in one go. Each can be answered by an error message, which takes 832 bytes of the receive buffer (Rmem
  * in /proc/net/netlink, Linux 6.18): all of them fit even into the 64 KiB that libnl sets. */
 #define BATCH_MESSAGES 64
-#define BATCH_SIZE (BATCH_MESSAGES * 128)
+
+/* A deletion has at most 120 bytes, an addition 228 and a security context, of which the kernel takes a page. */
+#define BATCH_SIZE (BATCH_MESSAGES * 320)
+#define SECURITY_MAX 4096
 
 /* Room for kernels that take more for an error message; the kernel doubles it, up to twice net.core.rmem_max. */
 #define CHANGE_RECEIVE_BUFFER (256 * 1024)
@@ -30,7 +33,7 @@
 /* A single request, with room for its attributes. */
 union request {
 	struct nlmsghdr header;
-	char bytes[512]; /* cppcheck-suppress unusedStructMember ; it is the size */
+	char bytes[512 + SECURITY_MAX]; /* cppcheck-suppress unusedStructMember ; it is the size */
 };
 
 union buffer {
@@ -38,17 +41,26 @@ union buffer {
 	char bytes[RECEIVE_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
 };
 
+/* Messages that wait to be sent. */
+struct batch {
+	size_t length;
+	unsigned int n;
+	union {
+		struct nlmsghdr first;
+		char bytes[BATCH_SIZE];
+	};
+};
+
 struct kernel {
 	struct nl_sock *dump, *change;
 	uint32_t seq;
 	bool refused; /* the kernel itself answered the last transaction with an error */
+	bool sent;    /* the last batch went to the kernel */
 	bool lost_refusals;
-	size_t batch_length;
-	unsigned int batch_messages;
-	union {
-		struct nlmsghdr first;
-		char bytes[BATCH_SIZE];
-	} batch;
+	struct batch additions, deletions;
+	struct {
+		uint32_t deletion, addition; /* sequence numbers; the second is 0 for a deletion on its own */
+	} depends_on[BATCH_MESSAGES];
 	/* One for each socket: changes are made while a dump message is being read. */
 	union buffer dump_buffer, change_buffer;
 };
@@ -378,9 +390,17 @@ int kernel_count_sas(struct kernel *kernel, uint8_t proto, uint32_t *ret)
 	return r;
 }
 
-static int report_refusal(const struct nlmsghdr *request, int error, kernel_refused_fn fn, void *userdata)
+/* Takes a message of a batch back; the kernel passes over those that are no requests (netlink_rcv_skb()). */
+static void withdraw(struct nlmsghdr *message)
 {
-	struct kernel_refusal refusal = {.error = error};
+	message->nlmsg_type = NLMSG_NOOP;
+	message->nlmsg_flags = 0;
+}
+
+static int report_refusal(const struct nlmsghdr *request, int error, bool addition, kernel_refused_fn fn,
+			  void *userdata)
+{
+	struct kernel_refusal refusal = {.error = error, .addition = addition};
 
 	int r = entry_decode(request, &refusal.entry);
 	if (r == 0)
@@ -388,9 +408,14 @@ static int report_refusal(const struct nlmsghdr *request, int error, kernel_refu
 	return r;
 }
 
-/* Reports the refusals in what the kernel answered to a batch. */
-static int read_refusals(struct nlmsghdr *nlh, int length, kernel_refused_fn fn, void *userdata)
+/* What one answer of the kernel's to a batch leads to; `request` is what it sent back. */
+typedef int (*answer_fn)(struct kernel *kernel, const struct nlmsghdr *request, int error, kernel_refused_fn fn,
+			 void *userdata);
+
+static int read_answers(struct kernel *kernel, int length, answer_fn each, kernel_refused_fn fn, void *userdata)
 {
+	struct nlmsghdr *nlh = &kernel->change_buffer.first;
+
 	for (; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
 		const struct nlmsgerr *answer = NLMSG_DATA(nlh);
 
@@ -402,27 +427,21 @@ static int read_refusals(struct nlmsghdr *nlh, int length, kernel_refused_fn fn,
 		/* The kernel sends the request back whole. */
 		if (answer->msg.nlmsg_len > nlh->nlmsg_len - NLMSG_LENGTH(sizeof(answer->error)))
 			return -EBADMSG;
-		int r = report_refusal(&answer->msg, error, fn, userdata);
+		int r = each(kernel, &answer->msg, error, fn, userdata);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+/* Sends a batch and reads the answers. Sets `lost` when some did not arrive. */
+static int send_batch(struct kernel *kernel, struct batch *batch, bool *lost, answer_fn each, kernel_refused_fn fn,
+		      void *userdata)
 {
-	int length = (int)kernel->batch_length;
-
-	if (!length)
-		return 0;
-	int r = send_messages(kernel->change, &kernel->batch, kernel->batch_length);
-	kernel->batch_length = 0;
-	kernel->batch_messages = 0;
-	if (r < 0) {
-		for (struct nlmsghdr *nlh = &kernel->batch.first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length))
-			report_refusal(nlh, r, fn, userdata);
+	int r = send_messages(kernel->change, &batch->first, batch->length);
+	kernel->sent = r == 0;
+	if (r < 0)
 		return r;
-	}
 
 	/* The kernel works through the batch before sendto() returns (netlink_unicast_kernel()), and answers only what
 	 * it refused: what there is to read is there now. */
@@ -431,15 +450,101 @@ int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
 		if (n == -EAGAIN)
 			return 0;
 		if (n == -ENOBUFS) {
-			kernel->lost_refusals = true;
+			*lost = true;
 			continue;
 		}
 		if (n < 0)
 			return (int)n;
-		r = read_refusals(&kernel->change_buffer.first, (int)n, fn, userdata);
+		r = read_answers(kernel, (int)n, each, fn, userdata);
 		if (r < 0)
 			return r;
 	}
+}
+
+/* The message of a batch with this sequence number. */
+static struct nlmsghdr *find_message(struct batch *batch, uint32_t seq)
+{
+	struct nlmsghdr *nlh = &batch->first;
+
+	for (int rest = (int)batch->length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
+		if (nlh->nlmsg_seq == seq)
+			return nlh;
+	return NULL;
+}
+
+/* Takes back the deletion that depends on an addition that did not come about, or may not have. */
+static int retract(struct kernel *kernel, struct nlmsghdr *addition, int error, kernel_refused_fn fn, void *userdata)
+{
+	struct nlmsghdr *subject = addition;
+
+	for (unsigned int i = 0; i < kernel->deletions.n; i++)
+		if (kernel->depends_on[i].addition == addition->nlmsg_seq)
+			subject = find_message(&kernel->deletions, kernel->depends_on[i].deletion);
+	int r = report_refusal(subject, error, true, fn, userdata);
+	withdraw(subject);
+	withdraw(addition);
+	return r;
+}
+
+static int on_addition_refused(struct kernel *kernel, const struct nlmsghdr *request, int error, kernel_refused_fn fn,
+			       void *userdata)
+{
+	struct nlmsghdr *addition = find_message(&kernel->additions, request->nlmsg_seq);
+
+	return addition ? retract(kernel, addition, error, fn, userdata) : 0;
+}
+
+static int on_deletion_refused(struct kernel *kernel, const struct nlmsghdr *request, int error, kernel_refused_fn fn,
+			       void *userdata)
+{
+	(void)kernel;
+	return report_refusal(request, error, false, fn, userdata);
+}
+
+static void empty(struct batch *batch)
+{
+	batch->length = 0;
+	batch->n = 0;
+}
+
+static int commit_additions(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+{
+	struct batch *batch = &kernel->additions;
+	bool lost = false;
+
+	int r = send_batch(kernel, batch, &lost, on_addition_refused, fn, userdata);
+	if (r < 0 || lost) {
+		/* None of the others is certain. */
+		struct nlmsghdr *nlh = &batch->first;
+		for (int rest = (int)batch->length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
+			if (nlh->nlmsg_type == XFRM_MSG_NEWPOLICY)
+				retract(kernel, nlh, r < 0 ? r : -EAGAIN, fn, userdata);
+	}
+	empty(batch);
+	return r;
+}
+
+static int commit_deletions(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+{
+	struct batch *batch = &kernel->deletions;
+
+	int r = send_batch(kernel, batch, &kernel->lost_refusals, on_deletion_refused, fn, userdata);
+	if (r < 0 && !kernel->sent) {
+		struct nlmsghdr *nlh = &batch->first;
+		for (int rest = (int)batch->length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
+			if (nlh->nlmsg_type != NLMSG_NOOP)
+				report_refusal(nlh, r, false, fn, userdata);
+	}
+	empty(batch);
+	return r;
+}
+
+int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+{
+	int added = kernel->additions.n ? commit_additions(kernel, fn, userdata) : 0;
+	int deleted = kernel->deletions.n ? commit_deletions(kernel, fn, userdata) : 0;
+
+	return added < 0 ? added : deleted;
 }
 
 static void fill_sa_id(struct xfrm_usersa_id *id, const struct xfrm_usersa_info *sa)
@@ -501,27 +606,55 @@ static int name_sa(struct kernel *kernel, struct entry *entry)
 	return 0;
 }
 
-static void queue_deletion(struct kernel *kernel, const struct entry *entry)
+static void put_policy_attributes(struct nlmsghdr *message, const struct entry *policy)
 {
-	struct nlmsghdr *message = (void *)(kernel->batch.bytes + kernel->batch_length);
+	message_put_ptype(message, policy->policy.ptype);
+	message_put_mark(message, &policy->mark);
+	message_put_if_id(message, policy->if_id);
+}
+
+/* The security context is part of what a policy is found by, unless it is by index. */
+static void put_security(struct nlmsghdr *message, const struct entry *policy)
+{
+	if (policy->policy.security_length)
+		message_put(message, XFRMA_SEC_CTX, policy->policy.security, policy->policy.security_length);
+}
+
+/* The place of one more message at the end of a batch, which has room for it. */
+static struct nlmsghdr *append(struct batch *batch)
+{
+	struct nlmsghdr *message = (void *)(batch->bytes + batch->length);
+
+	batch->n++;
+	return message;
+}
+
+static void appended(struct kernel *kernel, struct batch *batch, struct nlmsghdr *message)
+{
+	message->nlmsg_seq = ++kernel->seq;
+	batch->length += NLMSG_ALIGN(message->nlmsg_len);
+}
+
+static void queue_deletion(struct kernel *kernel, const struct entry *entry, uint32_t addition)
+{
+	struct nlmsghdr *message = append(&kernel->deletions);
 
 	if (entry->kind == ENTRY_SA) {
 		fill_sa_id(message_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
 		/* Not needed to find the SA, but to name it if the kernel refuses. */
 		message_put(message, XFRMA_SRCADDR, &entry->sa.saddr, sizeof(entry->sa.saddr));
+		message_put_mark(message, &entry->mark);
+		message_put_if_id(message, entry->if_id);
 	} else {
 		const struct xfrm_userpolicy_info *policy = &entry->policy.info;
 		struct xfrm_userpolicy_id *id = message_begin(message, XFRM_MSG_DELPOLICY, 0, sizeof(*id));
 		/* With an index the kernel does not read the selector: it comes back if the kernel refuses. */
 		*id = (struct xfrm_userpolicy_id){.sel = policy->sel, .index = policy->index, .dir = policy->dir};
-		message_put_ptype(message, entry->policy.ptype);
+		put_policy_attributes(message, entry);
 	}
-	message_put_mark(message, &entry->mark);
-	message_put_if_id(message, entry->if_id);
-	message->nlmsg_seq = ++kernel->seq;
-
-	kernel->batch_length += NLMSG_ALIGN(message->nlmsg_len);
-	kernel->batch_messages++;
+	appended(kernel, &kernel->deletions, message);
+	kernel->depends_on[kernel->deletions.n - 1].deletion = message->nlmsg_seq;
+	kernel->depends_on[kernel->deletions.n - 1].addition = addition;
 }
 
 int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata)
@@ -530,18 +663,81 @@ int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refus
 	bool refused = false;
 	int r = 0;
 
-	if (kernel->batch_messages == BATCH_MESSAGES)
+	if (kernel->deletions.n == BATCH_MESSAGES)
 		r = kernel_commit(kernel, fn, userdata);
 	if (r == 0 && entry->kind == ENTRY_SA) {
 		r = name_sa(kernel, &named);
 		refused = r < 0 && kernel->refused;
 	}
 	if (r == 0) {
-		queue_deletion(kernel, &named);
+		queue_deletion(kernel, &named, 0);
 		return 0;
 	}
 	fn(&(struct kernel_refusal){.entry = *entry, .error = r}, userdata);
 	return refused ? 0 : r;
+}
+
+/* XFRM_MSG_NEWPOLICY and _UPDPOLICY differ in their type alone. */
+static void write_policy(struct nlmsghdr *message, uint16_t type, const struct entry *policy)
+{
+	struct xfrm_userpolicy_info info = policy->policy.info;
+
+	info.index = 0; /* the kernel finds one */
+	/* The structure wants to be aligned to 8 bytes, netlink aligns to 4. */
+	memcpy(message_begin(message, type, 0, sizeof(info)), &info, sizeof(info));
+	put_policy_attributes(message, policy);
+	put_security(message, policy);
+}
+
+int kernel_exchange(struct kernel *kernel, const struct entry *policy, const struct entry *old, kernel_refused_fn fn,
+		    void *userdata)
+{
+	struct batch *batch = &kernel->additions;
+	int r = 0;
+
+	if (policy->policy.security_length > SECURITY_MAX)
+		r = -EMSGSIZE;
+	else if (batch->n == BATCH_MESSAGES || kernel->deletions.n == BATCH_MESSAGES ||
+		 batch->length + sizeof(union request) > sizeof(batch->bytes))
+		r = kernel_commit(kernel, fn, userdata);
+	if (r < 0) {
+		fn(&(struct kernel_refusal){.entry = old ? *old : *policy, .error = r, .addition = true}, userdata);
+		return r == -EMSGSIZE ? 0 : r;
+	}
+
+	struct nlmsghdr *message = append(batch);
+	write_policy(message, XFRM_MSG_NEWPOLICY, policy);
+	appended(kernel, batch, message);
+	if (old)
+		queue_deletion(kernel, old, message->nlmsg_seq);
+	return 0;
+}
+
+int kernel_find_policy(struct kernel *kernel, const struct entry *policy, struct entry *ret)
+{
+	union request request;
+	struct nlmsghdr *answer;
+
+	struct xfrm_userpolicy_id *id = message_begin(&request.header, XFRM_MSG_GETPOLICY, 0, sizeof(*id));
+	id->sel = policy->policy.info.sel;
+	id->dir = policy->policy.info.dir;
+	put_policy_attributes(&request.header, policy);
+	put_security(&request.header, policy);
+	int r = transact(kernel, &request.header, XFRM_MSG_NEWPOLICY, &answer);
+	return r == 0 ? entry_decode(answer, ret) : r;
+}
+
+int kernel_update_policy(struct kernel *kernel, const struct entry *policy)
+{
+	union request request;
+
+	write_policy(&request.header, XFRM_MSG_UPDPOLICY, policy);
+	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
+}
+
+bool kernel_refused(const struct kernel *kernel)
+{
+	return kernel->refused;
 }
 
 bool kernel_lost_refusals(struct kernel *kernel)

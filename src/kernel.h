@@ -19,10 +19,13 @@ struct kernel_counts {
 	uint32_t policies[XFRM_POLICY_MAX]; /* by direction, main and sub together, without per-socket ones */
 };
 
-/* A deletion that was not carried out. */
+/* A change that was not carried out. */
 struct kernel_refusal {
 	struct entry entry; /* as far as the deletion named it: no lifetimes, no templates */
 	int error;	    /* negative errno; -ENOENT and -ESRCH: it had gone already */
+	bool addition; /* the policy that was to stand in for `entry` was refused, so that `entry` was left alone; it
+			* is the addition itself where nothing was to be deleted. -EEXIST: there is one already;
+			* -EAGAIN: the kernel's word on it was lost (ENOBUFS) */
 };
 
 /* Opens the two sockets: one for dumps, one for changes, so that entries can be deleted while a dump goes on.
@@ -52,7 +55,7 @@ typedef int (*kernel_entry_fn)(const struct entry *entry, const struct nlmsghdr 
  * others. */
 int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata);
 
-/* Called for each deletion that was not carried out. */
+/* Called for each change that was not carried out. */
 typedef void (*kernel_refused_fn)(const struct kernel_refusal *refusal, void *userdata);
 
 /* Queues the deletion of an entry that a dump handed out, and sends the queue when it is full: policies by index, with
@@ -63,6 +66,27 @@ typedef void (*kernel_refused_fn)(const struct kernel_refusal *refusal, void *us
  * sequence number). An SA that is hidden by one with the same SPI and destination but a wider mark is refused with
  * -EEXIST: the kernel would delete that one in its place (xfrm_state_lookup() takes the first that fits). */
 int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata);
+
+/* Queues the addition of a policy (XFRM_MSG_NEWPOLICY: selector with `user`, priority, action, flags, lifetimes, ptype,
+ * mark, if_id and security context of `policy`; no templates), and behind it the deletion of `old`, which may be NULL.
+ * `old` is deleted only when the kernel has confirmed the addition, so that at no time both are missing.
+ *
+ * An addition is refused with -EEXIST when there is a policy with the same selector, ptype, mark, if_id and security
+ * context. Of network policies that costs the kernel a walk over all of them (xfrm_policy_inexact_insert()). */
+int kernel_exchange(struct kernel *kernel, const struct entry *policy, const struct entry *old, kernel_refused_fn fn,
+		    void *userdata);
+
+/* Looks for the policy with this selector, direction, ptype, mark, if_id and security context; whatever else `policy`
+ * says does not matter. `ret` is valid until the next call. -ENOENT when there is none. */
+int kernel_find_policy(struct kernel *kernel, const struct entry *policy, struct entry *ret);
+
+/* Puts a policy in the place of the one with the same key at once (XFRM_MSG_UPDPOLICY). Of network policies that costs
+ * the kernel a walk over all of them. */
+int kernel_update_policy(struct kernel *kernel, const struct entry *policy);
+
+/* Whether the errno of kernel_find_policy() or kernel_update_policy() was the kernel's answer, so that it is about this
+ * policy alone; otherwise something happened on the way. */
+bool kernel_refused(const struct kernel *kernel);
 
 /* Sends what is queued and reports what was refused. */
 int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata);

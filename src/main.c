@@ -17,6 +17,8 @@ static const struct verb {
 	const char *purpose;
 } verbs[] = {
 	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon"},
+	{"arm", verb_arm, "Put shadows behind live policies, as before a restart"},
+	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place"},
 };
 
 static void print_help(void)

@@ -80,7 +80,7 @@ enum owner_kind owner_classify(const char *name, bool has_ike_port)
 static int read_table(const char *path, int (*parse)(const char *, struct owner_socket *), struct sockets *sockets)
 {
 	CLEANUP(close_file) FILE *f = fopen(path, "re");
-	CLEANUP(free_line) char *line = NULL;
+	CLEANUP(free_text) char *line = NULL;
 	size_t size = 0;
 
 	if (!f)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "report.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -194,14 +195,19 @@ void report_detail(const char *format, ...)
 	va_end(args);
 }
 
-void report_begin(uint64_t entries)
+void report_begin(uint64_t entries, const char *doing)
 {
 	state.begun = now_usec();
 	state.extended = state.begun;
 	state.total = entries;
-	if (entries >= MANY_ENTRIES)
-		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=Removing %" PRIu64 " SAs and policies…",
-			   EXTENSION_USEC + entries * ENTRY_USEC, entries);
+	if (entries < MANY_ENTRIES)
+		return;
+	uint64_t extension = EXTENSION_USEC + entries * ENTRY_USEC;
+	if (doing)
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s %" PRIu64 " SAs and policies…", extension,
+			   doing, entries);
+	else
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, extension);
 }
 
 static void draw_bar(uint64_t done)
@@ -241,19 +247,36 @@ uint64_t report_end(void)
 	return now_usec() - state.begun;
 }
 
-void report_summary(const struct summary *summary)
+struct field {
+	const char *name;
+	uint64_t value;
+};
+
+#define FIELDS_MAX 12
+
+/* Says what was done, in the journal with fields. */
+static void report_done(sd_id128_t id, const char *sentence, const struct field *fields, size_t n)
+{
+	char texts[FIELDS_MAX][48];
+	struct iovec iov[FIELDS_MAX];
+
+	if (state.quiet)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		int length = snprintf(texts[i], sizeof(texts[i]), "%s=%" PRIu64, fields[i].name, fields[i].value);
+		iov[i] = (struct iovec){texts[i], (size_t)length};
+	}
+	if (!to_journal(LOG_INFO, &id, sentence, iov, n))
+		printf("%s\n", sentence);
+}
+
+void report_flushed(const struct summary *summary)
 {
 	char sentence[SUMMARY_SENTENCE_MAX];
 
 	summary_sentence(summary, false, sentence, sizeof(sentence));
 	sd_notifyf(0, "STATUS=%s", sentence);
-	if (state.quiet)
-		return;
-
-	const struct {
-		const char *name;
-		uint64_t value;
-	} counts[] = {
+	const struct field fields[] = {
 		{"XFRM_SAS", summary_sas(summary)},
 		{"XFRM_SAS_ESP", summary->sas[IPPROTO_ESP]},
 		{"XFRM_SAS_AH", summary->sas[IPPROTO_AH]},
@@ -262,15 +285,40 @@ void report_summary(const struct summary *summary)
 		{"XFRM_POLICIES_IN", summary->policies[XFRM_POLICY_IN]},
 		{"XFRM_POLICIES_OUT", summary->policies[XFRM_POLICY_OUT]},
 		{"XFRM_POLICIES_FWD", summary->policies[XFRM_POLICY_FWD]},
+		{"XFRM_SHADOWS", summary->shadows},
 		{"XFRM_FAILED", summary->failed},
 		{"XFRM_DURATION_USEC", summary->usec},
 	};
-	char fields[ARRAY_SIZE(counts)][48];
-	struct iovec iov[ARRAY_SIZE(counts)];
-	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
-		int n = snprintf(fields[i], sizeof(fields[i]), "%s=%" PRIu64, counts[i].name, counts[i].value);
-		iov[i] = (struct iovec){fields[i], (size_t)n};
-	}
-	if (!to_journal(LOG_INFO, &REPORT_FLUSHED, sentence, iov, ARRAY_SIZE(iov)))
-		printf("%s\n", sentence);
+	static_assert(ARRAY_SIZE(fields) <= FIELDS_MAX, "report_done() has room for them");
+	report_done(REPORT_FLUSHED, sentence, fields, ARRAY_SIZE(fields));
+}
+
+void report_armed(const struct summary *summary)
+{
+	char sentence[SUMMARY_SENTENCE_MAX];
+	const struct field fields[] = {
+		{"XFRM_POLICIES", summary_policies(summary)},
+		{"XFRM_SHADOWS", summary->shadows},
+		{"XFRM_FAILED", summary->failed},
+		{"XFRM_DURATION_USEC", summary->usec},
+	};
+
+	report_done(REPORT_ARMED, summary_of_arm(summary, sentence, sizeof(sentence)), fields, ARRAY_SIZE(fields));
+}
+
+void report_released(const struct summary *summary, const struct summary_release *release)
+{
+	char sentence[SUMMARY_SENTENCE_MAX];
+	const struct field fields[] = {
+		{"XFRM_SHADOWS_RELEASED", summary_released(summary)},
+		{"XFRM_SHADOWS_KEPT", release->kept},
+		{"XFRM_GRACE_USEC", release->grace_usec},
+		{"XFRM_BLOCKED_OUT", release->blocked_out},
+		{"XFRM_BLOCKED_IN", release->blocked_in},
+		{"XFRM_FAILED", summary->failed},
+		{"XFRM_DURATION_USEC", summary->usec},
+	};
+
+	report_done(REPORT_RELEASED, summary_of_release(summary, release, sentence, sizeof(sentence)), fields,
+		    ARRAY_SIZE(fields));
 }

@@ -12,6 +12,8 @@
 
 /* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
 #define REPORT_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
+#define REPORT_ARMED SD_ID128_MAKE(3e, 4c, 0f, 6a, 8b, 52, 4d, 0e, a0, 7d, 5f, 19, 62, c8, 11, e7)
+#define REPORT_RELEASED SD_ID128_MAKE(b7, 1d, 90, 43, 5e, 2a, 4f, 6c, 8d, c3, 07, 9a, f4, 36, e2, 5b)
 #define REPORT_INCOMPLETE SD_ID128_MAKE(da, 61, 1f, af, 26, da, 49, 23, 81, 64, 9f, de, 84, d2, 44, 58)
 #define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
 #define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
@@ -40,8 +42,9 @@ void report_notice(const char *format, ...) __attribute__((format(printf, 1, 2))
 void report_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Starts work on so many entries: asks the service manager for the time that they may take (sd_notify(3),
- * EXTEND_TIMEOUT_USEC=), and starts the clock of the progress bar. */
-void report_begin(uint64_t entries);
+ * EXTEND_TIMEOUT_USEC=), and starts the clock of the progress bar. With `doing` ("Removing") the unit's status says so,
+ * when there are many. */
+void report_begin(uint64_t entries, const char *doing);
 
 /* To be called for each entry; cheap. Draws a progress bar when standard error is a terminal and the work takes longer
  * than half a second, and asks the service manager for more time while it goes on. */
@@ -50,5 +53,8 @@ void report_progress(uint64_t done);
 /* Ends the work: the progress bar goes. Returns the microseconds since report_begin(). */
 uint64_t report_end(void);
 
-/* Says what was removed: one line on standard output, or the journal with fields; and the unit's status. */
-void report_summary(const struct summary *summary);
+/* Each says what a verb did: one line on standard output, or the journal with fields. What flush did becomes the unit's
+ * status too; the others run beside a daemon that has a status of its own. */
+void report_flushed(const struct summary *summary);
+void report_armed(const struct summary *summary);
+void report_released(const struct summary *summary, const struct summary_release *release);

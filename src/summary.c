@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "timespan.h"
 #include "util.h"
 
 uint64_t summary_sas(const struct summary *summary)
@@ -84,23 +85,87 @@ static void append_counts(struct text *text, uint64_t total, const char *one, co
 		append(text, ")");
 }
 
+static void append_shadows(struct text *text, const struct summary *summary)
+{
+	if (summary->shadows)
+		append(text, "; %" PRIu64 " %s", summary->shadows,
+		       summary->shadows == 1 ? "shadow holds its place" : "shadows hold their place");
+}
+
+static void append_policies(struct text *text, const struct summary *summary)
+{
+	append_counts(text, summary_policies(summary), "policy", "policies", summary->policies,
+		      ARRAY_SIZE(summary->policies), entry_dir_name);
+}
+
+static void append_duration(struct text *text, const struct summary *summary)
+{
+	append(text, " in %" PRIu64 ".%03" PRIu64 " ms", summary->usec / 1000, summary->usec % 1000);
+}
+
 const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size)
 {
 	struct text text = {buffer, size, 0};
-	uint64_t sas = summary_sas(summary), policies = summary_policies(summary);
+	uint64_t sas = summary_sas(summary);
 
-	if (!sas && !policies && !summary->failed) {
-		append(&text, "Nothing to remove.");
+	if (!sas && !summary_policies(summary) && !summary->failed) {
+		append(&text, "Nothing to remove");
+	} else {
+		append(&text, dry_run ? "Would remove " : "Removed ");
+		append_counts(&text, sas, "SA", "SAs", summary->sas, ARRAY_SIZE(summary->sas), entry_proto_name);
+		append(&text, " and ");
+		append_policies(&text, summary);
+		if (!dry_run)
+			append_duration(&text, summary);
+	}
+	append_shadows(&text, summary);
+	append(&text, ".");
+	return buffer;
+}
+
+const char *summary_of_arm(const struct summary *summary, char *buffer, size_t size)
+{
+	struct text text = {buffer, size, 0};
+
+	if (!summary_policies(summary) && !summary->failed) {
+		append(&text, "No policies: no shadows are needed.");
 		return buffer;
 	}
-
-	append(&text, dry_run ? "Would remove " : "Removed ");
-	append_counts(&text, sas, "SA", "SAs", summary->sas, ARRAY_SIZE(summary->sas), entry_proto_name);
-	append(&text, " and ");
-	append_counts(&text, policies, "policy", "policies", summary->policies, ARRAY_SIZE(summary->policies),
-		      entry_dir_name);
-	if (!dry_run)
-		append(&text, " in %" PRIu64 ".%03" PRIu64 " ms", summary->usec / 1000, summary->usec % 1000);
+	append(&text, "Put shadows behind ");
+	append_policies(&text, summary);
+	append_duration(&text, summary);
 	append(&text, ".");
+	return buffer;
+}
+
+uint64_t summary_released(const struct summary *summary)
+{
+	uint64_t removed = summary_policies(summary);
+
+	return removed > summary->shadows ? removed - summary->shadows : 0;
+}
+
+const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
+			       size_t size)
+{
+	struct text text = {buffer, size, 0};
+	uint64_t released = summary_released(summary);
+	char grace[TIMESPAN_MAX];
+
+	if (!released && !release->kept && !summary->failed) {
+		append(&text, "No shadows.");
+		return buffer;
+	}
+	append(&text, "Released %" PRIu64 " %s", released, released == 1 ? "shadow" : "shadows");
+	append_duration(&text, summary);
+	if (release->kept && release->grace_usec == TIMESPAN_INFINITY)
+		append(&text, "; %" PRIu64 " %s", release->kept, release->kept == 1 ? "stays" : "stay");
+	else if (release->kept)
+		append(&text, "; %" PRIu64 " %s for %s", release->kept, release->kept == 1 ? "stays" : "stay",
+		       timespan_format(release->grace_usec, grace, sizeof(grace)));
+	append(&text, ".");
+	if (release->blocked_known)
+		append(&text, " The hold kept %" PRIu64 " %s from leaving and %" PRIu64 " from coming in.",
+		       release->blocked_out, release->blocked_out == 1 ? "packet" : "packets", release->blocked_in);
 	return buffer;
 }

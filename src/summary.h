@@ -16,8 +16,17 @@
 struct summary {
 	uint64_t sas[UINT8_MAX + 1];	    /* removed, by protocol number */
 	uint64_t policies[XFRM_POLICY_MAX]; /* removed, by direction */
-	uint64_t failed;		    /* could not be removed */
+	uint64_t shadows;		    /* hold the place of policies, or were made to expire */
+	uint64_t failed;		    /* could not be removed, or got no shadow */
 	uint64_t usec;			    /* how long it took */
+};
+
+/* What release has to say beside that. */
+struct summary_release {
+	uint64_t kept;	     /* shadows that stay */
+	uint64_t grace_usec; /* for so long, or TIMESPAN_INFINITY */
+	bool blocked_known;
+	uint64_t blocked_out, blocked_in; /* packets that policies blocked since the shadows were made */
 };
 
 uint64_t summary_sas(const struct summary *summary);
@@ -27,6 +36,16 @@ uint64_t summary_policies(const struct summary *summary);
 void summary_add(struct summary *summary, const struct entry *entry);
 void summary_take_back(struct summary *summary, const struct entry *entry);
 
-/* Writes one sentence: what was removed by protocol and direction and in how long, or with `dry_run` what would be.
- * Returns `buffer`; `size` is not 0. */
+/* Each writes one sentence or two and returns `buffer`; `size` is not 0.
+ * The first: what flush removed by protocol and direction and in how long, or with `dry_run` what it would; and how
+ * many shadows hold the place of policies. */
 const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size);
+/* What arm did, */
+const char *summary_of_arm(const struct summary *summary, char *buffer, size_t size);
+/* and release, whose `summary` counts as removed what it released and what it made to expire, the latter as shadows
+ * too. */
+const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
+			       size_t size);
+
+/* How many shadows were released for good. */
+uint64_t summary_released(const struct summary *summary);

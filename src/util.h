@@ -22,7 +22,7 @@ static inline void close_file(FILE **f)
 		fclose(*f);
 }
 
-static inline void free_line(char **line)
+static inline void free_text(char **text)
 {
-	free(*line);
+	free(*text);
 }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What main() and the verbs agree on. */
+#include "kernel.h"
+#include "match.h"
+
+/* What main() and the verbs agree on, and what the verbs have in common. */
 
 enum exit_status {
 	STATUS_DONE = 0,
@@ -40,5 +44,23 @@ bool global_option(int option, struct globals *globals);
  * whose options these are, or NULL before it. */
 int usage_error(int c, char **argv, const char *verb);
 
+/* Enters a network namespace by name or path. Reports what fails and returns a negative errno. */
+int verb_enter_netns(const char *netns);
+
+/* Opens the door to the kernel in the network namespace that --netns= names, and counts what is there, which shows
+ * whether the kernel lets us. Reports what fails and returns a negative errno. */
+int verb_open_kernel(const struct globals *globals, struct kernel **ret, struct kernel_counts *counts);
+
+/* Takes the value of --match= or --exclude=. Reports what is wrong with it and returns -EINVAL. */
+int verb_add_selection(struct filter *filter, bool exclude, const char *expression);
+
+/* Behind its options a verb takes nothing. Reports what is there and returns -EINVAL. */
+int verb_refuse_arguments(int argc, char **argv);
+
+/* The exit status when a verb's options could not be used: -ECANCELED says that --help was asked for. */
+enum exit_status verb_parsed(int r);
+
 /* Each verb in a file of its name: argv[0] is the verb. They report their failures and return an exit status. */
 int verb_flush(struct globals *globals, int argc, char **argv);
+int verb_arm(struct globals *globals, int argc, char **argv);
+int verb_release(struct globals *globals, int argc, char **argv);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "report.h"
+#include "sweep.h"
+#include "unit.h"
+#include "util.h"
+#include "verb.h"
+
+enum {
+	OPTION_MATCH = OPTION_OF_VERB,
+	OPTION_EXCLUDE,
+};
+
+struct arm {
+	struct sweep sweep;
+	struct filter filter;
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] arm [OPTION...]\n"
+	       "\n"
+	       "Puts a shadow behind each policy (main and sub, but never those of sockets), or those\n"
+	       "that are selected, and removes nothing: when the IKE daemon takes its policies away,\n"
+	       "nothing leaves or comes in in plaintext until `xfrmctl release`.\n"
+	       "\n"
+	       "As a command of a unit that systemd is stopping for good it does nothing.\n"
+	       "\n"
+	       "  --match=EXPR         Only what some --match holds for (repeatable)\n"
+	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
+	       "  -h, --help           Show this\n"
+	       "\n"
+	       "`xfrmctl flush --help` shows what EXPR can be.\n");
+}
+
+static int parse_options(struct globals *globals, int argc, char **argv, struct filter *ret)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"match", required_argument, NULL, OPTION_MATCH},
+		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, long_options, NULL)) >= 0) {
+		if (global_option(c, globals))
+			continue;
+		switch (c) {
+		case 'h':
+			print_help();
+			return -ECANCELED;
+		case OPTION_MATCH:
+		case OPTION_EXCLUDE:
+			if (verb_add_selection(ret, c == OPTION_EXCLUDE, optarg) < 0)
+				return -EINVAL;
+			break;
+		default:
+			usage_error(c, argv, "arm");
+			return -EINVAL;
+		}
+	}
+	return verb_refuse_arguments(argc, argv);
+}
+
+static int visit(struct sweep *sweep, const struct entry *entry)
+{
+	struct arm *arm = (struct arm *)((char *)sweep - offsetof(struct arm, sweep));
+	uint32_t tag = shadow_tag(entry);
+	struct entry shadow;
+
+	if (tag == SHADOW_HOLD || (!tag && !filter_selects(&arm->filter, entry)))
+		return 0;
+	shadow_make(entry, &sweep->survey, &sweep->blocked, &shadow);
+	/* A shadow that would go by itself has to stay now. */
+	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
+}
+
+/* Whether the unit that runs this is being stopped for good. What cannot be found out is no reason to open a gap. */
+static bool is_stopping(void)
+{
+	struct unit_state state;
+
+	if (!report_in_unit())
+		return false;
+	int r = unit_find(NULL, &state);
+	if (r < 0) {
+		report_notice(
+			"Could not ask systemd whether this unit is being stopped for good: %s. Going on; after a "
+			"stop, `xfrmctl release` removes the shadows.",
+			strerror(-r));
+		return false;
+	}
+	return state.job == UNIT_JOB_STOP;
+}
+
+static int run(struct arm *arm, const struct globals *globals)
+{
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	struct kernel_counts counts;
+	uint64_t policies = 0;
+
+	int r = verb_open_kernel(globals, &kernel, &counts);
+	if (r < 0)
+		return r;
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		policies += counts.policies[dir];
+
+	struct sweep *sweep = &arm->sweep;
+	sweep->kernel = kernel;
+	report_begin(policies, NULL);
+	if (policies) {
+		r = sweep_survey(sweep, &arm->filter);
+		if (r == 0)
+			r = sweep_run(sweep, ENTRY_POLICY);
+		if (r == 0)
+			r = sweep_count_shadows(sweep, &arm->filter);
+	}
+	sweep->summary.usec = report_end();
+	report_armed(&sweep->summary);
+	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
+}
+
+int verb_arm(struct globals *globals, int argc, char **argv)
+{
+	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
+	struct arm arm = {.sweep = {.visit = visit, .verb = &verb, .renews = true}};
+
+	int r = parse_options(globals, argc, argv, &arm.filter);
+	if (r < 0)
+		return verb_parsed(r);
+	if (is_stopping()) {
+		report_detail("This unit is being stopped for good: it needs no shadows.");
+		return STATUS_DONE;
+	}
+	return run(&arm, globals) < 0 ? STATUS_FAILED : STATUS_DONE;
+}

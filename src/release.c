@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "blocked.h"
+#include "report.h"
+#include "sweep.h"
+#include "timespan.h"
+#include "util.h"
+#include "verb.h"
+
+#define USEC_PER_SEC UINT64_C(1000000)
+
+/* The kernel counts the time of a policy in signed jiffies; nobody waits for longer than this. */
+#define GRACE_SECONDS_MAX (UINT64_C(10) * 365 * 24 * 60 * 60)
+
+enum {
+	OPTION_GRACE = OPTION_OF_VERB,
+};
+
+struct release {
+	struct sweep sweep;
+	uint64_t grace_usec;
+	uint64_t run; /* what the shadows that this run lets expire are known by */
+	bool any;
+	struct shadow_blocked before; /* the counters when the oldest shadow was made */
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n"
+	       "\n"
+	       "Removes what `xfrmctl flush --hold` and `xfrmctl arm` left in the place of policies, and\n"
+	       "nothing else. To be run when the IKE daemon has loaded its connections.\n"
+	       "\n"
+	       "  --grace=TIME         Shadows that no policy of the same selector covers by now go after\n"
+	       "                       this time (500ms, 30s, 5min, infinity; default 0: at once)\n"
+	       "  -h, --help           Show this\n");
+}
+
+static int parse_options(struct globals *globals, int argc, char **argv, uint64_t *grace_usec)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"grace", required_argument, NULL, OPTION_GRACE},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, long_options, NULL)) >= 0) {
+		if (global_option(c, globals))
+			continue;
+		switch (c) {
+		case 'h':
+			print_help();
+			return -ECANCELED;
+		case OPTION_GRACE:
+			if (timespan_parse(optarg, grace_usec) < 0)
+				return report_failure(-EINVAL, REPORT_USAGE,
+						      "--grace: '%.64s' is not a time span; it takes such as 500ms, "
+						      "30s, 5min, \"1min 30s\" or infinity.",
+						      optarg);
+			break;
+		default:
+			usage_error(c, argv, "release");
+			return -EINVAL;
+		}
+	}
+	return verb_refuse_arguments(argc, argv);
+}
+
+/* Whether a real policy protects, by now, what the shadow covers: 1 or 0. */
+static int is_covered(struct release *release, const struct entry *shadow)
+{
+	const struct entry covering = shadow_covering(shadow);
+	struct entry found = {0};
+
+	int r = kernel_find_policy(release->sweep.kernel, &covering, &found);
+	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+}
+
+static int visit(struct sweep *sweep, const struct entry *entry)
+{
+	struct release *release = (struct release *)((char *)sweep - offsetof(struct release, sweep));
+	const struct shadow_blocked before = shadow_blocked_before(entry);
+	struct entry shadow;
+
+	if (!shadow_tag(entry) || shadow_is_of_run(entry, release->run))
+		return 0;
+	if (!release->any || before.out < release->before.out)
+		release->before.out = before.out;
+	if (!release->any || before.in < release->before.in)
+		release->before.in = before.in;
+	release->any = true;
+
+	int r = release->grace_usec ? is_covered(release, entry) : 1;
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return sweep_remove(sweep, entry);
+	if (shadow_tag(entry) == SHADOW_GRACE || release->grace_usec == TIMESPAN_INFINITY)
+		return 0;
+	shadow_make(entry, &sweep->survey, &sweep->blocked, &shadow);
+	/* What this release reports, the next one need not. */
+	shadow_set_blocked(&shadow, &sweep->blocked);
+	shadow_let_expire(&shadow, (release->grace_usec + USEC_PER_SEC - 1) / USEC_PER_SEC, release->run);
+	return sweep_exchange(sweep, &shadow, entry);
+}
+
+static int run(struct release *release, const struct globals *globals)
+{
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	struct sweep *sweep = &release->sweep;
+	struct summary_release summary = {.grace_usec = release->grace_usec};
+	struct kernel_counts counts;
+	uint64_t policies = 0;
+
+	int r = verb_open_kernel(globals, &kernel, &counts);
+	if (r < 0)
+		return r;
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		policies += counts.policies[dir];
+
+	sweep->kernel = kernel;
+	report_begin(policies, NULL);
+	bool known = blocked_read(&sweep->blocked) == 0;
+	if (policies)
+		r = sweep_run(sweep, ENTRY_POLICY);
+	if (known && release->any) {
+		summary.blocked_known = true;
+		summary.blocked_out = sweep->blocked.out - release->before.out;
+		summary.blocked_in = sweep->blocked.in - release->before.in;
+	}
+	if (release->any && release->grace_usec) {
+		int surveyed = sweep_survey(sweep, &(struct filter){0});
+		r = r < 0 ? r : surveyed;
+		summary.kept = sweep->survey.n_hold + sweep->survey.n_grace;
+	}
+	sweep->summary.usec = report_end();
+	report_released(&sweep->summary, &summary);
+	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
+}
+
+int verb_release(struct globals *globals, int argc, char **argv)
+{
+	static const struct sweep_verb verb = {"release", "released"};
+	struct release release = {.sweep = {.visit = visit, .verb = &verb}};
+	struct timespec now;
+
+	int r = parse_options(globals, argc, argv, &release.grace_usec);
+	if (r < 0)
+		return verb_parsed(r);
+	if (release.grace_usec / USEC_PER_SEC > GRACE_SECONDS_MAX)
+		release.grace_usec = TIMESPAN_INFINITY;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	release.run = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return run(&release, globals) < 0 ? STATUS_FAILED : STATUS_DONE;
+}

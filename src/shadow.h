@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Shadows: policies that stand in for others, so that what those protected cannot leave, or come in, in plaintext while
+ * the IKE daemon is away. Pure.
+ *
+ * The kernel stores a policy under its selector with all fields, `user` included, but compares `user` in no lookup
+ * (xfrm_selector_match() in net/xfrm/xfrm_policy.c): a policy with a tag there matches the same packets as the policy
+ * that it was made from, stands beside it, and can be told from any other. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "entry.h"
+#include "match.h"
+
+/* The tags, in xfrm_selector.user. */
+#define SHADOW_HOLD 0x58464d48U	 /* stays until it is released */
+#define SHADOW_GRACE 0x58464d47U /* the kernel removes it when its time is up */
+
+/* Real policies at or above this priority leave no room for shadows behind them. */
+#define SHADOW_PRIORITY 0x80000000U
+
+/* What was seen of the policies before shadows are made; zeroed to begin with. */
+struct shadow_survey {
+	uint64_t n_hold, n_grace;	      /* shadows that are there already */
+	bool high;			      /* a policy has a priority of SHADOW_PRIORITY or above */
+	bool stays[XFRM_POLICY_MAX];	      /* by direction: a policy stays as it is, */
+	uint32_t last_stays[XFRM_POLICY_MAX]; /* and this is the highest priority of these */
+};
+
+/* The packets that policies have blocked in this network namespace since it was made. */
+struct shadow_blocked {
+	uint64_t out, in; /* XfrmOutPolBlock and XfrmInPolBlock of /proc/net/xfrm_stat */
+};
+
+/* The tag of an entry, or 0 when it is no shadow. */
+uint32_t shadow_tag(const struct entry *entry);
+
+/* Takes note of one policy; `filter` says which of them get a shadow. */
+void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
+
+/* Makes the shadow of a policy, which may be a shadow of the other kind. It has the policy's selector, direction, type,
+ * mark, interface, security context (which points to where the policy's does) and flags (icmp, localok), since these
+ * say what it matches. It has no templates and no offload, and blocks where the policy had templates; else its action
+ * is the policy's, so that bypasses and drops go on. Of the policy's lifetimes it has none: a shadow must outlive it.
+ *
+ * Its priority is behind that of every real policy, in the same order, by SHADOW_PRIORITY. Where that would not keep
+ * the order (see struct shadow_survey) it is the policy's own: of two equals the kernel takes the older, so that the
+ * shadow stands right behind its policy, and before the IKE daemon's next one until it is released.
+ *
+ * `blocked` is written into the limits of packets, which have no effect on a policy (xfrm_policy_timer() looks at times
+ * only): so release finds it without a file. The shadow of a shadow keeps what that had. */
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
+		 struct entry *ret);
+
+/* Turns a shadow into one that the kernel removes after this many seconds. `run` is kept in it, to know it again. */
+void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run);
+
+/* Whether this shadow was made to expire by this run. */
+bool shadow_is_of_run(const struct entry *entry, uint64_t run);
+
+/* The counters at the time when a shadow was made, and another time to be written into it. */
+struct shadow_blocked shadow_blocked_before(const struct entry *shadow);
+void shadow_set_blocked(struct entry *shadow, const struct shadow_blocked *blocked);
+
+/* Whether a shadow that is in the place of `wanted` will do. One that blocks is never to be replaced by one that lets
+ * pass; one that expires has to be replaced to get a new time. */
+bool shadow_suffices(const struct entry *present, const struct entry *wanted);
+
+/* What a real policy that covers the shadow's traffic would be found by: the shadow's key without its tag. */
+struct entry shadow_covering(const struct entry *shadow);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Goes through the kernel's entries and changes them one by one, in batches, until each was seen: what flush, arm and
+ * release have in common. */
+
+#include "kernel.h"
+#include "shadow.h"
+#include "summary.h"
+
+/* So many entries that could not be changed are named; the others are counted. */
+#define SWEEP_NAMED_MAX 10
+
+/* For sentences about what could not be done: "Could not remove policy …", "3 more could not be removed". */
+struct sweep_verb {
+	const char *infinitive, *participle;
+};
+
+struct sweep {
+	struct kernel *kernel;
+	/* Called for each entry; calls the functions below, or nothing. */
+	int (*visit)(struct sweep *sweep, const struct entry *entry);
+	const struct sweep_verb *verb;
+	bool renews; /* a shadow that is replaced by another is not worth counting */
+
+	struct summary summary;
+	struct shadow_survey survey;
+	struct shadow_blocked blocked;
+
+	/* Of the pass under way. */
+	bool ask_first; /* shadows are in the way: look before one is added */
+	bool again;	/* something has to be done in another pass */
+	bool counted;	/* what comes up was counted in a pass before, whose refusals were lost */
+	uint64_t looked_at, n_changed, n_gone, n_hidden, n_refused;
+	struct kernel_refusal refused[SWEEP_NAMED_MAX];
+};
+
+/* Looks at all policies, changing nothing, for what shadow_make() has to know, and at the counters of blocked packets.
+ * Where the list keeps changing, the survey says what is safe. Reports what fails. */
+int sweep_survey(struct sweep *sweep, const struct filter *filter);
+
+/* Passes over all entries of a kind, again when something was missed or has come to light, a limited number of times.
+ * Reports what could not be done. Returns 0 also when some entries were refused: summary.failed says how many. */
+int sweep_run(struct sweep *sweep, enum entry_kind kind);
+
+/* Makes summary.shadows the number of SHADOW_HOLD that there are, if it may not be that already. */
+int sweep_count_shadows(struct sweep *sweep, const struct filter *filter);
+
+/* For visit(): removes an entry, */
+int sweep_remove(struct sweep *sweep, const struct entry *entry);
+/* or makes sure that a shadow is there and then removes `old`, which may be NULL. */
+int sweep_exchange(struct sweep *sweep, const struct entry *shadow, const struct entry *old);

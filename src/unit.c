@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-login.h>
+
+#include "util.h"
+
+/* The manager answers while it starts and stops units; it must not hold up the stop of one for long. */
+#define ANSWER_USEC UINT64_C(10000000)
+
+#define SYSTEMD "org.freedesktop.systemd1"
+
+static void close_bus(sd_bus **bus)
+{
+	sd_bus_flush_close_unref(*bus);
+}
+
+static void free_message(sd_bus_message **message)
+{
+	sd_bus_message_unref(*message);
+}
+
+/* systemctl(1), as root, talks to the manager in the same way: there need not be a message bus, and at shutdown there
+ * is none any more. */
+static int connect_manager(sd_bus **ret)
+{
+	CLEANUP(close_bus) sd_bus *bus = NULL;
+
+	int r = sd_bus_new(&bus);
+	if (r >= 0)
+		r = sd_bus_set_address(bus, "unix:path=/run/systemd/private");
+	if (r >= 0)
+		r = sd_bus_start(bus);
+	if (r < 0)
+		return r;
+	sd_bus_set_method_call_timeout(bus, ANSWER_USEC);
+	*ret = bus;
+	bus = NULL;
+	return 0;
+}
+
+static int find_job(sd_bus *bus, const char *path, enum unit_job *ret)
+{
+	CLEANUP(free_message) sd_bus_message *reply = NULL;
+	CLEANUP(free_text) char *type = NULL;
+	const char *job;
+	uint32_t id;
+
+	int r = sd_bus_get_property(bus, SYSTEMD, path, SYSTEMD ".Unit", "Job", NULL, &reply, "(uo)");
+	if (r >= 0)
+		r = sd_bus_message_read(reply, "(uo)", &id, &job);
+	if (r < 0)
+		return r;
+	if (!id) {
+		*ret = UNIT_NO_JOB;
+		return 0;
+	}
+	r = sd_bus_get_property_string(bus, SYSTEMD, job, SYSTEMD ".Job", "JobType", NULL, &type);
+	if (r < 0)
+		return r;
+	*ret = strcmp(type, "stop") == 0 ? UNIT_JOB_STOP : UNIT_JOB_OTHER;
+	return 0;
+}
+
+int unit_find(const char *unit, struct unit_state *ret)
+{
+	CLEANUP(free_text) char *own = NULL, *netns = NULL;
+	CLEANUP(free_message) sd_bus_message *reply = NULL;
+	CLEANUP(close_bus) sd_bus *bus = NULL;
+	const char *path;
+
+	int r = unit ? 0 : sd_pid_get_unit(0, &own);
+	if (r >= 0)
+		r = connect_manager(&bus);
+	if (r >= 0)
+		r = sd_bus_call_method(bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "LoadUnit", NULL,
+				       &reply, "s", unit ? unit : own);
+	if (r >= 0)
+		r = sd_bus_message_read(reply, "o", &path);
+	if (r >= 0)
+		r = find_job(bus, path, &ret->job);
+	if (r < 0)
+		return r;
+	/* Units that are no services have no such property. */
+	ret->netns[0] = '\0';
+	if (sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Service", "NetworkNamespacePath", NULL, &netns) >=
+	    0)
+		snprintf(ret->netns, sizeof(ret->netns), "%s", netns);
+	return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What systemd is about to do with a unit. */
+
+#include <stddef.h>
+
+enum unit_job {
+	UNIT_NO_JOB,	/* nothing: the unit stays as it is, or has ended by itself */
+	UNIT_JOB_STOP,	/* it is being stopped, and stays so */
+	UNIT_JOB_OTHER, /* it is being started or restarted */
+};
+
+struct unit_state {
+	enum unit_job job;
+	char netns[256]; /* NetworkNamespacePath=; "" without */
+};
+
+/* Asks systemd about a unit of the system manager, or with NULL about the one that this process belongs to. Returns 0
+ * or a negative errno. */
+int unit_find(const char *unit, struct unit_state *ret);

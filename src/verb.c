@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "verb.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "netns.h"
+#include "report.h"
+
+int verb_enter_netns(const char *netns)
+{
+	int r = netns_enter(netns);
+
+	switch (r) {
+	case 0:
+		return 0;
+	case -ENOENT:
+		return report_failure(r, REPORT_FAILED,
+				      "There is no network namespace '%.64s'; `ip netns list` shows those with a name, "
+				      "others need a path such as /proc/PID/ns/net.",
+				      netns);
+	case -EINVAL:
+		return report_failure(r, REPORT_FAILED, "'%.64s' is not a network namespace.", netns);
+	default:
+		return report_failure(r, REPORT_FAILED, "Could not enter the network namespace '%.64s': %s%s.", netns,
+				      strerror(-r),
+				      r == -EPERM || r == -EACCES ? " (CAP_SYS_ADMIN is needed: run as root)" : "");
+	}
+}
+
+int verb_open_kernel(const struct globals *globals, struct kernel **ret, struct kernel_counts *counts)
+{
+	int r = globals->netns ? verb_enter_netns(globals->netns) : 0;
+	if (r < 0)
+		return r;
+
+	r = kernel_open(ret);
+	if (r == -EPROTONOSUPPORT)
+		return report_failure(r, REPORT_FAILED,
+				      "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be "
+				      "asked for SAs and policies.");
+	if (r == 0)
+		r = kernel_count(*ret, counts);
+	if (r == -EPERM)
+		return report_failure(r, REPORT_FAILED,
+				      "Not permitted to see and change XFRM state: CAP_NET_ADMIN is needed in the user "
+				      "namespace that owns the network namespace; run as root.");
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not ask the kernel for XFRM state: %s.", strerror(-r));
+	return 0;
+}
+
+int verb_add_selection(struct filter *filter, bool exclude, const char *expression)
+{
+	char why[MATCH_ERROR_MAX];
+
+	if (filter_add(filter, exclude, expression, why, sizeof(why)) < 0)
+		return report_failure(-EINVAL, REPORT_USAGE, "--%s: %s.", exclude ? "exclude" : "match", why);
+	return 0;
+}
+
+int verb_refuse_arguments(int argc, char **argv)
+{
+	if (optind == argc)
+		return 0;
+	return report_failure(-EINVAL, REPORT_USAGE,
+			      "%s takes no argument such as '%.64s'; `xfrmctl %s --help` shows its options.", argv[0],
+			      argv[optind], argv[0]);
+}
+
+enum exit_status verb_parsed(int r)
+{
+	return r == -ECANCELED ? STATUS_DONE : STATUS_USAGE;
+}

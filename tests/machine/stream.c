@@ -99,6 +99,24 @@ static void sleep_until(uint64_t moment)
 		;
 }
 
+/* What was counted when the last second of `fastest` began. */
+struct second {
+	uint64_t began;
+	uint64_t packets;
+};
+
+static void note_rate(struct counts *counts, struct second *second, uint64_t moment)
+{
+	const uint64_t packets = counts->passed + counts->refused;
+
+	if (moment <= second->began + NSEC_PER_SEC)
+		return;
+	const uint64_t rate = (packets - second->packets) * NSEC_PER_SEC / (moment - second->began);
+	if (rate > counts->fastest)
+		counts->fastest = rate;
+	*second = (struct second){.began = moment, .packets = packets};
+}
+
 static _Noreturn void send_stream(struct counts *counts, const char *from, const char *to, const char *port,
 				  uint64_t rate)
 {
@@ -106,24 +124,17 @@ static _Noreturn void send_stream(struct counts *counts, const char *from, const
 	const struct sockaddr_in source = endpoint(from, "0"), destination = endpoint(to, port);
 	const uint64_t interval = NSEC_PER_SEC / rate;
 	int fd = bound_socket(&source);
-	uint64_t due = now(CLOCK_MONOTONIC), second = due, total_then = 0;
+	uint64_t due = now(CLOCK_MONOTONIC);
+	struct second second = {.began = due};
 
 	for (;;) {
 		sleep_until(due);
 		const uint64_t moment = now(CLOCK_MONOTONIC_COARSE);
 		if (moment > due + LATE_NSEC)
 			due = moment;
-		if (moment > second + NSEC_PER_SEC) {
-			const uint64_t total = counts->passed + counts->refused;
-			const uint64_t rate_now = (total - total_then) * NSEC_PER_SEC / (moment - second);
-			if (rate_now > counts->fastest)
-				counts->fastest = rate_now;
-			second = moment;
-			total_then = total;
-		}
+		note_rate(counts, &second, moment);
 
-		uint64_t end = due + TICK_NSEC;
-		for (; due < end; due += interval) {
+		for (const uint64_t end = due + TICK_NSEC; due < end; due += interval) {
 			if (sendto(fd, payload, sizeof(payload), 0, (const struct sockaddr *)&destination,
 				   sizeof(destination)) >= 0)
 				counts->passed++;

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The connections between the gateways and the peer, and the files that configure them."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
 ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
+RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 # How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
 # still installing the trap policy ("trap not found, unable to acquire reqid"), as may happen under traffic.
@@ -116,6 +118,17 @@ def configure_gateway(names):
 def configure_acquires(seconds):
     """For each charon that starts from now on."""
     ACQUIRES_FILE.write_text(f"charon {{ plugins {{ kernel-netlink {{ xfrm_acq_expires = {seconds} }} }} }}\n")
+
+
+@contextmanager
+def retransmitting_each_second():
+    """For each charon that starts meanwhile: it asks a peer that does not answer again after a second."""
+    RETRANSMIT_FILE.write_text("charon {\n    retransmit_timeout = 1\n    retransmit_base = 1\n"
+                               "    retransmit_tries = 60\n}\n")
+    try:
+        yield
+    finally:
+        RETRANSMIT_FILE.unlink()
 
 
 def remove_from_gateway(name):

@@ -29,14 +29,33 @@ def stop():
         peer.systemctl("restart")
 
 
-def start(names=("net4",), with_xfrmctl=True, options=None, acquire_seconds=connections.ACQUIRE_SECONDS):
-    """A gateway that has just started, with these connections trapped."""
+def start(names=("net4",), with_xfrmctl=True, options=None, release_options=None,
+          acquire_seconds=connections.ACQUIRE_SECONDS):
+    """A gateway that has just started, with these connections."""
     stop()
     connections.configure_gateway(names)
     connections.configure_acquires(acquire_seconds)
-    xfrmctl.configure(options)
+    xfrmctl.configure(options, release_options)
     xfrmctl.enable(with_xfrmctl)
     gateway.start()
+
+
+def has_children(names):
+    """Whether the gateway has an SA of each of these connections.
+
+    The user of a road warrior tries again when charon has given up, as it does at once when it asks a gateway that runs
+    but has not loaded its connections yet (NO_PROPOSAL_CHOSEN).
+    """
+    missing = set(names) - {child.name for child in gateway.child_sas()}
+    for name in missing:
+        if CONNECTIONS[name].pool and not peer.has_ike_sas(name):
+            peer.swanctl("--initiate", "--child", name, "--timeout", "10", check=False)
+    return not missing
+
+
+def wait_known(names):
+    wait_for(lambda: has_children(names), RECOVERY_SECONDS, f"charon has an SA of each of {', '.join(names)}")
+    wait_in_step()
 
 
 def is_in_step(strongswan=gateway):

@@ -75,8 +75,10 @@ class Strongswan:
     def known_spis(self):
         return {spi for child in self.child_sas() for spi in (child.spi_in, child.spi_out)}
 
-    def has_ike_sas(self):
-        return "list-sa event" in self.swanctl("--list-sas", "--raw").stdout
+    def has_ike_sas(self, name=None):
+        """Of this connection, or of any."""
+        selection = ("--ike", name) if name else ()
+        return "list-sa event" in self.swanctl("--list-sas", "--raw", *selection).stdout
 
     def initiate(self, name):
         self.swanctl("--initiate", "--child", name)

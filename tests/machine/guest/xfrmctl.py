@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import journal
+import kernel
 from command import run
 from strongswan import gateway
 
@@ -17,6 +18,14 @@ UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/sy
 DISABLED = DROP_IN.with_suffix(".disabled")
 DEFAULTS_INSTALLED = DEFAULTS.read_text()
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
+
+# What the selectors of shadows carry: those that hold, and those that the kernel lets expire.
+HOLD = 0x58464d48
+GRACE = 0x58464d47
+
+
+def shadows(tags=(HOLD, GRACE), netns=None):
+    return [policy for policy in kernel.policies(netns) if policy.user in tags]
 
 
 def enable(wanted):

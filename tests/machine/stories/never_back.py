@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""charon crashes and does not come back: everything stays closed, until somebody stops the service."""
+
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import kernel
+import xfrmctl
+from command import run, wait_for
+from connections import GATEWAY_FOLDER
+from scenario import establish, start
+from streams import FEW, Flows
+from strongswan import gateway
+
+from .failing_helper import away
+
+NAME = "net4"
+CHARON = Path("/usr/sbin/charon-systemd")
+
+# systemd is to give up sooner than with the drop-in as it comes.
+LOW_LIMIT = """
+[Unit]
+StartLimitBurst=3
+"""
+GIVING_UP_SECONDS = 60
+CLOSED_SECONDS = 30
+
+
+@contextmanager
+def broken_configuration():
+    file = GATEWAY_FOLDER / "broken.conf"
+    file.write_text("connections { broken {\n")
+    try:
+        yield
+    finally:
+        file.unlink()
+
+
+def wait_given_up():
+    wait_for(lambda: gateway.show("SubState") == "failed", GIVING_UP_SECONDS, "systemd gives up")
+
+
+def check_closed(check, flows, before):
+    tally = flows.since(before)[NAME]
+    check.that("no packet leaves in plaintext", tally.leaked == 0 and tally.refused > 0, tally)
+    check.that("no forged packet is accepted", tally.accepted == 0 and tally.forged > 0, tally)
+    check.equal("a shadow stands in the place of each policy", len(xfrmctl.shadows([xfrmctl.HOLD])), 3)
+    check.note(tally)
+
+
+def check_stopped(check, flows):
+    """After `systemctl stop`."""
+    gateway.stop()
+    check.equal("stopped: nothing is left", (kernel.policies(), kernel.spis()), ([], set()))
+    check.that("stopped: plaintext passes both ways", flows.becomes_free(NAME), flows.tallies())
+
+
+def never_back(check):
+    start((NAME,))
+    establish((NAME,))
+    with gateway.drop_in(LOW_LIMIT), Flows({NAME: FEW}) as flows:
+        flows.wait_carried()
+        before = flows.tallies()
+        crashed = time.monotonic()
+
+        check.variant = "no binary"
+        with away(CHARON):
+            gateway.crash(signal.SIGKILL)
+            wait_given_up()
+            flows.wait_held_back()
+        check_closed(check, flows, before)
+
+        check.variant = "broken configuration"
+        with broken_configuration():
+            run("systemctl", "reset-failed", gateway.unit)
+            check.that("it does not start", run("systemctl", "start", gateway.unit, check=False).returncode != 0)
+            wait_given_up()
+            wait_for(lambda: time.monotonic() > crashed + CLOSED_SECONDS, CLOSED_SECONDS, f"{CLOSED_SECONDS} s since the crash")
+            flows.wait_held_back()
+        check_closed(check, flows, before)
+        check.note(f"closed for {time.monotonic() - crashed:.0f} s")
+        check_stopped(check, flows)
+
+        check.variant = "between two attempts"
+        run("systemctl", "reset-failed", gateway.unit)
+        gateway.start()
+        establish((NAME,))
+        flows.wait_carried()
+        before = flows.tallies()
+        with away(CHARON):
+            gateway.crash(signal.SIGKILL)
+            wait_for(lambda: xfrmctl.shadows([xfrmctl.HOLD]) and gateway.show("SubState") == "auto-restart", 30,
+                     "systemd waits for the next attempt")
+            flows.wait_held_back()
+            check_closed(check, flows, before)
+            check_stopped(check, flows)
+
+
+STORIES = (never_back,)

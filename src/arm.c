@@ -74,7 +74,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 
 	if (tag == SHADOW_HOLD || (!tag && !filter_selects(&arm->filter, entry)))
 		return 0;
-	shadow_make(entry, &sweep->survey, &sweep->blocked, &shadow);
+	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
 	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
 }

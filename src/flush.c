@@ -36,6 +36,7 @@ struct options {
 struct flush {
 	struct sweep sweep;
 	const struct options *options;
+	size_t turn; /* of the survey's */
 };
 
 static void print_help(void)
@@ -201,9 +202,10 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 
 	if (options->hold && entry->kind == ENTRY_POLICY) {
 		/* A shadow that would go by itself has to stay now, whosever it is. */
-		if (tag == SHADOW_HOLD || (!tag && !filter_selects(&options->filter, entry)))
+		if (tag == SHADOW_HOLD || (!tag && !filter_selects(&options->filter, entry)) ||
+		    !shadow_is_turn(&sweep->survey, flush->turn, entry))
 			return 0;
-		shadow_make(entry, &sweep->survey, &sweep->blocked, &shadow);
+		shadow_make(entry, &sweep->survey, &sweep->blocked, false, &shadow);
 		return sweep_exchange(sweep, &shadow, entry);
 	}
 	if (filter_selects(&options->filter, entry) || (options->on_stop && tag))
@@ -279,7 +281,7 @@ static int remove_policies(struct flush *flush)
 		return sweep_run(&flush->sweep, ENTRY_POLICY);
 	}
 	int r = sweep_survey(&flush->sweep, &options->filter);
-	if (r == 0)
+	for (flush->turn = 0; r == 0 && flush->turn < flush->sweep.survey.turns; flush->turn++)
 		r = sweep_run(&flush->sweep, ENTRY_POLICY);
 	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter);
 }
@@ -423,5 +425,7 @@ int verb_flush(struct globals *globals, int argc, char **argv)
 	struct options options = {0};
 
 	int r = parse_options(globals, argc, argv, &options);
-	return r == 0 ? run(globals, &options) : verb_parsed(r);
+	if (r < 0)
+		return verb_parsed(r);
+	return run(globals, &options);
 }

@@ -103,7 +103,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 		return sweep_remove(sweep, entry);
 	if (shadow_tag(entry) == SHADOW_GRACE || release->grace_usec == TIMESPAN_INFINITY)
 		return 0;
-	shadow_make(entry, &sweep->survey, &sweep->blocked, &shadow);
+	shadow_make(entry, &sweep->survey, &sweep->blocked, false, &shadow);
 	/* What this release reports, the next one need not. */
 	shadow_set_blocked(&shadow, &sweep->blocked);
 	shadow_let_expire(&shadow, (release->grace_usec + USEC_PER_SEC - 1) / USEC_PER_SEC, release->run);

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "shadow.h"
 
+#include <string.h>
+
+#include "util.h"
+
+#define COARSE_TURNS 3
+
 uint32_t shadow_tag(const struct entry *entry)
 {
 	if (entry->kind != ENTRY_POLICY)
@@ -9,45 +15,153 @@ uint32_t shadow_tag(const struct entry *entry)
 	return user == SHADOW_HOLD || user == SHADOW_GRACE ? user : 0;
 }
 
+/* Where the priority is in the ordered list, or would have to be. */
+static size_t find_priority(const struct shadow_direction *direction, uint32_t priority)
+{
+	size_t first = 0, last = direction->n;
+
+	while (first < last) {
+		size_t middle = first + (last - first) / 2;
+		if (direction->at[middle].priority < priority)
+			first = middle + 1;
+		else
+			last = middle;
+	}
+	return first;
+}
+
+static bool has_priority(const struct shadow_direction *direction, uint32_t priority)
+{
+	size_t i = find_priority(direction, priority);
+
+	return direction->many || (i < direction->n && direction->at[i].priority == priority);
+}
+
+static void note_priority(struct shadow_direction *direction, uint32_t priority, bool replaced)
+{
+	size_t i = find_priority(direction, priority);
+
+	if (i == direction->n || direction->at[i].priority != priority) {
+		if (direction->n == SHADOW_PRIORITIES_MAX) {
+			direction->many = true;
+			return;
+		}
+		memmove(&direction->at[i + 1], &direction->at[i], (direction->n - i) * sizeof(direction->at[0]));
+		direction->at[i].priority = priority;
+		direction->at[i].replaced = false;
+		direction->n++;
+	}
+	direction->at[i].replaced |= replaced;
+}
+
+static bool lets_pass(const struct entry *policy)
+{
+	return policy->policy.info.action == XFRM_POLICY_ALLOW && policy->policy.n_templates == 0;
+}
+
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+	uint32_t tag = shadow_tag(policy);
 
-	switch (shadow_tag(policy)) {
-	case SHADOW_HOLD:
-		survey->n_hold++;
-		return;
-	case SHADOW_GRACE:
-		survey->n_grace++;
-		return;
-	default:
-		break;
-	}
+	survey->n_policies++;
+	survey->n_hold += tag == SHADOW_HOLD;
+	survey->n_grace += tag == SHADOW_GRACE;
 	/* Those of sockets are asked before all others, whatever their priority. */
-	if (entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
+	if (tag == SHADOW_HOLD || entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
 		return;
-	if (info->priority >= SHADOW_PRIORITY)
-		survey->high = true;
-	if (!filter_selects(filter, policy)) {
-		survey->stays[info->dir] = true;
-		if (info->priority > survey->last_stays[info->dir])
-			survey->last_stays[info->dir] = info->priority;
+
+	struct shadow_direction *direction = &survey->directions[info->dir];
+	bool replaced = tag || filter_selects(filter, policy);
+	note_priority(direction, info->priority, replaced);
+	if (tag)
+		return;
+	survey->high |= info->priority >= SHADOW_PRIORITY;
+	if (!replaced) {
+		direction->stays = true;
+		direction->last_stays = max_u32(direction->last_stays, info->priority);
+	}
+	if (lets_pass(policy)) {
+		direction->passes = true;
+		direction->last_passes = max_u32(direction->last_passes, info->priority);
+	} else if (!direction->others || info->priority < direction->first_other) {
+		direction->others = true;
+		direction->first_other = info->priority;
 	}
 }
 
-static uint32_t priority_of(const struct entry *policy, const struct shadow_survey *survey)
+/* The number of different priorities to be replaced. */
+static size_t count_replaced(const struct shadow_direction *direction)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < direction->n; i++)
+		n += direction->at[i].replaced;
+	return n;
+}
+
+void shadow_plan(struct shadow_survey *survey)
+{
+	survey->turns = 1;
+	survey->exact = true;
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
+		size_t n = count_replaced(&survey->directions[dir]);
+		survey->turns = n > survey->turns ? n : survey->turns;
+		survey->exact &= !survey->directions[dir].many;
+	}
+	if (survey->turns > COARSE_TURNS && survey->turns * survey->n_policies > SHADOW_LOOKS_MAX)
+		survey->exact = false;
+	if (!survey->exact)
+		survey->turns = COARSE_TURNS;
+}
+
+bool shadow_is_turn(const struct shadow_survey *survey, size_t turn, const struct entry *policy)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
 
-	if (shadow_tag(policy) || info->dir >= XFRM_POLICY_MAX || survey->high)
+	if (info->dir >= XFRM_POLICY_MAX)
+		return turn == 0;
+	const struct shadow_direction *direction = &survey->directions[info->dir];
+	if (!survey->exact) {
+		if (!lets_pass(policy))
+			return turn == 1;
+		return turn == (direction->others && info->priority >= direction->first_other ? 0 : 2);
+	}
+
+	/* From the last to the first; one that has come since the survey goes with the next before it. */
+	size_t n = 0;
+	for (size_t i = direction->n; i-- > 0;) {
+		if (!direction->at[i].replaced)
+			continue;
+		if (info->priority >= direction->at[i].priority)
+			break;
+		n++;
+	}
+	return turn == (n < survey->turns ? n : survey->turns - 1);
+}
+
+/* A place right behind the policy. Where another one is, its own: of two equals the kernel takes the older. */
+static uint32_t right_behind(const struct shadow_direction *direction, uint32_t priority)
+{
+	return priority == UINT32_MAX || has_priority(direction, priority + 1) ? priority : priority + 1;
+}
+
+static uint32_t priority_of(const struct entry *policy, const struct shadow_survey *survey, bool later)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+
+	if (shadow_tag(policy) || info->dir >= XFRM_POLICY_MAX)
 		return info->priority;
-	if (survey->stays[info->dir] && info->priority <= survey->last_stays[info->dir])
-		return info->priority;
+
+	const struct shadow_direction *direction = &survey->directions[info->dir];
+	if (survey->high || (direction->stays && info->priority <= direction->last_stays) ||
+	    (later && direction->passes && info->priority < direction->last_passes))
+		return right_behind(direction, info->priority);
 	return info->priority | SHADOW_PRIORITY;
 }
 
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
-		 struct entry *ret)
+		 bool later, struct entry *ret)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
 	const struct shadow_blocked before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
@@ -66,7 +180,7 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 								.soft_byte_limit = XFRM_INF,
 								.hard_byte_limit = XFRM_INF,
 							},
-						.priority = priority_of(policy, survey),
+						.priority = priority_of(policy, survey, later),
 						.dir = info->dir,
 						.action = policy->policy.n_templates ? XFRM_POLICY_BLOCK : info->action,
 						.flags = info->flags,

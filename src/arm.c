@@ -127,7 +127,7 @@ static int run(struct arm *arm, const struct globals *globals)
 int verb_arm(struct globals *globals, int argc, char **argv)
 {
 	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
-	struct arm arm = {.sweep = {.visit = visit, .verb = &verb, .renews = true}};
+	struct arm arm = {.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true}};
 
 	int r = parse_options(globals, argc, argv, &arm.filter);
 	if (r < 0)

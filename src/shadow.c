@@ -154,7 +154,7 @@ static uint32_t priority_of(const struct entry *policy, const struct shadow_surv
 		return info->priority;
 
 	const struct shadow_direction *direction = &survey->directions[info->dir];
-	if (survey->high || (direction->stays && info->priority <= direction->last_stays) ||
+	if (survey->high || (direction->stays && info->priority < direction->last_stays) ||
 	    (later && direction->passes && info->priority < direction->last_passes))
 		return right_behind(direction, info->priority);
 	return info->priority | SHADOW_PRIORITY;

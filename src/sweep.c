@@ -144,6 +144,8 @@ static int pass(struct sweep *sweep, enum entry_kind kind)
 {
 	sweep->n_changed = sweep->n_gone = sweep->n_hidden = sweep->n_refused = 0;
 	sweep->again = false;
+	if (sweep->keeps)
+		sweep->summary = (struct summary){0};
 	int dumped = kernel_dump(sweep->kernel, kind, visit, sweep);
 	int r = kernel_commit(sweep->kernel, on_refused, sweep);
 	if (dumped < 0 && dumped != -EAGAIN)

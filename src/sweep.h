@@ -21,6 +21,7 @@ struct sweep {
 	/* Called for each entry; calls the functions below, or nothing. */
 	int (*visit)(struct sweep *sweep, const struct entry *entry);
 	const struct sweep_verb *verb;
+	bool keeps;  /* nothing is removed: each pass sees and counts everything once more */
 	bool renews; /* a shadow that is replaced by another is not worth counting */
 
 	struct summary summary;

@@ -29,8 +29,7 @@ def stop():
         peer.systemctl("restart")
 
 
-def start(names=("net4",), with_xfrmctl=True, release_options=None,
-          acquire_seconds=connections.ACQUIRE_SECONDS):
+def start(names=("net4",), with_xfrmctl=True, release_options=None, acquire_seconds=connections.ACQUIRE_SECONDS):
     """A gateway that has just started, with these connections."""
     stop()
     connections.configure_gateway(names)

@@ -24,7 +24,7 @@ class Policy(NamedTuple):
     dst: str
     ptype: str
     if_id: int
-    user: int       # in a shadow, xfrmctl's tag
+    user: int       # xfrmctl's tag in the selector of a shadow
 
 
 def number(text, name, default=0):

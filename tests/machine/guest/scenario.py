@@ -9,7 +9,7 @@ import kernel
 import network
 import pings
 import xfrmctl
-from command import run, wait_for
+from command import POLL_SECONDS_SLOW, run, wait_for
 from connections import CONNECTIONS
 from strongswan import gateway, peer
 
@@ -53,7 +53,8 @@ def has_children(names):
 
 
 def wait_known(names):
-    wait_for(lambda: has_children(names), RECOVERY_SECONDS, f"charon has an SA of each of {', '.join(names)}")
+    wait_for(lambda: has_children(names), RECOVERY_SECONDS, f"charon has an SA of each of {', '.join(names)}",
+             POLL_SECONDS_SLOW)
     wait_in_step()
 
 

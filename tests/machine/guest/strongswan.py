@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from command import run, wait_for
+from command import POLL_SECONDS_SLOW, run, wait_for
 
 RUNTIME_UNITS = Path("/run/systemd/system")
 
@@ -98,7 +98,7 @@ class Strongswan:
 
     def wait_restarted(self, old_pid):
         """Until a new charon runs and has loaded its configuration."""
-        wait_for(lambda: self.is_running_again(old_pid), 30, f"{self.unit} restarted")
+        wait_for(lambda: self.is_running_again(old_pid), 60, f"{self.unit} restarted", POLL_SECONDS_SLOW)
 
     def crash_and_wait(self, signal):
         _, pid = self.crash(signal)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stories, in the order in which they are told."""
 
-from . import crash, failing_helper, grace, hold, kernel_suite, leftovers, never_back, no_xfrm, other_owners, reporting, service
+from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, never_back, no_xfrm, other_owners,
+               reporting, service)
 
-MODULES = (service, crash, hold, grace, never_back, failing_helper, other_owners, leftovers, reporting, kernel_suite, no_xfrm)
+MODULES = (service, crash, hold, grace, never_back, failing_helper, other_owners, leftovers, reporting, kernel_suite,
+           no_xfrm)
 
 
 def chosen(names):

@@ -56,8 +56,7 @@ def note(check, outcome):
 def check_rates(check, outcome, rates):
     for name, rate in rates.items():
         if rate == MANY:
-            check.that(f"{name}: many packets a second", outcome.fastest[name] >= MANY_AT_LEAST,
-                       outcome.fastest)
+            check.that(f"{name}: many packets a second", outcome.fastest[name] >= MANY_AT_LEAST, outcome.fastest)
 
 
 def rates_with_many(name):
@@ -67,10 +66,9 @@ def rates_with_many(name):
 def check_hold(check, with_signal, rates):
     outcome = crash_under_traffic(with_signal, rates, NAMES)
     check_rates(check, outcome, rates)
-    tallies = outcome.tallies
-    for name, tally in tallies.items():
-        check.that(f"{name}: no packet leaves in plaintext, some are held back", tally.leaked == 0 and tally.refused > 0,
-                   tally)
+    for name, tally in outcome.tallies.items():
+        check.that(f"{name}: no packet leaves in plaintext, some are held back",
+                   tally.leaked == 0 and tally.refused > 0, tally)
         check.that(f"{name}: no forged packet is accepted", tally.accepted == 0 and tally.forged > 0, tally)
     check_said(check, outcome)
     note(check, outcome)

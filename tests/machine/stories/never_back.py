@@ -8,7 +8,7 @@ from pathlib import Path
 
 import kernel
 import xfrmctl
-from command import run, wait_for
+from command import POLL_SECONDS_SLOW, run, wait_for
 from connections import GATEWAY_FOLDER
 from scenario import establish, start
 from streams import FEW, Flows
@@ -44,7 +44,8 @@ def configuration(text):
 
 
 def wait_given_up():
-    wait_for(lambda: gateway.show("SubState") == "failed", GIVING_UP_SECONDS, "systemd gives up")
+    wait_for(lambda: gateway.show("SubState") == "failed", GIVING_UP_SECONDS, "systemd gives up",
+             POLL_SECONDS_SLOW)
 
 
 def check_closed(check, flows, before, tag=xfrmctl.HOLD):
@@ -104,7 +105,7 @@ def never_back(check):
         with away(CHARON):
             gateway.crash(signal.SIGKILL)
             wait_for(lambda: xfrmctl.shadows([xfrmctl.HOLD]) and gateway.show("SubState") == "auto-restart", 30,
-                     "systemd waits for the next attempt")
+                     "systemd waits for the next attempt", POLL_SECONDS_SLOW)
             flows.wait_held_back()
             check_closed(check, flows, before)
             check_stopped(check, flows)

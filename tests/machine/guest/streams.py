@@ -101,10 +101,11 @@ class Flows:
         self.flows = {name: Flow(name, rate) for name, rate in rates.items()}
 
     def __enter__(self):
-        self.stack = ExitStack()
-        for flow in self.flows.values():
-            for stream in flow.streams:
-                self.stack.enter_context(stream)
+        with ExitStack() as stack:
+            for flow in self.flows.values():
+                for stream in flow.streams:
+                    stack.enter_context(stream)
+            self.stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception):

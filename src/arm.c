@@ -49,7 +49,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	uint32_t tag = shadow_tag(entry);
 	struct entry shadow;
 
-	if (tag == SHADOW_HOLD || (!tag && !filter_selects(&arm->filter, entry)))
+	if (tag == SHADOW_HOLD || tag == SHADOW_CLOSE || (!tag && !filter_selects(&arm->filter, entry)))
 		return 0;
 	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
@@ -88,7 +88,7 @@ static int run(struct arm *arm, const struct globals *globals)
 	sweep->kernel = kernel;
 	report_begin(policies, NULL);
 	if (policies) {
-		r = sweep_survey(sweep, &arm->filter);
+		r = sweep_prepare(sweep, &arm->filter);
 		if (r == 0)
 			r = sweep_run(sweep, ENTRY_POLICY);
 		if (r == 0)

@@ -276,7 +276,7 @@ static int remove_policies(struct flush *flush)
 			return 0;
 		return sweep_run(&flush->sweep, ENTRY_POLICY);
 	}
-	int r = sweep_survey(&flush->sweep, &options->filter);
+	int r = sweep_prepare(&flush->sweep, &options->filter);
 	for (flush->turn = 0; r == 0 && flush->turn < flush->sweep.survey.turns; flush->turn++)
 		r = sweep_run(&flush->sweep, ENTRY_POLICY);
 	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter);

@@ -78,7 +78,8 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 		release->before.in = before.in;
 	release->any = true;
 
-	int r = release->grace_usec ? is_covered(release, entry) : 1;
+	/* One that lets traffic pass protects nothing, and must not decide on what the new configuration protects. */
+	int r = release->grace_usec && !shadow_lets_pass(entry) ? is_covered(release, entry) : 1;
 	if (r < 0)
 		return r;
 	if (r > 0)
@@ -117,7 +118,7 @@ static int run(struct release *release, const struct globals *globals)
 	if (release->any && release->grace_usec) {
 		int surveyed = sweep_survey(sweep, &(struct filter){0});
 		r = r < 0 ? r : surveyed;
-		summary.kept = sweep->survey.n_hold + sweep->survey.n_grace;
+		summary.kept = shadow_count(&sweep->survey);
 	}
 	sweep->summary.usec = report_end();
 	report_released(&sweep->summary, &summary);

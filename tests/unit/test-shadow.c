@@ -19,6 +19,7 @@ static const struct tag_row {
 } tag_rows[] = {
 	{"tag: hold", ENTRY_POLICY, SHADOW_HOLD, SHADOW_HOLD},
 	{"tag: grace", ENTRY_POLICY, SHADOW_GRACE, SHADOW_GRACE},
+	{"tag: close", ENTRY_POLICY, SHADOW_CLOSE, SHADOW_CLOSE},
 	{"tag: none", ENTRY_POLICY, 0, 0},
 	{"tag: a user", ENTRY_POLICY, 1000, 0},
 	{"tag: highest user", ENTRY_POLICY, UINT32_MAX, 0},
@@ -378,7 +379,7 @@ static void surveys_many_priorities(void **state)
 	assert_int_equal(out->last_stays, 5000);
 	shadow_plan(&survey);
 	assert_false(survey.exact);
-	assert_int_equal(survey.turns, 3);
+	assert_int_equal(survey.turns, 1);
 }
 
 /* Making: what a shadow has of its policy. */
@@ -463,7 +464,6 @@ static void check_lifetimes(const struct entry *shadow, const struct shadow_bloc
 	const struct xfrm_lifetime_cfg *lft = &shadow->policy.info.lft;
 	const struct xfrm_lifetime_cur none = {0};
 
-	assert_int_equal(lft->soft_byte_limit, XFRM_INF);
 	assert_int_equal(lft->hard_byte_limit, XFRM_INF);
 	assert_int_equal(lft->soft_packet_limit, counters->out);
 	assert_int_equal(lft->hard_packet_limit, counters->in);
@@ -478,6 +478,8 @@ static void check_shadow(const struct entry *shadow, const struct entry *policy,
 {
 	check_selector(shadow, policy, SHADOW_HOLD);
 	check_key(shadow, policy);
+	/* Where it can be found when its own priority does not tell. */
+	assert_int_equal(shadow->policy.info.lft.soft_byte_limit, policy->policy.info.priority);
 	check_lifetimes(shadow, &blocked);
 	assert_int_equal(shadow->policy.info.action, action);
 	assert_int_equal(shadow->policy.n_templates, 0);
@@ -807,6 +809,80 @@ static void makes_of_shadow(void **state)
 	}
 }
 
+/* What arm puts close behind its policy is found a place behind all others by flush --hold. */
+static void makes_of_close_shadow(void **state)
+{
+	struct policy seen[POLICIES_MAX] = {{GOES, OUT, 5}, {GOES_PASSING, OUT, 9}};
+	const struct shadow_survey survey = survey_of(seen);
+	const struct entry policy = entry_of(&seen[0]), bypass = entry_of(&seen[1]);
+	const struct shadow_blocked since = {100, 200};
+	struct entry close, hold;
+
+	(void)state;
+	shadow_make(&policy, &survey, &blocked, true, &close);
+	assert_int_equal(shadow_tag(&close), SHADOW_CLOSE);
+	assert_int_equal(close.policy.info.priority, 6);
+	shadow_make(&close, &survey, &since, false, &hold);
+	check_shadow(&hold, &policy, XFRM_POLICY_BLOCK);
+	check_lifetimes(&hold, &blocked);
+	assert_int_equal(hold.policy.info.priority, 5 | SHADOW_PRIORITY);
+
+	/* The last that lets pass has none behind it, and flush --hold removes them in order. */
+	shadow_make(&bypass, &survey, &blocked, true, &hold);
+	check_shadow(&hold, &bypass, XFRM_POLICY_ALLOW);
+	assert_int_equal(hold.policy.info.priority, 9 | SHADOW_PRIORITY);
+	shadow_make(&policy, &survey, &blocked, false, &hold);
+	assert_int_equal(shadow_tag(&hold), SHADOW_HOLD);
+	assert_int_equal(hold.policy.info.priority, 5 | SHADOW_PRIORITY);
+
+	/* What stays behind it does so for flush --hold too. */
+	seen[1].fate = STAYS_PASSING;
+	const struct shadow_survey staying = survey_of(seen);
+	for (int later = 0; later < 2; later++) {
+		shadow_make(&policy, &staying, &blocked, later, &hold);
+		assert_int_equal(shadow_tag(&hold), SHADOW_HOLD);
+		assert_int_equal(hold.policy.info.priority, 6);
+	}
+}
+
+/* After the survey a policy turns out to stay: nothing can be put behind it. */
+static void makes_where_one_stays(void **state)
+{
+	struct policy seen[POLICIES_MAX] = {{GOES, OUT, 5}, {GOES, OUT, 9}, {GOES, IN, 5}};
+	struct shadow_survey survey = survey_of(seen);
+	static const uint32_t expected[] = {6, 10, 5 | SHADOW_PRIORITY};
+
+	(void)state;
+	shadow_survey_stays(&survey, OUT);
+	shadow_survey_stays(&survey, XFRM_POLICY_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		const struct entry policy = entry_of(&seen[i]);
+		assert_int_equal(make_shadow(&policy, &survey).policy.info.priority, expected[i]);
+	}
+}
+
+/* What is counted: real policies, shadows by kind, and those that let traffic pass. */
+static void counts_shadows(void **state)
+{
+	static const uint32_t tags[] = {SHADOW_HOLD, SHADOW_GRACE, SHADOW_CLOSE, 0, 0};
+	static const uint8_t actions[] = {XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_POLICY_ALLOW, XFRM_POLICY_ALLOW,
+					  XFRM_POLICY_BLOCK};
+	struct shadow_survey survey = {0};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(tags); i++) {
+		struct entry policy = entry_of(&(struct policy){GOES_PASSING, OUT, 5});
+		policy.policy.info.sel.user = tags[i];
+		policy.policy.info.action = actions[i];
+		shadow_survey_add(&survey, but_those_that_stay(), &policy);
+	}
+	assert_int_equal(survey.n_policies, 5);
+	assert_int_equal(survey.n_real, 2);
+	assert_int_equal(shadow_count(&survey), 3);
+	assert_int_equal(survey.n_close, 1);
+	assert_int_equal(survey.n_passing, 2);
+}
+
 /* The order of precedence: of policies that match a packet the kernel takes that with the lowest priority, and of equal
  * ones the oldest; so shadows come behind real policies of their priority. Whatever part of the policies matches a
  * packet, the one that decided on it must go on to decide, or its shadow: that is so when it is so for each two. Of two
@@ -1024,8 +1100,8 @@ static const struct worth_row {
 	{"worth it: few policies of many priorities", 128, 128, true},
 	{"worth it: as many as may be", SHADOW_LOOKS_MAX / 100, 100, true},
 	{"not worth it: one more", SHADOW_LOOKS_MAX / 100 + 1, 100, false},
-	{"not worth it: 4 priorities", SHADOW_LOOKS_MAX / 4 + 1, 4, false},
-	{"worth it: 3 priorities are as many turns as there are otherwise", 10 * SHADOW_LOOKS_MAX, 3, true},
+	{"worth it: 2 priorities", SHADOW_LOOKS_MAX / 2, 2, true},
+	{"not worth it: 2 priorities", SHADOW_LOOKS_MAX / 2 + 1, 2, false},
 	{"worth it: 1 priority", 10 * SHADOW_LOOKS_MAX, 1, true},
 	{"not worth it: more priorities than are told apart", 129, 129, false},
 };
@@ -1042,11 +1118,13 @@ static void is_worth(void **state)
 	survey.n_policies = row->n_policies;
 	shadow_plan(&survey);
 	assert_int_equal(survey.exact, row->exact);
-	assert_int_equal(survey.turns, row->exact ? row->n_priorities : 3);
+	/* All are of one class. */
+	assert_int_equal(survey.turns, row->exact ? row->n_priorities : 1);
 }
 
-/* In three turns nothing that was protected or dropped gets to pass at any time, and the order is kept at the end. */
-static void lets_nothing_pass_in_three_turns(void **state)
+/* In a turn for each class nothing that was protected or dropped gets to pass at any time, and the order is kept at the
+ * end. */
+static void lets_nothing_pass_in_classes(void **state)
 {
 	static const enum fate fates[] = {GOES, GOES_PASSING, GOES_BLOCKING, GOES_PASSING, GOES, STAYS_PASSING};
 	/* So that those that stay come at the beginning, in the middle, at the end, or not at all. */
@@ -1264,10 +1342,13 @@ int main(void)
 	ADD_ROWS(&cases, takes_priority, priority_rows);
 	ADD_CASE(&cases, takes_priority_among_many);
 	ADD_CASE(&cases, makes_of_shadow);
+	ADD_CASE(&cases, makes_of_close_shadow);
+	ADD_CASE(&cases, makes_where_one_stays);
+	ADD_CASE(&cases, counts_shadows);
 	ADD_ROWS(&cases, keeps_order, order_rows);
 	ADD_CASE(&cases, keeps_order_of_all_sets);
 	ADD_ROWS(&cases, is_worth, worth_rows);
-	ADD_CASE(&cases, lets_nothing_pass_in_three_turns);
+	ADD_CASE(&cases, lets_nothing_pass_in_classes);
 	ADD_CASE(&cases, has_turn_for_newcomers);
 	ADD_ROWS(&cases, expires, expire_rows);
 	ADD_CASE(&cases, is_of_no_run);

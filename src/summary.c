@@ -128,7 +128,9 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 	struct text text = {buffer, size, 0};
 
 	if (!summary_policies(summary) && !summary->failed) {
-		append(&text, "No policies: no shadows are needed.");
+		append(&text, summary->shadows ? "No policies" : "No policies: no shadows are needed");
+		append_shadows(&text, summary);
+		append(&text, ".");
 		return buffer;
 	}
 	append(&text, "Put shadows behind ");

@@ -27,7 +27,7 @@ import image
 HERE = Path(__file__).parent
 GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
-KERNEL_TOOLS = ("fill", "listener", "libfault.so")
+TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream")
 UNITS = "etc/systemd/system"
 ENABLED_UNITS = ("test-network.service", "test-program.service")
 
@@ -107,7 +107,7 @@ def accelerator(folder):
     return chosen
 
 
-def write_payload(destdir, kernel_tools, program, seconds, payload):
+def write_payload(destdir, tools, program, seconds, payload):
     """A tar that the initramfs unpacks over the root file system: the installed tree and the guest's programs.
 
     It has no directories of its own: theirs stay as they are, also where /lib is a link to usr/lib.
@@ -133,8 +133,8 @@ def write_payload(destdir, kernel_tools, program, seconds, payload):
         add_tree(destdir, "")
         for folder in (HERE / "guest", HERE / "stories", KERNEL_SUITE):
             add_tree(folder, f"{GUEST_HOME}/{folder.name}/")
-        for tool in KERNEL_TOOLS if kernel_tools else ():
-            add(kernel_tools / tool, f"{GUEST_HOME}/kernel-tools/{tool}")
+        for tool in TOOLS if tools else ():
+            add(tools / tool, f"{GUEST_HOME}/tools/{Path(tool).name}")
         add_tree(HERE / "guest/units", f"{UNITS}/")
         for unit in ENABLED_UNITS:
             link = tarfile.TarInfo(f"{UNITS}/multi-user.target.wants/{unit}")
@@ -156,10 +156,10 @@ def work_folder(results, keep):
             yield Path(work)
 
 
-def run(release, destdir, program, results, seconds, keep=False, kernel_tools=None):
+def run(release, destdir, program, results, seconds, keep=False, tools=None):
     """Runs a guest program (its name and arguments) and yields the lines that it writes.
 
-    kernel_tools is the folder with what the build made for the kernel suite; only the story of that name needs it.
+    tools is the folder of TOOLS in a build directory, which only stories need.
 
     The console, the journal and the program's own files are in the folder results afterwards.
     """
@@ -169,7 +169,7 @@ def run(release, destdir, program, results, seconds, keep=False, kernel_tools=No
     with work_folder(results, keep) as work:
         root, payload, written = work / "root.img", work / "payload.tar", work / "results.tar"
         subprocess.run(["cp", "--sparse=always", folder / "root.img", root], check=True)
-        write_payload(destdir, kernel_tools, program, seconds - SAVING_SECONDS, payload)
+        write_payload(destdir, tools, program, seconds - SAVING_SECONDS, payload)
         written.touch()
         os.truncate(written, RESULTS_DISK_BYTES)
         drive = "if=virtio,format=raw,cache=unsafe"
@@ -213,7 +213,7 @@ def main():
     destdir = arguments.destdir or install(arguments.build, arguments.results / "installed")
     complete = False
     for line in run(arguments.release, destdir, ["stories", *arguments.story], arguments.results,
-                    arguments.deadline, arguments.keep, arguments.build / "tests/kernel"):
+                    arguments.deadline, arguments.keep, arguments.build / "tests"):
         print(line, flush=True)
         complete = complete or re.match(r"1\.\.\d+", line)
     print(f"# console and journal: {arguments.results}")

@@ -6,6 +6,9 @@ import time
 
 POLL_SECONDS = 0.05
 
+# For a condition that runs a program: in an emulated machine, asking all the time keeps a processor busy.
+POLL_SECONDS_SLOW = 0.5
+
 
 class CommandFailed(Exception):
     pass
@@ -28,11 +31,11 @@ def run(*command, netns=None, check=True, stdin="", env=None, seconds=60):
     return done
 
 
-def wait_for(condition, seconds, what):
+def wait_for(condition, seconds, what, poll=POLL_SECONDS):
     """Returns the first true value of condition(), which must come within this time."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise NotInTime(f"not within {seconds} s: {what}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll)
     return value

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The connections between the gateways and the peer, and the files that configure them."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
 ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
+RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 # How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
 # still installing the trap policy ("trap not found, unable to acquire reqid"), as may happen under traffic.
@@ -19,6 +21,8 @@ class Connection(NamedTuple):
     inner: tuple    # addresses for the test's packets
     networks: tuple     # traffic selectors
     mode: str = "tunnel"
+    start_action: str = "trap"      # at the gateway
+    pool: str = ""      # of virtual addresses: the peer begins, and asks for one
 
 
 CONNECTIONS = {connection.name: connection for connection in (
@@ -27,8 +31,29 @@ CONNECTIONS = {connection.name: connection for connection in (
     Connection("net6", ("2001:db8:1::1", "2001:db8:2::1"), ("fd00:1::1", "fd00:2::1"), ("fd00:1::/64", "fd00:2::/64")),
     Connection("host", ("192.0.2.1", "198.51.100.1"), ("192.0.2.1", "198.51.100.1"),
                ("192.0.2.1[1]", "198.51.100.1[1]"), "transport"),
+    Connection("started", ("192.0.2.1", "198.51.100.1"), ("10.1.2.1", "10.2.2.1"), ("10.1.2.0/24", "10.2.2.0/24"),
+               start_action="start"),
+    Connection("warrior", ("192.0.2.1", "198.51.100.1"), ("10.1.3.1", "10.9.0.1"), ("10.1.3.0/24", "dynamic"),
+               start_action="none", pool="10.9.0.0/24"),
     Connection("blue", ("203.0.113.1", "198.51.100.1"), ("10.3.0.1", "10.2.0.1"), ("10.3.0.0/24", "10.2.0.0/24")),
 )}
+
+
+def indented(settings, levels):
+    return "".join(f"{'    ' * levels}{setting}\n" for setting in settings)
+
+
+# Settings of one end of a connection with virtual addresses. A road warrior that loses its gateway tries until it is
+# back.
+POOL_SETTINGS = (("pools = {name}",), ("vips = 0.0.0.0", "dpd_delay = 2s", "keyingtries = 0"))
+POOL_CHILD_SETTINGS = ((), ("dpd_action = restart",))
+POOL_SECTIONS = ("""
+pools {{
+    {name} {{
+        addrs = {pool}
+    }}
+}}
+""", "")
 
 
 def rendered(connection, start_action, here=0, rekey_time="1h"):
@@ -39,6 +64,9 @@ def rendered(connection, start_action, here=0, rekey_time="1h"):
     there = 1 - here
     ends = ("gateway", "peer")
     name = connection.name
+    settings = [setting.format(name=name) for setting in POOL_SETTINGS[here] if connection.pool]
+    child_settings = POOL_CHILD_SETTINGS[here] if connection.pool else ()
+    pools = POOL_SECTIONS[here].format(name=name, pool=connection.pool) if connection.pool else ""
     return f"""
 connections {{
     {name} {{
@@ -47,6 +75,7 @@ connections {{
         proposals = aes128-sha256-ecp256
         local_addrs = {connection.outer[here]}
         remote_addrs = {connection.outer[there]}
+{indented(settings, 2)}
         local {{
             auth = psk
             id = {name}.{ends[here]}.example
@@ -64,6 +93,7 @@ connections {{
                 start_action = {start_action}
                 rekey_time = {rekey_time}
                 rand_time = 0s
+{indented(child_settings, 4)}
             }}
         }}
     }}
@@ -73,20 +103,32 @@ secrets {{
         secret = "a secret of the test"
     }}
 }}
+{pools}
 """
 
 
-def configure_gateway(names, start_action="trap"):
+def configure_gateway(names):
     """Exactly these connections are in the gateway's configuration, to be loaded at its next start."""
     for file in GATEWAY_FOLDER.glob("*.conf"):
         file.unlink()
     for name in names:
-        (GATEWAY_FOLDER / f"{name}.conf").write_text(rendered(CONNECTIONS[name], start_action))
+        (GATEWAY_FOLDER / f"{name}.conf").write_text(rendered(CONNECTIONS[name], CONNECTIONS[name].start_action))
 
 
 def configure_acquires(seconds):
     """For each charon that starts from now on."""
     ACQUIRES_FILE.write_text(f"charon {{ plugins {{ kernel-netlink {{ xfrm_acq_expires = {seconds} }} }} }}\n")
+
+
+@contextmanager
+def retransmitting_each_second():
+    """For each charon that starts meanwhile: it asks a peer that does not answer again after a second."""
+    RETRANSMIT_FILE.write_text("charon {\n    retransmit_timeout = 1\n    retransmit_base = 1\n"
+                               "    retransmit_tries = 60\n}\n")
+    try:
+        yield
+    finally:
+        RETRANSMIT_FILE.unlink()
 
 
 def remove_from_gateway(name):

@@ -2,10 +2,11 @@
 """The network inside the machine: gateway - router - peer, and the router's counts.
 
     gateway (the machine itself)   namespace inet           namespace peer
-    lan  10.1.0.1 10.1.1.1         gateway  192.0.2.254     lan  10.2.0.1 10.2.1.1
+    lan  10.1.0.1 .. 10.1.3.1      gateway  192.0.2.254     lan  10.2.0.1 .. 10.2.2.1
          fd00:1::1                          2001:db8:1::fe       fd00:2::1
     wan  192.0.2.1                 peer     198.51.100.254  wan  198.51.100.1
          2001:db8:1::1                      2001:db8:2::fe       2001:db8:2::1
+                                                                 (virtual: 10.9.0.1)
                                    blue     203.0.113.254
     namespace blue, a second gateway:  lan 10.3.0.1, wan 203.0.113.1
 """
@@ -17,9 +18,9 @@ from command import run
 ROUTER = "inet"
 SITES = {   # namespace: (outer addresses, router's outer addresses, inner addresses, inner networks)
     "gateway": (("192.0.2.1", "2001:db8:1::1"), ("192.0.2.254", "2001:db8:1::fe"),
-                ("10.1.0.1", "10.1.1.1", "fd00:1::1"), ("10.1.0.0/16", "fd00:1::/64")),
+                ("10.1.0.1", "10.1.1.1", "10.1.2.1", "10.1.3.1", "fd00:1::1"), ("10.1.0.0/16", "fd00:1::/64")),
     "peer": (("198.51.100.1", "2001:db8:2::1"), ("198.51.100.254", "2001:db8:2::fe"),
-             ("10.2.0.1", "10.2.1.1", "fd00:2::1"), ("10.2.0.0/16", "fd00:2::/64")),
+             ("10.2.0.1", "10.2.1.1", "10.2.2.1", "fd00:2::1"), ("10.2.0.0/16", "10.9.0.0/24", "fd00:2::/64")),
     "blue": (("203.0.113.1",), ("203.0.113.254",), ("10.3.0.1",), ("10.3.0.0/16",)),
 }
 
@@ -37,11 +38,14 @@ table inet counted {
     counter bypass_in {}
     counter plain_out {}
     counter plain_in {}
+    # Plaintext of the gateway by (source, destination).
+    set leaks { type ipv4_addr . ipv4_addr; size 64; flags dynamic; counter; }
     set plaintext_echo { type icmp_type; elements = { echo-request, echo-reply } }
     set plaintext_echo6 { type icmpv6_type; elements = { echo-request, echo-reply } }
     chain blocked {}
     chain passing {
         type filter hook forward priority 0
+        iifname gateway ip saddr 10.0.0.0/8 update @leaks { ip saddr . ip daddr }
         iifname gateway ip protocol esp counter name esp_out accept
         oifname gateway ip protocol esp counter name esp_in accept
         iifname gateway ip6 nexthdr esp counter name esp6_out accept
@@ -106,6 +110,19 @@ def counts():
 
 def counted_since(before):
     return {name: packets - before[name] for name, packets in counts().items()}
+
+
+def leaks():
+    """Plaintext IPv4 packets of the gateway that the router has passed on, by (source, destination)."""
+    [leaked] = [entry["set"] for entry in json.loads(run("nft", "-j", "list", "set", "inet", "counted", "leaks",
+                                                         netns=ROUTER).stdout)["nftables"] if "set" in entry]
+    return {tuple(element["elem"]["val"]["concat"]): element["elem"]["counter"]["packets"]
+            for element in leaked.get("elem", ())}
+
+
+def block_ike():
+    """From now on the peer hears nothing of the gateway's IKE."""
+    run("nft", "add rule inet counted blocked drop", netns=ROUTER)
 
 
 def block_ike_auth():

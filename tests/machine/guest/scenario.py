@@ -9,7 +9,7 @@ import kernel
 import network
 import pings
 import xfrmctl
-from command import run, wait_for
+from command import POLL_SECONDS_SLOW, run, wait_for
 from connections import CONNECTIONS
 from strongswan import gateway, peer
 
@@ -29,14 +29,33 @@ def stop():
         peer.systemctl("restart")
 
 
-def start(names=("net4",), with_xfrmctl=True, options=None, acquire_seconds=connections.ACQUIRE_SECONDS):
-    """A gateway that has just started, with these connections trapped."""
+def start(names=("net4",), with_xfrmctl=True, release_options=None, acquire_seconds=connections.ACQUIRE_SECONDS):
+    """A gateway that has just started, with these connections."""
     stop()
     connections.configure_gateway(names)
     connections.configure_acquires(acquire_seconds)
-    xfrmctl.configure(options)
+    xfrmctl.configure(release_options=release_options)
     xfrmctl.enable(with_xfrmctl)
     gateway.start()
+
+
+def has_children(names):
+    """Whether the gateway has an SA of each of these connections.
+
+    The user of a road warrior tries again when charon has given up, as it does at once when it asks a gateway that runs
+    but has not loaded its connections yet (NO_PROPOSAL_CHOSEN).
+    """
+    missing = set(names) - {child.name for child in gateway.child_sas()}
+    for name in missing:
+        if CONNECTIONS[name].pool and not peer.has_ike_sas(name):
+            peer.swanctl("--initiate", "--child", name, "--timeout", "10", check=False)
+    return not missing
+
+
+def wait_known(names):
+    wait_for(lambda: has_children(names), RECOVERY_SECONDS, f"charon has an SA of each of {', '.join(names)}",
+             POLL_SECONDS_SLOW)
+    wait_in_step()
 
 
 def is_in_step(strongswan=gateway):
@@ -51,7 +70,7 @@ def wait_in_step(strongswan=gateway):
 
 def establish(names=("net4",), strongswan=gateway):
     for name in names:
-        strongswan.initiate(name)
+        (peer if CONNECTIONS[name].pool else strongswan).initiate(name)
     wait_in_step(strongswan)
 
 
@@ -64,7 +83,7 @@ class Life(NamedTuple):
     """What the kernel and charon held at one time."""
     spis: set
     known_spis: set
-    policies: list
+    policies: list      # without shadows
     retired_spis: set
 
     @property
@@ -81,7 +100,7 @@ def look(strongswan=gateway):
     return Life(
         kernel.spis(strongswan.netns),
         {spi for child in children for spi in (child.spi_in, child.spi_out)},
-        kernel.policies(strongswan.netns),
+        [policy for policy in kernel.policies(strongswan.netns) if not policy.user],
         {spi for child in children if child.name == RETIRED for spi in (child.spi_in, child.spi_out)},
     )
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from command import run, wait_for
+from command import POLL_SECONDS_SLOW, run, wait_for
+
+RUNTIME_UNITS = Path("/run/systemd/system")
 
 RUNTIME_UNITS = Path("/run/systemd/system")
 
@@ -75,8 +77,10 @@ class Strongswan:
     def known_spis(self):
         return {spi for child in self.child_sas() for spi in (child.spi_in, child.spi_out)}
 
-    def has_ike_sas(self):
-        return "list-sa event" in self.swanctl("--list-sas", "--raw").stdout
+    def has_ike_sas(self, name=None):
+        """Of this connection, or of any."""
+        selection = ("--ike", name) if name else ()
+        return "list-sa event" in self.swanctl("--list-sas", "--raw", *selection).stdout
 
     def initiate(self, name):
         self.swanctl("--initiate", "--child", name)
@@ -96,7 +100,7 @@ class Strongswan:
 
     def wait_restarted(self, old_pid):
         """Until a new charon runs and has loaded its configuration."""
-        wait_for(lambda: self.is_running_again(old_pid), 30, f"{self.unit} restarted")
+        wait_for(lambda: self.is_running_again(old_pid), 60, f"{self.unit} restarted", POLL_SECONDS_SLOW)
 
     def crash_and_wait(self, signal):
         _, pid = self.crash(signal)

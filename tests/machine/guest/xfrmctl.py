@@ -36,15 +36,24 @@ def enable(wanted):
         run("systemctl", "daemon-reload")
 
 
-def configure(options=None):
-    """Sets the options of the flush; None puts the file back that was installed."""
-    DEFAULTS.write_text(DEFAULTS_INSTALLED if options is None else f'XFRMCTL_FLUSH_OPTIONS="{options}"\n')
+def configure(options=None, release_options=None, select=None):
+    """Sets the options of the flush, those of the release, and what is charon's; without any, the file is as it was
+    installed."""
+    settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select}
+    chosen = "".join(f'{name}="{value}"\n' for name, value in settings.items() if value is not None)
+    DEFAULTS.write_text(chosen or DEFAULTS_INSTALLED)
 
 
 def summaries(cursor=None, unit=gateway.unit):
     """The entries in which a flush says what it removed, as `journalctl -u` finds them."""
     return [entry for entry in journal.of_unit(unit, cursor)
             if entry.get("SYSLOG_IDENTIFIER") == "xfrmctl" and "XFRM_SAS" in entry]
+
+
+def releases(cursor=None, unit=gateway.unit):
+    """The entries in which a release says what became of the shadows."""
+    return [entry for entry in journal.of_unit(unit, cursor)
+            if entry.get("SYSLOG_IDENTIFIER") == "xfrmctl" and "XFRM_SHADOWS_RELEASED" in entry]
 
 
 def removed(summary):

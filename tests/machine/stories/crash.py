@@ -6,7 +6,7 @@ import signal
 import network
 import xfrmctl
 from command import wait_for
-from scenario import crash_under_traffic, wait_in_step
+from scenario import crash_under_traffic, of_retired, wait_in_step
 from strongswan import gateway
 
 from .traffic import carries_traffic, trigger
@@ -45,6 +45,8 @@ def check_removed_connection(check, crash):
                crash.before.retired_spis and crash.before.retired_policies, crash.before)
     check.equal("no SA of the removed connection is left", crash.before.retired_spis & crash.after.spis, set())
     check.empty("no policy of the removed connection is left", crash.after.retired_policies)
+    check.that("what it protected stays blocked for the grace", of_retired(xfrmctl.shadows([xfrmctl.GRACE])),
+               xfrmctl.shadows())
 
 
 def tell_crash(check, with_signal):
@@ -55,6 +57,7 @@ def tell_crash(check, with_signal):
     check.equal("systemd restarted charon once", gateway.show("NRestarts"), "1")
     check_clean(check, crash)
     check_removed_connection(check, crash)
+    check.equal("no ping left in plaintext", crash.counts["plain_out"], 0)
     carries_traffic(check, "net4")
     for name in ("host", "net6"):
         trigger(name)

@@ -11,7 +11,7 @@ from command import run
 
 HOME = Path(__file__).parent.parent
 SUITE = HOME / "kernel"
-TOOLS = HOME / "kernel-tools"
+TOOLS = HOME / "tools"
 
 # Those in which this kernel makes a difference; emulated, all of them take six minutes.
 TESTS = ("everything", "larval", "owners", "selection")

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* A steady stream of small UDP packets, or the receiver of one, until a signal ends it:
+ *
+ *     stream send COUNTS SOURCE DESTINATION PORT RATE
+ *     stream receive COUNTS ADDRESS PORT
+ *
+ * RATE is in packets a second. SOURCE may be an address of another machine. COUNTS is a file that holds a struct counts
+ * at any time. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NSEC_PER_SEC 1000000000
+#define PAYLOAD_BYTES 64
+
+/* A sender of more than one packet in this time sends several in a row: an emulated processor takes long to sleep, and
+ * to tell the time (hence the coarse clocks). */
+#define TICK_NSEC (NSEC_PER_SEC / 200)
+
+/* A sender that got no processor for longer than this leaves out what it should have sent meanwhile. */
+#define LATE_NSEC (NSEC_PER_SEC / 10)
+
+struct counts {
+	uint64_t passed;	/* sent or received */
+	uint64_t refused;	/* not sent, with EPERM: a policy blocks them */
+	uint64_t failed;	/* not sent, for another reason */
+	uint64_t fastest;	/* the most packets that were sent or refused in one second */
+	uint64_t longest_pause; /* between two received packets, in nanoseconds */
+	uint64_t resumed;	/* when the longest pause ended, in nanoseconds of CLOCK_REALTIME_COARSE */
+};
+
+static _Noreturn void give_up(const char *what)
+{
+	fprintf(stderr, "stream: %s: %s\n", what, strerror(errno));
+	exit(EXIT_FAILURE);
+}
+
+static struct counts *map_counts(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	if (fd < 0 || ftruncate(fd, sizeof(struct counts)) < 0)
+		give_up(path);
+	void *mapped = mmap(NULL, sizeof(struct counts), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (mapped == MAP_FAILED)
+		give_up(path);
+	return mapped;
+}
+
+static struct sockaddr_in endpoint(const char *address, const char *port)
+{
+	struct sockaddr_in result = {.sin_family = AF_INET};
+
+	if (inet_pton(AF_INET, address, &result.sin_addr) != 1) {
+		errno = EINVAL;
+		give_up(address);
+	}
+	result.sin_port = htons((uint16_t)strtoul(port, NULL, 10));
+	return result;
+}
+
+static int bound_socket(const struct sockaddr_in *address)
+{
+	static const int yes = 1;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	/* Transparent: the address may be another machine's, or be there later only. */
+	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &yes, sizeof(yes)) < 0 ||
+	    bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		give_up("socket");
+	return fd;
+}
+
+static uint64_t now(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return (uint64_t)time.tv_sec * NSEC_PER_SEC + (uint64_t)time.tv_nsec;
+}
+
+static void sleep_until(uint64_t moment)
+{
+	const struct timespec time = {.tv_sec = (time_t)(moment / NSEC_PER_SEC),
+				      .tv_nsec = (long)(moment % NSEC_PER_SEC)};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
+		;
+}
+
+/* What was counted when the last second of `fastest` began. */
+struct second {
+	uint64_t began;
+	uint64_t packets;
+};
+
+static void note_rate(struct counts *counts, struct second *second, uint64_t moment)
+{
+	const uint64_t packets = counts->passed + counts->refused;
+
+	if (moment <= second->began + NSEC_PER_SEC)
+		return;
+	const uint64_t rate = (packets - second->packets) * NSEC_PER_SEC / (moment - second->began);
+	if (rate > counts->fastest)
+		counts->fastest = rate;
+	*second = (struct second){.began = moment, .packets = packets};
+}
+
+static _Noreturn void send_stream(struct counts *counts, const char *from, const char *to, const char *port,
+				  uint64_t rate)
+{
+	static const char payload[PAYLOAD_BYTES];
+	const struct sockaddr_in source = endpoint(from, "0"), destination = endpoint(to, port);
+	const uint64_t interval = NSEC_PER_SEC / rate;
+	int fd = bound_socket(&source);
+	uint64_t due = now(CLOCK_MONOTONIC);
+	struct second second = {.began = due};
+
+	for (;;) {
+		sleep_until(due);
+		const uint64_t moment = now(CLOCK_MONOTONIC_COARSE);
+		if (moment > due + LATE_NSEC)
+			due = moment;
+		note_rate(counts, &second, moment);
+
+		for (const uint64_t end = due + TICK_NSEC; due < end; due += interval) {
+			if (sendto(fd, payload, sizeof(payload), 0, (const struct sockaddr *)&destination,
+				   sizeof(destination)) >= 0)
+				counts->passed++;
+			else if (errno == EPERM)
+				counts->refused++;
+			else
+				counts->failed++;
+		}
+	}
+}
+
+static _Noreturn void receive_stream(struct counts *counts, const char *address, const char *port)
+{
+	const struct sockaddr_in here = endpoint(address, port);
+	int fd = bound_socket(&here);
+	uint64_t last = 0;
+
+	for (;;) {
+		char ignored;
+
+		if (recv(fd, &ignored, sizeof(ignored), 0) < 0)
+			give_up("recv");
+		uint64_t moment = now(CLOCK_REALTIME_COARSE);
+		if (last > 0 && moment - last > counts->longest_pause) {
+			counts->longest_pause = moment - last;
+			counts->resumed = moment;
+		}
+		last = moment;
+		counts->passed++;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 7 && strcmp(argv[1], "send") == 0 && atoi(argv[6]) > 0)
+		send_stream(map_counts(argv[2]), argv[3], argv[4], argv[5], strtoul(argv[6], NULL, 10));
+	if (argc == 5 && strcmp(argv[1], "receive") == 0)
+		receive_stream(map_counts(argv[2]), argv[3], argv[4]);
+
+	fprintf(stderr, "Usage: stream send COUNTS SOURCE DESTINATION PORT RATE\n"
+			"       stream receive COUNTS ADDRESS PORT\n");
+	return EXIT_FAILURE;
+}

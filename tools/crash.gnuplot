@@ -13,6 +13,8 @@ plaintext = "#d55e00"
 held_back = "#c4c4c4"
 ink = "#222222"
 faint = "#888888"
+# gnuplot 5.4 begins a new dash pattern with a new colour only.
+dashed_ink = "#000000"
 
 left = 0.062
 right = 0.985
@@ -23,7 +25,8 @@ set style fill solid 1 noborder
 set boxwidth 0.086
 set border 0
 unset xtics
-set xrange [-2:12]
+last = 12
+set xrange [-2:last]
 set yrange [0:6]
 set lmargin at screen left
 set rmargin at screen right
@@ -33,8 +36,9 @@ set multiplot
 
 # The legend, drawn by hand: all of it in one row.
 entry_y = 0.962
-array entry_x[6] = [left, 0.245, 0.45, 0.573, 0.71, 0.8]
-array entry[6] = ["protected, answered", "protected, unanswered", "in plaintext", "held back", "crash", "tunnel is back"]
+array entry_x[6] = [left, 0.257, 0.476, 0.61, 0.732, 0.82]
+array entry[6] = ["protected, answered", "protected, unanswered", "in plaintext", "held back", \
+	"crash", "tunnel is back"]
 array entry_colour[4] = [protected, unanswered, plaintext, held_back]
 do for [i = 1:6] {
 	if (i <= 4) {
@@ -47,7 +51,7 @@ array mark_x[2] = [entry_x[5] + 0.014, entry_x[6] + 0.014]
 set arrow 21 from screen mark_x[1], screen entry_y - 0.02 to screen mark_x[1], screen entry_y + 0.02 \
 	nohead linecolor rgb ink linewidth 1.5
 set arrow 22 from screen mark_x[2], screen entry_y - 0.02 to screen mark_x[2], screen entry_y + 0.02 \
-	nohead dashtype 2 linecolor rgb ink linewidth 1.5
+	nohead linecolor rgb dashed_ink linewidth 1.5 dashtype (4, 3)
 
 set label 10 "packets per 100 ms" at screen 0.014, screen 0.47 center rotate by 90 textcolor rgb ink
 set ytics (0, 5) nomirror scale 0 textcolor rgb ink
@@ -70,17 +74,18 @@ do for [row = 1:3] {
 	set arrow 3 from graph 0, first 0 to graph 1, first 0 nohead front linecolor rgb faint linewidth 0.8
 	unset arrow 2
 	unset label 3
-	if (back[row] == back[row]) {
-		set arrow 2 from back[row], graph 0 to back[row], graph 1.06 nohead front dashtype 2 linecolor rgb ink linewidth 1.5
+	if (back[row] <= last) {	# NaN is not
+		set arrow 2 from back[row], graph 0 to back[row], graph 1.06 nohead \
+			front linecolor rgb dashed_ink linewidth 1.5 dashtype (4, 3)
 	}
 	of(what) = strcol("variant") eq name[row] ? what : NaN
 	middle(dummy) = of(column("seconds") + 0.05)
-	plot data using (middle(0)):(of(column("protected") + column("unanswered") + column("plaintext") + column("held_back"))) \
-		with boxes linecolor rgb held_back, \
-	     data using (middle(0)):(of(column("protected") + column("unanswered") + column("plaintext"))) \
-		with boxes linecolor rgb plaintext, \
-	     data using (middle(0)):(of(column("protected") + column("unanswered"))) with boxes linecolor rgb unanswered, \
-	     data using (middle(0)):(of(column("protected"))) with boxes linecolor rgb protected
+	# The columns of fates are 4 to 7, in this order from the bottom up.
+	upto(n) = of(sum [i = 4:3 + n] column(i))
+	plot data using (middle(0)):(upto(4)) with boxes linecolor rgb held_back, \
+	     data using (middle(0)):(upto(3)) with boxes linecolor rgb plaintext, \
+	     data using (middle(0)):(upto(2)) with boxes linecolor rgb unanswered, \
+	     data using (middle(0)):(upto(1)) with boxes linecolor rgb protected
 	# The first panel brings what stands there once.
 	unset label 10
 	do for [i = 1:6] {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, and with xfrmctl, for tools/demo."""
+"""The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, with xfrmctl: for tools/demo."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A steady stream of pings from the gateway to the peer, and what became of each: seen protected or in plaintext at the
-router, answered. Beside it a forger on the way, who sends packets in plaintext that claim to come from the peer's network.
+router, answered. Beside it, on the way, a forger sends packets in plaintext that claim to come from the peer's network.
 
 As a program it sends and watches, and writes a line for each event: a word, a number, a time by time.time().
 """
@@ -246,6 +246,8 @@ class Fates:
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # Not to be kept waiting by what starts meanwhile.
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     with os.fdopen(1, "w", buffering=1) as output:
         Stream(output).run()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How long strongswan.service takes to start with many connections, with xfrmctl and without, for tools/bench-machine."""
+"""The time that strongswan.service takes to start with many connections, with and without xfrmctl."""
 
 import json
 import os
@@ -22,6 +22,14 @@ SELECTORS = {
     "/32": ("10.1.0.1/32", lambda i: f"10.{64 + i // 250}.{1 + i % 250}.1/32"),
     "/24": ("10.1.0.0/24", lambda i: f"10.{64 + i // 250}.{1 + i % 250}.0/24"),
 }
+
+SECRETS = """
+secrets {
+    ike-all {
+        secret = "a secret of the test"
+    }
+}
+"""
 
 
 def configuration(selectors, count):
@@ -49,7 +57,7 @@ def configuration(selectors, count):
             }}
         }}
     }}""" for i in range(count))
-    return f"connections {{{conns}\n}}\nsecrets {{\n    ike-all {{\n        secret = \"a secret of the test\"\n    }}\n}}\n"
+    return f"connections {{{conns}\n}}\n" + SECRETS
 
 
 def executions(name):
@@ -88,33 +96,26 @@ def systemctl(verb):
     run("systemctl", verb, gateway.unit, seconds=START_SECONDS)
 
 
-def measured(selectors, count, with_xfrmctl):
-    """Figures of a start on a clean kernel, and of one after a crash."""
+def configure(selectors, count):
+    """A gateway with these connections, on a clean kernel."""
     systemctl("stop")
     kernel.flush()
     run("ip", "route", "flush", "table", "220", check=False)
     for file in connections.GATEWAY_FOLDER.glob("*.conf"):
         file.unlink()
     (connections.GATEWAY_FOLDER / "sites.conf").write_text(configuration(selectors, count))
-    xfrmctl.configure()
+    systemctl("start")
+
+
+def measured(selectors, number, with_xfrmctl):
+    """Figures of a start after a crash."""
     xfrmctl.enable(with_xfrmctl)
-    figures = {}
-    for what, bring_about in (("clean", lambda: systemctl("start")), ("crash", crash)):
-        bring_about()
-        figures[what] = {**start_times(), "policies": policies()}
-    return figures
-
-
-def run_round(number, selectors, count):
-    # The order alternates, so that a machine that gets slower does not favour one of the two.
-    found = {}
-    for with_xfrmctl in (False, True) if number % 2 == 0 else (True, False):
-        name = "xfrmctl" if with_xfrmctl else "stock"
-        found[name] = measured(selectors, count, with_xfrmctl)
-        for what, times in found[name].items():
-            parts = ", ".join(f"{part} {seconds:.3f}" for part, seconds in times.items() if part != "policies")
-            print(f"round {number + 1}, {selectors}, {name}, {what}: {parts} s; {times['policies']} policies",
-                  flush=True)
+    before = policies()
+    crash()
+    found = {**start_times(), "policies before": before, "policies after": policies()}
+    parts = ", ".join(f"{name} {value:.3f} s" if isinstance(value, float) else f"{name} {value}"
+                      for name, value in found.items())
+    print(f"{selectors}, round {number + 1}, {'with' if with_xfrmctl else 'without'} xfrmctl: {parts}", flush=True)
     return found
 
 
@@ -122,10 +123,16 @@ def measure(count, rounds, selectors):
     DROP_IN.parent.mkdir(parents=True, exist_ok=True)
     DROP_IN.write_text(f"[Service]\nTimeoutStartSec={START_SECONDS}\n")
     run("systemctl", "daemon-reload")
+    xfrmctl.configure()
     RESULTS.mkdir(exist_ok=True)
     results = {}
-    for number in range(rounds):
-        for name in selectors:
-            results.setdefault(name, []).append(run_round(number, name, count))
-            # A machine that runs out of time leaves what it has.
-            (RESULTS / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    for kind in selectors:
+        configure(kind, count)
+        print(f"{kind}: {count} connections are loaded", flush=True)
+        for number in range(rounds):
+            # The order alternates, so that a machine that gets slower does not favour one of the two.
+            for with_xfrmctl in (False, True) if number % 2 == 0 else (True, False):
+                found = results.setdefault(kind, {"stock": [], "xfrmctl": []})["xfrmctl" if with_xfrmctl else "stock"]
+                found.append(measured(kind, number, with_xfrmctl))
+                # A machine that runs out of time leaves what it has.
+                (RESULTS / "results.json").write_text(json.dumps(results, indent=2) + "\n")

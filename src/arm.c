@@ -36,34 +36,11 @@ static void print_help(void)
 	       "`xfrmctl flush --help` shows what EXPR can be.\n");
 }
 
-static int parse_options(struct globals *globals, int argc, char **argv, struct filter *ret)
+static int take_option(int option, const char *value, void *userdata)
 {
-	static const struct option long_options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"match", required_argument, NULL, OPTION_MATCH},
-		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
-		{NULL, 0, NULL, 0},
-	};
-	int c;
+	struct arm *arm = userdata;
 
-	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, long_options, NULL)) >= 0) {
-		if (global_option(c, globals))
-			continue;
-		switch (c) {
-		case 'h':
-			print_help();
-			return -ECANCELED;
-		case OPTION_MATCH:
-		case OPTION_EXCLUDE:
-			if (verb_add_selection(ret, c == OPTION_EXCLUDE, optarg) < 0)
-				return -EINVAL;
-			break;
-		default:
-			usage_error(c, argv, "arm");
-			return -EINVAL;
-		}
-	}
-	return verb_refuse_arguments(argc, argv);
+	return verb_add_selection(&arm->filter, option == OPTION_EXCLUDE, value);
 }
 
 static int visit(struct sweep *sweep, const struct entry *entry)
@@ -72,7 +49,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	uint32_t tag = shadow_tag(entry);
 	struct entry shadow;
 
-	if (tag == SHADOW_HOLD || (!tag && !filter_selects(&arm->filter, entry)))
+	if (tag == SHADOW_HOLD || tag == SHADOW_CLOSE || (!tag && !filter_selects(&arm->filter, entry)))
 		return 0;
 	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
@@ -101,19 +78,17 @@ static int run(struct arm *arm, const struct globals *globals)
 {
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
 	struct kernel_counts counts;
-	uint64_t policies = 0;
 
 	int r = verb_open_kernel(globals, &kernel, &counts);
 	if (r < 0)
 		return r;
-	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
-		policies += counts.policies[dir];
+	uint64_t policies = kernel_sum_policies(&counts);
 
 	struct sweep *sweep = &arm->sweep;
 	sweep->kernel = kernel;
 	report_begin(policies, NULL);
 	if (policies) {
-		r = sweep_survey(sweep, &arm->filter);
+		r = sweep_prepare(sweep, &arm->filter);
 		if (r == 0)
 			r = sweep_run(sweep, ENTRY_POLICY);
 		if (r == 0)
@@ -129,7 +104,15 @@ int verb_arm(struct globals *globals, int argc, char **argv)
 	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
 	struct arm arm = {.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true}};
 
-	int r = parse_options(globals, argc, argv, &arm.filter);
+	static const struct option options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"match", required_argument, NULL, OPTION_MATCH},
+		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {options, print_help, take_option};
+
+	int r = verb_parse(globals, argc, argv, &syntax, &arm);
 	if (r < 0)
 		return verb_parsed(r);
 	if (is_stopping()) {

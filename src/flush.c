@@ -66,6 +66,41 @@ static void print_help(void)
 	       "Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.\n");
 }
 
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct options *options = userdata;
+
+	switch (option) {
+	case OPTION_MATCH:
+	case OPTION_EXCLUDE:
+		return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
+	case OPTION_STATES_ONLY:
+		options->states_only = true;
+		return 0;
+	case OPTION_POLICIES_ONLY:
+		options->policies_only = true;
+		return 0;
+	case OPTION_HOLD:
+		options->hold = true;
+		return 0;
+	case OPTION_ON_STOP:
+		options->on_stop = true;
+		options->on_stop_unit = value;
+		return 0;
+	case OPTION_DRY_RUN:
+		options->dry_run = true;
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case OPTION_FORCE:
+		options->force = true;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
 static int parse_options(struct globals *globals, int argc, char **argv, struct options *ret)
 {
 	static const struct option long_options[] = {
@@ -81,50 +116,11 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"force", no_argument, NULL, OPTION_FORCE},
 		{NULL, 0, NULL, 0},
 	};
-	int c;
+	static const struct verb_syntax syntax = {long_options, print_help, take_option};
 
-	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, long_options, NULL)) >= 0) {
-		if (global_option(c, globals))
-			continue;
-		switch (c) {
-		case 'h':
-			print_help();
-			return -ECANCELED;
-		case OPTION_MATCH:
-		case OPTION_EXCLUDE:
-			if (verb_add_selection(&ret->filter, c == OPTION_EXCLUDE, optarg) < 0)
-				return -EINVAL;
-			break;
-		case OPTION_STATES_ONLY:
-			ret->states_only = true;
-			break;
-		case OPTION_POLICIES_ONLY:
-			ret->policies_only = true;
-			break;
-		case OPTION_HOLD:
-			ret->hold = true;
-			break;
-		case OPTION_ON_STOP:
-			ret->on_stop = true;
-			ret->on_stop_unit = optarg;
-			break;
-		case OPTION_DRY_RUN:
-			ret->dry_run = true;
-			break;
-		case OPTION_JSON:
-			ret->json = true;
-			break;
-		case OPTION_FORCE:
-			ret->force = true;
-			break;
-		default:
-			usage_error(c, argv, "flush");
-			return -EINVAL;
-		}
-	}
-
-	if (verb_refuse_arguments(argc, argv) < 0)
-		return -EINVAL;
+	int r = verb_parse(globals, argc, argv, &syntax, ret);
+	if (r < 0)
+		return r;
 	if (ret->states_only && ret->policies_only)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--states-only and --policies-only exclude each other; without them both go.");
@@ -280,7 +276,7 @@ static int remove_policies(struct flush *flush)
 			return 0;
 		return sweep_run(&flush->sweep, ENTRY_POLICY);
 	}
-	int r = sweep_survey(&flush->sweep, &options->filter);
+	int r = sweep_prepare(&flush->sweep, &options->filter);
 	for (flush->turn = 0; r == 0 && flush->turn < flush->sweep.survey.turns; flush->turn++)
 		r = sweep_run(&flush->sweep, ENTRY_POLICY);
 	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter);
@@ -413,9 +409,8 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 	if (options->dry_run)
 		return show_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;
 
-	uint64_t entries = options->policies_only ? 0 : counts.sas;
-	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
-		entries += options->states_only ? 0 : counts.policies[dir];
+	uint64_t entries =
+		(options->policies_only ? 0 : counts.sas) + (options->states_only ? 0 : kernel_sum_policies(&counts));
 	report_begin(entries, "Removing");
 	return remove_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;
 }

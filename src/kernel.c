@@ -273,6 +273,15 @@ int kernel_count(struct kernel *kernel, struct kernel_counts *ret)
 	return 0;
 }
 
+uint64_t kernel_sum_policies(const struct kernel_counts *counts)
+{
+	uint64_t n = 0;
+
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		n += counts->policies[dir];
+	return n;
+}
+
 int kernel_flush_sas(struct kernel *kernel, uint8_t proto)
 {
 	union request request;

@@ -19,6 +19,8 @@ struct kernel_counts {
 	uint32_t policies[XFRM_POLICY_MAX]; /* by direction, main and sub together, without per-socket ones */
 };
 
+uint64_t kernel_sum_policies(const struct kernel_counts *counts);
+
 /* A change that was not carried out. */
 struct kernel_refusal {
 	struct entry entry; /* as far as the deletion named it: no lifetimes, no templates */

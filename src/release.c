@@ -41,35 +41,17 @@ static void print_help(void)
 	       "  -h, --help           Show this\n");
 }
 
-static int parse_options(struct globals *globals, int argc, char **argv, uint64_t *grace_usec)
+static int take_option(int option, const char *value, void *userdata)
 {
-	static const struct option long_options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"grace", required_argument, NULL, OPTION_GRACE},
-		{NULL, 0, NULL, 0},
-	};
-	int c;
+	struct release *release = userdata;
 
-	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, long_options, NULL)) >= 0) {
-		if (global_option(c, globals))
-			continue;
-		switch (c) {
-		case 'h':
-			print_help();
-			return -ECANCELED;
-		case OPTION_GRACE:
-			if (timespan_parse(optarg, grace_usec) < 0)
-				return report_failure(-EINVAL, REPORT_USAGE,
-						      "--grace: '%.64s' is not a time span; it takes such as 500ms, "
-						      "30s, 5min, \"1min 30s\" or infinity.",
-						      optarg);
-			break;
-		default:
-			usage_error(c, argv, "release");
-			return -EINVAL;
-		}
-	}
-	return verb_refuse_arguments(argc, argv);
+	(void)option; /* there is one only */
+	if (timespan_parse(value, &release->grace_usec) < 0)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--grace: '%.64s' is not a time span; it takes such as 500ms, 30s, 5min, "
+				      "\"1min 30s\" or infinity.",
+				      value);
+	return 0;
 }
 
 /* Whether a real policy protects, by now, what the shadow covers: 1 or 0. */
@@ -96,7 +78,8 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 		release->before.in = before.in;
 	release->any = true;
 
-	int r = release->grace_usec ? is_covered(release, entry) : 1;
+	/* One that lets traffic pass protects nothing, and must not decide on what the new configuration protects. */
+	int r = release->grace_usec && !shadow_lets_pass(entry) ? is_covered(release, entry) : 1;
 	if (r < 0)
 		return r;
 	if (r > 0)
@@ -116,13 +99,11 @@ static int run(struct release *release, const struct globals *globals)
 	struct sweep *sweep = &release->sweep;
 	struct summary_release summary = {.grace_usec = release->grace_usec};
 	struct kernel_counts counts;
-	uint64_t policies = 0;
 
 	int r = verb_open_kernel(globals, &kernel, &counts);
 	if (r < 0)
 		return r;
-	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
-		policies += counts.policies[dir];
+	uint64_t policies = kernel_sum_policies(&counts);
 
 	sweep->kernel = kernel;
 	report_begin(policies, NULL);
@@ -137,7 +118,7 @@ static int run(struct release *release, const struct globals *globals)
 	if (release->any && release->grace_usec) {
 		int surveyed = sweep_survey(sweep, &(struct filter){0});
 		r = r < 0 ? r : surveyed;
-		summary.kept = sweep->survey.n_hold + sweep->survey.n_grace;
+		summary.kept = shadow_count(&sweep->survey);
 	}
 	sweep->summary.usec = report_end();
 	report_released(&sweep->summary, &summary);
@@ -148,9 +129,15 @@ int verb_release(struct globals *globals, int argc, char **argv)
 {
 	static const struct sweep_verb verb = {"release", "released"};
 	struct release release = {.sweep = {.visit = visit, .verb = &verb}};
+	static const struct option options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"grace", required_argument, NULL, OPTION_GRACE},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {options, print_help, take_option};
 	struct timespec now;
 
-	int r = parse_options(globals, argc, argv, &release.grace_usec);
+	int r = verb_parse(globals, argc, argv, &syntax, &release);
 	if (r < 0)
 		return verb_parsed(r);
 	if (release.grace_usec / USEC_PER_SEC > GRACE_SECONDS_MAX)

@@ -5,14 +5,12 @@
 
 #include "util.h"
 
-#define COARSE_TURNS 3
-
 uint32_t shadow_tag(const struct entry *entry)
 {
 	if (entry->kind != ENTRY_POLICY)
 		return 0;
 	uint32_t user = entry->policy.info.sel.user;
-	return user == SHADOW_HOLD || user == SHADOW_GRACE ? user : 0;
+	return user == SHADOW_HOLD || user == SHADOW_GRACE || user == SHADOW_CLOSE ? user : 0;
 }
 
 /* Where the priority is in the ordered list, or would have to be. */
@@ -54,7 +52,7 @@ static void note_priority(struct shadow_direction *direction, uint32_t priority,
 	direction->at[i].replaced |= replaced;
 }
 
-static bool lets_pass(const struct entry *policy)
+bool shadow_lets_pass(const struct entry *policy)
 {
 	return policy->policy.info.action == XFRM_POLICY_ALLOW && policy->policy.n_templates == 0;
 }
@@ -67,6 +65,8 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	survey->n_policies++;
 	survey->n_hold += tag == SHADOW_HOLD;
 	survey->n_grace += tag == SHADOW_GRACE;
+	survey->n_close += tag == SHADOW_CLOSE;
+	survey->n_passing += tag && shadow_lets_pass(policy);
 	/* Those of sockets are asked before all others, whatever their priority. */
 	if (tag == SHADOW_HOLD || entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
 		return;
@@ -76,18 +76,34 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	note_priority(direction, info->priority, replaced);
 	if (tag)
 		return;
+	survey->n_real++;
 	survey->high |= info->priority >= SHADOW_PRIORITY;
 	if (!replaced) {
 		direction->stays = true;
 		direction->last_stays = max_u32(direction->last_stays, info->priority);
 	}
-	if (lets_pass(policy)) {
+	if (shadow_lets_pass(policy)) {
+		if (!direction->passes || info->priority < direction->first_passes)
+			direction->first_passes = info->priority;
 		direction->passes = true;
 		direction->last_passes = max_u32(direction->last_passes, info->priority);
 	} else if (!direction->others || info->priority < direction->first_other) {
 		direction->others = true;
 		direction->first_other = info->priority;
 	}
+}
+
+uint64_t shadow_count(const struct shadow_survey *survey)
+{
+	return survey->n_hold + survey->n_grace + survey->n_close;
+}
+
+void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir)
+{
+	if (dir >= XFRM_POLICY_MAX)
+		return;
+	survey->directions[dir].stays = true;
+	survey->directions[dir].last_stays = UINT32_MAX;
 }
 
 /* The number of different priorities to be replaced. */
@@ -100,8 +116,33 @@ static size_t count_replaced(const struct shadow_direction *direction)
 	return n;
 }
 
+static enum shadow_class class_of(const struct shadow_direction *direction, const struct entry *policy)
+{
+	if (!shadow_lets_pass(policy))
+		return SHADOW_OTHERS;
+	return direction->others && policy->policy.info.priority >= direction->first_other ? SHADOW_PASSES_BEHIND
+											   : SHADOW_PASSES_BEFORE;
+}
+
+static bool has_class(const struct shadow_survey *survey, enum shadow_class class)
+{
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
+		const struct shadow_direction *direction = &survey->directions[dir];
+		bool behind =
+			direction->passes && direction->others && direction->last_passes >= direction->first_other;
+		bool before =
+			direction->passes && (!direction->others || direction->first_passes < direction->first_other);
+		if ((class == SHADOW_PASSES_BEHIND && behind) || (class == SHADOW_PASSES_BEFORE && before))
+			return true;
+	}
+	/* Shadows are among these. */
+	return class == SHADOW_OTHERS;
+}
+
 void shadow_plan(struct shadow_survey *survey)
 {
+	size_t n_classes = 0;
+
 	survey->turns = 1;
 	survey->exact = true;
 	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
@@ -109,10 +150,13 @@ void shadow_plan(struct shadow_survey *survey)
 		survey->turns = n > survey->turns ? n : survey->turns;
 		survey->exact &= !survey->directions[dir].many;
 	}
-	if (survey->turns > COARSE_TURNS && survey->turns * survey->n_policies > SHADOW_LOOKS_MAX)
+	if (survey->turns > 1 && survey->turns * survey->n_policies > SHADOW_LOOKS_MAX)
 		survey->exact = false;
+	for (enum shadow_class class = 0; class < SHADOW_CLASSES; class ++)
+		if (has_class(survey, class))
+			survey->classes[n_classes++] = class;
 	if (!survey->exact)
-		survey->turns = COARSE_TURNS;
+		survey->turns = n_classes;
 }
 
 bool shadow_is_turn(const struct shadow_survey *survey, size_t turn, const struct entry *policy)
@@ -123,9 +167,9 @@ bool shadow_is_turn(const struct shadow_survey *survey, size_t turn, const struc
 		return turn == 0;
 	const struct shadow_direction *direction = &survey->directions[info->dir];
 	if (!survey->exact) {
-		if (!lets_pass(policy))
-			return turn == 1;
-		return turn == (direction->others && info->priority >= direction->first_other ? 0 : 2);
+		enum shadow_class class = class_of(direction, policy);
+		/* One that has come since the survey may be of a class that has no turn. */
+		return survey->classes[turn] == (has_class(survey, class) ? class : SHADOW_OTHERS);
 	}
 
 	/* From the last to the first; one that has come since the survey goes with the next before it. */
@@ -146,18 +190,33 @@ static uint32_t right_behind(const struct shadow_direction *direction, uint32_t 
 	return priority == UINT32_MAX || has_priority(direction, priority + 1) ? priority : priority + 1;
 }
 
-static uint32_t priority_of(const struct entry *policy, const struct shadow_survey *survey, bool later)
+/* What a shadow was made from had this priority; kept in it, since that does not always tell. */
+static uint32_t original_priority(const struct entry *policy)
+{
+	return shadow_tag(policy) ? (uint32_t)policy->policy.info.lft.soft_byte_limit : policy->policy.info.priority;
+}
+
+/* The tag and priority of a policy's shadow. */
+static void place(const struct entry *policy, const struct shadow_survey *survey, bool later, uint32_t *tag,
+		  uint32_t *priority)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+	uint32_t original = original_priority(policy);
 
-	if (shadow_tag(policy) || info->dir >= XFRM_POLICY_MAX)
-		return info->priority;
+	*tag = SHADOW_HOLD;
+	*priority = original | SHADOW_PRIORITY;
+	if (shadow_tag(policy) == SHADOW_HOLD || shadow_tag(policy) == SHADOW_GRACE || info->dir >= XFRM_POLICY_MAX) {
+		*priority = info->priority;
+		return;
+	}
 
 	const struct shadow_direction *direction = &survey->directions[info->dir];
-	if (survey->high || (direction->stays && info->priority < direction->last_stays) ||
-	    (later && direction->passes && info->priority < direction->last_passes))
-		return right_behind(direction, info->priority);
-	return info->priority | SHADOW_PRIORITY;
+	bool stays = survey->high || (direction->stays && original < direction->last_stays);
+	if (!stays && (!later || !direction->passes || original >= direction->last_passes))
+		return;
+	if (!stays)
+		*tag = SHADOW_CLOSE;
+	*priority = right_behind(direction, original);
 }
 
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
@@ -165,7 +224,9 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
 	const struct shadow_blocked before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
+	uint32_t tag, priority;
 
+	place(policy, survey, later, &tag, &priority);
 	*ret = (struct entry){
 		.kind = ENTRY_POLICY,
 		.mark = policy->mark,
@@ -177,10 +238,10 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 						.sel = info->sel,
 						.lft =
 							{
-								.soft_byte_limit = XFRM_INF,
+								.soft_byte_limit = original_priority(policy),
 								.hard_byte_limit = XFRM_INF,
 							},
-						.priority = priority_of(policy, survey, later),
+						.priority = priority,
 						.dir = info->dir,
 						.action = policy->policy.n_templates ? XFRM_POLICY_BLOCK : info->action,
 						.flags = info->flags,
@@ -191,7 +252,7 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 				.security = policy->policy.security,
 			},
 	};
-	ret->policy.info.sel.user = SHADOW_HOLD;
+	ret->policy.info.sel.user = tag;
 	shadow_set_blocked(ret, &before);
 }
 
@@ -229,7 +290,7 @@ bool shadow_suffices(const struct entry *present, const struct entry *wanted)
 
 	if (have->action == XFRM_POLICY_BLOCK && want->action != XFRM_POLICY_BLOCK)
 		return true;
-	return have->action == want->action && have->priority == want->priority && want->sel.user == SHADOW_HOLD;
+	return have->action == want->action && have->priority == want->priority && want->sel.user != SHADOW_GRACE;
 }
 
 struct entry shadow_covering(const struct entry *shadow)

@@ -17,6 +17,8 @@
 /* The tags, in xfrm_selector.user. */
 #define SHADOW_HOLD 0x58464d48U	 /* stays until it is released */
 #define SHADOW_GRACE 0x58464d47U /* the kernel removes it when its time is up */
+#define SHADOW_CLOSE \
+	0x58464d43U /* stands close behind its policy for now; flush --hold puts a SHADOW_HOLD in its place */
 
 /* Real policies at or above this priority leave no room for shadows behind them. */
 #define SHADOW_PRIORITY 0x80000000U
@@ -24,18 +26,26 @@
 /* So many different priorities are told apart in each direction. */
 #define SHADOW_PRIORITIES_MAX 128
 
-/* More looks at entries than this, beyond what is needed, are not worth a better order. */
-#define SHADOW_LOOKS_MAX 500000
+/* More looks at policies than this, in all turns, are not worth a better order. */
+#define SHADOW_LOOKS_MAX 100000
+
+/* Classes of policies that have a turn each when there is none for each priority, in their order. */
+enum shadow_class {
+	SHADOW_PASSES_BEHIND, /* lets traffic pass, and is asked after one that does not */
+	SHADOW_OTHERS,	      /* protects or blocks */
+	SHADOW_PASSES_BEFORE, /* lets traffic pass, and is asked before those that do not */
+	SHADOW_CLASSES,
+};
 
 /* What was seen of the policies of one direction. */
 struct shadow_direction {
-	bool stays;	      /* a policy is not to be replaced, */
-	uint32_t last_stays;  /* and this is the highest priority of these */
-	bool passes;	      /* a real policy lets traffic pass unprotected, */
-	uint32_t last_passes; /* and this is the highest priority of these */
-	bool others;	      /* a real policy protects or blocks, */
-	uint32_t first_other; /* and this is the lowest priority of these */
-	bool many;	      /* there are more different priorities than fit here: */
+	bool stays;			    /* a policy is not to be replaced, */
+	uint32_t last_stays;		    /* and this is the highest priority of these */
+	bool passes;			    /* a real policy lets traffic pass unprotected, */
+	uint32_t first_passes, last_passes; /* and these are the lowest and the highest priority of these */
+	bool others;			    /* a real policy protects or blocks, */
+	uint32_t first_other;		    /* and this is the lowest priority of these */
+	bool many;			    /* there are more different priorities than fit here: */
 	size_t n;
 	struct {
 		uint32_t priority;
@@ -45,12 +55,17 @@ struct shadow_direction {
 
 /* What was seen of the policies before shadows are made; zeroed to begin with. */
 struct shadow_survey {
-	uint64_t n_policies;	  /* all that were seen */
-	uint64_t n_hold, n_grace; /* shadows that are there already */
-	bool high;		  /* a real policy has a priority of SHADOW_PRIORITY or above */
-	size_t turns;		  /* by shadow_plan() */
-	bool exact;		  /* a turn for each priority */
+	uint64_t n_policies;		   /* all that were seen, */
+	uint64_t n_real;		   /* those that are no shadows, */
+	uint64_t n_hold, n_grace, n_close; /* and shadows that are there already, */
+	uint64_t n_passing;		   /* so many of which let traffic pass */
+	bool high;			   /* a real policy has a priority of SHADOW_PRIORITY or above */
 	struct shadow_direction directions[XFRM_POLICY_MAX];
+
+	/* By shadow_plan(). */
+	size_t turns;
+	bool exact;				   /* a turn for each priority; otherwise */
+	enum shadow_class classes[SHADOW_CLASSES]; /* one for each of these */
 };
 
 /* The packets that policies have blocked in this network namespace since it was made. */
@@ -64,17 +79,25 @@ uint32_t shadow_tag(const struct entry *entry);
 /* Takes note of one policy; `filter` says which of them get a shadow. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
 
+/* How many shadows were seen. */
+uint64_t shadow_count(const struct shadow_survey *survey);
+
+/* Takes note that a policy of unknown priority is there, and stays. */
+void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir);
+
 /* Makes the shadow of a policy, which may be a shadow of the other kind. It has the policy's selector, direction, type,
  * mark, interface, security context (which points to where the policy's does) and flags (icmp, localok), since these
  * say what it matches. It has no templates and no offload, and blocks where the policy had templates; else its action
  * is the policy's, so that bypasses and drops go on. Of the policy's lifetimes it has none: a shadow must outlive it.
  *
  * Its priority is behind that of every real policy, in the same order, by SHADOW_PRIORITY. Where that would let another
- * policy come in between that does not go now (one that stays; one of a priority above SHADOW_PRIORITY; and, when the
- * policy itself goes later than now (`later`), one that lets traffic pass) the shadow stands right behind its policy.
+ * policy come in between (one that stays behind; one of a priority above SHADOW_PRIORITY) the shadow stands right
+ * behind its policy. With `later`, when it is not we who remove the policy, it does so for the time being
+ * (SHADOW_CLOSE) if there is one behind it that lets traffic pass.
  *
  * `blocked` is written into the limits of packets, which have no effect on a policy (xfrm_policy_timer() looks at times
- * only): so release finds it without a file. The shadow of a shadow keeps what that had. */
+ * only): so release finds it without a file. The shadow of a shadow keeps what that had. The limits of bytes hold what
+ * the program has to know of a shadow itself. */
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
 		 bool later, struct entry *ret);
 
@@ -99,6 +122,9 @@ bool shadow_is_of_run(const struct entry *entry, uint64_t run);
 /* The counters at the time when a shadow was made, and another time to be written into it. */
 struct shadow_blocked shadow_blocked_before(const struct entry *shadow);
 void shadow_set_blocked(struct entry *shadow, const struct shadow_blocked *blocked);
+
+/* Whether an entry lets traffic pass unprotected: no template, and no block. */
+bool shadow_lets_pass(const struct entry *policy);
 
 /* Whether a shadow that is in the place of `wanted` will do. One that blocks is never to be replaced by one that lets
  * pass; one that expires has to be replaced to get a new time. */

@@ -11,7 +11,7 @@
 #include "entry.h"
 
 /* Long enough for every sentence that summary_sentence() writes. */
-#define SUMMARY_SENTENCE_MAX 256
+#define SUMMARY_SENTENCE_MAX 320
 
 struct summary {
 	uint64_t sas[UINT8_MAX + 1];	    /* removed, by protocol number */

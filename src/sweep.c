@@ -43,10 +43,12 @@ int sweep_survey(struct sweep *sweep, const struct filter *filter)
 	if (r < 0 && r != -EAGAIN)
 		return report_failure(r, REPORT_FAILED, "Could not list the policies: %s.", strerror(-r));
 	/* What was not seen may be what matters. */
-	if (r == -EAGAIN)
-		sweep->survey.high = true;
+	for (uint8_t dir = 0; r == -EAGAIN && dir < XFRM_POLICY_MAX; dir++) {
+		shadow_survey_stays(&sweep->survey, dir);
+		sweep->survey.directions[dir].many = true;
+	}
 	shadow_plan(&sweep->survey);
-	sweep->ask_first = r == -EAGAIN || sweep->survey.n_hold || sweep->survey.n_grace;
+	sweep->ask_first = r == -EAGAIN || shadow_count(&sweep->survey);
 	if (blocked_read(&sweep->blocked) < 0)
 		sweep->blocked = (struct shadow_blocked){0};
 	return 0;
@@ -54,7 +56,9 @@ int sweep_survey(struct sweep *sweep, const struct filter *filter)
 
 static bool is_counted(const struct sweep *sweep, const struct entry *entry)
 {
-	return !sweep->renews || shadow_tag(entry) != SHADOW_GRACE;
+	uint32_t tag = shadow_tag(entry);
+
+	return !sweep->renews || (tag != SHADOW_GRACE && (tag != SHADOW_CLOSE || sweep->keeps));
 }
 
 static void on_refused(const struct kernel_refusal *refusal, void *userdata)
@@ -76,6 +80,9 @@ static void on_refused(const struct kernel_refusal *refusal, void *userdata)
 	} else if (refusal->error == -EEXIST) {
 		sweep->n_hidden++;
 	}
+	/* Shadows that are made from now on must not stand behind it. */
+	if (refusal->entry.kind == ENTRY_POLICY)
+		shadow_survey_stays(&sweep->survey, refusal->entry.policy.info.dir);
 	if (sweep->n_refused < SWEEP_NAMED_MAX)
 		sweep->refused[sweep->n_refused] = *refusal;
 	sweep->n_refused++;
@@ -126,7 +133,7 @@ int sweep_count_shadows(struct sweep *sweep, const struct filter *filter)
 	if (!sweep->ask_first)
 		return 0;
 	int r = sweep_survey(sweep, filter);
-	sweep->summary.shadows = sweep->survey.n_hold;
+	sweep->summary.shadows = sweep->survey.n_hold + sweep->survey.n_close;
 	return r;
 }
 
@@ -203,4 +210,28 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind)
 		return report_failure(r, REPORT_FAILED, "Could not %s the %s: %s.", sweep->verb->infinitive,
 				      plural(kind), strerror(-r));
 	return 0;
+}
+
+static int visit_passing(struct sweep *sweep, const struct entry *entry)
+{
+	struct entry real, found = {0};
+
+	if (!shadow_tag(entry) || !shadow_lets_pass(entry))
+		return 0;
+	real = shadow_covering(entry);
+	int r = kernel_find_policy(sweep->kernel, &real, &found);
+	return r == -ENOENT ? kernel_delete(sweep->kernel, entry, on_refused, sweep) : r;
+}
+
+int sweep_prepare(struct sweep *sweep, const struct filter *filter)
+{
+	int (*visit_then)(struct sweep *, const struct entry *) = sweep->visit;
+
+	int r = sweep_survey(sweep, filter);
+	if (r < 0 || !sweep->survey.n_real || !sweep->survey.n_passing)
+		return r;
+	sweep->visit = visit_passing;
+	r = sweep_run(sweep, ENTRY_POLICY);
+	sweep->visit = visit_then;
+	return r;
 }

@@ -40,6 +40,10 @@ struct sweep {
  * Where the list keeps changing, the survey says what is safe. Reports what fails. */
 int sweep_survey(struct sweep *sweep, const struct filter *filter);
 
+/* sweep_survey(), and removes shadows that let traffic pass for which there is no real policy (any more), if there are
+ * real policies: such a shadow of an earlier life may have no say on what these protect. Reports what fails. */
+int sweep_prepare(struct sweep *sweep, const struct filter *filter);
+
 /* Passes over all entries of a kind, again when something was missed or has come to light, a limited number of times.
  * Reports what could not be done. Returns 0 also when some entries were refused: summary.failed says how many. */
 int sweep_run(struct sweep *sweep, enum entry_kind kind);

@@ -87,7 +87,7 @@ int timespan_parse(const char *text, uint64_t *ret)
 
 	while (*next) {
 		/* As strtoll(), with which systemd reads them, takes it. */
-		next += *next == '+';
+		next += *next == '+' && strspn(next + 1, DIGITS) > 0;
 		const char *whole = next, *fraction = NULL;
 		size_t n_whole = strspn(whole, DIGITS), n_fraction = 0, length;
 
@@ -100,9 +100,11 @@ int timespan_parse(const char *text, uint64_t *ret)
 		if (fraction ? !n_fraction : !n_whole)
 			return -EINVAL;
 
-		next += strspn(next, WHITE_SPACE);
+		size_t space = strspn(next, WHITE_SPACE);
+		next += space;
 		const struct unit *unit = find_unit(next, &length);
-		if (!unit)
+		/* "12.34.56" and "5+3" are mistakes; "12.34 .56" is not. */
+		if (!unit || (!length && !space && *next))
 			return -EINVAL;
 		next += length;
 		next += strspn(next, WHITE_SPACE);

@@ -15,5 +15,5 @@
  * -EINVAL for anything else, -ERANGE for more than fits. */
 int timespan_parse(const char *text, uint64_t *ret);
 
-/* Writes microseconds as systemd does ("1min 30s"), exactly; returns `buffer`. `size` is not 0. */
+/* Writes microseconds in such units ("1min 30s"), exactly; returns `buffer`. `size` is not 0. */
 const char *timespan_format(uint64_t usec, char *buffer, size_t size);

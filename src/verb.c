@@ -59,13 +59,32 @@ int verb_add_selection(struct filter *filter, bool exclude, const char *expressi
 	return 0;
 }
 
-int verb_refuse_arguments(int argc, char **argv)
+int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata)
 {
-	if (optind == argc)
-		return 0;
-	return report_failure(-EINVAL, REPORT_USAGE,
-			      "%s takes no argument such as '%.64s'; `xfrmctl %s --help` shows its options.", argv[0],
-			      argv[optind], argv[0]);
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, syntax->options, NULL)) >= 0) {
+		if (global_option(c, globals))
+			continue;
+		switch (c) {
+		case 'h':
+			syntax->print_help();
+			return -ECANCELED;
+		case '?':
+		case ':':
+			usage_error(c, argv, argv[0]);
+			return -EINVAL;
+		default:
+			r = syntax->take(c, optarg, userdata);
+			if (r < 0)
+				return r;
+		}
+	}
+	if (optind < argc)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "%s takes no argument such as '%.64s'; `xfrmctl %s --help` shows its options.",
+				      argv[0], argv[optind], argv[0]);
+	return 0;
 }
 
 enum exit_status verb_parsed(int r)

@@ -54,8 +54,17 @@ int verb_open_kernel(const struct globals *globals, struct kernel **ret, struct 
 /* Takes the value of --match= or --exclude=. Reports what is wrong with it and returns -EINVAL. */
 int verb_add_selection(struct filter *filter, bool exclude, const char *expression);
 
-/* Behind its options a verb takes nothing. Reports what is there and returns -EINVAL. */
-int verb_refuse_arguments(int argc, char **argv);
+/* The options of a verb. */
+struct verb_syntax {
+	const struct option *options; /* for getopt_long(3), the global ones included */
+	void (*print_help)(void);
+	/* Takes one that is not global, with its value; reports what is wrong with it and returns a negative errno. */
+	int (*take)(int option, const char *value, void *userdata);
+};
+
+/* Reads the options of a verb, which takes nothing else. Reports what is wrong and returns -EINVAL; -ECANCELED when the
+ * help was asked for, and shown. */
+int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata);
 
 /* The exit status when a verb's options could not be used: -ECANCELED says that --help was asked for. */
 enum exit_status verb_parsed(int r);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Runs a command once, with its output thrown away, and prints how many nanoseconds it took from its start to its end,
- * and its largest resident size in KiB:
+ * how many of these it was on a processor (in the kernel and out of it), and its largest resident size in KiB:
  *
  *     measure COMMAND [ARGUMENT...]
  *
@@ -25,6 +25,11 @@ static int64_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int64_t nanoseconds(const struct timeval *tv)
+{
+	return ((int64_t)tv->tv_sec * 1000000 + tv->tv_usec) * 1000;
 }
 
 int main(int argc, char **argv)
@@ -60,6 +65,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "measure: %s failed (wait status 0x%x)\n", argv[1], (unsigned int)status);
 		return EXIT_FAILURE;
 	}
-	printf("%" PRId64 " %ld\n", taken, usage.ru_maxrss);
+	printf("%" PRId64 " %" PRId64 " %ld\n", taken, nanoseconds(&usage.ru_utime) + nanoseconds(&usage.ru_stime),
+	       usage.ru_maxrss);
 	return EXIT_SUCCESS;
 }

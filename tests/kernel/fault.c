@@ -6,16 +6,19 @@
  *
  *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
  *
- * CALL and TYPE say what is counted, from 1; from the count FIRST to LAST the effect takes place:
+ * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
  *     socket       sockets opened; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
+ *     change       messages of this type that change SAs or policies: with such a rule each goes to the kernel by
+ *                  itself, and the effect takes place when the kernel has carried it out
  *     receive      calls on a socket on which a message of this type was the last one sent
  * EFFECT and VALUE:
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
  *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
  *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
  *     later        (receive) the clock has moved on by VALUE milliseconds
- *     run          $FAULT_COMMAND is run before the call
+ *     run          $FAULT_COMMAND is run before the call, or behind a change
+ *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
  *     note         nothing
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
@@ -27,6 +30,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/xfrm.h>
 #include <netlink/msg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -114,13 +118,27 @@ static bool is(const struct rule *rule, const char *effect)
 	return strcmp(rule->effect, effect) == 0;
 }
 
+/* Tells the test of a change and waits for its word; its end of the socket may be closed. */
+static void wait_for_test(unsigned int type)
+{
+	const char *number = getenv("FAULT_FD");
+	char line[16];
+
+	if (!number)
+		give_up("$FAULT_FD is not set");
+	int fd = atoi(number);
+	int length = snprintf(line, sizeof(line), "%u", type);
+	if (write(fd, line, (size_t)length) != length || read(fd, line, 1) < 0)
+		give_up("cannot talk to $FAULT_FD");
+}
+
 /* Counts an event and returns the rule that takes effect on it, or NULL. */
 static const struct rule *count(const char *call, unsigned int type)
 {
 	const struct rule *found = NULL;
 
 	for (struct rule *rule = rules; rule < rules + n_rules; rule++) {
-		if (strcmp(rule->call, call) != 0 || (type && rule->type != type))
+		if (strcmp(rule->call, call) != 0 || (type && rule->type && rule->type != type))
 			continue;
 		rule->count++;
 		if (rule->first <= rule->count && rule->count <= rule->last && !found)
@@ -136,6 +154,8 @@ static const struct rule *count(const char *call, unsigned int type)
 		if (!command || system(command) != 0)
 			give_up("$FAULT_COMMAND failed");
 	}
+	if (is(found, "wait"))
+		wait_for_test(type);
 	return found;
 }
 
@@ -189,6 +209,45 @@ static void answer(struct netlink *netlink, const struct nlmsghdr *request, int 
 	netlink->n_answers++;
 }
 
+static bool is_change(unsigned int type)
+{
+	switch (type) {
+	case XFRM_MSG_NEWSA:
+	case XFRM_MSG_UPDSA:
+	case XFRM_MSG_DELSA:
+	case XFRM_MSG_ALLOCSPI:
+	case XFRM_MSG_FLUSHSA:
+	case XFRM_MSG_NEWPOLICY:
+	case XFRM_MSG_UPDPOLICY:
+	case XFRM_MSG_DELPOLICY:
+	case XFRM_MSG_FLUSHPOLICY:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool watches_changes(void)
+{
+	for (size_t i = 0; i < n_rules; i++)
+		if (strcmp(rules[i].call, "change") == 0)
+			return true;
+	return false;
+}
+
+/* Sends the messages of a batch one after the other. */
+static ssize_t send_one_by_one(int fd, struct nlmsghdr *nlh, size_t length, int flags, const struct sockaddr *to,
+			       socklen_t to_length)
+{
+	for (int rest = (int)length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+		if (syscall(SYS_sendto, fd, nlh, nlh->nlmsg_len, flags, to, to_length) < 0)
+			give_up("cannot send a message of a batch");
+		if (is_change(nlh->nlmsg_type))
+			count("change", nlh->nlmsg_type);
+	}
+	return (ssize_t)length;
+}
+
 ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struct sockaddr *to, socklen_t to_length)
 {
 	static union {
@@ -217,6 +276,8 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 			nlh->nlmsg_flags = 0;
 		}
 	}
+	if (watches_changes())
+		return send_one_by_one(fd, &copy.first, length, flags, to, to_length);
 	return syscall(SYS_sendto, fd, &copy, length, flags, to, to_length);
 }
 

@@ -2,12 +2,13 @@
 
 /* Makes policies or larval SAs in bulk, in the network namespace that it is started in:
  *
- *     fill networks|hosts|sas COUNT
+ *     fill networks|spread|graded|hosts|sas COUNT
  *
  * `networks` are policies between networks, as most real ones are; kernels before 6.13 take the longer for each the
  * more there are (they walk a list of all of them, xfrm_policy_insert_inexact_list() in net/xfrm/xfrm_policy.c).
- * `hosts` are policies between hosts, which every kernel takes at once. Every other entry has 1 for its reqid and its
- * priority, the others have 2. */
+ * `spread` are such policies too, to networks of every length from /16 to /24, none within another. `hosts` are
+ * policies between hosts, which every kernel takes at once. Every other entry has 1 for its reqid and its priority, the
+ * others have 2. `graded` are as `spread`, but with a priority for each length, as IKE daemons choose them. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -31,7 +32,14 @@
 
 #define HALVES 2
 
+#define FIRST_SOURCE 0xac100000U      /* 172.16.0.0 */
 #define FIRST_DESTINATION 0x0a000000U /* 10.0.0.0 */
+
+/* The networks of `spread`: one of each length fills a block of twice the largest, but for a gap at its end. */
+#define SPREAD_SHORTEST 16
+#define SPREAD_LONGEST 24
+#define SPREAD_LENGTHS (SPREAD_LONGEST - SPREAD_SHORTEST + 1)
+#define SPREAD_BLOCKS (1U << (SPREAD_SHORTEST - 1))
 
 static _Noreturn void give_up(const char *what, int error)
 {
@@ -123,27 +131,58 @@ static struct nl_msg *sa_message(unsigned int half)
 	return msg;
 }
 
-/* Makes entry number `i` out of the message for its half; no two have the same selector or destination. */
-static void vary(struct nlmsghdr *nlh, uint32_t i)
+/* Each makes entry number `i` out of the message for its half; no two have the same selector or destination. */
+
+static void vary_sa(struct nlmsghdr *nlh, uint32_t i)
+{
+	struct xfrm_userspi_info request;
+
+	memcpy(&request, nlmsg_data(nlh), sizeof(request));
+	request.info.id.daddr.a4 = htonl(FIRST_DESTINATION + i);
+	memcpy(nlmsg_data(nlh), &request, sizeof(request));
+}
+
+static void vary_policy(struct nlmsghdr *nlh, uint32_t i, uint32_t source, uint32_t destination, unsigned int length)
 {
 	static const uint8_t dirs[] = {XFRM_POLICY_IN, XFRM_POLICY_OUT, XFRM_POLICY_FWD};
-	if (nlh->nlmsg_type == XFRM_MSG_ALLOCSPI) {
-		struct xfrm_userspi_info request;
-		memcpy(&request, nlmsg_data(nlh), sizeof(request));
-		request.info.id.daddr.a4 = htonl(FIRST_DESTINATION + i);
-		memcpy(nlmsg_data(nlh), &request, sizeof(request));
-	} else {
-		struct xfrm_userpolicy_info policy;
-		memcpy(&policy, nlmsg_data(nlh), sizeof(policy));
-		if (policy.sel.prefixlen_d == 32) {
-			policy.sel.daddr.a4 = htonl(FIRST_DESTINATION + i);
-		} else {
-			policy.sel.daddr.a4 = htonl(FIRST_DESTINATION + ((i & 0xffff) << 8));
-			policy.sel.saddr.a4 = htonl(0xac100000 + (i >> 16 << 16)); /* 172.16.0.0 */
-		}
-		policy.dir = dirs[i / HALVES % 3];
-		memcpy(nlmsg_data(nlh), &policy, sizeof(policy));
-	}
+	struct xfrm_userpolicy_info policy;
+
+	memcpy(&policy, nlmsg_data(nlh), sizeof(policy));
+	policy.sel.saddr.a4 = htonl(source);
+	policy.sel.daddr.a4 = htonl(destination);
+	policy.sel.prefixlen_d = (uint8_t)length;
+	policy.dir = dirs[i / HALVES % 3];
+	memcpy(nlmsg_data(nlh), &policy, sizeof(policy));
+}
+
+static void vary_network(struct nlmsghdr *nlh, uint32_t i)
+{
+	vary_policy(nlh, i, FIRST_SOURCE + (i >> 16 << 16), FIRST_DESTINATION + ((i & 0xffff) << 8), 24);
+}
+
+static void vary_spread(struct nlmsghdr *nlh, uint32_t i)
+{
+	const uint32_t block = i / SPREAD_LENGTHS, length = SPREAD_SHORTEST + i % SPREAD_LENGTHS;
+	const uint32_t block_size = 1U << (32 - SPREAD_SHORTEST + 1);
+
+	if (block >= SPREAD_BLOCKS)
+		give_up("there are no more networks", ERANGE);
+	vary_policy(nlh, i, FIRST_SOURCE, (block + 1) * block_size - (2U << (32 - length)), length);
+}
+
+static void vary_graded(struct nlmsghdr *nlh, uint32_t i)
+{
+	struct xfrm_userpolicy_info policy;
+
+	vary_spread(nlh, i);
+	memcpy(&policy, nlmsg_data(nlh), sizeof(policy));
+	policy.priority = 1U + SPREAD_LONGEST - policy.sel.prefixlen_d;
+	memcpy(nlmsg_data(nlh), &policy, sizeof(policy));
+}
+
+static void vary_host(struct nlmsghdr *nlh, uint32_t i)
+{
+	vary_policy(nlh, i, FIRST_SOURCE + 1, FIRST_DESTINATION + i, 32);
 }
 
 static int stop_on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
@@ -177,7 +216,13 @@ static void send_batch(struct nl_sock *sock, char *batch, size_t length, struct 
 	}
 }
 
-static void fill(struct nl_sock *sock, struct nl_msg *(*make)(unsigned int half), uint32_t count)
+struct kind {
+	const char *name;
+	struct nl_msg *(*make)(unsigned int half);
+	void (*vary)(struct nlmsghdr *nlh, uint32_t i);
+};
+
+static void fill(struct nl_sock *sock, const struct kind *kind, uint32_t count)
 {
 	static char batch[BATCH_MESSAGES * MESSAGE_MAX];
 	struct nl_msg *halves[HALVES];
@@ -185,13 +230,13 @@ static void fill(struct nl_sock *sock, struct nl_msg *(*make)(unsigned int half)
 	size_t length = 0;
 
 	for (unsigned int half = 0; half < HALVES; half++)
-		halves[half] = make(half);
+		halves[half] = kind->make(half);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct nlmsghdr *model = nlmsg_hdr(halves[i % HALVES]);
 		nlh = (void *)(batch + length);
 		memcpy(nlh, model, model->nlmsg_len);
 		nlh->nlmsg_flags = NLM_F_REQUEST;
-		vary(nlh, i);
+		kind->vary(nlh, i);
 		length += NLMSG_ALIGN(nlh->nlmsg_len);
 		if (i % BATCH_MESSAGES == BATCH_MESSAGES - 1 || i == count - 1) {
 			send_batch(sock, batch, length, nlh);
@@ -204,17 +249,20 @@ static void fill(struct nl_sock *sock, struct nl_msg *(*make)(unsigned int half)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		struct nl_msg *(*make)(unsigned int half);
-	} kinds[] = {{"networks", network_message}, {"hosts", host_message}, {"sas", sa_message}};
-	struct nl_msg *(*make)(unsigned int half) = NULL;
+	static const struct kind kinds[] = {
+		{"networks", network_message, vary_network},
+		{"spread", network_message, vary_spread},
+		{"graded", network_message, vary_graded},
+		{"hosts", host_message, vary_host},
+		{"sas", sa_message, vary_sa},
+	};
+	const struct kind *kind = NULL;
 
 	for (size_t i = 0; argc == 3 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(argv[1], kinds[i].name) == 0)
-			make = kinds[i].make;
-	if (!make) {
-		fprintf(stderr, "Usage: fill networks|hosts|sas COUNT\n");
+			kind = &kinds[i];
+	if (!kind) {
+		fprintf(stderr, "Usage: fill networks|spread|graded|hosts|sas COUNT\n");
 		return EXIT_FAILURE;
 	}
 
@@ -230,7 +278,7 @@ int main(int argc, char **argv)
 	r = nl_socket_set_buffer_size(sock, BATCH_MESSAGES * 2048, 0);
 	if (r < 0)
 		give_up("setting the receive buffer", r);
-	fill(sock, make, (uint32_t)strtoul(argv[2], NULL, 10));
+	fill(sock, kind, (uint32_t)strtoul(argv[2], NULL, 10));
 	nl_socket_free(sock);
 	return EXIT_SUCCESS;
 }

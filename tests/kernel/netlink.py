@@ -4,25 +4,35 @@
 import os
 import socket
 import struct
+from contextlib import suppress
+from typing import NamedTuple
 
 NETLINK_XFRM = 6
 ACQUIRES = 1 << 0       # XFRMGRP_ACQUIRE
 
 MSG_NEWSA, MSG_DELSA, MSG_GETSA, MSG_NEWPOLICY, MSG_DELPOLICY, MSG_GETPOLICY, MSG_ALLOCSPI = range(0x10, 0x17)
-MSG_FLUSHSA, MSG_FLUSHPOLICY = 0x1c, 0x1d
+MSG_UPDPOLICY, MSG_FLUSHSA, MSG_FLUSHPOLICY = 0x19, 0x1c, 0x1d
 MSG_GETSADINFO = 0x23
 
-NLMSG_ERROR = 2
-REQUEST, ACK = 1, 4
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+REQUEST, ACK, DUMP = 1, 4, 0x300
 
-ATTRIBUTE_MARK, ATTRIBUTE_IF_ID = 21, 31
+ATTRIBUTE_TEMPLATES, ATTRIBUTE_CONTEXT, ATTRIBUTE_POLICY_TYPE, ATTRIBUTE_MARK = 5, 8, 16, 21
+ATTRIBUTE_OFFLOAD, ATTRIBUTE_IF_ID = 28, 31
 
 PROTOS = {"esp": 50, "ah": 51, "comp": 108}
 MODES = {"transport": 0, "tunnel": 1, "beet": 4}
 DIRS = {"in": 0, "out": 1}
+SUB = 1
+ALLOW, BLOCK = 0, 1
+OFFLOAD_PACKET = 4
+INFINITE = 2**64 - 1
 
 IP_XFRM_POLICY = 17     # linux/in.h
 IPV6_XFRM_POLICY = 35   # linux/in6.h
+
+# A struct xfrm_selector.
+SELECTOR = "16s16s4HH3B3xiI"
 
 SECONDS = 60
 
@@ -37,11 +47,11 @@ def packed(address):
 
 
 def selector(family=0, dst=bytes(16), src=bytes(16)):
-    return struct.pack("16s16s4HH3B3xiI", dst, src, 0, 0, 0, 0, family, 0, 0, 0, 0, 0)
+    return struct.pack(SELECTOR, dst, src, 0, 0, 0, 0, family, 0, 0, 0, 0, 0)
 
 
 def attribute(kind, data):
-    return struct.pack("HH", 4 + len(data), kind) + data
+    return struct.pack("HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
 
 
 def open_socket(groups=0):
@@ -49,6 +59,81 @@ def open_socket(groups=0):
     sock.settimeout(SECONDS)
     sock.bind((0, groups))
     return sock
+
+
+class Policy(NamedTuple):
+    """A policy as a struct xfrm_userpolicy_info and attributes tell of it."""
+    selector: tuple     # without its user
+    user: int
+    lifetime: tuple     # soft and hard: bytes, packets, seconds since it was added, seconds since it was used
+    used: tuple         # bytes, packets, when it was added, when it was used
+    priority: int
+    index: int
+    dir: int
+    action: int
+    flags: int
+    share: int
+    attributes: dict
+
+    INFO = struct.Struct(SELECTOR + "8Q4QII4B4x")
+    SELECTOR_FIELDS = 11
+
+    @classmethod
+    def parse(cls, body):
+        fields = cls.INFO.unpack_from(body)
+        n = cls.SELECTOR_FIELDS
+        attributes, rest = {}, body[cls.INFO.size:]
+        while rest:
+            length, kind = struct.unpack_from("HH", rest)
+            attributes[kind] = rest[4:length]
+            rest = rest[length + 3 & ~3:]
+        return cls(fields[:n], fields[n], fields[n + 1:n + 9], fields[n + 9:n + 13], *fields[n + 13:], attributes)
+
+    @property
+    def ptype(self):
+        return self.attributes.get(ATTRIBUTE_POLICY_TYPE, b"\0")[0]
+
+    @property
+    def templates(self):
+        return self.attributes.get(ATTRIBUTE_TEMPLATES, b"")
+
+    @property
+    def key(self):
+        """What the kernel tells policies apart by, but for the selector's user."""
+        others = (self.attributes.get(kind, b"") for kind in (ATTRIBUTE_MARK, ATTRIBUTE_IF_ID, ATTRIBUTE_CONTEXT))
+        return self.dir, self.ptype, *self.selector, *others
+
+    def add(self):
+        body = self.INFO.pack(*self.selector, self.user, *self.lifetime, *self.used, self.priority, 0, self.dir,
+                              self.action, self.flags, self.share)
+        for kind, data in self.attributes.items():
+            body += attribute(kind, data)
+        request(MSG_NEWPOLICY, body)
+
+    def delete(self):
+        """By its selector, as IKE daemons do it."""
+        body = struct.pack(SELECTOR, *self.selector, self.user) + struct.pack("IB3x", 0, self.dir)
+        for kind in (ATTRIBUTE_POLICY_TYPE, ATTRIBUTE_MARK, ATTRIBUTE_IF_ID, ATTRIBUTE_CONTEXT):
+            if kind in self.attributes:
+                body += attribute(kind, self.attributes[kind])
+        request(MSG_DELPOLICY, body)
+
+
+def policies():
+    """All policies but those of sockets, in the order in which the kernel lists them."""
+    found = []
+    with open_socket() as sock:
+        sock.send(struct.pack("IHHII", 16 + 64, MSG_GETPOLICY, REQUEST | DUMP, 1, 0) + bytes(64))
+        while True:
+            answer = sock.recv(65536)
+            while answer:
+                length, kind = struct.unpack_from("IH", answer)
+                if kind == NLMSG_DONE:
+                    return found
+                policy = Policy.parse(answer[16:length])
+                if policy.index & 7 < 3:
+                    found.append(policy)
+                answer = answer[length + 3 & ~3:]
 
 
 def request(kind, body):
@@ -61,6 +146,19 @@ def request(kind, body):
                 if error:
                     raise OSError(error, os.strerror(error))
                 return
+
+
+def flush_policies():
+    request(MSG_FLUSHPOLICY, b"")
+    # Not every kernel has sub policies.
+    with suppress(OSError):
+        request(MSG_FLUSHPOLICY, attribute(ATTRIBUTE_POLICY_TYPE, struct.pack("BxHBx", SUB, 0, 0)))
+
+
+def flush_sas():
+    # Of whatever protocol; without any, the kernel says ESRCH.
+    with suppress(ProcessLookupError):
+        request(MSG_FLUSHSA, bytes(1))
 
 
 def allocate_spi(src, dst, spi, proto="esp", mode="tunnel", reqid=0, mark=None, if_id=0):

@@ -3,6 +3,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +18,9 @@ XFRMCTL = os.environ["XFRMCTL"]
 PRELOADED = " ".join([*re.findall(r"\S*/libasan\S*", subprocess.run(["ldd", XFRMCTL], capture_output=True, text=True,
                                                                    check=True).stdout), os.environ["FAULT"]])
 
+# xfrmctl as systemd starts it: $SYSTEMD_EXEC_PID is its own PID.
+IN_UNIT = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"', XFRMCTL)
+
 SECONDS = 60
 POLL_SECONDS = 0.01
 
@@ -27,6 +31,9 @@ OF_SYSTEMD = ("NOTIFY_SOCKET", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
 NEVER_SAID = re.compile(r"runtime error|Sanitizer")
 
 ALWAYS = 2**31
+
+# As the type of a Fault.
+ANY = 0
 
 
 class Result(NamedTuple):
@@ -60,11 +67,27 @@ def run(*words, env=None, command=(XFRMCTL,), **options):
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-def flush(*words, status=0, **options):
-    """`xfrmctl flush`, which must end with this status."""
-    result = run("flush", *words, **options)
+def xfrmctl(*words, status=0, **options):
+    """xfrmctl with these arguments, which must end with this status."""
+    result = run(*words, **options)
     equal(result.status, status, f"exit status ({result})")
     return result
+
+
+def flush(*words, **options):
+    return xfrmctl("flush", *words, **options)
+
+
+def hold(*words, **options):
+    return xfrmctl("flush", "--hold", *words, **options)
+
+
+def arm(*words, **options):
+    return xfrmctl("arm", *words, **options)
+
+
+def release(*words, **options):
+    return xfrmctl("release", *words, **options)
 
 
 class Faults:
@@ -92,10 +115,54 @@ class Faults:
         return Path(self.log.name).read_text().split().count(str(number))
 
 
-def flush_with(faults, *words, status=0, command=""):
-    """`xfrmctl flush` with faults, all of which must take place."""
+def xfrmctl_with(faults, *words, status=0, command=""):
+    """xfrmctl with faults, all of which must take place."""
     with Faults(*faults, command=command) as active:
-        return flush(*words, status=status, env=active.env)
+        return xfrmctl(*words, status=status, env=active.env)
+
+
+def flush_with(faults, *words, **options):
+    return xfrmctl_with(faults, "flush", *words, **options)
+
+
+class Steps:
+    """One run that waits each time when the kernel has carried out one more message by which it changes something;
+    iterating lets it go on, and tells the type of that message."""
+
+    def __init__(self, *words, faults=()):
+        self.words = words
+        self.faults = Faults(Fault("change", ANY, "wait"), *faults)
+
+    def __enter__(self):
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.settimeout(SECONDS)
+        self.faults.__enter__()
+        with theirs:
+            env = self.faults.env | {"FAULT_FD": str(theirs.fileno())}
+            self.process = subprocess.Popen([XFRMCTL, *self.words], env=env, pass_fds=[theirs.fileno()], text=True,
+                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *exception):
+        self.ours.close()
+        self.process.kill()
+        self.process.communicate()
+        self.faults.__exit__(*exception)
+
+    def __iter__(self):
+        while message := self.ours.recv(16):
+            yield int(message)
+            self.ours.send(b"\n")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(SECONDS)
+
+    def result(self):
+        """How it ended."""
+        out, err = self.process.communicate(timeout=SECONDS)
+        assert not NEVER_SAID.search(err), err
+        return Result(self.process.returncode, out, err)
 
 
 def until(condition, what):

@@ -3,48 +3,23 @@
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import sandbox
 import xfrm
-from program import XFRMCTL, flush, until
-from tap import Skip, case, cases, contains, equal, main
+from daemon import GROUPS_OF_CHARON, process
+from program import IN_UNIT, XFRMCTL, flush, until
+from tap import case, cases, contains, equal, main
 
-LISTENER = os.environ["LISTENER"]
-
-# What charon subscribes to: acquires, expiries, migrations and mappings.
-GROUPS_OF_CHARON = "0xc3"
 ALL_BUT_ACQUIRES = "0xfffffffe"
 
-# xfrmctl as systemd starts it: $SYSTEMD_EXEC_PID is its own PID.
-IN_UNIT = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"', XFRMCTL)
 # With a /proc of its own, in which no other process can be seen.
 ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
 
 BY_HAND = ("by hand", (XFRMCTL,))
 BY_SYSTEMD = ("by systemd", IN_UNIT)
-
-
-@contextmanager
-def process(name, *words):
-    """A process whose executable has this name, with the sockets that listener.c opens; yields its PID."""
-    with tempfile.TemporaryDirectory() as folder:
-        executable = Path(folder) / name
-        shutil.copy(LISTENER, executable)
-        with subprocess.Popen([executable, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True) as running:
-            try:
-                said = running.stdout.readline().strip()
-                if said == "unsupported":
-                    raise Skip(f"this kernel has no such sockets: {' '.join(words)}")
-                equal(said, "ready", f"what {name} says")
-                yield running.pid
-            finally:
-                running.stdin.close()
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import sandbox
 import xfrm
-from netlink import MSG_DELPOLICY, MSG_GETPOLICY
-from program import SECONDS, XFRMCTL, Fault, Faults, environment, flush
+from netlink import MSG_DELPOLICY, MSG_GETPOLICY, MSG_NEWPOLICY
+from program import SECONDS, XFRMCTL, Fault, Faults, environment, flush, hold, xfrmctl
 from tap import case, cases, contains, equal, is_lacking, main
+from wire import Wire, into, out
 
 JOURNAL = Path("/run/systemd/journal/socket")
 
@@ -131,10 +132,10 @@ def journal():
     JOURNAL.unlink()
 
 
-def in_journal(*options, status=0):
-    """What a flush whose standard error is the journal's stream sends there: the fields of each message."""
+def in_journal(*words, status=0):
+    """What a run whose standard error is the journal's stream sends there: the fields of each message."""
     with journal() as messages:
-        result = flush(*options, status=status, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
+        result = xfrmctl(*words, status=status, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
     equal((result.out, result.err), ("", ""), "output beside the journal")
     return [dict(line.split("=", 1) for line in lines) for lines in messages]
 
@@ -143,14 +144,72 @@ def in_journal(*options, status=0):
 def journal_summary():
     """The journal gets the counts as fields."""
     xfrm.a_few()
-    [fields] = in_journal()
+    [fields] = in_journal("flush")
     contains(fields["MESSAGE"], "Removed 2 SAs (1 esp, 1 ah) and 3 policies (1 in, 1 out, 1 fwd) in ")
     expected = {"PRIORITY": "6", "MESSAGE_ID": "3f52a1357c9d46b79144b67f542eb3d8", "XFRM_SAS": "2", "XFRM_SAS_ESP": "1",
                 "XFRM_SAS_AH": "1", "XFRM_SAS_COMP": "0", "XFRM_POLICIES": "3", "XFRM_POLICIES_IN": "1",
-                "XFRM_POLICIES_OUT": "1", "XFRM_POLICIES_FWD": "1", "XFRM_FAILED": "0"}
+                "XFRM_POLICIES_OUT": "1", "XFRM_POLICIES_FWD": "1", "XFRM_FAILED": "0", "XFRM_SHADOWS": "0"}
+    has_fields(fields, expected)
+
+
+def has_fields(fields, expected):
+    """A message has these fields, and its sentence the duration of another."""
     equal({name: fields.get(name) for name in expected}, expected, "the fields")
     usec = int(fields["XFRM_DURATION_USEC"])
-    contains(fields["MESSAGE"], f" in {usec // 1000}.{usec % 1000:03} ms.")
+    contains(fields["MESSAGE"], f" in {usec // 1000}.{usec % 1000:03} ms")
+
+
+@case
+def journal_hold():
+    """The journal gets the number of shadows as a field."""
+    xfrm.a_few()
+    [fields] = in_journal("flush", "--hold")
+    contains(fields["MESSAGE"], "; 3 shadows hold their place.")
+    has_fields(fields, {"MESSAGE_ID": "3f52a1357c9d46b79144b67f542eb3d8", "XFRM_SAS": "2", "XFRM_POLICIES": "3",
+                        "XFRM_FAILED": "0", "XFRM_SHADOWS": "3"})
+
+
+@case
+def journal_arm():
+    """The journal gets what arm counts as fields."""
+    xfrm.a_few()
+    [fields] = in_journal("arm")
+    contains(fields["MESSAGE"], "Put shadows behind 3 policies (1 in, 1 out, 1 fwd) in ")
+    has_fields(fields, {"PRIORITY": "6", "MESSAGE_ID": "3e4c0f6a8b524d0ea07d5f1962c811e7", "XFRM_POLICIES": "3",
+                        "XFRM_SHADOWS": "3", "XFRM_FAILED": "0"})
+
+
+@case
+def journal_release():
+    """The journal gets what release counts as fields."""
+    with Wire() as wire:
+        xfrm.add_policies("dst 10.2.0.0/16 dir out action block", "src 10.2.0.0/16 dir in action block",
+                          "src 10.2.0.0/16 dir fwd action block")
+        hold()
+        for flow in (out("10.2.0.1"), out("10.2.0.1"), into("10.2.0.1")):
+            wire.verdict(flow)
+        xfrm.add_policies("dst 10.2.0.0/16 dir out")
+        [fields] = in_journal("release", "--grace=5min")
+    contains(fields["MESSAGE"], "; 2 stay for 5min. The hold kept 2 packets from leaving and 1 from coming in.")
+    has_fields(fields, {"PRIORITY": "6", "MESSAGE_ID": "b71d90435e2a4f6c8dc3079af436e25b", "XFRM_SHADOWS_RELEASED": "1",
+                        "XFRM_SHADOWS_KEPT": "2", "XFRM_GRACE_USEC": "300000000", "XFRM_BLOCKED_OUT": "2",
+                        "XFRM_BLOCKED_IN": "1", "XFRM_FAILED": "0"})
+
+
+@case
+def journal_not_held():
+    """The journal gets a policy that could not be held as an error with a MESSAGE_ID, and the counts."""
+    xfrm.a_few()
+    with Faults(Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=1, last=1)) as faults, journal() as messages:
+        # The shell is no subject.
+        env = faults.env | {"JOURNAL_STREAM": JOURNAL_STREAM, "PRELOADED": faults.env["LD_PRELOAD"], "LD_PRELOAD": ""}
+        hold(status=1, command=("sh", "-c", f"LD_PRELOAD=$PRELOADED; export LD_PRELOAD; {INTO_JOURNAL[2]}", XFRMCTL),
+             env=env)
+    failure, summary = [dict(line.split("=", 1) for line in lines) for lines in messages]
+    equal((failure["PRIORITY"], failure["MESSAGE_ID"]), ("3", "da611faf26da492381649fde84d24458"),
+          "priority and MESSAGE_ID")
+    contains(failure["MESSAGE"], "Could not remove policy ", "a shadow in its place was refused: ")
+    has_fields(summary, {"XFRM_POLICIES": "2", "XFRM_SHADOWS": "2", "XFRM_FAILED": "1"})
 
 
 @cases([
@@ -159,7 +218,7 @@ def journal_summary():
 ])
 def journal_failure(option, expected_status, message_id):
     """The journal gets a failure as an error with a MESSAGE_ID: flush {0}"""
-    [fields] = in_journal(option, status=expected_status)
+    [fields] = in_journal("flush", option, status=expected_status)
     equal((fields["PRIORITY"], fields["MESSAGE_ID"]), ("3", message_id), "priority and MESSAGE_ID")
 
 

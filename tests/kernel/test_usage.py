@@ -14,6 +14,8 @@ MARK = "V or V/M, 32 bits each, decimal or 0x hex, M not 0 and no bit of V outsi
 KEYS = "the keys are proto, reqid, mark, if-id, dir, ptype, src, dst, peer, priority, spi"
 PROGRAM_HELP = "`xfrmctl --help` shows"
 FLUSH_HELP = "`xfrmctl flush --help` shows"
+ARM_HELP = "`xfrmctl arm --help` shows"
+RELEASE_HELP = "`xfrmctl release --help` shows"
 
 WORDS = [
     ([], PROGRAM_HELP),
@@ -37,6 +39,32 @@ WORDS = [
     (["flush", "x" * 5000], FLUSH_HELP),
     (["flush", "--states-only", "--policies-only"], "exclude each other; without them both go"),
     (["flush", "--json"], "--json goes with --dry-run only"),
+    (["flush", "--hold", "--json"], "--json goes with --dry-run only"),
+    (["flush", "--hold=yes"], FLUSH_HELP),
+    (["flush", "--h"], FLUSH_HELP),
+    (["flush", "--grace=1s"], FLUSH_HELP),
+    (["flush", "--on-stop"], "the name of a unit"),
+    (["flush", "--on-stop", "strongswan.service"], FLUSH_HELP),
+    (["flush", "--hold", "--on-stop=strongswan.service"], "exclude each other"),
+    (["arm", "--no-such-option"], ARM_HELP),
+    (["arm", "-x"], ARM_HELP),
+    (["arm", "all"], ARM_HELP),
+    (["arm", ""], ARM_HELP),
+    (["arm", "--match"], ARM_HELP),
+    (["arm", "--force"], ARM_HELP),
+    (["arm", "--hold"], ARM_HELP),
+    (["arm", "--grace=1s"], ARM_HELP),
+    (["arm", "--match=reqid=x"], RANGE),
+    (["arm", "--exclude=dir=up"], "in, out or fwd"),
+    (["arm", *["--match=reqid=1"] * 65], "more than 64 expressions"),
+    (["release", "--no-such-option"], RELEASE_HELP),
+    (["release", "-x"], RELEASE_HELP),
+    (["release", "all"], RELEASE_HELP),
+    (["release", "5min"], RELEASE_HELP),
+    (["release", "--grace"], RELEASE_HELP),
+    (["release", "--grace=soon"], "is not a time span"),
+    (["release", "--match=reqid=1"], RELEASE_HELP),
+    (["release", "--force"], RELEASE_HELP),
     (["flush", *["--match=reqid=1"] * 65], "more than 64 expressions"),
     (["flush", *["--exclude=reqid=1"] * 65], "more than 64 expressions"),
 ]
@@ -149,11 +177,13 @@ def late_mistake():
 
 @case
 def no_socket():
-    """Neither a usage error nor a help text opens a socket to the kernel; a flush does."""
-    for words in (["flush", "--match=reqid=x"], ["flush", "--help"], ["--help"], ["--version"], ["flush"]):
+    """Neither a usage error nor a help text opens a socket to the kernel; the verbs do."""
+    verbs = ["flush"], ["arm"], ["release"]
+    for words in (["flush", "--match=reqid=x"], ["arm", "--match=reqid=x"], ["release", "--grace=x"],
+                  ["flush", "--on-stop"], ["--help"], ["--version"], *(verb + ["--help"] for verb in verbs), *verbs):
         with Faults(Fault("socket", 0, "note"), Fault("send", MSG_GETSADINFO, "note")) as faults:
             run(*words, env=faults.env)
-            equal(faults.count() > 0, words == ["flush"], f"whether {words} opened a socket")
+            equal(faults.count() > 0, words in verbs, f"whether {words} opened a socket")
 
 
 def helps(words, *parts):
@@ -167,15 +197,31 @@ def helps(words, *parts):
 @cases([("--help",), ("-h",), ("-q --help",)])
 def help_of_program(words):
     """xfrmctl {0} lists verbs and options."""
-    helps(words.split(), "Usage: xfrmctl ", "  flush ", "--netns=NAME|PATH", "--version", "xfrmctl(8)")
+    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "--netns=NAME|PATH", "--version",
+          "xfrmctl(8)")
 
 
 @cases([("flush --help",), ("flush -h",), ("flush --match=reqid=1 --help",), ("-v flush --states-only -h",)])
 def help_of_verb(words):
     """xfrmctl {0} lists the verb's options and the keys of expressions."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR", "--states-only", "--policies-only", "--dry-run", "--json", "--force",
+          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--on-stop[=UNIT]", "--dry-run", "--json",
+          "--force",
           "reqid=N or N-M", "mark=V or V/M", "if-id=N", "dir=in|out|fwd", "ptype=main|sub", "peer=PREFIX")
+
+
+@cases([("arm --help",), ("arm -h",), ("arm --match=reqid=1 -q --help",)])
+def help_of_arm(words):
+    """xfrmctl {0} lists the verb's options."""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] arm [OPTION...]\n", "--match=EXPR",
+          "--exclude=EXPR")
+
+
+@cases([("release --help",), ("release -h",), ("-v release --grace=1s --help",)])
+def help_of_release(words):
+    """xfrmctl {0} lists the verb's options."""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n", "--grace=TIME", "5min",
+          "infinity")
 
 
 @case

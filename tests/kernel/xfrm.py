@@ -23,8 +23,8 @@ def ip(*words, stdin=""):
 
 
 def clear():
-    ip("xfrm", "policy", "flush")
-    ip("xfrm", "state", "flush")
+    netlink.flush_policies()
+    netlink.flush_sas()
 
 
 def add_policies(*policies):

@@ -158,7 +158,19 @@ enum {
 	WITH_UNKNOWN = 1 << 5,
 	WITH_EMPTY_TEMPLATES = 1 << 6,
 	WITH_SRCADDR = 1 << 7,
+	WITH_SECURITY = 1 << 8,
+	WITH_EMPTY_SECURITY = 1 << 9,
 };
+
+/* The context, or the structure alone. */
+#define CONTEXT "system_u:object_r:spd_t:s0"
+
+static size_t security_length(unsigned int with)
+{
+	if (with & WITH_SECURITY)
+		return sizeof(struct xfrm_user_sec_ctx) + sizeof(CONTEXT);
+	return with & WITH_EMPTY_SECURITY ? sizeof(struct xfrm_user_sec_ctx) : 0;
+}
 
 static const struct decode_row {
 	const char *name;
@@ -191,11 +203,21 @@ static const struct decode_row {
 	{"policy with mark", XFRM_MSG_NEWPOLICY, WITH_MARK, 1},
 	{"policy with if_id", XFRM_MSG_NEWPOLICY, WITH_IF_ID, 1},
 	{"policy with everything", XFRM_MSG_NEWPOLICY, WITH_SUB | WITH_MARK | WITH_IF_ID, 6},
+	{"policy with security context", XFRM_MSG_NEWPOLICY, WITH_SECURITY, 1},
+	{"policy with security context, updated", XFRM_MSG_UPDPOLICY, WITH_SECURITY, 1},
+	{"policy with security context alone", XFRM_MSG_NEWPOLICY, WITH_SECURITY, 0},
+	{"policy with security context without text", XFRM_MSG_NEWPOLICY, WITH_EMPTY_SECURITY, 1},
+	{"policy with security context and everything else", XFRM_MSG_NEWPOLICY,
+	 WITH_SECURITY | WITH_SUB | WITH_MARK | WITH_IF_ID, 6},
+	{"policy with security context between unknown attributes", XFRM_MSG_NEWPOLICY, WITH_UNKNOWN | WITH_SECURITY,
+	 0},
 	{"policy with unknown attributes", XFRM_MSG_NEWPOLICY, WITH_UNKNOWN, 0},
 	{"policy with known attributes between unknown ones", XFRM_MSG_NEWPOLICY,
 	 WITH_UNKNOWN | WITH_SUB | WITH_MARK | WITH_IF_ID, 2},
 	{"policy to delete", XFRM_MSG_DELPOLICY, 0, 0},
 	{"policy to delete with type, mark and if_id", XFRM_MSG_DELPOLICY, WITH_SUB | WITH_MARK | WITH_IF_ID, 0},
+	{"policy to delete with security context", XFRM_MSG_DELPOLICY, WITH_SECURITY | WITH_MARK, 0},
+	{"SA with security context", XFRM_MSG_NEWSA, WITH_SECURITY | WITH_MARK | WITH_IF_ID, 0},
 };
 
 /* In the order in which the kernel sends them. */
@@ -205,6 +227,7 @@ static void build(const struct decode_row *row, struct message *message)
 									  : XFRM_POLICY_TYPE_MAIN};
 
 	const xfrm_address_t source = some_sa().sa.saddr;
+	const struct context context = make_context(CONTEXT);
 
 	begin_any(message, row->type);
 	if (row->with & WITH_UNKNOWN)
@@ -215,6 +238,8 @@ static void build(const struct decode_row *row, struct message *message)
 		add_sa_extras(message);
 	if (row->n_templates || row->with & WITH_EMPTY_TEMPLATES)
 		add_attribute(message, XFRMA_TMPL, templates, row->n_templates * sizeof(templates[0]));
+	if (row->with & (WITH_SECURITY | WITH_EMPTY_SECURITY))
+		add_attribute(message, XFRMA_SEC_CTX, &context, security_length(row->with));
 	if (row->with & (WITH_MAIN | WITH_SUB))
 		add_attribute(message, XFRMA_POLICY_TYPE, &ptype, sizeof(ptype));
 	if (row->with & WITH_MARK)
@@ -259,6 +284,19 @@ static void check_policy(const struct decode_row *row, const struct xfrm_userpol
 	assert_int_equal(policy->lft.hard_packet_limit, whole ? expected.lft.hard_packet_limit : 0);
 }
 
+/* In the message, and not read behind its end: decode() ends the block there. */
+static void check_security(const struct decode_row *row, const struct entry *entry)
+{
+	const struct context context = make_context(CONTEXT);
+	const size_t length = security_length(row->with);
+
+	assert_int_equal(entry->policy.security_length, length);
+	if (length)
+		assert_memory_equal(entry->policy.security, &context, length);
+	else
+		assert_null(entry->policy.security);
+}
+
 static void check_decoded(const struct decode_row *row, const struct entry *entry)
 {
 	assert_int_equal(entry->mark.v, row->with & WITH_MARK ? mark.v : 0);
@@ -273,6 +311,7 @@ static void check_decoded(const struct decode_row *row, const struct entry *entr
 	assert_int_equal(entry->kind, ENTRY_POLICY);
 	assert_ptr_equal(entry_selector(entry), &entry->policy.info.sel);
 	check_policy(row, &entry->policy.info);
+	check_security(row, entry);
 	assert_int_equal(entry->policy.ptype, row->with & WITH_SUB ? XFRM_POLICY_TYPE_SUB : XFRM_POLICY_TYPE_MAIN);
 	assert_int_equal(entry->policy.n_templates, row->n_templates);
 	if (row->n_templates)
@@ -337,6 +376,13 @@ static const struct malformed_row {
 	{"malformed: empty policy type", XFRM_MSG_NEWPOLICY, XFRMA_POLICY_TYPE, 0},
 	{"malformed: policy type, one byte short", XFRM_MSG_NEWPOLICY, XFRMA_POLICY_TYPE,
 	 sizeof(struct xfrm_userpolicy_type) - 1},
+	{"malformed: empty security context", XFRM_MSG_NEWPOLICY, XFRMA_SEC_CTX, 0},
+	{"malformed: security context, one byte short", XFRM_MSG_NEWPOLICY, XFRMA_SEC_CTX,
+	 sizeof(struct xfrm_user_sec_ctx) - 1},
+	{"malformed: security context of an updated policy, one byte short", XFRM_MSG_UPDPOLICY, XFRMA_SEC_CTX,
+	 sizeof(struct xfrm_user_sec_ctx) - 1},
+	{"malformed: security context of a policy to delete, one byte short", XFRM_MSG_DELPOLICY, XFRMA_SEC_CTX,
+	 sizeof(struct xfrm_user_sec_ctx) - 1},
 	{"malformed: template of one byte", XFRM_MSG_NEWPOLICY, XFRMA_TMPL, 1},
 	{"malformed: template, one byte short", XFRM_MSG_NEWPOLICY, XFRMA_TMPL, sizeof(struct xfrm_user_tmpl) - 1},
 	{"malformed: template and one byte", XFRM_MSG_NEWPOLICY, XFRMA_TMPL, sizeof(struct xfrm_user_tmpl) + 1},

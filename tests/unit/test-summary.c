@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "summary.h"
+#include "timespan.h"
 
 static const struct sentence_row {
 	const char *name;
@@ -42,6 +43,31 @@ static const struct sentence_row {
 	 {.sas[IPPROTO_ESP] = 1, .usec = 61002300},
 	 false,
 	 "Removed 1 SA (1 esp) and 0 policies in 61002.300 ms."},
+	{"one shadow",
+	 {.policies[XFRM_POLICY_OUT] = 1, .shadows = 1},
+	 false,
+	 "Removed 0 SAs and 1 policy (1 out) in 0.000 ms; 1 shadow holds its place."},
+	{"two shadows",
+	 {.policies = {[XFRM_POLICY_IN] = 1, [XFRM_POLICY_OUT] = 1}, .shadows = 2, .usec = 1500},
+	 false,
+	 "Removed 0 SAs and 2 policies (1 in, 1 out) in 1.500 ms; 2 shadows hold their place."},
+	{"shadows and everything",
+	 {.sas[IPPROTO_ESP] = 8,
+	  .policies = {[XFRM_POLICY_IN] = 4, [XFRM_POLICY_OUT] = 4, [XFRM_POLICY_FWD] = 3},
+	  .shadows = 11,
+	  .usec = 1938},
+	 false,
+	 "Removed 8 SAs (8 esp) and 11 policies (4 in, 4 out, 3 fwd) in 1.938 ms; 11 shadows hold their place."},
+	{"more shadows than policies",
+	 {.policies[XFRM_POLICY_FWD] = 1, .shadows = 12},
+	 false,
+	 "Removed 0 SAs and 1 policy (1 fwd) in 0.000 ms; 12 shadows hold their place."},
+	{"one shadow alone", {.shadows = 1, .usec = 1500}, false, "Nothing to remove; 1 shadow holds its place."},
+	{"shadows alone", {.shadows = 11, .usec = 1500}, false, "Nothing to remove; 11 shadows hold their place."},
+	{"shadows and a failure",
+	 {.shadows = 3, .failed = 1},
+	 false,
+	 "Removed 0 SAs and 0 policies in 0.000 ms; 3 shadows hold their place."},
 	{"hundred thousands",
 	 {.sas[IPPROTO_ESP] = 65000, .policies[XFRM_POLICY_IN] = 195000, .usec = 940000},
 	 false,
@@ -53,6 +79,7 @@ static const struct sentence_row longest_rows[] = {
 	{"longest",
 	 {.sas = {[IPPROTO_ESP] = UINT64_MAX, [IPPROTO_AH] = UINT64_MAX, [IPPROTO_COMP] = UINT64_MAX},
 	  .policies = {[XFRM_POLICY_IN] = UINT64_MAX, [XFRM_POLICY_OUT] = UINT64_MAX, [XFRM_POLICY_FWD] = UINT64_MAX},
+	  .shadows = UINT64_MAX,
 	  .failed = UINT64_MAX,
 	  .usec = UINT64_MAX},
 	 false,
@@ -60,7 +87,7 @@ static const struct sentence_row longest_rows[] = {
 	 "comp) "
 	 "and 18446744073709551613 policies (18446744073709551615 in, 18446744073709551615 out, 18446744073709551615 "
 	 "fwd) "
-	 "in 18446744073709551.615 ms."},
+	 "in 18446744073709551.615 ms; 18446744073709551615 shadows hold their place."},
 	{"longest, dry run",
 	 {.sas = {[IPPROTO_ESP] = UINT64_MAX, [IPPROTO_AH] = UINT64_MAX, [IPPROTO_COMP] = UINT64_MAX},
 	  .policies = {[XFRM_POLICY_IN] = UINT64_MAX, [XFRM_POLICY_OUT] = UINT64_MAX, [XFRM_POLICY_FWD] = UINT64_MAX},
@@ -73,6 +100,18 @@ static const struct sentence_row longest_rows[] = {
 	 "18446744073709551615 fwd)."},
 };
 
+/* What is written, whether SUMMARY_SENTENCE_MAX suffices, and what becomes of it where less is there. */
+static void check_sentence(writer write, const void *what, const char *sentence)
+{
+	char buffer[4 * SUMMARY_SENTENCE_MAX];
+
+	write(buffer, sizeof(buffer), what);
+	assert_string_equal(buffer, sentence);
+	if (strlen(sentence) >= SUMMARY_SENTENCE_MAX)
+		fail_msg("%zu bytes and the end do not fit into SUMMARY_SENTENCE_MAX", strlen(sentence));
+	check_text_fits(write, what, SUMMARY_SENTENCE_MAX);
+}
+
 static void write_sentence(char *buffer, size_t size, const void *what)
 {
 	const struct sentence_row *row = what;
@@ -83,12 +122,189 @@ static void write_sentence(char *buffer, size_t size, const void *what)
 static void says(void **state)
 {
 	const struct sentence_row *row = *state;
-	char buffer[SUMMARY_SENTENCE_MAX];
 
-	write_sentence(buffer, sizeof(buffer), row);
-	assert_string_equal(buffer, row->sentence);
-	check_text_fits(write_sentence, row, SUMMARY_SENTENCE_MAX);
+	check_sentence(write_sentence, row, row->sentence);
 }
+
+/* What arm says. */
+
+static const struct arm_row {
+	const char *name;
+	struct summary summary;
+	const char *sentence;
+} arm_rows[] = {
+	{"arm: nothing", {.usec = 1500}, "No policies: no shadows are needed."},
+	{"arm: shadows that are there already", {.shadows = 3}, "No policies: no shadows are needed."},
+	{"arm: one policy",
+	 {.policies[XFRM_POLICY_OUT] = 1, .shadows = 1, .usec = 99},
+	 "Put shadows behind 1 policy (1 out) in 0.099 ms."},
+	{"arm: policies of each direction",
+	 {.policies = {[XFRM_POLICY_IN] = 4, [XFRM_POLICY_OUT] = 4, [XFRM_POLICY_FWD] = 3},
+	  .shadows = 11,
+	  .usec = 1200},
+	 "Put shadows behind 11 policies (4 in, 4 out, 3 fwd) in 1.200 ms."},
+	{"arm: SAs do not matter",
+	 {.sas[IPPROTO_ESP] = 5, .policies[XFRM_POLICY_IN] = 2, .shadows = 2},
+	 "Put shadows behind 2 policies (2 in) in 0.000 ms."},
+	{"arm: nothing but a failure", {.failed = 1}, "Put shadows behind 0 policies in 0.000 ms."},
+	{"arm: longest",
+	 {.sas[IPPROTO_ESP] = UINT64_MAX,
+	  .policies = {[XFRM_POLICY_IN] = UINT64_MAX, [XFRM_POLICY_OUT] = UINT64_MAX, [XFRM_POLICY_FWD] = UINT64_MAX},
+	  .shadows = UINT64_MAX,
+	  .failed = UINT64_MAX,
+	  .usec = UINT64_MAX},
+	 "Put shadows behind 18446744073709551613 policies (18446744073709551615 in, 18446744073709551615 out, "
+	 "18446744073709551615 fwd) in 18446744073709551.615 ms."},
+};
+
+static void write_of_arm(char *buffer, size_t size, const void *what)
+{
+	const struct arm_row *row = what;
+
+	assert_ptr_equal(summary_of_arm(&row->summary, buffer, size), buffer);
+}
+
+static void says_of_arm(void **state)
+{
+	const struct arm_row *row = *state;
+
+	check_sentence(write_of_arm, row, row->sentence);
+}
+
+/* What release says. */
+
+#define SECONDS(n) (UINT64_C(1000000) * (n))
+
+static const struct release_row {
+	const char *name;
+	struct summary summary;
+	struct summary_release release;
+	uint64_t released;
+	const char *sentence;
+} release_rows[] = {
+	{"release: nothing", {.usec = 1500}, {0}, 0, "No shadows."},
+	{"release: nothing, with a grace", {.usec = 1500}, {.grace_usec = SECONDS(300)}, 0, "No shadows."},
+	{"release: nothing, the counters known",
+	 {.usec = 1500},
+	 {.blocked_known = true, .blocked_out = 12, .blocked_in = 3},
+	 0,
+	 "No shadows."},
+	{"release: one", {.policies[XFRM_POLICY_OUT] = 1, .usec = 900}, {0}, 1, "Released 1 shadow in 0.900 ms."},
+	{"release: two",
+	 {.policies = {[XFRM_POLICY_IN] = 1, [XFRM_POLICY_FWD] = 1}},
+	 {0},
+	 2,
+	 "Released 2 shadows in 0.000 ms."},
+	{"release: at once, grace 0 and infinity mean nothing",
+	 {.policies[XFRM_POLICY_IN] = 3},
+	 {.grace_usec = TIMESPAN_INFINITY},
+	 3,
+	 "Released 3 shadows in 0.000 ms."},
+
+	{"release: one stays",
+	 {.policies[XFRM_POLICY_OUT] = 12, .shadows = 1, .usec = 900},
+	 {.kept = 1, .grace_usec = SECONDS(300)},
+	 11,
+	 "Released 11 shadows in 0.900 ms; 1 stays for 5min."},
+	{"release: two stay",
+	 {.policies[XFRM_POLICY_OUT] = 13, .shadows = 2, .usec = 900},
+	 {.kept = 2, .grace_usec = SECONDS(300)},
+	 11,
+	 "Released 11 shadows in 0.900 ms; 2 stay for 5min."},
+	{"release: all stay",
+	 {.policies[XFRM_POLICY_OUT] = 5, .shadows = 5},
+	 {.kept = 5, .grace_usec = SECONDS(90)},
+	 0,
+	 "Released 0 shadows in 0.000 ms; 5 stay for 1min 30s."},
+	{"release: one goes and one stays",
+	 {.policies[XFRM_POLICY_OUT] = 2, .shadows = 1},
+	 {.kept = 1, .grace_usec = SECONDS(1) / 2},
+	 1,
+	 "Released 1 shadow in 0.000 ms; 1 stays for 500ms."},
+	{"release: those of an earlier one stay",
+	 {.usec = 900},
+	 {.kept = 2, .grace_usec = SECONDS(300)},
+	 0,
+	 "Released 0 shadows in 0.900 ms; 2 stay for 5min."},
+	{"release: more expire than were counted",
+	 {.policies[XFRM_POLICY_OUT] = 1, .shadows = 2},
+	 {.kept = 2, .grace_usec = SECONDS(1)},
+	 0,
+	 "Released 0 shadows in 0.000 ms; 2 stay for 1s."},
+	{"release: one stays, infinity",
+	 {.policies[XFRM_POLICY_OUT] = 3},
+	 {.kept = 1, .grace_usec = TIMESPAN_INFINITY},
+	 3,
+	 "Released 3 shadows in 0.000 ms; 1 stays."},
+	{"release: all stay, infinity",
+	 {.usec = 900},
+	 {.kept = 4, .grace_usec = TIMESPAN_INFINITY},
+	 0,
+	 "Released 0 shadows in 0.900 ms; 4 stay."},
+
+	{"release: blocked none",
+	 {.policies[XFRM_POLICY_OUT] = 2},
+	 {.blocked_known = true},
+	 2,
+	 "Released 2 shadows in 0.000 ms. The hold kept 0 packets from leaving and 0 from coming in."},
+	{"release: blocked one",
+	 {.policies[XFRM_POLICY_OUT] = 2},
+	 {.blocked_known = true, .blocked_out = 1, .blocked_in = 1},
+	 2,
+	 "Released 2 shadows in 0.000 ms. The hold kept 1 packet from leaving and 1 from coming in."},
+	{"release: blocked many",
+	 {.policies[XFRM_POLICY_OUT] = 2},
+	 {.blocked_known = true, .blocked_out = 12, .blocked_in = 3},
+	 2,
+	 "Released 2 shadows in 0.000 ms. The hold kept 12 packets from leaving and 3 from coming in."},
+	{"release: blocked not known",
+	 {.policies[XFRM_POLICY_OUT] = 2},
+	 {.blocked_out = 12, .blocked_in = 3},
+	 2,
+	 "Released 2 shadows in 0.000 ms."},
+	{"release: blocked, some stay",
+	 {.policies[XFRM_POLICY_OUT] = 13, .shadows = 2, .usec = 900},
+	 {.kept = 2, .grace_usec = SECONDS(300), .blocked_known = true, .blocked_out = 12, .blocked_in = 3},
+	 11,
+	 "Released 11 shadows in 0.900 ms; 2 stay for 5min. The hold kept 12 packets from leaving and 3 from coming "
+	 "in."},
+
+	{"release: nothing but a failure", {.failed = 1, .usec = 900}, {0}, 0, "Released 0 shadows in 0.900 ms."},
+	{"release: nothing but failures, blocked known",
+	 {.failed = 2, .usec = 900},
+	 {.kept = 2, .grace_usec = SECONDS(1), .blocked_known = true, .blocked_out = 5},
+	 0,
+	 "Released 0 shadows in 0.900 ms; 2 stay for 1s. The hold kept 5 packets from leaving and 0 from coming in."},
+	{"release: longest",
+	 {.policies[XFRM_POLICY_OUT] = UINT64_MAX, .failed = UINT64_MAX, .usec = UINT64_MAX},
+	 {.kept = UINT64_MAX,
+	  /* 584541 years and the most of each other unit */
+	  .grace_usec = UINT64_C(584541) * SECONDS(31557600) + 11 * SECONDS(2629800) + SECONDS(30 * 86400 - 1) + 999999,
+	  .blocked_known = true,
+	  .blocked_out = UINT64_MAX,
+	  .blocked_in = UINT64_MAX},
+	 UINT64_MAX,
+	 "Released 18446744073709551615 shadows in 18446744073709551.615 ms; 18446744073709551615 stay for 584541y "
+	 "11month 4w 1d 23h 59min 59s 999ms 999us. The hold kept 18446744073709551615 packets from leaving and "
+	 "18446744073709551615 from coming in."},
+};
+
+static void write_of_release(char *buffer, size_t size, const void *what)
+{
+	const struct release_row *row = what;
+
+	assert_ptr_equal(summary_of_release(&row->summary, &row->release, buffer, size), buffer);
+}
+
+static void says_of_release(void **state)
+{
+	const struct release_row *row = *state;
+
+	assert_int_equal(summary_released(&row->summary), row->released);
+	check_sentence(write_of_release, row, row->sentence);
+}
+
+/* Counting. */
 
 static const struct count_row {
 	const char *name;
@@ -174,6 +390,8 @@ int main(void)
 
 	ADD_ROWS(&cases, says, sentence_rows);
 	ADD_ROWS(&cases, says, longest_rows);
+	ADD_ROWS(&cases, says_of_arm, arm_rows);
+	ADD_ROWS(&cases, says_of_release, release_rows);
 	ADD_ROWS(&cases, counts, count_rows);
 	ADD_CASE(&cases, counts_apart);
 	return cmocka_run_group_tests_name("summary", cases.list, NULL, NULL);

@@ -162,3 +162,27 @@ static inline struct entry make_policy(const char *src, const char *dst, const s
 			},
 	};
 }
+
+/* A security context as the kernel carries it: the text lies behind the structure, with its end. */
+struct context {
+	struct xfrm_user_sec_ctx header;
+	char text[32];
+};
+
+static inline struct context make_context(const char *text)
+{
+	struct context context = {
+		.header =
+			{
+				.exttype = XFRMA_SEC_CTX,
+				.ctx_alg = XFRM_SC_ALG_SELINUX,
+				.ctx_doi = XFRM_SC_DOI_LSM,
+				.ctx_len = (uint16_t)(strlen(text) + 1),
+			},
+	};
+
+	assert_true(context.header.ctx_len <= sizeof(context.text));
+	context.header.len = (uint16_t)(sizeof(context.header) + context.header.ctx_len);
+	memcpy(context.text, text, context.header.ctx_len);
+	return context;
+}

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Shadows, as they are to be."""
+
+from netlink import ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
+
+# The tags in the user of a selector: "XFMH" and "XFMG".
+HOLD, GRACE = 0x58464d48, 0x58464d47
+
+BEHIND = 0x80000000
+
+
+def shadow_of(policy, user=HOLD, seconds=0, **more):
+    """The shadow that this policy gets when there is room behind all policies."""
+    without = {kind: data for kind, data in policy.attributes.items()
+               if kind not in (ATTRIBUTE_TEMPLATES, ATTRIBUTE_OFFLOAD)}
+    wanted = {"user": user, "lifetime": (INFINITE, INFINITE, 0, 0, 0, seconds, 0, 0), "attributes": without,
+              "priority": policy.priority | BEHIND, "action": BLOCK if policy.templates else policy.action}
+    return policy._replace(**wanted | more)
+
+
+def make_shadow(policy, *args, **more):
+    shadow_of(policy, *args, **more).add()
+
+
+def shadows(*users):
+    """The shadows that are there; those with these tags."""
+    return [policy for policy in policies() if policy.user in (users or (HOLD, GRACE))]
+
+
+def real_policies():
+    return [policy for policy in policies() if policy.user == 0]

@@ -12,7 +12,6 @@ import xfrmctl
 from command import run, wait_for
 from strongswan import gateway
 
-RESULTS = Path("/opt/machine/results")
 DROP_IN = Path("/run/systemd/system/strongswan.service.d/90-patience.conf")
 START_SECONDS = 600
 
@@ -107,32 +106,25 @@ def configure(selectors, count):
     systemctl("start")
 
 
-def measured(selectors, number, with_xfrmctl):
+def measured(with_xfrmctl):
     """Figures of a start after a crash."""
     xfrmctl.enable(with_xfrmctl)
     before = policies()
     crash()
-    found = {**start_times(), "policies before": before, "policies after": policies()}
-    parts = ", ".join(f"{name} {value:.3f} s" if isinstance(value, float) else f"{name} {value}"
-                      for name, value in found.items())
-    print(f"{selectors}, round {number + 1}, {'with' if with_xfrmctl else 'without'} xfrmctl: {parts}", flush=True)
-    return found
+    return {**start_times(), "policies before": before, "policies after": policies()}
 
 
 def measure(count, rounds, selectors):
+    """Prints each start's figures as JSON at once, so that a machine that runs out of time leaves what it has."""
     DROP_IN.parent.mkdir(parents=True, exist_ok=True)
     DROP_IN.write_text(f"[Service]\nTimeoutStartSec={START_SECONDS}\n")
     run("systemctl", "daemon-reload")
     xfrmctl.configure()
-    RESULTS.mkdir(exist_ok=True)
-    results = {}
     for kind in selectors:
         configure(kind, count)
         print(f"{kind}: {count} connections are loaded", flush=True)
         for number in range(rounds):
             # The order alternates, so that a machine that gets slower does not favour one of the two.
             for with_xfrmctl in (False, True) if number % 2 == 0 else (True, False):
-                found = results.setdefault(kind, {"stock": [], "xfrmctl": []})["xfrmctl" if with_xfrmctl else "stock"]
-                found.append(measured(kind, number, with_xfrmctl))
-                # A machine that runs out of time leaves what it has.
-                (RESULTS / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+                print(json.dumps({"selectors": kind, "round": number + 1, "xfrmctl": with_xfrmctl,
+                                  **measured(with_xfrmctl)}), flush=True)

@@ -23,7 +23,7 @@ FLUSH = "[Service]\nExecStartPre=/bin/sh -c 'ip xfrm state flush; ip xfrm policy
 # The peer rekeys, as every peer does some day. That needs a charon that knows the SAs: here it comes this much later
 # than the crash, and when it has failed the peer drops its SAs.
 REKEY_SECONDS = 30
-REKEY_AFTER_CRASH_SECONDS = 6
+REKEY_AFTER_CRASH_SECONDS = 2
 
 # See connections.ACQUIRE_SECONDS. An acquire that charon loses would otherwise be most of the time to recovery.
 ACQUIRE_SECONDS = 5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs what the file `arguments` says: `stories [NAME...]` or `demo`."""
+"""Runs what the file `arguments` says: `stories [NAME...]`, `demo`, or `thousand COUNT ROUNDS SELECTORS...`."""
 
 import subprocess
 import sys
@@ -38,6 +38,10 @@ def main():
     elif program == "demo":
         import demo
         demo.run()
+    elif program == "thousand":
+        import thousand
+        count, rounds, *selectors = arguments
+        thousand.measure(int(count), int(rounds), selectors)
 
 
 if __name__ == "__main__":

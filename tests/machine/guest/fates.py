@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A steady stream of pings from the gateway to the peer, and what became of each: seen protected or in plaintext at the
+router, answered. Beside it, on the way, a forger sends packets in plaintext that claim to come from the peer's network.
+
+As a program it sends and watches, and writes a line for each event: a word, a number, a time by time.time().
+"""
+
+import ctypes
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from bisect import bisect_right
+from contextlib import contextmanager
+from pathlib import Path
+
+import network
+from command import wait_for
+from connections import CONNECTIONS
+
+SOURCE, DESTINATION = CONNECTIONS["net4"].inner
+SECONDS_BETWEEN = 0.02
+FORGED_PORT = 7777
+
+# Each ping has its number modulo this in the DSCP field. The outer header of a tunnel inherits the field, so the router
+# sees which ping an ESP packet carries.
+DSCP_VALUES = 64
+
+# The last pings of a stream may still be on their way when it ends.
+ON_THEIR_WAY_SECONDS = 0.5
+
+# What socket lacks, from the kernel's headers.
+CLONE_NEWNET = 0x40000000
+ETH_P_IP = 0x0800
+IP_TRANSPARENT = 19
+SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SO_TIMESTAMPNS = 35
+
+ECHO_REPLY, ECHO_REQUEST = 0, 8
+
+
+@contextmanager
+def inside(netns):
+    """In this network namespace: a socket stays in the one in which it was made."""
+    def enter(handle):
+        if libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {handle.name}")
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/self/ns/net") as own, open(f"/run/netns/{netns}") as other:
+        enter(other)
+        try:
+            yield
+        finally:
+            enter(own)
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+
+
+def echo_request(identifier, number):
+    without = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, identifier, number & 0xffff) + bytes(48)
+    return without[:2] + struct.pack("!H", checksum(without)) + without[4:]
+
+
+class Stream:
+    """The program: sockets at the sender, at the router and at the receiver, and one loop."""
+
+    def __init__(self, output):
+        self.output = output
+        self.number = 0
+        self.identifier = os.getpid() & 0xffff
+
+        self.pings = self.timestamped(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+        self.pings.bind((SOURCE, 0))
+        self.receiver = self.timestamped(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.receiver.bind((SOURCE, FORGED_PORT))
+        with inside(network.ROUTER):
+            # What comes from the gateway, with no link header.
+            self.router = self.timestamped(
+                socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)))
+            self.router.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+            self.router.bind(("gateway", ETH_P_IP))
+            self.forger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.forger.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
+            self.forger.bind((DESTINATION, FORGED_PORT))
+
+    @staticmethod
+    def timestamped(made):
+        made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        made.setblocking(False)
+        return made
+
+    def write(self, word, number, moment):
+        self.output.write(f"{word} {number} {moment:.6f}\n")
+
+    def send(self):
+        """One ping and one forgery. What the kernel refuses to send is sent all the same: somebody wanted to."""
+        moment = time.time()
+        self.write("sent", self.number, moment)
+        self.write("forged", self.number, moment)
+        self.pings.setsockopt(socket.SOL_IP, socket.IP_TOS, self.number % DSCP_VALUES << 2)
+        for sender, data, to in (
+                (self.pings, echo_request(self.identifier, self.number), (DESTINATION, 0)),
+                (self.forger, struct.pack("!I", self.number), (SOURCE, FORGED_PORT))):
+            try:
+                sender.sendto(data, to)
+            except OSError:
+                pass
+        self.number += 1
+
+    def receive(self, receiver):
+        try:
+            data, ancillary, _, _ = receiver.recvmsg(2048, 64)
+        except OSError:
+            return
+        [seconds, nanoseconds] = struct.unpack("qq", ancillary[0][2])
+        moment = seconds + nanoseconds / 1e9
+        if receiver is self.receiver:
+            self.write("accepted", struct.unpack("!I", data)[0], moment)
+            return
+        header = (data[0] & 15) * 4
+        if receiver is self.router:
+            source = socket.inet_ntoa(data[12:16])
+            if data[9] == socket.IPPROTO_ESP:
+                self.write("protected", data[1] >> 2, moment)
+            elif source == SOURCE:
+                self.write("plaintext", data[1] >> 2, moment)
+        else:
+            kind, _, _, identifier, number = struct.unpack("!BBHHH", data[header:header + 8])
+            if (kind, identifier) == (ECHO_REPLY, self.identifier):
+                self.write("answered", number, moment)
+
+    def run(self):
+        due = time.monotonic()
+        while True:
+            for receiver in select.select([self.pings, self.receiver, self.router], [], [],
+                                          max(due - time.monotonic(), 0))[0]:
+                self.receive(receiver)
+            if time.monotonic() >= due:
+                self.send()
+                # Late packets are not made up for: that would be a burst.
+                due = max(due + SECONDS_BETWEEN, time.monotonic())
+
+
+class Ping:
+    """One packet of the stream."""
+
+    def __init__(self, moment):
+        self.moment = moment
+        self.protected = self.plaintext = False
+        self.answered_at = None
+
+    @property
+    def fate(self):
+        if self.plaintext:
+            return "plaintext"
+        if not self.protected:
+            return "held_back"
+        return "protected" if self.answered_at else "unanswered"
+
+
+FATES = ("protected", "unanswered", "plaintext", "held_back")
+
+
+class Result:
+    """What became of the packets from `begin` on."""
+
+    def __init__(self, output, begin):
+        events = [(word, int(number), float(moment)) for word, number, moment in
+                  re.findall(r"^(\w+) (\d+) ([\d.]+)$", output, re.MULTILINE)]
+        sent = {number: Ping(moment) for word, number, moment in events if word == "sent"}
+        moments = [ping.moment for ping in sent.values()]       # numbered from 0, in order
+        for word, number, moment in events:
+            if word in ("protected", "plaintext"):
+                latest = bisect_right(moments, moment) - 1
+                if latest >= 0:
+                    setattr(sent[latest - (latest - number) % DSCP_VALUES], word, True)
+            elif word == "answered":
+                sent[number].answered_at = moment
+        end = max(moments, default=0) - ON_THEIR_WAY_SECONDS
+        self.all = [ping for ping in sent.values() if ping.moment <= end]
+        self.pings = [ping for ping in self.all if ping.moment >= begin]
+        self.begin = begin
+        self.forged = sum(word == "forged" and begin <= moment <= end for word, _, moment in events)
+        self.accepted = sum(word == "accepted" and begin <= moment <= end for word, _, moment in events)
+
+    def count(self, *fates):
+        return sum(ping.fate in fates for ping in self.pings)
+
+    @property
+    def lost(self):
+        return sum(ping.answered_at is None for ping in self.pings)
+
+    @property
+    def back_after(self):
+        """From the beginning to the first answer behind the last lost packet; None if none came again."""
+        lost = [number for number, ping in enumerate(self.pings) if ping.answered_at is None]
+        answers = [ping.answered_at for ping in self.pings[lost[-1] + 1:]] if lost else [self.begin]
+        return min(answers) - self.begin if answers else None
+
+    def series(self, first, last, width):
+        """How many packets met which fate, by the time when they were sent: one row for each `width` seconds."""
+        rows = [{"seconds": round(first + width * i, 3), "sent": 0, **dict.fromkeys(FATES, 0)}
+                for i in range(round((last - first) / width))]
+        for ping in self.all:
+            i = int((ping.moment - self.begin - first) // width)
+            if 0 <= i < len(rows):
+                rows[i]["sent"] += 1
+                rows[i][ping.fate] += 1
+        return rows
+
+
+class Fates:
+    """The stream, in a with block."""
+
+    def __enter__(self):
+        self.output = tempfile.NamedTemporaryFile("w+")
+        self.process = subprocess.Popen([sys.executable, __file__], stdout=self.output)
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        self.output.close()
+
+    def text(self):
+        return Path(self.output.name).read_text()
+
+    def wait_for_answers(self, count=10):
+        wait_for(lambda: self.text().count("answered") >= count, 20, "pings are answered")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+        return self.text()
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # Not to be kept waiting by what starts meanwhile.
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    with os.fdopen(1, "w", buffering=1) as output:
+        Stream(output).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Draws packets per 100 ms over a crash of charon. Set before: data (a CSV of tools/demo), picture, and for each variant
+# NAME_says (a string) and NAME_back (seconds until the tunnel is back; NaN: not at all).
+
+set terminal svg size 900,540 dynamic enhanced font "Arial,14" background rgb "white"
+set output picture
+set datafile separator ","
+
+# Of the colours of Okabe and Ito, which people with any kind of colour vision tell apart.
+protected = "#0072b2"
+unanswered = "#9fd0ee"
+plaintext = "#d55e00"
+held_back = "#c4c4c4"
+ink = "#222222"
+faint = "#888888"
+# gnuplot 5.4 begins a new dash pattern with a new colour only.
+dashed_ink = "#000000"
+
+left = 0.062
+right = 0.985
+panel_height = 0.165
+panel_step = 0.272
+
+set style fill solid 1 noborder
+set boxwidth 0.086
+set border 0
+unset xtics
+last = 12
+set xrange [-2:last]
+set yrange [0:6]
+set lmargin at screen left
+set rmargin at screen right
+set key off
+
+set multiplot
+
+# The legend, drawn by hand: all of it in one row.
+entry_y = 0.962
+array entry_x[6] = [left, 0.257, 0.476, 0.61, 0.732, 0.82]
+array entry[6] = ["protected, answered", "protected, unanswered", "in plaintext", "held back", \
+	"crash", "tunnel is back"]
+array entry_colour[4] = [protected, unanswered, plaintext, held_back]
+do for [i = 1:6] {
+	if (i <= 4) {
+		set object 10 + i rectangle from screen entry_x[i], screen entry_y - 0.013 \
+			to screen entry_x[i] + 0.016, screen entry_y + 0.013 fillcolor rgb entry_colour[i] fillstyle solid 1 noborder
+	}
+	set label 20 + i entry[i] at screen entry_x[i] + 0.022, screen entry_y left textcolor rgb ink
+}
+array mark_x[2] = [entry_x[5] + 0.014, entry_x[6] + 0.014]
+set arrow 21 from screen mark_x[1], screen entry_y - 0.02 to screen mark_x[1], screen entry_y + 0.02 \
+	nohead linecolor rgb ink linewidth 1.5
+set arrow 22 from screen mark_x[2], screen entry_y - 0.02 to screen mark_x[2], screen entry_y + 0.02 \
+	nohead linecolor rgb dashed_ink linewidth 1.5 dashtype (4, 3)
+
+set label 10 "packets per 100 ms" at screen 0.014, screen 0.47 center rotate by 90 textcolor rgb ink
+set ytics (0, 5) nomirror scale 0 textcolor rgb ink
+array name[3] = ["stock", "flush", "xfrmctl"]
+array title[3] = ["strongSwan alone", "with ip xfrm flush in ExecStartPre", "with xfrmctl"]
+array says[3] = [stock_says, flush_says, xfrmctl_says]
+array back[3] = [stock_back, flush_back, xfrmctl_back]
+
+do for [row = 1:3] {
+	bottom = 0.105 + (3 - row) * panel_step
+	set bmargin at screen bottom
+	set tmargin at screen bottom + panel_height
+	if (row == 3) {
+		set xtics 1 nomirror scale 0 textcolor rgb ink
+		set label 11 "seconds after the crash" at screen (left + right) / 2, screen 0.022 center textcolor rgb ink
+	}
+	set label 1 "{/:Bold ".title[row]."}" at graph 0, graph 1.2 left textcolor rgb ink
+	set label 2 says[row] at graph 1, graph 1.2 right textcolor rgb ink
+	set arrow 1 from 0, graph 0 to 0, graph 1.06 nohead front linecolor rgb ink linewidth 1.5
+	set arrow 3 from graph 0, first 0 to graph 1, first 0 nohead front linecolor rgb faint linewidth 0.8
+	unset arrow 2
+	unset label 3
+	if (back[row] <= last) {	# NaN is not
+		set arrow 2 from back[row], graph 0 to back[row], graph 1.06 nohead \
+			front linecolor rgb dashed_ink linewidth 1.5 dashtype (4, 3)
+	}
+	of(what) = strcol("variant") eq name[row] ? what : NaN
+	middle(dummy) = of(column("seconds") + 0.05)
+	# The columns of fates are 4 to 7, in this order from the bottom up.
+	upto(n) = of(sum [i = 4:3 + n] column(i))
+	plot data using (middle(0)):(upto(4)) with boxes linecolor rgb held_back, \
+	     data using (middle(0)):(upto(3)) with boxes linecolor rgb plaintext, \
+	     data using (middle(0)):(upto(2)) with boxes linecolor rgb unanswered, \
+	     data using (middle(0)):(upto(1)) with boxes linecolor rgb protected
+	# The first panel brings what stands there once.
+	unset label 10
+	do for [i = 1:6] {
+		unset label 20 + i
+		unset object 10 + i
+	}
+	unset arrow 21
+	unset arrow 22
+}
+unset multiplot

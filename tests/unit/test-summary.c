@@ -134,7 +134,7 @@ static const struct arm_row {
 	const char *sentence;
 } arm_rows[] = {
 	{"arm: nothing", {.usec = 1500}, "No policies: no shadows are needed."},
-	{"arm: shadows that are there already", {.shadows = 3}, "No policies: no shadows are needed."},
+	{"arm: shadows that are there already", {.shadows = 3}, "No policies; 3 shadows hold their place."},
 	{"arm: one policy",
 	 {.policies[XFRM_POLICY_OUT] = 1, .shadows = 1, .usec = 99},
 	 "Put shadows behind 1 policy (1 out) in 0.099 ms."},

@@ -197,7 +197,7 @@ def parse_arguments():
                         help="the build directory whose xfrmctl is tested")
     parser.add_argument("--destdir", type=Path, help="test what `meson install --destdir` put here instead")
     parser.add_argument("--results", type=Path, help="folder for console and journal")
-    parser.add_argument("--deadline", type=int, default=1200, metavar="SECONDS")
+    parser.add_argument("--deadline", type=int, default=1400, metavar="SECONDS")
     parser.add_argument("--keep", action="store_true", help="keep the machine's disks, in the results")
     parser.add_argument("story", nargs="*", help="default: all")
     arguments = parser.parse_args()

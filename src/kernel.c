@@ -622,11 +622,26 @@ static void put_policy_attributes(struct nlmsghdr *message, const struct entry *
 	message_put_if_id(message, policy->if_id);
 }
 
-/* The security context is part of what a policy is found by, unless it is by index. */
+/* The security context is part of what a policy is found by, unless it is by index. The kernel puts a NUL behind what
+ * it gets, and counts it in what it tells (selinux_xfrm_alloc_user()): without these a context would grow with each
+ * copy. */
 static void put_security(struct nlmsghdr *message, const struct entry *policy)
 {
-	if (policy->policy.security_length)
-		message_put(message, XFRMA_SEC_CTX, policy->policy.security, policy->policy.security_length);
+	const char *bytes = (const char *)policy->policy.security;
+	size_t length = policy->policy.security_length;
+	struct xfrm_user_sec_ctx context;
+
+	if (!length)
+		return;
+	while (length > sizeof(context) && !bytes[length - 1])
+		length--;
+	memcpy(&context, bytes, sizeof(context));
+	context.len = (uint16_t)length;
+	context.ctx_len = (uint16_t)(length - sizeof(context));
+
+	struct nlattr *attr = nlmsg_tail(message);
+	message_put(message, XFRMA_SEC_CTX, bytes, length);
+	memcpy(nla_data(attr), &context, sizeof(context));
 }
 
 /* The place of one more message at the end of a batch, which has room for it. */

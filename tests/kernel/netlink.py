@@ -61,6 +61,13 @@ def open_socket(groups=0):
     return sock
 
 
+def trimmed(context):
+    """A struct xfrm_user_sec_ctx without the NULs that the kernel puts behind what it gets."""
+    _, kind, algorithm, doi, _ = struct.unpack_from("HHBBH", context)
+    text = context[8:].rstrip(b"\0")
+    return struct.pack("HHBBH", 8 + len(text), kind, algorithm, doi, len(text)) + text
+
+
 class Policy(NamedTuple):
     """A policy as a struct xfrm_userpolicy_info and attributes tell of it."""
     selector: tuple     # without its user
@@ -85,7 +92,7 @@ class Policy(NamedTuple):
         attributes, rest = {}, body[cls.INFO.size:]
         while rest:
             length, kind = struct.unpack_from("HH", rest)
-            attributes[kind] = rest[4:length]
+            attributes[kind] = trimmed(rest[4:length]) if kind == ATTRIBUTE_CONTEXT else rest[4:length]
             rest = rest[length + 3 & ~3:]
         return cls(fields[:n], fields[n], fields[n + 1:n + 9], fields[n + 9:n + 13], *fields[n + 13:], attributes)
 

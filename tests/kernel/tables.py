@@ -110,7 +110,7 @@ IN_THE_ORDER_OF_PRIORITIES = [
         "IPv6 with neighbour discovery",
         policies=[
             *every_way("src ::/0 dst ::/0", f"priority 3000 {ESP}"),
-            *(f"src ::/0 dst ::/0 proto ipv6-icmp type {type} dir {way} priority 1000"
+            *(f"src ::/0 dst ::/0 proto 58 type {type} dir {way} priority 1000"
               for type in range(133, 138) for way in ("in", "out")),
         ],
         protected=[*flows("2001:db8:2::1"), out("2001:db8:2::1", "icmpv6", 128), into("2001:db8:2::1", "icmpv6", 132)],
@@ -120,15 +120,15 @@ IN_THE_ORDER_OF_PRIORITIES = [
     Table(
         "protocols and ports",
         policies=[
-            f"src {LAN} dst {REMOTE} proto udp dport 500 dir out priority 100",
-            f"src {REMOTE} dst {LAN} proto udp sport 500 dir in priority 100",
-            f"src {LAN} dst {REMOTE} proto udp dport 53 dir out priority 200 action block",
-            f"src {LAN} dst {PART} proto udp dport 53 dir out priority 150 {ESP}",
-            f"src {LAN} dst {REMOTE} proto tcp dir out priority 300",
-            f"src 10.1.0.1 dst 10.2.0.3 proto udp dport 4500 dir out priority 400",
+            f"src {LAN} dst {REMOTE} proto 17 dport 500 dir out priority 100",
+            f"src {REMOTE} dst {LAN} proto 17 sport 500 dir in priority 100",
+            f"src {LAN} dst {REMOTE} proto 17 dport 53 dir out priority 200 action block",
+            f"src {LAN} dst {PART} proto 17 dport 53 dir out priority 150 {ESP}",
+            f"src {LAN} dst {REMOTE} proto 6 dir out priority 300",
+            f"src 10.1.0.1 dst 10.2.0.3 proto 17 dport 4500 dir out priority 400",
             *both_ways(LAN, REMOTE, f"priority 1000 {ESP}"),
-            f"src 10.1.0.1 dst 10.2.0.3 proto udp dport 4501 dir out priority 1500",
-            f"src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 2000 action block",
+            f"src 10.1.0.1 dst 10.2.0.3 proto 17 dport 4501 dir out priority 1500",
+            f"src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir out priority 2000 action block",
         ],
         protected=[*flows("10.2.0.1"), out("10.2.7.1", port=53), out("10.2.0.3", port=4501), out("10.2.0.4", port=4500),
                    into("10.2.0.1", port=501)],

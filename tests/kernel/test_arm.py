@@ -17,7 +17,7 @@ from wire import PASSES, Wire, same
 POLICIES = [
     f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
     f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 1001 {ESP}",
-    "src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 999",
+    "src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir out priority 999",
     "src 10.6.0.0/16 dst 0.0.0.0/0 dir fwd priority 1003 action block",
 ]
 

@@ -56,10 +56,10 @@ def held(*policies, options=()):
     (f"{SELECTOR} dir out priority 1000 mark 0 mask 0xff", ALLOW),
     (f"{SELECTOR} dir out priority 1000 if_id 0x2a {ESP}", BLOCK),
     (f"{SELECTOR} dir out priority 1000 if_id 0x2a mark 0x10 mask 0xff {ESP}", BLOCK),
-    (f"{SELECTOR} proto udp sport 1000 dport 4500 dir out priority 1000 {ESP}", BLOCK),
-    (f"{SELECTOR} proto icmp type 8 code 0 dir out priority 1000", ALLOW),
-    ("src 10.1.0.1 dst 10.2.0.1 proto tcp dport 22 dir in priority 1000 action block", BLOCK),
-    ("src ::/0 dst ::/0 proto ipv6-icmp type 135 dir out priority 1000", ALLOW),
+    (f"{SELECTOR} proto 17 sport 1000 dport 4500 dir out priority 1000 {ESP}", BLOCK),
+    (f"{SELECTOR} proto 1 type 8 code 0 dir out priority 1000", ALLOW),
+    ("src 10.1.0.1 dst 10.2.0.1 proto 6 dport 22 dir in priority 1000 action block", BLOCK),
+    ("src ::/0 dst ::/0 proto 58 type 135 dir out priority 1000", ALLOW),
     (f"src 2001:db8:1::/48 dst 2001:db8:2::1 dev lo dir out priority 1000 {ESP}", BLOCK),
 ])
 def carries(policy, action):
@@ -138,7 +138,7 @@ def carries_counters():
 POLICIES = {
     "out": f"{SELECTOR} dir out priority 1000 {ESP}",
     "in": f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 1001 {ESP}",
-    "pass": "src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 1002",
+    "pass": "src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir out priority 1002",
     "drop": "src 10.6.0.0/16 dst 0.0.0.0/0 dir fwd priority 1003 action block",
 }
 

@@ -17,7 +17,7 @@ SELECTOR = "src 10.1.0.0/16 dst 10.2.0.0/16"
 POLICIES = [
     f"{SELECTOR} dir out priority 1000 {ESP}",
     f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 1001 {ESP}",
-    "src 0.0.0.0/0 dst 0.0.0.0/0 proto udp dport 500 dir out priority 1002 action block",
+    "src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir out priority 1002 action block",
     "src 10.6.0.0/16 dst 0.0.0.0/0 dir fwd priority 1003 action block",
 ]
 
@@ -186,8 +186,8 @@ BESIDE = f"{SELECTOR} dir out priority 1000 "
     ("for another tunnel", BESIDE, BESIDE + OTHER_ESP, True),
     ("a wider one", BESIDE, "src 10.0.0.0/8 dst 10.0.0.0/8 dir out priority 1000 ", False),
     ("a narrower one", BESIDE, "src 10.1.0.0/16 dst 10.2.0.0/24 dir out priority 1000 ", False),
-    ("for a protocol", BESIDE, f"{SELECTOR} proto udp dir out priority 1000 ", False),
-    ("for another port", f"{SELECTOR} proto udp dport 1 dir out ", f"{SELECTOR} proto udp dport 2 dir out ", False),
+    ("for a protocol", BESIDE, f"{SELECTOR} proto 17 dir out priority 1000 ", False),
+    ("for another port", f"{SELECTOR} proto 17 dport 1 dir out ", f"{SELECTOR} proto 17 dport 2 dir out ", False),
     ("in another direction", BESIDE, f"{SELECTOR} dir in priority 1000 ", False),
     ("with a mark", BESIDE, f"{BESIDE} mark 0x10 mask 0xff ", False),
     ("with another mark", f"{BESIDE} mark 0x11 mask 0xff ", f"{BESIDE} mark 0x10 mask 0xff ", False),

@@ -45,7 +45,7 @@ static int take_option(int option, const char *value, void *userdata)
 
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
-	struct arm *arm = (struct arm *)((char *)sweep - offsetof(struct arm, sweep));
+	struct arm *arm = CONTAINER_OF(sweep, struct arm, sweep);
 	uint32_t tag = shadow_tag(entry);
 	struct entry shadow;
 

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,8 +135,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 	return 0;
 }
 
-/* Returns 0 when the state may be removed, -EBUSY when somebody else owns it, -ECANCELED when that is as it should be.
- */
+/* Returns 0 when the state may be removed, -EBUSY when somebody else owns it, -ECANCELED when that is no surprise. */
 static int check_owner(const struct options *options)
 {
 	struct owner owner;
@@ -191,7 +189,7 @@ static int check_owner(const struct options *options)
 
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
-	struct flush *flush = (struct flush *)((char *)sweep - offsetof(struct flush, sweep));
+	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
 	const struct options *options = flush->options;
 	uint32_t tag = shadow_tag(entry);
 	struct entry shadow;

@@ -644,24 +644,26 @@ static void put_security(struct nlmsghdr *message, const struct entry *policy)
 	memcpy(nla_data(attr), &context, sizeof(context));
 }
 
-/* The place of one more message at the end of a batch, which has room for it. */
-static struct nlmsghdr *append(struct batch *batch)
+/* Where the next message of a batch goes; the caller has made sure that there is room. */
+static struct nlmsghdr *batch_end(struct batch *batch)
 {
-	struct nlmsghdr *message = (void *)(batch->bytes + batch->length);
-
-	batch->n++;
-	return message;
+	return (void *)(batch->bytes + batch->length);
 }
 
-static void appended(struct kernel *kernel, struct batch *batch, struct nlmsghdr *message)
+/* Takes in the message that was written there. Returns its sequence number. */
+static uint32_t batch_add(struct kernel *kernel, struct batch *batch)
 {
+	struct nlmsghdr *message = batch_end(batch);
+
 	message->nlmsg_seq = ++kernel->seq;
 	batch->length += NLMSG_ALIGN(message->nlmsg_len);
+	batch->n++;
+	return message->nlmsg_seq;
 }
 
 static void queue_deletion(struct kernel *kernel, const struct entry *entry, uint32_t addition)
 {
-	struct nlmsghdr *message = append(&kernel->deletions);
+	struct nlmsghdr *message = batch_end(&kernel->deletions);
 
 	if (entry->kind == ENTRY_SA) {
 		fill_sa_id(message_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
@@ -676,9 +678,9 @@ static void queue_deletion(struct kernel *kernel, const struct entry *entry, uin
 		*id = (struct xfrm_userpolicy_id){.sel = policy->sel, .index = policy->index, .dir = policy->dir};
 		put_policy_attributes(message, entry);
 	}
-	appended(kernel, &kernel->deletions, message);
-	kernel->depends_on[kernel->deletions.n - 1].deletion = message->nlmsg_seq;
-	kernel->depends_on[kernel->deletions.n - 1].addition = addition;
+	unsigned int i = kernel->deletions.n;
+	kernel->depends_on[i].deletion = batch_add(kernel, &kernel->deletions);
+	kernel->depends_on[i].addition = addition;
 }
 
 int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata)
@@ -729,11 +731,10 @@ int kernel_exchange(struct kernel *kernel, const struct entry *policy, const str
 		return r == -EMSGSIZE ? 0 : r;
 	}
 
-	struct nlmsghdr *message = append(batch);
-	write_policy(message, XFRM_MSG_NEWPOLICY, policy);
-	appended(kernel, batch, message);
+	write_policy(batch_end(batch), XFRM_MSG_NEWPOLICY, policy);
+	uint32_t addition = batch_add(kernel, batch);
 	if (old)
-		queue_deletion(kernel, old, message->nlmsg_seq);
+		queue_deletion(kernel, old, addition);
 	return 0;
 }
 

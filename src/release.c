@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -66,7 +65,7 @@ static int is_covered(struct release *release, const struct entry *shadow)
 
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
-	struct release *release = (struct release *)((char *)sweep - offsetof(struct release, sweep));
+	struct release *release = CONTAINER_OF(sweep, struct release, sweep);
 	const struct shadow_blocked before = shadow_blocked_before(entry);
 	struct entry shadow;
 

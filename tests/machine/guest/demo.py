@@ -2,21 +2,22 @@
 """The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, with xfrmctl: for tools/demo."""
 
 import json
-import re
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import connections
 import journal
 import scenario
-from command import run as run_command
+import xfrmctl
 from command import wait_for
 from fates import Fates, Result
 from strongswan import gateway, peer
 
 RESULTS = Path("/opt/machine/results")
-FLUSH_DROP_IN = Path("/run/systemd/system/strongswan.service.d/50-ip-xfrm-flush.conf")
+
+# The cure that people use, and nothing else.
 FLUSH = "[Service]\nExecStartPre=/bin/sh -c 'ip xfrm state flush; ip xfrm policy flush'\n"
 
 # The peer rekeys, as every peer does some day. That needs a charon that knows the SAs: here it comes this much later
@@ -29,8 +30,6 @@ ACQUIRE_SECONDS = 5
 
 WATCH_SECONDS = 30
 BEFORE_SECONDS = 2.5
-# xfrmctl's shadows have one of these in their selector: one that stays, one that goes when its grace is over.
-SHADOW_TAGS = (str(0x58464d48), str(0x58464d47))
 
 # The picture: seconds before and after the crash, and the width of a column.
 SERIES = (-2, 12, 0.1)
@@ -39,12 +38,6 @@ SERIES = (-2, 12, 0.1)
 def wait_until(moment):
     """Until time.monotonic() says so."""
     wait_for(lambda: time.monotonic() >= moment, WATCH_SECONDS + REKEY_SECONDS, "the time for the next step")
-
-
-def shadows():
-    """The networks (source, destination) of each shadow."""
-    lines = run_command("ip", "-o", "-d", "-s", "xfrm", "policy").stdout.splitlines()
-    return [tuple(line.split()[1:4:2]) for line in lines if re.search(rf"\buid ({'|'.join(SHADOW_TAGS)})\b", line)]
 
 
 def crash_under_traffic(name):
@@ -69,12 +62,11 @@ def crash_under_traffic(name):
 
 
 def measured(result, before, after):
-    left = shadows()
     return {
         "known": len(after.spis & after.known_spis),
         "unknown": len(after.spis - after.known_spis),
         "retired_policies": len(after.retired_policies),
-        "shadows": len(left),
+        "shadows": len(xfrmctl.shadows()),
         "recovery_seconds": result.back_after,
         "watched_seconds": WATCH_SECONDS,
         "sent": len(result.pings),
@@ -89,15 +81,6 @@ def measured(result, before, after):
     }
 
 
-def configure_flush(wanted):
-    FLUSH_DROP_IN.parent.mkdir(parents=True, exist_ok=True)
-    if wanted:
-        FLUSH_DROP_IN.write_text(FLUSH)
-    else:
-        FLUSH_DROP_IN.unlink(missing_ok=True)
-    run_command("systemctl", "daemon-reload")
-
-
 def run():
     RESULTS.mkdir(exist_ok=True)
     connections.configure_peer(f"{REKEY_SECONDS}s")
@@ -105,6 +88,6 @@ def run():
     results = {}
     for name in ("stock", "flush", "xfrmctl"):
         print(f"{name}: charon crashes under traffic; {WATCH_SECONDS} s of pings after that", flush=True)
-        configure_flush(name == "flush")
-        results[name] = crash_under_traffic(name)
+        with gateway.drop_in(FLUSH) if name == "flush" else nullcontext():
+            results[name] = crash_under_traffic(name)
     (RESULTS / "results.json").write_text(json.dumps(results) + "\n")

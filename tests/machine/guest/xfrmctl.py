@@ -19,12 +19,14 @@ DISABLED = DROP_IN.with_suffix(".disabled")
 DEFAULTS_INSTALLED = DEFAULTS.read_text()
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
 
-# What the selectors of shadows carry: those that hold, and those that the kernel lets expire.
+# What the selectors of shadows carry: those that hold, those that the kernel lets expire, and those that arm puts close
+# behind a policy.
 HOLD = 0x58464d48
 GRACE = 0x58464d47
+CLOSE = 0x58464d43
 
 
-def shadows(tags=(HOLD, GRACE), netns=None):
+def shadows(tags=(HOLD, GRACE, CLOSE), netns=None):
     return [policy for policy in kernel.policies(netns) if policy.user in tags]
 
 

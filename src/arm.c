@@ -66,6 +66,7 @@ static bool is_stopping(void)
 	int r = unit_find(NULL, &state);
 	if (r < 0) {
 		report_notice(
+			REPORT_UNSURE,
 			"Could not ask systemd whether this unit is being stopped for good: %s. Going on; after a "
 			"stop, `xfrmctl release` removes the shadows.",
 			strerror(-r));

@@ -165,6 +165,7 @@ static int check_owner(const struct options *options)
 	}
 	if (options->dry_run) {
 		report_notice(
+			REPORT_UNSURE,
 			"%s is told of acquires and may own this state: without --dry-run, --force would be needed.",
 			who);
 		return 0;
@@ -178,7 +179,8 @@ static int check_owner(const struct options *options)
 	/* systemd has seen the end of the unit's own daemon before it starts us: a process without any sign of IKE must
 	 * not keep stale state alive. Somebody at a prompt can be asked. */
 	if (report_in_unit()) {
-		report_notice("%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
+		report_notice(REPORT_UNSURE,
+			      "%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
 		return 0;
 	}
 	return report_failure(-EBUSY, REPORT_REFUSED,
@@ -329,7 +331,7 @@ static int show_kind(struct flush *flush, enum entry_kind kind)
 	int r = kernel_dump(flush->sweep.kernel, kind, show_entry, flush);
 
 	if (r == -EAGAIN) {
-		report_notice("The kernel's list changed while it was read: it may lack entries.");
+		report_notice(REPORT_UNSURE, "The kernel's list changed while it was read: it may lack entries.");
 		return 0;
 	}
 	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;

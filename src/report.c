@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
-#include <time.h>
 
 /* The place in the source says nothing to an operator, and differs between builds. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
@@ -19,9 +18,6 @@
 #include <systemd/sd-login.h>
 
 #include "util.h"
-
-#define USEC_PER_MSEC UINT64_C(1000)
-#define USEC_PER_SEC UINT64_C(1000000)
 
 #define MESSAGE_MAX 1024
 
@@ -45,14 +41,6 @@ static struct {
 	uint64_t begun, total;
 	uint64_t extended, drawn; /* when last, 0 for never */
 } state;
-
-static uint64_t now_usec(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* $JOURNAL_STREAM holds device and inode of the stream that systemd connected to the journal (systemd.exec(5)); it is
  * inherited by processes whose output was redirected since. */
@@ -173,14 +161,14 @@ int report_failure(int error, sd_id128_t id, const char *format, ...)
 	return error;
 }
 
-void report_notice(const char *format, ...)
+void report_notice(sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
 	if (state.quiet)
 		return;
 	va_start(args, format);
-	say(stderr, LOG_NOTICE, NULL, format, args);
+	say(stderr, LOG_NOTICE, &id, format, args);
 	va_end(args);
 }
 
@@ -191,7 +179,7 @@ void report_detail(const char *format, ...)
 	if (!state.verbose)
 		return;
 	va_start(args, format);
-	say(stderr, LOG_DEBUG, NULL, format, args);
+	say(stderr, LOG_DEBUG, &REPORT_DETAIL, format, args);
 	va_end(args);
 }
 
@@ -247,27 +235,26 @@ uint64_t report_end(void)
 	return now_usec() - state.begun;
 }
 
-struct field {
-	const char *name;
-	uint64_t value;
-};
-
-#define FIELDS_MAX 12
-
-/* Says what was done, in the journal with fields. */
-static void report_done(sd_id128_t id, const char *sentence, const struct field *fields, size_t n)
+void report_figures(int priority, sd_id128_t id, const char *sentence, const struct report_field *fields, size_t n)
 {
-	char texts[FIELDS_MAX][48];
-	struct iovec iov[FIELDS_MAX];
+	char message[MESSAGE_MAX], texts[REPORT_FIELDS_MAX][48];
+	struct iovec iov[REPORT_FIELDS_MAX];
 
-	if (state.quiet)
+	assert(n <= REPORT_FIELDS_MAX);
+	if (state.quiet && priority >= LOG_NOTICE)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		int length = snprintf(texts[i], sizeof(texts[i]), "%s=%" PRIu64, fields[i].name, fields[i].value);
 		iov[i] = (struct iovec){texts[i], (size_t)length};
 	}
-	if (!to_journal(LOG_INFO, &id, sentence, iov, n))
-		printf("%s\n", sentence);
+	snprintf(message, sizeof(message), "%s", sentence);
+	make_printable(message);
+	if (to_journal(priority, &id, message, iov, n))
+		return;
+	if (priority >= LOG_INFO)
+		printf("%s\n", message);
+	else
+		fprintf(stderr, "xfrmctl: %s\n", message);
 }
 
 void report_flushed(const struct summary *summary)
@@ -276,7 +263,7 @@ void report_flushed(const struct summary *summary)
 
 	summary_sentence(summary, false, sentence, sizeof(sentence));
 	sd_notifyf(0, "STATUS=%s", sentence);
-	const struct field fields[] = {
+	const struct report_field fields[] = {
 		{"XFRM_SAS", summary_sas(summary)},
 		{"XFRM_SAS_ESP", summary->sas[IPPROTO_ESP]},
 		{"XFRM_SAS_AH", summary->sas[IPPROTO_AH]},
@@ -289,27 +276,27 @@ void report_flushed(const struct summary *summary)
 		{"XFRM_FAILED", summary->failed},
 		{"XFRM_DURATION_USEC", summary->usec},
 	};
-	static_assert(ARRAY_SIZE(fields) <= FIELDS_MAX, "report_done() has room for them");
-	report_done(REPORT_FLUSHED, sentence, fields, ARRAY_SIZE(fields));
+	report_figures(LOG_INFO, REPORT_FLUSHED, sentence, fields, ARRAY_SIZE(fields));
 }
 
 void report_armed(const struct summary *summary)
 {
 	char sentence[SUMMARY_SENTENCE_MAX];
-	const struct field fields[] = {
+	const struct report_field fields[] = {
 		{"XFRM_POLICIES", summary_policies(summary)},
 		{"XFRM_SHADOWS", summary->shadows},
 		{"XFRM_FAILED", summary->failed},
 		{"XFRM_DURATION_USEC", summary->usec},
 	};
 
-	report_done(REPORT_ARMED, summary_of_arm(summary, sentence, sizeof(sentence)), fields, ARRAY_SIZE(fields));
+	report_figures(LOG_INFO, REPORT_ARMED, summary_of_arm(summary, sentence, sizeof(sentence)), fields,
+		       ARRAY_SIZE(fields));
 }
 
 void report_released(const struct summary *summary, const struct summary_release *release)
 {
 	char sentence[SUMMARY_SENTENCE_MAX];
-	const struct field fields[] = {
+	const struct report_field fields[] = {
 		{"XFRM_SHADOWS_RELEASED", summary_released(summary)},
 		{"XFRM_SHADOWS_KEPT", release->kept},
 		{"XFRM_GRACE_USEC", release->grace_usec},
@@ -319,6 +306,6 @@ void report_released(const struct summary *summary, const struct summary_release
 		{"XFRM_DURATION_USEC", summary->usec},
 	};
 
-	report_done(REPORT_RELEASED, summary_of_release(summary, release, sentence, sizeof(sentence)), fields,
-		    ARRAY_SIZE(fields));
+	report_figures(LOG_INFO, REPORT_RELEASED, summary_of_release(summary, release, sentence, sizeof(sentence)),
+		       fields, ARRAY_SIZE(fields));
 }

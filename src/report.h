@@ -10,6 +10,8 @@
 
 #include "summary.h"
 
+#define REPORT_FIELDS_MAX 12
+
 /* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
 #define REPORT_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
 #define REPORT_ARMED SD_ID128_MAKE(3e, 4c, 0f, 6a, 8b, 52, 4d, 0e, a0, 7d, 5f, 19, 62, c8, 11, e7)
@@ -18,6 +20,9 @@
 #define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
 #define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
 #define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
+
+#define REPORT_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)
+#define REPORT_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)
 
 /* To be called once, first. Finds out whether the journal listens. */
 void report_init(void);
@@ -36,10 +41,20 @@ bool report_in_unit(void);
 int report_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Says one sentence that an operator should see although nothing failed. */
-void report_notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void report_notice(sd_id128_t id, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Says a detail of the way. */
 void report_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A figure of a message, in the journal a field (`name` in capitals, as XFRM_SAS). */
+struct report_field {
+	const char *name;
+	uint64_t value;
+};
+
+/* Says one sentence with its figures: in the journal with `priority` (syslog(3)) and up to REPORT_FIELDS_MAX fields,
+ * otherwise on standard output, or from LOG_NOTICE on upwards on standard error. */
+void report_figures(int priority, sd_id128_t id, const char *sentence, const struct report_field *fields, size_t n);
 
 /* Starts work on so many entries: asks the service manager for the time that they may take (sd_notify(3),
  * EXTEND_TIMEOUT_USEC=), and starts the clock of the progress bar. With `doing` ("Removing") the unit's status says so,

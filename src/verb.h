@@ -15,6 +15,7 @@ enum exit_status {
 	STATUS_FAILED = 1,
 	STATUS_USAGE = 2,
 	STATUS_REFUSED = 3,
+	STATUS_ORPHANS = 4, /* of status alone */
 };
 
 struct globals {

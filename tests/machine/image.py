@@ -24,7 +24,7 @@ PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "busybox-static",
     "iproute2", "iputils-ping", "procps", "nftables", "jq", "python3",
     "charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins", "libcharon-extra-plugins",
-    "libnl-3-200", "libnl-xfrm-3-200", "libjansson4",
+    "libnl-3-200", "libnl-xfrm-3-200", "libnl-route-3-200", "libjansson4",
 )
 KERNEL = "linux-image-cloud-amd64"
 

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What the running charon says of itself over VICI, as plain data. All functions take a deadline as vici.h does and
+ * return 0 or a negative errno of it. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "vici.h"
+
+#define CHARON_NAME_MAX 64
+
+/* The command `version`: the smallest question that needs a daemon which works. */
+struct charon_version {
+	char daemon[CHARON_NAME_MAX], version[CHARON_NAME_MAX];
+};
+int charon_version(struct vici *vici, uint64_t deadline, struct charon_version *ret);
+
+/* The command `stats`, as far as somebody looks at it. */
+struct charon_stats {
+	char uptime[CHARON_NAME_MAX], since[CHARON_NAME_MAX]; /* "3 minutes", "Nov 23 15:04:26 2026" */
+	uint64_t ike_sas, half_open;
+	uint64_t workers, idle; /* threads */
+	uint64_t queued;	/* jobs that wait for a thread, all priorities */
+};
+int charon_stats(struct vici *vici, uint64_t deadline, struct charon_stats *ret);
+
+/* An SA that charon knows, by what is unique to it in the kernel. Not by its addresses: they change under MOBIKE. */
+struct charon_sa {
+	uint8_t proto; /* IPPROTO_ESP, _AH or _COMP */
+	uint32_t spi;  /* host byte order */
+};
+
+/* Both sides of the SAs of every CHILD_SA. Memory: 8 bytes an SA. */
+struct charon_sas {
+	struct charon_sa *list; /* sorted */
+	size_t n, allocated;
+	uint64_t n_ike_sas, n_child_sas;
+};
+/* The command `list-sas`, in the blocking way: an IKE_SA that a thread of charon works on is waited for, so that what a
+ * thread has put in the kernel and not into its list is listed too. */
+int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret);
+bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi);
+void charon_free_sas(struct charon_sas *sas);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* SAs in the kernel that the running charon does not know. */
+
+#include "charon.h"
+#include "entry.h"
+#include "kernel.h"
+
+struct orphan {
+	struct xfrm_usersa_info sa; /* as it was at the second look */
+	struct xfrm_mark mark;
+	uint32_t if_id;
+	uint64_t packets, bytes; /* between the two looks */
+	/* The connection of charon's configuration that it once belonged to, if exactly one fits. */
+	char connection[CHARON_NAME_MAX];
+};
+
+struct orphans {
+	struct orphan *list;
+	size_t n, allocated;
+	uint64_t usec;		 /* between the two looks at the kernel */
+	struct charon_sas known; /* what charon said at the second look; empty without it */
+};
+
+/* Looks twice at the kernel and at charon, `interval` microseconds apart, and lists the SAs (ESP, AH, IPComp) that the
+ * kernel had both times and charon neither time; larval SAs are none of them. With `vici` NULL there is no charon, and
+ * every SA is an orphan. Memory: 8 bytes for each SA that charon knows, and an entry of the list for each orphan.
+ * `deadline` is that of charon's answers. Errors: those of kernel_dump() and of vici_stream(); -ENOMEM. */
+int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t deadline, struct orphans *ret);
+void orphans_free(struct orphans *orphans);

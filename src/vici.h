@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* The door to charon: a client of its VICI socket. It knows how to ask, not what. Every call ends by its deadline
+ * (microseconds of CLOCK_MONOTONIC, now_usec()), whatever is at the other end. */
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vici_message.h"
+
+/* Where charon listens unless told otherwise (charon.plugins.vici.socket; /var/run is /run). */
+#define VICI_SOCKET "/run/charon.vici"
+
+/* No message is longer: charon's own limit (VICI_MESSAGE_SIZE_MAX). */
+#define VICI_MESSAGE_MAX (512 * 1024)
+
+struct vici;
+
+/* Connects. Errors: -ENOENT when there is no such socket, -ECONNREFUSED when nobody listens on it any more, -EACCES
+ * without the privilege, -ENOTSOCK for a file that is no socket, -ENAMETOOLONG, -ETIMEDOUT when the daemon does not
+ * take the connection (its backlog is full). */
+int vici_open(const char *path, uint64_t deadline, struct vici **ret);
+void vici_close(struct vici **vici);
+
+/* The process at the other end (SO_PEERCRED: the one that called listen()); 0 when it cannot be seen from here. */
+pid_t vici_peer(const struct vici *vici);
+
+/* Gets a message; a negative errno of its own ends the call, which returns it. */
+typedef int (*vici_message_fn)(struct vici_reader *message, void *userdata);
+
+/* Sends a command and hands out the answer. `arguments` and `fn` may be NULL. Errors: -ETIMEDOUT; -EOPNOTSUPP when the
+ * daemon does not know the command; -ECONNRESET when it hangs up; -EBADMSG when it does not speak the protocol, also
+ * when the answer is malformed and `fn` is NULL; -EMSGSIZE when the arguments are too long. After any of them but
+ * -EOPNOTSUPP the connection is of no more use. */
+int vici_request(struct vici *vici, const char *command, const struct vici_writer *arguments, uint64_t deadline,
+		 vici_message_fn fn, void *userdata);
+
+/* The same for a command that streams: every `event` that comes before the answer goes to `on_event` (list-sas streams
+ * list-sa, list-conns list-conn, list-policies list-policy, initiate control-log); the answer to `fn`. */
+int vici_stream(struct vici *vici, const char *command, const char *event, const struct vici_writer *arguments,
+		uint64_t deadline, vici_message_fn on_event, vici_message_fn fn, void *userdata);

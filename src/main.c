@@ -19,6 +19,8 @@ static const struct verb {
 	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon"},
 	{"arm", verb_arm, "Put shadows behind live policies, as before a restart"},
 	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place"},
+	{"wait", verb_wait, "Wait until the IKE daemon answers"},
+	{"watch", verb_watch, "End an IKE daemon that has stopped answering"},
 };
 
 static void print_help(void)

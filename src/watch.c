@@ -405,12 +405,14 @@ static void turn(struct watch *watch, uint64_t planned)
 				      "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers.",
 				      options->socket, strerror(-r));
 	} else if (!patience_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
-		report_detail("An answer was missed by somebody who was late himself, by %.3f s.",
+		report_detail("A question does not count: who asked was late itself, by %.3f s.",
 			      (double)(now - planned - options->deadline_usec) / 1e6);
 	} else {
 		if (pid != watch->pid)
 			forget(watch, pid);
 		watch->misses++;
+		report_detail("%s (PID %d) leaves a question unanswered, the %" PRIu64 ". in a row.", watch->daemon,
+			      pid, watch->misses);
 		judge(watch);
 	}
 }

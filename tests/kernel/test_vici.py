@@ -148,6 +148,13 @@ def largest():
     equal(server.seen, [("version", {"values": ["x" * 1000] * 500})])
 
 
+@case
+def gone():
+    """A daemon that goes away between two requests ends the conversation, and no signal the program."""
+    asked, _ = ask({"version": ({}, HANG_UP)}, "version", "version=500")
+    equal(asked.results, [("version", "OK", 1, 0), ("version", "ECONNRESET", 0, 0)])
+
+
 @cases([
     ("a length of 0", "EBADMSG", frame(b"")),
     ("a length above the limit", "EBADMSG", (MESSAGE_MAX + 1).to_bytes(4, "big") + b"\x01"),

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from program import NEVER_SAID, SECONDS
-from tap import case, cases, contains, equal, main
+from program import NEVER_SAID, SECONDS, environment
+from tap import case, cases, equal, main
 from vici_server import (CMD_REQUEST, CONFIRM, EVENT_CONFIRM, HANG_UP, UNKNOWN, UNKNOWN_EVENT, Drip, Server, Stream, busy,
                          encode, event, frame, response, unaccepted)
 
@@ -48,10 +48,11 @@ def socket_path():
         yield Path(folder) / "charon.vici"
 
 
-def probe(path, *requests, seconds=SECONDS, command=()):
+def probe(path, *requests, seconds=SECONDS, command=(), interrupted=True):
     begun = time.monotonic()
     done = subprocess.run([*command, PROBE, path, str(seconds), *requests], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=SECONDS, check=False)
+                          capture_output=True, text=True, timeout=SECONDS, check=False,
+                          env=environment(**{"INTERRUPTED": "1"} if interrupted else {}))
     assert not NEVER_SAID.search(done.stderr), done.stderr
     equal((done.returncode in (0, 1), done.stderr), (True, ""), "how the probe ended")
     found = Asked("OK", None, [], 0, time.monotonic() - begun)
@@ -235,15 +236,15 @@ def memory():
         assert asked.memory_kib - once.memory_kib < MEMORY_KIB_MAX, (asked, once)
 
 
-@case
-def busy_daemon():
-    """Ends at the deadline: a daemon that takes no connection, and one that reads nothing."""
+@cases([("with signals", True), ("without signals", False)])
+def busy_daemon(how, interrupted):
+    """Ends at the deadline, {0}: a daemon that takes no connection, and one that reads nothing."""
     with socket_path() as path, busy(path):
-        asked = probe(path, "version", seconds=DEADLINE_SECONDS)
+        asked = probe(path, "version", seconds=DEADLINE_SECONDS, interrupted=interrupted)
         equal(asked.open, "ETIMEDOUT")
         check_ended(asked)
     with socket_path() as path, unaccepted(path):
-        asked = probe(path, "version=500", seconds=DEADLINE_SECONDS)
+        asked = probe(path, "version=500", seconds=DEADLINE_SECONDS, interrupted=interrupted)
         equal(asked.results, [("version", "ETIMEDOUT", 0, 0)])
         check_ended(asked)
 

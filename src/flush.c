@@ -434,7 +434,9 @@ static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans
 		return report_failure(r, REPORT_FAILED,
 				      "Could not find out which SAs charon does not know: %s. Nothing was removed.",
 				      strerror(-r));
-	report_detail("%zu SAs are in the kernel and not in charon, %zu in charon.", ret->n, ret->known.n);
+	report_detail(
+		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
+		ret->known.n, ret->n_first, ret->n);
 	return 0;
 }
 

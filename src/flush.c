@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "netns.h"
 #include "orphans.h"
 #include "owner.h"
 #include "report.h"
@@ -423,6 +424,13 @@ static int open_charon(const struct options *options, struct vici **ret)
 			"charon does not answer on %.128s: %s. Nothing was removed: without its word every "
 			"SA would be an orphan; `xfrmctl flush` removes them all.",
 			socket, strerror(-r));
+	if (netns_is_elsewhere(vici_peer(*ret)))
+		return report_failure(
+			-EXDEV, REPORT_FAILED,
+			"charon on %.128s works in another network namespace: nothing was removed, since "
+			"it knows none of the SAs of this one. --netns and --socket have to name the same "
+			"charon's.",
+			socket);
 	return 0;
 }
 

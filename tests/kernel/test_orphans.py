@@ -175,6 +175,14 @@ def no_charon():
     state.expect_untouched()
 
 
+@case
+def elsewhere():
+    """A charon of another network namespace knows nothing of this one's SAs."""
+    with charon(NOTHING_KNOWN) as server:
+        result = flush("--orphans", server.option, status=1, command=("unshare", "--net", XFRMCTL))
+    contains(result.err, "works in another network namespace: nothing was removed")
+
+
 @cases([("by hand", (XFRMCTL,)), ("by systemd", IN_UNIT)])
 def other_key_manager(_, command):
     """A key manager beside charon owns what charon does not know: {0}"""

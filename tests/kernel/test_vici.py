@@ -170,7 +170,6 @@ def gone():
     ("an unknown packet", "EBADMSG", frame(b"\x08")),
     ("another event", "EBADMSG", Stream("list-conn", [SA])),
     ("an event of a longer name", "EBADMSG", Stream("list-sas", [SA])),
-    ("an event without a name", "EBADMSG", frame(b"\x07")),
     ("an event whose name is too long", "EBADMSG", frame(b"\x07\xfflist-sa")),
     ("text of another protocol", "EBADMSG", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
     ("a truncated message", "EBADMSG", as_event(encode(SA)[:-1])),
@@ -196,6 +195,13 @@ def hostile_confirmation(what, confirmations):
     """Ends at once: {0}."""
     asked, _ = list_sas(Stream("list-sa", [SA]), **confirmations)
     equal([result[:2] for result in asked.results], [("list-sas", "EBADMSG"), ("version", "ECONNRESET")])
+
+
+@cases([("no name", b"\x07"), ("half a name", b"\x07\x07list")])
+def event_before(what, packet):
+    """An event with {0} is none, though the name of the one before still lies in the buffer."""
+    asked, _ = list_sas(Stream("list-sa", [SA], frame(packet)))
+    equal(asked.results[0], ("list-sas", "EBADMSG", 1, SA_ELEMENTS))
 
 
 @case

@@ -236,6 +236,7 @@ int owner_list(owner_fn fn, void *userdata)
 }
 
 struct strongest {
+	pid_t but;
 	struct owner owner;
 	bool found;
 };
@@ -244,14 +245,16 @@ static void compare(const struct owner *owner, void *userdata)
 {
 	struct strongest *strongest = userdata;
 
+	if (strongest->but && owner->pid == strongest->but)
+		return;
 	if (!strongest->found || owner->kind > strongest->owner.kind)
 		strongest->owner = *owner;
 	strongest->found = true;
 }
 
-int owner_find(struct owner *ret)
+int owner_find(pid_t but, struct owner *ret)
 {
-	struct strongest strongest = {0};
+	struct strongest strongest = {.but = but};
 
 	int r = owner_list(compare, &strongest);
 	if (r < 0)

@@ -54,6 +54,6 @@ enum owner_kind owner_classify(const char *name, bool has_ike_port);
 typedef void (*owner_fn)(const struct owner *owner, void *userdata);
 int owner_list(owner_fn fn, void *userdata);
 
-/* Looks for such processes too, and returns the one with the strongest evidence.
+/* Looks for such processes too, and returns the one with the strongest evidence; `but` is left out, if it is not 0.
  * Returns 1 when there is one, 0 when nobody is, or a negative errno. */
-int owner_find(struct owner *ret);
+int owner_find(pid_t but, struct owner *ret);

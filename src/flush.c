@@ -428,7 +428,7 @@ static int open_charon(const struct options *options, struct vici **ret)
 
 static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans *ret)
 {
-	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, ret);
+	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
 
 	if (r < 0)
 		return report_failure(r, REPORT_FAILED,

@@ -139,3 +139,19 @@ const char *timespan_format(uint64_t usec, char *buffer, size_t size)
 		}
 	return buffer;
 }
+
+const char *timespan_format_coarse(uint64_t usec, char *buffer, size_t size)
+{
+	size_t i = 0;
+
+	if (usec < SEC) {
+		snprintf(buffer, size, "0s");
+		return buffer;
+	}
+	if (usec != TIMESPAN_INFINITY) {
+		while (usec < units[i].usec)
+			i++;
+		usec -= usec % units[i].usec % (units[i].usec > SEC ? units[i + 1].usec : SEC);
+	}
+	return timespan_format(usec, buffer, size);
+}

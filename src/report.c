@@ -69,6 +69,11 @@ void report_quiet(void)
 	state.quiet = true;
 }
 
+bool report_is_quiet(void)
+{
+	return state.quiet;
+}
+
 void report_verbose(void)
 {
 	state.verbose = true;

@@ -29,6 +29,7 @@ void report_init(void);
 
 /* Silences notices and summaries. */
 void report_quiet(void);
+bool report_is_quiet(void);
 
 /* Lets details through. */
 void report_verbose(void);

@@ -134,6 +134,9 @@ static bool problem(const struct screen *screen, const struct status *status, en
 	char buffer[STATUS_PROBLEM_MAX];
 	const char *why = status_problem(status, part, buffer);
 
+	/* The label says it. */
+	if (why && part == STATUS_PART_CHARON && strncmp(why, "charon ", strlen("charon ")) == 0)
+		why += strlen("charon ");
 	if (why)
 		entry(screen, part == STATUS_PART_OWNERS ? YELLOW : RED, label, "%s", why);
 	return why != NULL;
@@ -282,24 +285,24 @@ static void show_shadows(const struct screen *screen, const struct status *statu
 	const struct status_shadows *shadows = &status->policies.shadows;
 	uint64_t n = status_count_shadows(shadows);
 	char kinds[160], ends[TIMESPAN_MAX];
-	int used;
+	int used = 0;
 
 	if (!n) {
 		entry(screen, PLAIN, "shadows", "none");
 		return;
 	}
-	used = snprintf(kinds, sizeof(kinds), "%" PRIu64 " hold%s", shadows->hold, shadows->hold == 1 ? "s" : "");
+	if (shadows->hold)
+		used += snprintf(kinds, sizeof(kinds), ", %" PRIu64 " hold%s", shadows->hold,
+				 shadows->hold == 1 ? "s" : "");
 	if (shadows->close)
 		used += snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " close behind a policy",
 				 shadows->close);
 	if (shadows->grace) {
-		/* The other way round: what is left of the time. */
 		uint64_t left = shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0;
-		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " with a grace go%s within %s",
-			 shadows->grace, shadows->grace == 1 ? "es" : "",
-			 timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
+		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " with a grace, gone in %s",
+			 shadows->grace, timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
 	}
-	entry(screen, YELLOW, "shadows", "%" PRIu64 ": %s", n, kinds);
+	entry(screen, YELLOW, "shadows", "%" PRIu64 ": %s", n, kinds + strlen(", "));
 	if (status->blocked_known)
 		entry(screen, PLAIN, "",
 		      "since they were made, policies blocked %" PRIu64 " packet%s out and %" PRIu64 " in",

@@ -16,8 +16,9 @@
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
  *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
  *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
- *     later        (receive) the clock has moved on by VALUE milliseconds
- *     run          $FAULT_COMMAND is run before the call, or behind a change
+ *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
+ * packets for each time that this took place: this machine's kernel may have no ciphers for real ones later (receive)
+ * the clock has moved on by VALUE milliseconds run          $FAULT_COMMAND is run before the call, or behind a change
  *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
  *     note         nothing
  *
@@ -305,6 +306,27 @@ static void lose(struct netlink *netlink, struct msghdr *msg, int flags)
 		syscall(SYS_recvmsg, netlink->fd, msg, flags | MSG_DONTWAIT);
 }
 
+static void mark_interrupted(struct nlmsghdr *nlh, const struct rule *rule)
+{
+	(void)rule;
+	nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
+}
+
+static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
+{
+	struct xfrm_usersa_info sa;
+
+	if (nlh->nlmsg_type != XFRM_MSG_NEWSA)
+		return;
+	memcpy(&sa, nlmsg_data(nlh), sizeof(sa));
+	sa.curlft.packets = rule->count * (unsigned long)rule->value;
+	sa.curlft.bytes = 84 * sa.curlft.packets;
+	memcpy(nlmsg_data(nlh), &sa, sizeof(sa));
+	struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(sa), XFRMA_REPLAY_VAL);
+	if (attr)
+		attr->nla_type = XFRMA_ALG_AUTH;
+}
+
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct netlink *netlink = find(fd);
@@ -323,11 +345,14 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		return take_answer(netlink, msg);
 
 	ssize_t n = syscall(SYS_recvmsg, fd, msg, flags);
-	if (n > 0 && rule && is(rule, "interrupt")) {
-		int rest = (int)n;
-		for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
-			nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
-	}
+	void (*change)(struct nlmsghdr * nlh, const struct rule *rule) = !rule			 ? NULL
+									 : is(rule, "interrupt") ? mark_interrupted
+									 : is(rule, "mature")	 ? make_mature
+												 : NULL;
+	int rest = (int)n;
+	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; change && nlmsg_ok(nlh, rest);
+	     nlh = nlmsg_next(nlh, &rest))
+		change(nlh, rule);
 	return n;
 }
 

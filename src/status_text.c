@@ -458,13 +458,13 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 		entry(screen, GREEN, "orphans", "none");
 		return;
 	}
-	entry(screen, RED, "orphans", "%zu of %" PRIu64 " SA%s %s; traffic is that of %s", orphans->n, total,
-	      plural(total),
-	      up ? "in the kernel, unknown to charon" : "in the kernel, and no charon to look after them",
+	entry(screen, RED, "orphans", "%zu of %" PRIu64 " SA%s %s (traffic of %s)", orphans->n, total, plural(total),
+	      up ? "unknown to charon" : "without a charon",
 	      timespan_format_coarse(orphans->usec + USEC_PER_SEC / 2, interval, sizeof(interval)));
 	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
 		const struct owner *owner = &status->owners[i];
-		if (owner->kind == OWNER_KEY_MANAGER && owner->pid && (!up || owner->pid != status->charon.pid))
+		if (owner->kind == OWNER_KEY_MANAGER && owner->pid &&
+		    (!up || (status->charon.pid && owner->pid != status->charon.pid)))
 			entry(screen, YELLOW, "", "%s (PID %d) is alive: they may be its own",
 			      *owner->name ? owner->name : "A process", owner->pid);
 	}

@@ -335,14 +335,14 @@ static int show(const struct status *status, const struct options *options)
 
 	if (options->output) {
 		r = replace_file(status, options);
-		return r < 0 ? report_failure(r, REPORT_FAILED, "Could not write %.128s: %s. It is as it was.",
+		return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write %.128s: %s. It is as it was.",
 					      options->output, strerror(-r))
 			     : 0;
 	}
 	if (report_is_quiet() && !options->json && !options->metrics)
 		return 0;
 	r = write_all(status, options, stdout);
-	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not write the status: %s.", strerror(-r)) : 0;
+	return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write the status: %s.", strerror(-r)) : 0;
 }
 
 /* What keeps us from an answer; the text shows it in its place. */
@@ -353,7 +353,7 @@ static void report_problems(const struct status *status, const struct options *o
 	for (unsigned int part = 0; part < STATUS_PARTS; part++)
 		if ((options->json || options->metrics || report_is_quiet()) && !status->orphans_known &&
 		    status_problem(status, part, buffer))
-			report_failure(0, REPORT_FAILED, "%s", buffer);
+			report_failure(0, REPORT_UNKNOWN, "%s", buffer);
 }
 
 int verb_status(struct globals *globals, int argc, char **argv)

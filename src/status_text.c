@@ -20,8 +20,7 @@
 /* What an address is never cut below. */
 #define ADDRESS_MIN 9
 
-/* The ends of ages and of counts with a unit. */
-#define NUMBER_MAX 24
+#define KILO UINT64_C(1000)
 
 enum colour {
 	PLAIN,
@@ -284,7 +283,7 @@ static void show_shadows(const struct screen *screen, const struct status *statu
 {
 	const struct status_shadows *shadows = &status->policies.shadows;
 	uint64_t n = status_count_shadows(shadows);
-	char kinds[160], ends[TIMESPAN_MAX];
+	char kinds[160];
 	int used = 0;
 
 	if (!n) {
@@ -298,6 +297,7 @@ static void show_shadows(const struct screen *screen, const struct status *statu
 		used += snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " close behind a policy",
 				 shadows->close);
 	if (shadows->grace) {
+		char ends[TIMESPAN_MAX];
 		uint64_t left = shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0;
 		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " with a grace, gone in %s",
 			 shadows->grace, timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
@@ -343,16 +343,16 @@ static void format_count(uint64_t n, char *buffer, size_t size)
 	static const char units[] = "kMGTPE";
 	size_t unit = 0;
 
-	if (n < 1000) {
+	if (n < KILO) {
 		snprintf(buffer, size, "%" PRIu64, n);
 		return;
 	}
-	for (; n >= 1000 * 1000; unit++)
-		n /= 1000;
-	if (n < 10 * 1000)
-		snprintf(buffer, size, "%" PRIu64 ".%" PRIu64 "%c", n / 1000, n % 1000 / 100, units[unit]);
+	for (; n >= KILO * KILO; unit++)
+		n /= KILO;
+	if (n < 10 * KILO)
+		snprintf(buffer, size, "%" PRIu64 ".%" PRIu64 "%c", n / KILO, n % KILO / 100, units[unit]);
 	else
-		snprintf(buffer, size, "%" PRIu64 "%c", n / 1000, units[unit]);
+		snprintf(buffer, size, "%" PRIu64 "%c", n / KILO, units[unit]);
 }
 
 static void fill_row(const struct status *status, const struct orphan *orphan, struct row *row)
@@ -365,8 +365,7 @@ static void fill_row(const struct status *status, const struct orphan *orphan, s
 	entry_address(sa->family, &sa->saddr, row->cells[FROM]);
 	entry_address(sa->family, &sa->id.daddr, row->cells[TO]);
 	snprintf(row->cells[REQID], sizeof(row->cells[REQID]), "%u", sa->reqid);
-	snprintf(row->cells[AGE], sizeof(row->cells[AGE]), "%.*s", NUMBER_MAX,
-		 age(status, sa->curlft.add_time, buffer));
+	snprintf(row->cells[AGE], sizeof(row->cells[AGE]), "%.24s", age(status, sa->curlft.add_time, buffer));
 	format_count(orphan->packets, row->cells[PACKETS], sizeof(row->cells[PACKETS]));
 	format_count(orphan->bytes, row->cells[BYTES], sizeof(row->cells[BYTES]));
 	snprintf(row->cells[CONNECTION], sizeof(row->cells[CONNECTION]), "%s", orphan->connection);
@@ -393,7 +392,7 @@ static void show_row(const struct screen *screen, enum colour colour, struct row
 
 static void measure(const struct status *status, size_t n, size_t widths[COLUMNS])
 {
-	struct row row;
+	struct row row = {0};
 
 	for (size_t i = 0; i < COLUMNS; i++)
 		widths[i] = strlen(titles[i].name);
@@ -426,7 +425,7 @@ static size_t fit(const struct screen *screen, size_t widths[COLUMNS])
 static void show_list(const struct screen *screen, const struct status *status)
 {
 	size_t n = status->orphans.n, widths[COLUMNS];
-	struct row row;
+	struct row row = {0};
 
 	if (!screen->style->all && n > ORPHANS_SHOWN)
 		n = ORPHANS_SHOWN;

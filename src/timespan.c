@@ -142,16 +142,15 @@ const char *timespan_format(uint64_t usec, char *buffer, size_t size)
 
 const char *timespan_format_coarse(uint64_t usec, char *buffer, size_t size)
 {
-	size_t i = 0;
-
 	if (usec < SEC) {
 		snprintf(buffer, size, "0s");
 		return buffer;
 	}
-	if (usec != TIMESPAN_INFINITY) {
-		while (usec < units[i].usec)
-			i++;
+	for (size_t i = 0; usec != TIMESPAN_INFINITY && i < ARRAY_SIZE(units); i++) {
+		if (usec < units[i].usec)
+			continue;
 		usec -= usec % units[i].usec % (units[i].usec > SEC ? units[i + 1].usec : SEC);
+		break;
 	}
 	return timespan_format(usec, buffer, size);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "netns.h"
 #include "orphans.h"
 #include "owner.h"
 #include "report.h"
@@ -423,6 +424,13 @@ static int open_charon(const struct options *options, struct vici **ret)
 			"charon does not answer on %.128s: %s. Nothing was removed: without its word every "
 			"SA would be an orphan; `xfrmctl flush` removes them all.",
 			socket, strerror(-r));
+	if (netns_is_elsewhere(vici_peer(*ret)))
+		return report_failure(
+			-EXDEV, REPORT_FAILED,
+			"charon on %.128s works in another network namespace: nothing was removed, since "
+			"it knows none of the SAs of this one. --netns and --socket have to name the same "
+			"charon's.",
+			socket);
 	return 0;
 }
 
@@ -434,7 +442,9 @@ static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans
 		return report_failure(r, REPORT_FAILED,
 				      "Could not find out which SAs charon does not know: %s. Nothing was removed.",
 				      strerror(-r));
-	report_detail("%zu SAs are in the kernel and not in charon, %zu in charon.", ret->n, ret->known.n);
+	report_detail(
+		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
+		ret->known.n, ret->n_first, ret->n);
 	return 0;
 }
 

@@ -14,7 +14,7 @@
 static int compare(const void *a, const void *b)
 {
 	const struct orphan *left = a, *right = b;
-	int r = memcmp(&left->sa.id.daddr, &right->sa.id.daddr, sizeof(left->sa.id.daddr));
+	int r = memcmp(left->sa.id.daddr.a6, right->sa.id.daddr.a6, sizeof(left->sa.id.daddr.a6));
 
 	if (r == 0)
 		r = memcmp(&left->sa.id.spi, &right->sa.id.spi, sizeof(left->sa.id.spi));
@@ -139,6 +139,7 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 
 	if (r == 0)
 		r = look(kernel, first, orphans);
+	orphans->n_first = orphans->n;
 	if (r < 0 || !orphans->n)
 		return r;
 	qsort(orphans->list, orphans->n, sizeof(*orphans->list), compare);

@@ -28,6 +28,7 @@ struct orphan {
 struct orphans {
 	struct orphan *list;
 	size_t n, allocated;
+	size_t n_first;		 /* so many looked like orphans at the first look */
 	uint64_t usec;		 /* between the two looks at the kernel */
 	struct charon_sas known; /* what charon said last; empty without it */
 };

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "blocked.h"
+#include "netns.h"
 #include "report.h"
 #include "timespan.h"
 #include "util.h"
@@ -140,24 +141,13 @@ static void add_owner(const struct owner *owner, void *userdata)
 		  sizeof(status->owners[i].name));
 }
 
-/* Whether a process is in another network namespace than we are; false also when that cannot be seen. */
-static bool is_elsewhere(pid_t pid)
-{
-	struct stat here, there;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
-	return pid && stat("/proc/thread-self/ns/net", &here) == 0 && stat(path, &there) == 0 &&
-	       (here.st_ino != there.st_ino || here.st_dev != there.st_dev);
-}
-
 static void ask_charon(struct status_charon *charon, const char *socket, struct vici **vici)
 {
 	charon->error = vici_open(socket, now_usec() + charon->timeout_usec, vici);
 	if (charon->error < 0)
 		return;
 	charon->pid = vici_peer(*vici);
-	charon->elsewhere = is_elsewhere(charon->pid);
+	charon->elsewhere = netns_is_elsewhere(charon->pid);
 	charon->error = charon_version(*vici, now_usec() + charon->timeout_usec, &charon->version);
 	if (charon->error == 0) {
 		int r = charon_stats(*vici, now_usec() + charon->timeout_usec, &charon->stats);

@@ -8,7 +8,7 @@
  * the policy. A stand-in is a copy of such a route that xfrmctl adds: it has a protocol number of its own, by which it
  * is known, and a metric behind every real route, so that it has a say only where the real one is missing. */
 
-#include <linux/if.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,7 +35,7 @@ struct route {
 	xfrm_address_t src;	   /* the preferred source, if has_src; of the family of `dst` */
 	xfrm_address_t gateway;	   /* likewise; none where there are several next hops */
 	bool has_src, has_gateway;
-	char device[IFNAMSIZ];	   /* of the first next hop; "" when it has none */
+	char device[IF_NAMESIZE];	   /* of the first next hop; "" when it has none */
 	uint32_t table, metric;
 	uint8_t protocol, tos, type; /* RTPROT_STATIC or ROUTE_STAND_IN; RTN_UNICAST, RTN_THROW, … */
 
@@ -43,7 +43,7 @@ struct route {
 	bool explained; /* a connection of the running charon may need it */
 	/* The source is, with all bits as its prefix length, an address of an interface, and no virtual address of an
 	 * IKE_SA of the running charon: probably one that an earlier charon installed. "" if it is not. */
-	char stale_address_on[IFNAMSIZ];
+	char stale_address_on[IF_NAMESIZE];
 
 	struct rtnl_route *object; /* all of it, for the door */
 };
@@ -54,11 +54,17 @@ bool route_is_stand_in(const struct route *route);
 /* The metric of the stand-in of a route: behind every real one, and in their order. -ERANGE when there is no room. */
 int route_stand_in_metric(const struct route *route, uint32_t *ret);
 
+/* Orders by family, address and length, so that a network stands before what lies within it. */
+int route_compare_prefixes(const struct match_prefix *a, const struct match_prefix *b);
+
 /* Orders by what the kernel tells routes of one table apart by, and by protocol. */
 int route_compare(const struct route *a, const struct route *b);
 
 /* Whether these have the same destination and TOS, so that the one with the lower metric decides. */
 bool route_competes(const struct route *a, const struct route *b);
+
+/* The preferred source, with all its bits; for a route that has one. */
+struct match_prefix route_source(const struct route *route);
 
 /* Writes a one-line description in the manner of `ip route` ("10.2.0.0/24 via 192.0.2.254 dev wan src 10.1.0.1 …");
  * returns `buffer`. `size` is not 0. */

@@ -8,6 +8,7 @@
 
 #include "owner.h"
 #include "report.h"
+#include "routes.h"
 #include "show.h"
 #include "sweep.h"
 #include "unit.h"
@@ -21,6 +22,7 @@ enum {
 	OPTION_POLICIES_ONLY,
 	OPTION_HOLD,
 	OPTION_ON_STOP,
+	OPTION_ROUTES,
 	OPTION_DRY_RUN,
 	OPTION_JSON,
 	OPTION_FORCE,
@@ -29,6 +31,7 @@ enum {
 struct options {
 	struct filter filter;
 	bool states_only, policies_only, hold, on_stop, dry_run, json, force;
+	uint32_t routes;	  /* the table whose routes go as well, or 0 */
 	const char *on_stop_unit; /* NULL for the unit that we belong to */
 };
 
@@ -53,6 +56,8 @@ static void print_help(void)
 	       "                       comes in in plaintext until `xfrmctl release`\n"
 	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
 	       "                       good and no key manager is alive; shadows go as well\n"
+	       "  --routes[=TABLE]     Also the static routes of charon's routing table (default: 220); with\n"
+	       "                       --hold, stand-ins of them stay\n"
 	       "  --dry-run            List what would go and change nothing\n"
 	       "  --json               With --dry-run: as JSON\n"
 	       "  --force              Also when a live key manager owns the state\n"
@@ -86,6 +91,9 @@ static int take_option(int option, const char *value, void *userdata)
 		options->on_stop = true;
 		options->on_stop_unit = value;
 		return 0;
+	case OPTION_ROUTES:
+		options->routes = ROUTE_TABLE;
+		return value ? routes_parse_table(value, &options->routes) : 0;
 	case OPTION_DRY_RUN:
 		options->dry_run = true;
 		return 0;
@@ -110,6 +118,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
 		{"hold", no_argument, NULL, OPTION_HOLD},
 		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
+		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 		{"json", no_argument, NULL, OPTION_JSON},
 		{"force", no_argument, NULL, OPTION_FORCE},
@@ -289,6 +298,25 @@ static int remove_sas(struct flush *flush)
 	return sweep_run(&flush->sweep, ENTRY_SA);
 }
 
+/* Routes cannot be selected: with --force, those of a daemon that is to be left alone would go as well. */
+static bool takes_routes(const struct options *options)
+{
+	return options->routes && (filter_is_empty(&options->filter) || !options->force);
+}
+
+static int remove_routes(struct flush *flush)
+{
+	const struct options *options = flush->options;
+	struct summary *summary = &flush->sweep.summary;
+	struct routes_summary routes;
+
+	int r = options->hold ? routes_hold(options->routes, &routes) : routes_flush(options->routes, &routes);
+	summary->routes = routes.removed;
+	summary->stand_ins = routes.stand_ins;
+	summary->failed += routes.failed;
+	return r;
+}
+
 static int remove_all(struct flush *flush)
 {
 	const struct options *options = flush->options;
@@ -303,9 +331,14 @@ static int remove_all(struct flush *flush)
 		r = r < 0 ? r : sas;
 	}
 	sweep_report_unnamed(&flush->sweep);
+	if (takes_routes(options)) {
+		int routes = remove_routes(flush);
+		r = r < 0 ? r : routes;
+	}
 	flush->sweep.summary.usec = report_end();
 	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
-	if (!options->on_stop || summary_sas(summary) || summary_policies(summary) || summary->failed)
+	if (!options->on_stop || summary_sas(summary) || summary_policies(summary) || summary->routes ||
+	    summary->failed)
 		report_flushed(summary);
 	return r < 0 ? r : summary->failed ? -EIO : 0;
 }
@@ -337,6 +370,25 @@ static int show_kind(struct flush *flush, enum entry_kind kind)
 	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;
 }
 
+static int show_routes(struct flush *flush)
+{
+	CLEANUP(routes_free) struct routes routes = {0};
+	const struct options *options = flush->options;
+
+	int r = routes_find(options->routes, NULL, 0, &routes);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
+	for (size_t i = 0; r == 0 && i < routes.n; i++) {
+		if (options->hold && route_is_stand_in(&routes.list[i]))
+			continue;
+		if (options->json)
+			fputs(flush->sweep.summary.routes ? ",\n" : "\n", stdout);
+		r = show_route(&routes.list[i], options->json);
+		flush->sweep.summary.routes++;
+	}
+	return r;
+}
+
 static int show_all(struct flush *flush)
 {
 	const struct options *options = flush->options;
@@ -352,8 +404,13 @@ static int show_all(struct flush *flush)
 	if (!options->policies_only && r == 0)
 		r = show_kind(flush, ENTRY_SA);
 	if (options->json)
-		printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64 "}}\n",
-		       summary_policies(&flush->sweep.summary), summary_sas(&flush->sweep.summary));
+		printf("], \"routes\": [");
+	if (takes_routes(options) && r == 0)
+		r = show_routes(flush);
+	if (options->json)
+		printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64 ", \"routes\": %" PRIu64 "}}\n",
+		       summary_policies(&flush->sweep.summary), summary_sas(&flush->sweep.summary),
+		       flush->sweep.summary.routes);
 	else if (r == 0)
 		printf("%s\n", summary_sentence(&flush->sweep.summary, true, sentence, sizeof(sentence)));
 	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))

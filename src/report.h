@@ -10,7 +10,7 @@
 
 #include "summary.h"
 
-#define REPORT_FIELDS_MAX 12
+#define REPORT_FIELDS_MAX 16
 
 /* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
 #define REPORT_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)

@@ -389,6 +389,15 @@ static int show_routes(struct flush *flush)
 	return r;
 }
 
+static void show_counts(const struct summary *summary, bool routes)
+{
+	printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64, summary_policies(summary),
+	       summary_sas(summary));
+	if (routes)
+		printf(", \"routes\": %" PRIu64, summary->routes);
+	printf("}}\n");
+}
+
 static int show_all(struct flush *flush)
 {
 	const struct options *options = flush->options;
@@ -403,14 +412,13 @@ static int show_all(struct flush *flush)
 		printf("], \"sas\": [");
 	if (!options->policies_only && r == 0)
 		r = show_kind(flush, ENTRY_SA);
-	if (options->json)
+	bool routes = takes_routes(options);
+	if (options->json && routes)
 		printf("], \"routes\": [");
-	if (takes_routes(options) && r == 0)
+	if (routes && r == 0)
 		r = show_routes(flush);
 	if (options->json)
-		printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64 ", \"routes\": %" PRIu64 "}}\n",
-		       summary_policies(&flush->sweep.summary), summary_sas(&flush->sweep.summary),
-		       flush->sweep.summary.routes);
+		show_counts(&flush->sweep.summary, routes);
 	else if (r == 0)
 		printf("%s\n", summary_sentence(&flush->sweep.summary, true, sentence, sizeof(sentence)));
 	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))

@@ -70,15 +70,15 @@ struct match_prefix route_source(const struct route *route)
 
 const char *route_describe(const struct route *route, char *buffer, size_t size)
 {
-	char dst[INET6_ADDRSTRLEN], gateway[INET6_ADDRSTRLEN], src[INET6_ADDRSTRLEN], metric[sizeof(" metric 4294967295")];
+	char dst[INET6_ADDRSTRLEN], gateway[INET6_ADDRSTRLEN], src[INET6_ADDRSTRLEN],
+		metric[sizeof(" metric 4294967295")];
 	sa_family_t family = route->dst.family;
 
 	snprintf(metric, sizeof(metric), " metric %u", route->metric);
 	snprintf(buffer, size, "%s%s/%u%s%s%s%s%s%s%s", route->type == RTN_THROW ? "throw " : "",
-		 entry_address(family, &route->dst.address, dst), route->dst.length,
-		 route->has_gateway ? " via " : "",
-		 route->has_gateway ? entry_address(family, &route->gateway, gateway) : "", *route->device ? " dev " : "",
-		 route->device, route->has_src ? " src " : "",
+		 entry_address(family, &route->dst.address, dst), route->dst.length, route->has_gateway ? " via " : "",
+		 route->has_gateway ? entry_address(family, &route->gateway, gateway) : "",
+		 *route->device ? " dev " : "", route->device, route->has_src ? " src " : "",
 		 route->has_src ? entry_address(family, &route->src, src) : "", route->metric ? metric : "");
 	return buffer;
 }
@@ -102,7 +102,7 @@ static uint8_t common_bits(const xfrm_address_t *a, const xfrm_address_t *b, uin
 static void clear_host_bits(struct match_prefix *prefix)
 {
 	for (unsigned int i = prefix->length; i < address_bits(prefix->family); i++)
-		address_bytes(&prefix->address)[i / 8] &= (uint8_t)~(0x80 >> i % 8);
+		address_bytes(&prefix->address)[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
 }
 
 static int parse_address(const char *text, sa_family_t *family, xfrm_address_t *ret)

@@ -32,10 +32,10 @@ struct rtnl_route;
 
 struct route {
 	struct match_prefix dst;
-	xfrm_address_t src;	   /* the preferred source, if has_src; of the family of `dst` */
-	xfrm_address_t gateway;	   /* likewise; none where there are several next hops */
+	xfrm_address_t src;	/* the preferred source, if has_src; of the family of `dst` */
+	xfrm_address_t gateway; /* likewise; none where there are several next hops */
 	bool has_src, has_gateway;
-	char device[IF_NAMESIZE];	   /* of the first next hop; "" when it has none */
+	char device[IF_NAMESIZE]; /* of the first next hop; "" when it has none */
 	uint32_t table, metric;
 	uint8_t protocol, tos, type; /* RTPROT_STATIC or ROUTE_STAND_IN; RTN_UNICAST, RTN_THROW, … */
 
@@ -85,8 +85,8 @@ int route_targets_add(struct route_targets *targets, const char *text);
 /* To be called when all are in it, before the following. */
 void route_targets_sort(struct route_targets *targets);
 
-/* Whether a route may be of one of these: its destination lies within a selector (peers may narrow them), or is a single
- * address and there are dynamic ones. */
+/* Whether a route may be of one of these: its destination lies within a selector (peers may narrow them), or is a
+ * single address and there are dynamic ones. */
 bool route_targets_explain(const struct route_targets *targets, const struct route *route);
 
 void route_targets_free(struct route_targets *targets);

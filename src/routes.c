@@ -39,8 +39,11 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	static const char *const names[] = {"default", "main", "local"};
 	char *end;
 
+	/* Not octal: strtoull(3) with base 0 would take 0220 for something else. */
+	int base = strncasecmp(text, "0x", 2) == 0 ? 16 : 10;
+
 	errno = 0;
-	unsigned long long table = *text >= '0' && *text <= '9' ? strtoull(text, &end, 0) : 0;
+	unsigned long long table = *text >= '0' && *text <= '9' ? strtoull(text, &end, base) : 0;
 	if (!table || errno || *end || table > UINT32_MAX)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--routes: '%.64s' is not the number of a routing table; it takes one from 1 to "
@@ -102,7 +105,7 @@ struct hosts {
 	struct host {
 		struct match_prefix address;
 		char device[IF_NAMESIZE];
-	} *list;
+	} * list;
 	size_t n, allocated;
 	int error;
 };
@@ -325,7 +328,8 @@ int routes_hold(uint32_t table, struct routes_summary *summary)
 			summary->stand_ins++;
 		if (route->protocol != RTPROT_STATIC)
 			continue;
-		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none. */
+		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
+		 */
 		if (last && route_compare(last, route) == 0)
 			remove_route(&change, route);
 		else
@@ -343,10 +347,11 @@ static void report_stale_address(const struct route *route)
 	const struct match_prefix source = route_source(route);
 
 	entry_address(source.family, &source.address, address);
-	report_notice(REPORT_STALE_ADDRESS,
-		      "%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
-		      "this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
-		      address, route->stale_address_on, address, source.length, route->stale_address_on);
+	report_notice(
+		REPORT_STALE_ADDRESS,
+		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
+		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		address, route->stale_address_on, address, source.length, route->stale_address_on);
 }
 
 /* Asks charon over its socket. Reports what fails. */

@@ -158,8 +158,8 @@ static int on_route(struct nl_msg *message, void *userdata)
 	struct rtnl_route *object;
 	struct route route;
 
-	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) ||
-	    rtm->rtm_family != dump->family || rtm->rtm_flags & RTM_F_CLONED)
+	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != dump->family ||
+	    rtm->rtm_flags & RTM_F_CLONED)
 		return NL_OK;
 	if (rtnl_route_parse(nlh, &object) < 0) {
 		dump->error = -EBADMSG;

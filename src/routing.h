@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The door to the kernel's routes (NETLINK_ROUTE). It works in the network namespace that the calling thread was in when
- * routing_open() was called, and knows nothing of what should be removed or why. All functions return 0 or a negative
- * errno. */
+/* The door to the kernel's routes (NETLINK_ROUTE). It works in the network namespace that the calling thread was in
+ * when routing_open() was called, and knows nothing of what should be removed or why. All functions return 0 or a
+ * negative errno. */
 
 #include <netlink/netlink.h>
 

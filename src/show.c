@@ -325,9 +325,9 @@ static int show_route_json(const struct route *route)
 
 	if (!object)
 		return -ENOMEM;
-	json_object_set_new(object, "dst",
-			    json_sprintf("%s/%d", entry_address(route->dst.family, &route->dst.address, text),
-					 route->dst.length));
+	json_object_set_new(
+		object, "dst",
+		json_sprintf("%s/%d", entry_address(route->dst.family, &route->dst.address, text), route->dst.length));
 	if (route->has_gateway)
 		add_address(object, "via", route->dst.family, &route->gateway);
 	if (*route->device)

@@ -98,7 +98,8 @@ static void append_shadows(struct text *text, const struct summary *summary)
 		append_count(text, summary->shadows ? " and " : "; ", summary->stand_ins, "stand-in of a route",
 			     "stand-ins of routes");
 	if (summary->shadows || summary->stand_ins)
-		append(text, "%s", summary->shadows + summary->stand_ins == 1 ? " holds its place" : " hold their place");
+		append(text, "%s",
+		       summary->shadows + summary->stand_ins == 1 ? " holds its place" : " hold their place");
 }
 
 static void append_policies(struct text *text, const struct summary *summary)

@@ -259,19 +259,18 @@ static void report_unnamed(const struct change *change)
 			       change->summary->failed - NAMED_MAX);
 }
 
-static bool remove_route(struct change *change, const struct route *route)
+static void remove_route(struct change *change, const struct route *route)
 {
 	int r = routing_delete(change->sock, route);
 
 	report_progress(change->summary->removed);
 	/* Somebody else has removed it, perhaps with its interface. */
 	if (r == -ESRCH || r == -ENODEV)
-		return true;
+		return;
 	if (r < 0)
 		refused(change, "remove", route, r);
 	else
 		change->summary->removed++;
-	return r == 0;
 }
 
 int routes_flush(uint32_t table, struct routes_summary *summary)
@@ -340,20 +339,6 @@ int routes_hold(uint32_t table, struct routes_summary *summary)
 	return r;
 }
 
-/* Says what charon itself will not see to: it does not take an address for its own that is there already. */
-static void report_stale_address(const struct route *route)
-{
-	char address[INET6_ADDRSTRLEN];
-	const struct match_prefix source = route_source(route);
-
-	entry_address(source.family, &source.address, address);
-	report_notice(
-		REPORT_STALE_ADDRESS,
-		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
-		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
-		address, route->stale_address_on, address, source.length, route->stale_address_on);
-}
-
 /* Asks charon over its socket. Reports what fails. */
 static int explain_by(const char *socket, struct change *change)
 {
@@ -371,30 +356,85 @@ static int explain_by(const char *socket, struct change *change)
 	return r;
 }
 
+/* Says what charon itself will not see to: it does not take an address for its own that is there already. */
+static void report_stale_address(const struct route *route)
+{
+	char address[INET6_ADDRSTRLEN];
+	const struct match_prefix source = route_source(route);
+
+	entry_address(source.family, &source.address, address);
+	report_notice(
+		REPORT_STALE_ADDRESS,
+		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
+		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		address, route->stale_address_on, address, source.length, route->stale_address_on);
+}
+
+static bool have_same_source(const struct route *a, const struct route *b)
+{
+	return a->has_src && b->has_src && a->dst.family == b->dst.family &&
+	       memcmp(&a->src, &b->src, sizeof(a->src)) == 0;
+}
+
+/* Tells once of each source that only routes had which are not needed. */
+static void report_stale_addresses(struct routes *routes)
+{
+	unsigned int told = 0;
+
+	for (struct route *route = routes->list; route < routes->list + routes->n && told < NAMED_MAX; route++) {
+		bool needed = route->explained;
+
+		if (!*route->stale_address_on)
+			continue;
+		for (struct route *other = route + 1; other < routes->list + routes->n; other++)
+			if (have_same_source(route, other)) {
+				needed |= other->explained;
+				*other->stale_address_on = '\0';
+			}
+		if (!needed)
+			report_stale_address(route);
+		told++;
+	}
+}
+
+/* Makes `explained` of every route in the list say whether it stays. */
+static void choose(struct routes *routes, bool grace, bool asked)
+{
+	const struct route *front = NULL;
+
+	for (struct route *route = routes->list; route < routes->list + routes->n; route++) {
+		if (!route_is_stand_in(route)) {
+			route->explained = true;
+			front = route;
+		} else if (!grace || (front && route_competes(front, route))) {
+			route->explained = false;
+		} else if (!asked) {
+			route->explained = true;
+		}
+	}
+}
+
 int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary)
 {
 	CLEANUP(end_change) struct change change = {0};
-	const struct route *front = NULL;
-	bool any = false;
+	struct routes *routes = &change.routes;
+	bool any = false, asked = false;
 
 	int r = begin_change(table, summary, &change);
-	for (size_t i = 0; i < change.routes.n; i++)
-		any |= route_is_stand_in(&change.routes.list[i]);
+	for (size_t i = 0; i < routes->n; i++)
+		any |= route_is_stand_in(&routes->list[i]);
 	if (r < 0 || !any)
 		return r;
-	bool asked = grace && explain_by(socket, &change) == 0;
-	for (size_t i = 0; i < change.routes.n; i++) {
-		const struct route *route = &change.routes.list[i];
-
-		if (!route_is_stand_in(route)) {
-			front = route;
-			continue;
-		}
-		if (grace && !(front && route_competes(front, route)) && (!asked || route->explained))
+	if (grace)
+		asked = explain_by(socket, &change) == 0;
+	choose(routes, grace, asked);
+	for (size_t i = 0; i < routes->n; i++)
+		if (!routes->list[i].explained)
+			remove_route(&change, &routes->list[i]);
+		else if (route_is_stand_in(&routes->list[i]))
 			summary->stand_ins++;
-		else if (remove_route(&change, route) && asked && *route->stale_address_on)
-			report_stale_address(route);
-	}
+	if (asked)
+		report_stale_addresses(routes);
 	report_unnamed(&change);
 	return r;
 }

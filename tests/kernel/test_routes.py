@@ -82,7 +82,8 @@ def add(*routes, table=220, verb="add"):
 
 def make_link():
     xfrm.make_uplink()
-    batch("link set lo up", "address add 10.1.0.1/24 dev uplink", "address add 10.1.0.3/24 dev uplink", "address add fd00:1::1/64 dev uplink nodad",
+    batch("link set lo up", "address add 10.1.0.1/24 dev uplink", "address add 10.1.0.3/24 dev uplink",
+          "address add fd00:1::1/64 dev uplink nodad",
           "rule add pref 220 table 220", "rule add from ::/0 pref 220 table 220")
 
 
@@ -448,7 +449,8 @@ def stale_address():
           "address add 10.1.0.9/32 dev uplink", "address add fd00:1::8/128 dev uplink nodad")
     add("10.2.0.0/24 dev uplink src 10.1.0.7", "10.2.1.0/24 dev uplink src 10.1.0.8",
         "10.7.0.0/24 dev uplink src 10.1.0.8", "10.8.9.0/24 dev uplink src 10.1.0.1",
-        "fd00:7::/64 dev uplink src fd00:1::8", "10.7.1.0/24 dev uplink src 10.1.0.9", "10.2.0.7/32 dev uplink src 10.1.0.9")
+        "fd00:7::/64 dev uplink src fd00:1::8", "10.7.1.0/24 dev uplink src 10.1.0.9",
+        "10.2.0.7/32 dev uplink src 10.1.0.9")
     hold("--routes")
     # The connections that 10.1.0.7 and .8 were for are back, with .7, which charon knows, as their address; .9 may
     # come back.

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "entry.h"
+#include "netns.h"
 #include "report.h"
 #include "routing.h"
 #include "util.h"
@@ -346,13 +347,15 @@ static int explain_by(const char *socket, struct change *change)
 	uint64_t deadline = now_usec() + CHARON_USEC;
 
 	int r = vici_open(socket, deadline, &vici);
+	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
+		r = -EXDEV;
 	if (r == 0)
 		r = explain(change->sock, &change->routes, vici, deadline);
 	if (r < 0)
 		report_notice(REPORT_UNSURE,
 			      "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
 			      "where no other route is there.",
-			      socket, strerror(-r));
+			      socket, r == -EXDEV ? "it works in another network namespace" : strerror(-r));
 	return r;
 }
 

@@ -10,7 +10,7 @@
 
 #include "summary.h"
 
-#define REPORT_FIELDS_MAX 12
+#define REPORT_FIELDS_MAX 16
 
 /* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
 #define REPORT_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
@@ -23,6 +23,7 @@
 #define REPORT_UNKNOWN SD_ID128_MAKE(e8, 09, f5, 2f, 6b, 3d, 47, 5a, 92, 3f, c4, 71, 8d, 44, a5, 2e)
 
 #define REPORT_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)
+#define REPORT_STALE_ADDRESS SD_ID128_MAKE(db, 7a, 5b, d8, a7, 15, 4a, da, 81, 17, 9a, 4d, 4d, 41, 52, a6)
 #define REPORT_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)
 
 /* To be called once, first. Finds out whether the journal listens. */

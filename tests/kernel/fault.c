@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Preloaded into xfrmctl by the tests (ld.so(8), LD_PRELOAD), to make happen between it and the kernel what cannot be
- * had on demand. It stands in for the C library's system calls on NETLINK_XFRM sockets and follows the rules in
- * $FAULTS, which are separated by semicolons:
+ * had on demand. It stands in for the C library's system calls on NETLINK_XFRM and NETLINK_ROUTE sockets (whose types of
+ * messages count from ROUTE on here) and follows the rules in $FAULTS, which are separated by semicolons:
  *
  *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
  *
  * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
  *     socket       sockets opened; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
- *     change       messages of this type that change SAs or policies: with such a rule each goes to the kernel by
+ *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the kernel by
  *                  itself, and the effect takes place when the kernel has carried it out
  *     receive      calls on a socket on which a message of this type was the last one sent
  * EFFECT and VALUE:
@@ -31,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
 #include <netlink/msg.h>
 #include <stdbool.h>
@@ -49,6 +50,8 @@
 #define ANSWER_SIZE 512
 #define DATAGRAM_SIZE (64 * 1024)
 
+#define ROUTE 0x1000U
+
 #define WORD "15[a-z]"
 
 struct rule {
@@ -66,6 +69,7 @@ union answer {
 
 struct netlink {
 	int fd;
+	unsigned int base;	/* what types of its messages count from */
 	unsigned int last_type; /* of what was sent last */
 	size_t n_answers;
 	union answer answers[ANSWERS_MAX];
@@ -170,7 +174,7 @@ static struct netlink *find(int fd)
 
 int socket(int domain, int type, int protocol)
 {
-	if (domain != AF_NETLINK || protocol != NETLINK_XFRM)
+	if (domain != AF_NETLINK || (protocol != NETLINK_XFRM && protocol != NETLINK_ROUTE))
 		return (int)syscall(SYS_socket, domain, type, protocol);
 
 	const struct rule *rule = count("socket", 0);
@@ -189,6 +193,7 @@ int socket(int domain, int type, int protocol)
 		netlink = &sockets[n_sockets++];
 	}
 	netlink->fd = fd;
+	netlink->base = protocol == NETLINK_ROUTE ? ROUTE : 0;
 	netlink->last_type = 0;
 	netlink->n_answers = 0;
 	return fd;
@@ -222,6 +227,8 @@ static bool is_change(unsigned int type)
 	case XFRM_MSG_UPDPOLICY:
 	case XFRM_MSG_DELPOLICY:
 	case XFRM_MSG_FLUSHPOLICY:
+	case ROUTE + RTM_NEWROUTE:
+	case ROUTE + RTM_DELROUTE:
 		return true;
 	default:
 		return false;
@@ -245,14 +252,14 @@ static bool never_sleeps(void)
 }
 
 /* Sends the messages of a batch one after the other. */
-static ssize_t send_one_by_one(int fd, struct nlmsghdr *nlh, size_t length, int flags, const struct sockaddr *to,
-			       socklen_t to_length)
+static ssize_t send_one_by_one(const struct netlink *netlink, struct nlmsghdr *nlh, size_t length, int flags,
+			       const struct sockaddr *to, socklen_t to_length)
 {
 	for (int rest = (int)length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
-		if (syscall(SYS_sendto, fd, nlh, nlh->nlmsg_len, flags, to, to_length) < 0)
+		if (syscall(SYS_sendto, netlink->fd, nlh, nlh->nlmsg_len, flags, to, to_length) < 0)
 			give_up("cannot send a message of a batch");
-		if (is_change(nlh->nlmsg_type))
-			count("change", nlh->nlmsg_type);
+		if (is_change(netlink->base + nlh->nlmsg_type))
+			count("change", netlink->base + nlh->nlmsg_type);
 	}
 	return (ssize_t)length;
 }
@@ -273,8 +280,8 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 
 	int rest = (int)length;
 	for (struct nlmsghdr *nlh = &copy.first; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
-		netlink->last_type = nlh->nlmsg_type;
-		const struct rule *rule = count("send", nlh->nlmsg_type);
+		netlink->last_type = netlink->base + nlh->nlmsg_type;
+		const struct rule *rule = count("send", netlink->last_type);
 		if (rule && is(rule, "fail")) {
 			errno = (int)rule->value;
 			return -1;
@@ -286,8 +293,16 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 		}
 	}
 	if (watches_changes())
-		return send_one_by_one(fd, &copy.first, length, flags, to, to_length);
+		return send_one_by_one(netlink, &copy.first, length, flags, to, to_length);
 	return syscall(SYS_sendto, fd, &copy, length, flags, to, to_length);
+}
+
+/* How libnl sends. */
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	if (!find(fd) || msg->msg_iovlen != 1)
+		return syscall(SYS_sendmsg, fd, msg, flags);
+	return sendto(fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, flags, msg->msg_name, msg->msg_namelen);
 }
 
 /* Takes the oldest answer from the queue. */

@@ -30,6 +30,7 @@ enum {
 	OPTION_METRICS,
 	OPTION_OUTPUT,
 	OPTION_ALL,
+	OPTION_ROUTES,
 	OPTION_SOCKET,
 	OPTION_TIMEOUT,
 };
@@ -38,6 +39,7 @@ struct options {
 	bool json, metrics, all;
 	const char *output; /* a file, or NULL for standard output */
 	const char *socket;
+	uint32_t table;
 	uint64_t timeout_usec;
 };
 
@@ -52,6 +54,7 @@ static void print_help(void)
 	       "  --json               As JSON\n"
 	       "  --metrics            In the text format of Prometheus\n"
 	       "  --output=FILE        With --json or --metrics: replace FILE, at once and as a whole\n"
+	       "  --routes=TABLE       charon's routing table (default 220)\n"
 	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
 	       "  --timeout=TIME       How long each of charon's answers may take (default 5s)\n"
 	       "  -h, --help           Show this\n"
@@ -76,6 +79,8 @@ static int take_option(int option, const char *value, void *userdata)
 	case OPTION_OUTPUT:
 		options->output = value;
 		return 0;
+	case OPTION_ROUTES:
+		return routes_parse_table(value, &options->table);
 	case OPTION_SOCKET:
 		options->socket = value;
 		return 0;
@@ -111,6 +116,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"json", no_argument, NULL, OPTION_JSON},
 		{"metrics", no_argument, NULL, OPTION_METRICS},
 		{"output", required_argument, NULL, OPTION_OUTPUT},
+		{"routes", required_argument, NULL, OPTION_ROUTES},
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 		{NULL, 0, NULL, 0},
@@ -229,6 +235,18 @@ static int look_at_sas(struct status *status, struct kernel *kernel, struct vici
 	return r;
 }
 
+/* As with SAs: charon has to say what they are for, or not to be there. */
+static void look_at_routes(struct status *status, struct vici *vici)
+{
+	enum status_charon_state state = status_charon_state(&status->charon);
+
+	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
+		return;
+	status->routes_error = routes_find(status->table, state == STATUS_CHARON_UP ? vici : NULL,
+					   now_usec() + status->charon.timeout_usec, &status->routes);
+	status->routes_known = !status->routes_error;
+}
+
 static void look(struct status *status, const char *socket)
 {
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
@@ -246,6 +264,7 @@ static void look(struct status *status, const char *socket)
 	if (r == 0)
 		r = look_at_sas(status, kernel, vici);
 	status->kernel_error = r;
+	look_at_routes(status, vici);
 }
 
 static struct status_style terminal_style(bool all)
@@ -348,7 +367,7 @@ static void report_problems(const struct status *status, const struct options *o
 
 int verb_status(struct globals *globals, int argc, char **argv)
 {
-	struct options options = {.socket = VICI_SOCKET, .timeout_usec = TIMEOUT_DEFAULT};
+	struct options options = {.socket = VICI_SOCKET, .table = ROUTE_TABLE, .timeout_usec = TIMEOUT_DEFAULT};
 	struct status status = {0};
 	char socket[PATH_MAX];
 
@@ -360,12 +379,14 @@ int verb_status(struct globals *globals, int argc, char **argv)
 
 	vici_copy((struct vici_text){options.socket, strlen(options.socket)}, socket, sizeof(socket));
 	status.charon.socket = socket;
+	status.table = options.table;
 	status.charon.timeout_usec = options.timeout_usec;
 	look(&status, options.socket);
 	r = show(&status, &options);
 	report_problems(&status, &options);
 	bool known = status.orphans_known, any = status.orphans.n;
 	orphans_free(&status.orphans);
+	routes_free(&status.routes);
 	if (r < 0 || !known)
 		return STATUS_FAILED;
 	return any ? STATUS_ORPHANS : STATUS_DONE;

@@ -14,6 +14,7 @@
 #include "entry.h"
 #include "orphans.h"
 #include "owner.h"
+#include "routes.h"
 #include "shadow.h"
 
 /* Modes that are told apart; the kernel has six (Linux 6.14). */
@@ -110,6 +111,15 @@ struct status {
 	struct status_charon charon;
 	bool orphans_known;
 	struct orphans orphans;
+	uint32_t table; /* charon's routing table */
+	int routes_error;
+	bool routes_known; /* and so is which of them charon explains */
+	struct routes routes;
+};
+
+struct status_routes {
+	size_t real, stand_ins;
+	size_t unexplained; /* of the real ones */
 };
 
 /* Each counts one entry. */
@@ -122,6 +132,11 @@ void status_sort_orphans(struct orphans *orphans);
 uint64_t status_count_sas(const struct status_states *states);
 uint64_t status_count_policies(const struct status_policies *policies);
 uint64_t status_count_shadows(const struct status_shadows *shadows);
+struct status_routes status_count_routes(const struct routes *routes);
+
+/* Whether somebody should look at a route: a real one that charon does not explain, or whose source is probably a
+ * virtual address of an earlier charon. */
+bool status_is_left_over(const struct route *route);
 
 /* The microseconds from then to now; 0 when the clock was set back. */
 uint64_t status_age(const struct status *status, uint64_t then);
@@ -140,6 +155,7 @@ enum status_part {
 	STATUS_PART_KERNEL,
 	STATUS_PART_CHARON,
 	STATUS_PART_OWNERS,
+	STATUS_PART_ROUTES,
 	STATUS_PARTS,
 };
 

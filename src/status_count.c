@@ -138,6 +138,24 @@ uint64_t status_count_shadows(const struct status_shadows *shadows)
 	return shadows->hold + shadows->grace + shadows->close;
 }
 
+bool status_is_left_over(const struct route *route)
+{
+	return !route_is_stand_in(route) && (!route->explained || *route->stale_address_on);
+}
+
+struct status_routes status_count_routes(const struct routes *routes)
+{
+	struct status_routes counts = {0};
+
+	for (size_t i = 0; i < routes->n; i++) {
+		bool stand_in = route_is_stand_in(&routes->list[i]);
+		counts.stand_ins += stand_in;
+		counts.real += !stand_in;
+		counts.unexplained += !stand_in && !routes->list[i].explained;
+	}
+	return counts;
+}
+
 uint64_t status_age(const struct status *status, uint64_t then)
 {
 	return status->now > then ? (status->now - then) * USEC_PER_SEC : 0;
@@ -268,6 +286,12 @@ const char *status_problem(const struct status *status, enum status_part part, c
 				return buffer;
 			}
 		return NULL;
+	case STATUS_PART_ROUTES:
+		if (!status->routes_error)
+			return NULL;
+		snprintf(buffer, STATUS_PROBLEM_MAX, "The routes of table %" PRIu32 " are not known: %s.",
+			 status->table, strerror(-status->routes_error));
+		return buffer;
 	case STATUS_PARTS:
 	default:
 		return NULL;

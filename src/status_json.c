@@ -169,6 +169,45 @@ static json_t *orphan_to_json(const struct status *status, const struct orphan *
 	return object;
 }
 
+static json_t *route_to_json(const struct route *route)
+{
+	char text[INET6_ADDRSTRLEN], device[IFNAMSIZ];
+	json_t *object = json_object();
+
+	json_object_set_new(
+		object, "dst",
+		json_sprintf("%s/%u", entry_address(route->dst.family, &route->dst.address, text), route->dst.length));
+	if (route->has_gateway)
+		add_text(object, "via", entry_address(route->dst.family, &route->gateway, text));
+	if (*route->device)
+		add_text(object, "dev",
+			 vici_copy((struct vici_text){route->device, strlen(route->device)}, device, sizeof(device)));
+	if (route->has_src)
+		add_text(object, "src", entry_address(route->dst.family, &route->src, text));
+	add(object, "metric", route->metric);
+	json_object_set_new(object, "explained", json_boolean(route->explained));
+	if (*route->stale_address_on)
+		add_text(object, "stale_address_on",
+			 vici_copy((struct vici_text){route->stale_address_on, strlen(route->stale_address_on)}, device,
+				   sizeof(device)));
+	return object;
+}
+
+static json_t *routes_to_json(const struct status *status)
+{
+	const struct status_routes counts = status_count_routes(&status->routes);
+	json_t *object = json_object(), *array = json_array();
+
+	add(object, "table", status->table);
+	add(object, "count", counts.real);
+	add(object, "stand_ins", counts.stand_ins);
+	for (size_t i = 0; i < status->routes.n; i++)
+		if (status_is_left_over(&status->routes.list[i]))
+			json_array_append_new(array, route_to_json(&status->routes.list[i]));
+	json_object_set_new(object, "left_over", array);
+	return object;
+}
+
 static json_t *problems_to_json(const struct status *status)
 {
 	json_t *array = json_array();
@@ -202,6 +241,8 @@ static json_t *status_to_json(const struct status *status)
 		add(blocked, "in", status->blocked.in);
 		json_object_set_new(object, "blocked", blocked);
 	}
+	if (status->routes_known)
+		json_object_set_new(object, "routes", routes_to_json(status));
 	json_object_set_new(object, "problems", problems_to_json(status));
 	if (status->orphans_known && status->orphans.n)
 		add(object, "traffic_usec", status->orphans.usec);

@@ -145,6 +145,18 @@ static void put_orphans(const struct status *status, FILE *f)
 	put(f, "xfrmctl_orphans_active", "gauge", "Those of them that carried traffic during the look.", active);
 }
 
+static void put_routes(const struct status *status, FILE *f)
+{
+	const struct status_routes counts = status_count_routes(&status->routes);
+
+	if (!status->routes_known)
+		return;
+	put(f, "xfrmctl_routes", "gauge", "Static routes in charon's routing table.", counts.real);
+	put(f, "xfrmctl_routes_unexplained", "gauge", "Those of them that no connection of charon explains.",
+	    counts.unexplained);
+	put(f, "xfrmctl_route_stand_ins", "gauge", "Routes there that stand in for others.", counts.stand_ins);
+}
+
 void status_metrics(const struct status *status, FILE *f)
 {
 	put(f, "xfrmctl_kernel_readable", "gauge", "Whether the kernel's SAs and policies could be read.",
@@ -158,4 +170,5 @@ void status_metrics(const struct status *status, FILE *f)
 	}
 	put_blocked(status, f);
 	put_orphans(status, f);
+	put_routes(status, f);
 }

@@ -9,8 +9,9 @@
 #include "timespan.h"
 #include "util.h"
 
-/* So many orphans are shown unless all are asked for. */
+/* So many orphans, and routes, are shown unless all are asked for. */
 #define ORPHANS_SHOWN 10
+#define ROUTES_SHOWN 5
 
 /* Where texts begin. */
 #define LABEL_WIDTH 13
@@ -470,6 +471,46 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 	show_list(screen, status);
 }
 
+static void show_left_over(const struct screen *screen, const struct route *route)
+{
+	char description[ROUTE_DESCRIPTION_MAX], text[ROUTE_DESCRIPTION_MAX];
+
+	route_describe(route, description, sizeof(description));
+	vici_copy((struct vici_text){description, strlen(description)}, text, sizeof(text));
+	line(screen, YELLOW, "  %s%s%s", text,
+	     *route->stale_address_on ? "; its source is probably a left-over virtual address on " : "",
+	     route->stale_address_on);
+}
+
+static void show_routes(const struct screen *screen, const struct status *status)
+{
+	const struct status_routes counts = status_count_routes(&status->routes);
+	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
+	size_t shown = 0, left_over = 0;
+	char stand_ins[48] = "";
+
+	if (problem(screen, status, STATUS_PART_ROUTES, "routes") || !status->routes_known)
+		return;
+	if (counts.stand_ins)
+		snprintf(stand_ins, sizeof(stand_ins), ", %zu stand-in%s", counts.stand_ins, plural(counts.stand_ins));
+	if (counts.unexplained)
+		entry(screen, YELLOW, "routes", "%zu of %zu in table %" PRIu32 " %s%s", counts.unexplained, counts.real,
+		      status->table, up ? "explained by no connection of charon" : "without a charon", stand_ins);
+	else
+		entry(screen, PLAIN, "routes", "%zu in table %" PRIu32 "%s", counts.real, status->table, stand_ins);
+	for (size_t i = 0; i < status->routes.n; i++) {
+		if (!status_is_left_over(&status->routes.list[i]))
+			continue;
+		left_over++;
+		if (!screen->style->all && shown == ROUTES_SHOWN)
+			continue;
+		show_left_over(screen, &status->routes.list[i]);
+		shown++;
+	}
+	if (shown < left_over)
+		line(screen, YELLOW, "  … and %zu more; --all shows them", left_over - shown);
+}
+
 void status_text(const struct status *status, const struct status_style *style, FILE *f)
 {
 	const struct screen screen = {style, f};
@@ -484,4 +525,5 @@ void status_text(const struct status *status, const struct status_style *style, 
 	}
 	fputs("\n", f);
 	show_orphans(&screen, status);
+	show_routes(&screen, status);
 }

@@ -44,7 +44,8 @@ def child(proto, spi_in, spi_out):
 
 
 def list_sas(*children):
-    return Stream("list-sa", [{"net4": {"version": "2", "child-sas": {f"net4-{i}": c for i, c in enumerate(children)}}}])
+    named = {f"net4-{number}": child for number, child in enumerate(children)}
+    return Stream("list-sa", [{"net4": {"version": "2", "child-sas": named}}])
 
 
 def conn(name, local, remote):
@@ -192,8 +193,7 @@ def all_known():
     xfrm.a_few()
     with serving() as server:
         result = status_of_mature(vici=server.path)
-        equal([name for name, _ in server.seen if name != "list-conns"], ["version", "stats", "list-sas"],
-              "what charon is asked")
+        equal([name for name, _ in server.seen], ["version", "stats", "list-sas"], "what charon is asked")
     contains(result.out, f"charon       charon-systemd 5.9.8 (PID {os.getpid()}), up 3 minutes\n"
              "             1 IKE SA (0 half open), 2 child SAs\n             11 of 16 threads idle, 3 jobs queued\n",
              "SAs          2\n  esp  tunnel    IPv4        1  ", "\n  ah   tunnel    IPv6        1  ",
@@ -208,7 +208,7 @@ def orphans():
         with Faults(MATURE) as active:
             result = status(vici=server.path, code=4, env=active.env)
     contains(result.out, "orphans      1 of 2 SAs unknown to charon (traffic of 2s)\n")
-    assert re.search(r"\n  ah  0x00001001  2001:db8::1  2001:db8::2      2 +\d+s +14 +1.1k  net6\n", result.out), result.out
+    assert re.search(r"\n  ah  0x00001001  2001:db8::1  2001:db8::2      2 +\d+s +14 +1.1k  net6\n", result.out), result
 
 
 @case
@@ -248,7 +248,7 @@ def does_not_answer(_, commands, state, why):
     with folder() as where, Server(where / "vici", charon() | commands) as server:
         begun = time.monotonic()
         with Faults(MATURE) as active:
-            found = json.loads(run("status", f"--socket={server.path}", "--timeout=300ms", "--json", env=active.env).out)
+            found = as_json("--timeout=300ms", vici=server.path, code=1, env=active.env)
         with Faults(MATURE) as active:
             result = status("--timeout=300ms", vici=server.path, code=1, env=active.env)
         assert time.monotonic() - begun < 10, "it takes too long"
@@ -367,8 +367,8 @@ def no_xfrm():
 def interrupted():
     """A list that was interrupted is read again, and counted once."""
     xfrm.a_few()
-    with Faults(Fault("receive", MSG_GETPOLICY, "interrupt", last=2), Fault("receive", MSG_GETSA, "interrupt", last=2)) \
-            as active:
+    both = [Fault("receive", kind, "interrupt", last=2) for kind in (MSG_GETPOLICY, MSG_GETSA)]
+    with Faults(*both) as active:
         found = as_json(env=active.env)
     equal((sum(group["count"] for group in found["policies"]), found["sas_larval"]), (3, 2), "what is counted")
     with Faults(Fault("receive", MSG_GETPOLICY, "interrupt", last=ALWAYS)) as active:
@@ -481,12 +481,13 @@ def check_metrics(text):
 
 def everything():
     """A kernel and a charon that leave nothing out."""
+    add_routes()
     xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out", "src 10.1.0.0/16 dst 10.2.0.0/16 dir fwd action block")
     hold()
     release("--grace=5min")
     netlink.allocate_spi("2001:db8::1", "2001:db8::2", AH, proto="ah", mark=(1, 0xff), if_id=7)
     xfrm.add_policies("src 10.1.0.0/16 dst 10.3.0.0/16 dir out")
-    return serving(list_sas=list_sas())
+    return serving(list_sas=list_sas(), list_policies=Stream("list-policy", []))
 
 
 @case
@@ -500,6 +501,7 @@ def metrics():
         'xfrmctl_sas{proto="ah",family="ipv6",mode="tunnel"}': 1, 'xfrmctl_shadows{kind="grace"}': 1,
         'xfrmctl_policies{dir="out",kind="bypass",ptype="main"}': 1, "xfrmctl_key_managers": 1,
         'xfrmctl_blocked_packets_total{dir="out"}': 0, "xfrmctl_charon_queued_jobs": 3,
+        "xfrmctl_routes_unexplained": 2,
     }
     equal({name: samples.get(name) for name in expected}, expected, "samples")
     oldest = samples['xfrmctl_sas_oldest_timestamp_seconds{proto="ah",family="ipv6",mode="tunnel"}']
@@ -599,11 +601,57 @@ def full_output():
           "what is said")
 
 
+def add_routes():
+    xfrm.make_uplink()
+    xfrm.ip("route", "add", "10.2.0.0/24", "dev", "uplink", "src", "10.8.0.1", "table", "220", "proto", "static")
+    xfrm.ip("address", "add", "10.9.0.1/32", "dev", "uplink")
+    xfrm.ip("route", "add", "10.3.0.0/24", "dev", "uplink", "src", "10.9.0.1", "table", "220", "proto", "static")
+
+
+@case
+def routes():
+    """Routes in charon's table that none of its connections explains are shown, with left-over virtual addresses."""
+    add_routes()
+    conns = Stream("list-conn", [{"net4": {"children": {"net4": {"remote-ts": ["10.2.0.0/16"]}}}}])
+    with serving(list_conns=conns, list_policies=Stream("list-policy", [])) as server:
+        text = status(vici=server.path).out
+        found = as_json(vici=server.path)["routes"]
+        empty = as_json("--routes=221", vici=server.path)["routes"]
+    contains(text, "routes       1 of 2 in table 220 explained by no connection of charon\n  10.3.0.0/24 dev uplink src ",
+             "; its source is probably a left-over virtual address on uplink\n")
+    equal(found, {"table": 220, "count": 2, "stand_ins": 0, "left_over": [
+        {"dst": "10.3.0.0/24", "dev": "uplink", "src": "10.9.0.1", "metric": 0, "explained": False,
+         "stale_address_on": "uplink"}]}, "routes")
+    equal(empty, {"table": 221, "count": 0, "stand_ins": 0, "left_over": []}, "routes of an empty table")
+
+
+@case
+def routes_without_charon():
+    """Without a charon no route is explained; beside a silent one that is not known."""
+    add_routes()
+    contains(status().out, "routes       2 of 2 in table 220 without a charon\n")
+    equal(len(as_json()["routes"]["left_over"]), 2, "routes")
+    with serving(version=b"") as server:
+        found = as_json("--timeout=300ms", vici=server.path, code=1)
+    equal("routes" in found, False, "whether routes are known")
+
+
+@case
+def routes_not_explained():
+    """A charon that falls silent when it is asked what its routes are for leaves the rest of the answer as it is."""
+    add_routes()
+    with serving(list_policies=b"") as server:
+        found = as_json("--timeout=300ms", vici=server.path)
+    equal(("routes" in found, found["orphans"], found["problems"]),
+          (False, [], ["The routes of table 220 are not known: Connection timed out."]), "what is known")
+
+
 @cases([
     (["--json", "--metrics"], "exclude each other"),
     (["--output=x"], "--output goes with --json or --metrics only"),
     (["--json", "--output="], "--output needs the name of a file"),
     (["--timeout=0", "--json"], "'0' is not a time span above 0"),
+    (["--routes=main"], "'main' is not the number of a routing table"),
     (["--timeout=soon"], "'soon' is not a time span above 0"),
     (["--force"], "`xfrmctl status --help` shows"),
     (["all"], "`xfrmctl status --help` shows"),

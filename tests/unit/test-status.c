@@ -257,6 +257,10 @@ static const struct problem_row {
 	 STATUS_PART_OWNERS,
 	 {.n_owners = 2, .owners = {{.pid = 7}, {.pid = 0}}},
 	 "CAP_SYS_PTRACE"},
+	{"problem: routes",
+	 STATUS_PART_ROUTES,
+	 {.routes_error = -EIO, .table = 220},
+	 "The routes of table 220 are not known: Input/output error."},
 	{"problem: none of the kernel", STATUS_PART_KERNEL, {0}, NULL},
 	{"problem: none of processes", STATUS_PART_OWNERS, {.n_owners = 1, .owners = {{.pid = 7}}}, NULL},
 };
@@ -285,6 +289,18 @@ static void ages(void **state)
 
 /* Twelve orphans; the first has a connection of this name. */
 static struct orphan some_orphans[12];
+
+static struct route route_of(const char *dst, const char *src)
+{
+	struct route route = {
+		.has_src = true, .src = make_address(src), .device = "wan", .table = 220, .protocol = 4, .type = 1};
+
+	route.dst.family = family_of(dst);
+	route.dst.length = split_prefix(dst, &route.dst.address);
+	return route;
+}
+
+static struct route some_routes[3];
 
 static void add_sas(struct status *status, uint8_t proto, const char *src, uint64_t added, unsigned int n)
 {
@@ -321,6 +337,9 @@ static struct status make_status(void)
 			   .child_sas = 1},
 		.orphans_known = true,
 		.orphans = {.list = some_orphans, .n = ARRAY_SIZE(some_orphans), .usec = 2000100},
+		.table = 220,
+		.routes_known = true,
+		.routes = {.list = some_routes, .n = ARRAY_SIZE(some_routes)},
 	};
 
 	add_sas(&status, IPPROTO_ESP, "192.0.2.1", NOW - 2 * HOUR - 200, 12);
@@ -331,6 +350,12 @@ static struct status make_status(void)
 		some_orphans[i] =
 			orphan_of("192.0.2.1", "198.51.100.1", 0xc0000001 + i, i ? 0 : 12345, NOW - 2 * HOUR - 200);
 	strcpy(some_orphans[0].connection, "net\\4\"");
+	some_routes[0] = route_of("10.2.0.0/24", "10.1.0.1");
+	some_routes[0].explained = true;
+	some_routes[1] = route_of("10.2.1.0/24", "10.9.0.1");
+	strcpy(some_routes[1].stale_address_on, "wan");
+	some_routes[2] = route_of("10.2.0.0/24", "10.1.0.1");
+	some_routes[2].protocol = ROUTE_STAND_IN;
 	return status;
 }
 
@@ -379,7 +404,10 @@ static void writes_text(void **state)
 	(void)state;
 	assert_memory_equal(text, expected, strlen(expected));
 	check_contains(text, "  esp  0xc000000a ");
-	check_contains(text, "\n  … and 2 more; --all shows them\n");
+	check_contains(text, "\n  … and 2 more; --all shows them\n"
+			     "routes       1 of 2 in table 220 explained by no connection of charon, 1 stand-in\n"
+			     "  10.2.1.0/24 dev wan src 10.9.0.1");
+	check_contains(text, "; its source is probably a left-over virtual address on wan\n");
 	assert_null(strstr(text, "0xc000000b"));
 	free(text);
 
@@ -395,10 +423,11 @@ static void writes_text_when_all_is_well(void **state)
 
 	(void)state;
 	status.orphans.n = 0;
+	status.routes.n = 1;
 	status.policies.shadows = (struct status_shadows){0};
 	status.n_owners = 0;
 	char *text = text_of(&status, (struct status_style){0});
-	check_contains(text, "\norphans      none\n");
+	check_contains(text, "\norphans      none\nroutes       1 in table 220\n");
 	check_contains(text, "\nshadows      none\n");
 	check_contains(text, "\nkey managers none\n");
 	free(text);
@@ -414,12 +443,14 @@ static void writes_text_of_what_is_missing(void **state)
 	status.owners_error = -EACCES;
 	status.n_owners = 0;
 	status.orphans_known = false;
+	status.routes_known = false;
 	char *text = text_of(&status, (struct status_style){0});
 	check_contains(text, "\n             cannot be asked: no permission to connect to /run/charon.vici");
 	check_contains(text, "\nkernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN");
 	check_contains(text, "\nkey managers Key managers cannot be looked for: ");
 	check_contains(text, "\norphans      not known: ");
 	assert_null(strstr(text, "\nSAs "));
+	assert_null(strstr(text, "\nroutes "));
 	free(text);
 
 	/* Nothing at all is known of charon. */
@@ -538,6 +569,9 @@ static void writes_json(void **state)
 	check_json(json, "blocked", "{\"out\":56,\"in\":93}");
 	check_json(json, "problems", "[]");
 	check_json(json, "traffic_usec", "2000100");
+	check_json(json, "routes",
+		   "{\"table\":220,\"count\":2,\"stand_ins\":1,\"left_over\":[{\"dst\":\"10.2.1.0/24\",\"dev\":\"wan\","
+		   "\"src\":\"10.9.0.1\",\"metric\":0,\"explained\":false,\"stale_address_on\":\"wan\"}]}");
 	const json_t *orphans = json_object_get(json, "orphans");
 	assert_int_equal(json_array_size(orphans), ARRAY_SIZE(some_orphans));
 	char *first = json_dumps(json_array_get(orphans, 0), JSON_COMPACT);
@@ -559,6 +593,7 @@ static void writes_json_of_what_is_missing(void **state)
 	status.owners_error = -ENOENT;
 	status.blocked_known = false;
 	status.orphans_known = false;
+	status.routes_known = false;
 	status.charon = (struct status_charon){.socket = "/run/x", .error = -EACCES};
 	json_t *json = json_of(&status);
 	check_json(json, "charon", "{\"state\":\"forbidden\",\"socket\":\"/run/x\"}");
@@ -606,6 +641,9 @@ static void writes_metrics(void **state)
 		"xfrmctl_blocked_packets_total{dir=\"in\"} 93\n",
 		"\nxfrmctl_orphans 12\n",
 		"\nxfrmctl_orphans_active 1\n",
+		"\nxfrmctl_routes 2\n",
+		"\nxfrmctl_routes_unexplained 1\n",
+		"\nxfrmctl_route_stand_ins 1\n",
 	};
 	struct status status = make_status();
 
@@ -626,6 +664,7 @@ static void writes_metrics_of_what_is_missing(void **state)
 	status.owners_error = -ENOENT;
 	status.blocked_known = false;
 	status.orphans_known = false;
+	status.routes_known = false;
 	status.charon = (struct status_charon){.socket = "/run/x", .error = -EACCES};
 	char *text = metrics_of(&status);
 	assert_string_equal(text,

@@ -43,19 +43,21 @@ def tell_healthy(check):
     check.variant = "healthy"
     code, seen = found()
     check.equal("nothing is orphaned", (code, seen["orphans"], seen["problems"]), (0, [], []))
-    version = run("swanctl", "--version").stdout
-    check.equal("it is charon that answers", (seen["charon"]["state"], seen["charon"]["pid"]), ("up", gateway.main_pid()))
-    check.that("of this version", seen["charon"]["version"] in version, (seen["charon"], version))
-    check.equal("its SAs are counted", (seen["charon"]["ike_sas"], seen["charon"]["child_sas"],
+    version, charon = run("swanctl", "--version").stdout, seen["charon"]
+    check.equal("it is charon that answers", (charon["state"], charon["pid"]), ("up", gateway.main_pid()))
+    check.that("of this version", charon["version"] in version, (charon, version))
+    check.equal("its SAs are counted", (charon["ike_sas"], charon["child_sas"],
                                         sum(group["count"] for group in seen["sas"])), (2, 2, len(kernel.spis())))
     check.equal("it is the key manager", [(owner["pid"], owner["kind"]) for owner in seen["key_managers"]],
                 [(gateway.main_pid(), "key-manager")])
+    check.equal("its routes are explained", (seen["routes"]["count"], seen["routes"]["left_over"]), (2, []))
     check.equal("policies are counted", sum(group["count"] for group in seen["policies"]), len(kernel.indexes()))
 
 
 def tell_metrics_of_health(check):
     check.variant = "metrics"
-    check.equal("the timer is not enabled", run("systemctl", "is-enabled", TIMER, check=False).stdout.strip(), "disabled")
+    enabled = run("systemctl", "is-enabled", TIMER, check=False).stdout.strip()
+    check.equal("the timer is not enabled", enabled, "disabled")
     check.equal("without a collector nothing is written, and nothing fails", metrics(), ("success", {}))
     COLLECTED.mkdir(parents=True)
     result, samples = metrics()
@@ -73,14 +75,15 @@ def tell_orphans(check, old):
         pings.stop()
     check.equal("exactly the old SAs are orphans", (code, {sa["spi"] for sa in seen["orphans"]}), (4, old.spis))
     check.equal("with the connections that they belonged to", {sa["connection"] for sa in seen["orphans"]}, set(NAMES))
-    check.equal("those in use have traffic", {sa["connection"] for sa in seen["orphans"] if sa["packets"] and sa["bytes"]},
-                {"net4"})
+    in_use = {sa["connection"] for sa in seen["orphans"] if sa["packets"] and sa["bytes"]}
+    check.equal("those in use have traffic", in_use, {"net4"})
     code, text = status()
     check.equal("the text says so", (code, f"\norphans      {len(old.spis)} of {len(old.spis)} SAs unknown to charon"
                                      in text, text.count("  net6\n")), (4, True, 2))
     check.note(text)
     result, samples = metrics()
-    check.equal("orphans are no failure of the unit", (result, samples["xfrmctl_orphans"]), ("success", str(len(old.spis))))
+    check.equal("orphans are no failure of the unit", (result, samples["xfrmctl_orphans"]),
+                ("success", str(len(old.spis))))
 
 
 def tell_without_charon(check, old):

@@ -34,12 +34,16 @@ WORDS = [
     (["flush", "--match"], FLUSH_HELP),
     (["flush", "--netns"], FLUSH_HELP),
     (["flush", "--force=yes"], FLUSH_HELP),
-    (["flush", "--s", "--p"], "exclude each other"),
+    (["flush", "--st", "--p"], "exclude each other"),
     (["flush", "all"], FLUSH_HELP),
     (["flush", "--", "--force"], FLUSH_HELP),
     (["flush", ""], FLUSH_HELP),
     (["flush", "x" * 5000], FLUSH_HELP),
     (["flush", "--states-only", "--policies-only"], "exclude each other; without them both go"),
+    (["flush", "--orphans", "--hold"], "--policies-only, --hold and --on-stop do not go with it"),
+    (["flush", "--orphans", "--policies-only"], "--policies-only, --hold and --on-stop do not go with it"),
+    (["flush", "--orphans", "--on-stop=x.service"], "--policies-only, --hold and --on-stop do not go with it"),
+    (["flush", "--socket=/run/charon.vici"], "--socket goes with --orphans only"),
     (["flush", "--json"], "--json goes with --dry-run only"),
     (["flush", "--hold", "--json"], "--json goes with --dry-run only"),
     (["flush", "--hold=yes"], FLUSH_HELP),
@@ -228,7 +232,8 @@ def help_of_program(words):
 def help_of_verb(words):
     """xfrmctl {0} lists the verb's options and the keys of expressions."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--on-stop[=UNIT]", "--dry-run", "--json",
+          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--orphans", "--socket=PATH",
+          "--on-stop[=UNIT]", "--dry-run", "--json",
           "--force",
           "reqid=N or N-M", "mark=V or V/M", "if-id=N", "dir=in|out|fwd", "ptype=main|sub", "peer=PREFIX")
 

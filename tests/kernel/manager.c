@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 
 	if (argc != 7 || strlen(argv[1]) >= sizeof(address.sun_path))
 		return EXIT_FAILURE;
-	strcpy(address.sun_path, argv[1]);
+	memcpy(address.sun_path, argv[1], strlen(argv[1]));
 	service.active = argv[2];
 	service.sub = argv[3];
 	service.freezer = argv[4];

@@ -5,10 +5,11 @@ import os
 import signal
 from pathlib import Path
 
+import connections
 import journal
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
-from scenario import start, stop
+from scenario import stop
 from strongswan import gateway
 
 GO = Path("/run/test-go")
@@ -77,16 +78,13 @@ def check_signals(check, pid):
 
 
 def wait_exec(check):
-    start()
     stop()
-    for access in ("main", "exec"):
-        check.variant = f"NotifyAccess={access}"
-        with drop_in(access):
-            pid = started(check)
-            if access == "main":
-                check_signals(check, pid)
-            else:
-                stop()
+    connections.configure_gateway(())
+    xfrmctl.configure()
+    xfrmctl.enable(True)
+    # The default of Type=notify, and the strictest.
+    with drop_in("main"):
+        check_signals(check, started(check))
 
     check.variant = "never answers"
     with drop_in("main", "/bin/sleep infinity", "--timeout=1s", "no"):

@@ -127,14 +127,19 @@ def busy(check):
         check.note(journal.text(slow))
 
 
+# systemd's default is to leave no core.
+LEAVES_CORE = """
+[Service]
+LimitCORE=infinity
+"""
+
+
 def watch(check):
-    start((NAME,))
-    establish((NAME,))
-    run("systemctl", "enable", OF_WATCH.unit)
-    # systemd's default is to leave none.
     Path("/proc/sys/kernel/core_pattern").write_text("/run/core\n")
-    with gateway.drop_in("[Service]\nLimitCORE=infinity\n"):
-        gateway.systemctl("restart")
+    with gateway.drop_in(LEAVES_CORE):
+        start((NAME,))
+        establish((NAME,))
+        run("systemctl", "enable", OF_WATCH.unit)
         watching("--interval=1s --deadline=1s --misses=2")
         for check.variant, tell in (("hangs", hang), ("with the service", bound), ("busy", busy)):
             tell(check)

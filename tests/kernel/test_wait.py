@@ -336,8 +336,13 @@ def pipe_ends():
     """Nobody but the command holds what it was given."""
     with folder() as there:
         inside, outside = os.pipe()
-        with started(there / "vici", "sh", "-c", f"exec {outside}>&-; cat", pass_fds=[outside], stdin=subprocess.PIPE,
-                     stdout=subprocess.DEVNULL), open(inside, "rb") as end:
+
+        def prepare():
+            # Before and behind what xfrmctl opens itself.
+            for fd in (3, 9):
+                os.dup2(outside, fd)
+        with started(there / "vici", "sh", "-c", "exec 3>&- 9>&-; cat", preexec_fn=prepare, pass_fds=[3, 9],
+                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL), open(inside, "rb") as end:
             os.close(outside)
             assert select.select([end], [], [], SECONDS)[0], "somebody holds the pipe"
             equal(end.read(), b"", "what comes out of it")
@@ -387,8 +392,8 @@ def another_answers():
         script = f"{sys.executable} {DAEMON} {there}/vici 1000 silent; true"
         with started(there / "vici", "sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             until(lambda: "answers after" in process.stdout.readline(), "the answer")
-            process.stdin.close()
-            equal(process.wait(SECONDS), 0, "status")
+            process.communicate(timeout=SECONDS)
+            equal(process.returncode, 0, "status")
 
 
 @case

@@ -158,10 +158,10 @@ swanctl {{
 
 
 def configure_peer(rekey_time="1h"):
-    """The peer waits for the gateways to begin. When one does not answer, it soon gives up."""
+    """The peer waits for the gateways to begin, however many times at once. When one does not answer, it soon gives up."""
     configure_instance("peer",
                        "".join(rendered(connection, "none", 1, rekey_time) for connection in CONNECTIONS.values()),
-                       "retransmit_tries = 2\n    retransmit_timeout = 1\n    retransmit_base = 1")
+                       "dos_protection = no\n    retransmit_tries = 2\n    retransmit_timeout = 1\n    retransmit_base = 1")
 
 
 def configure_blue():

@@ -16,8 +16,8 @@
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
  *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
  *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
- *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE packets
- *                  for each time that this took place: this machine's kernel may have no ciphers for real ones.
+ *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
+ *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
  *                  With such a rule nothing sleeps: the clock moves on
  *     later        (receive) the clock has moved on by VALUE milliseconds
  *     run          $FAULT_COMMAND is run before the call, or behind a change

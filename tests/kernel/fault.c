@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Preloaded into xfrmctl by the tests (ld.so(8), LD_PRELOAD), to make happen between it and the kernel what cannot be
- * had on demand. It stands in for the C library's system calls on NETLINK_XFRM and NETLINK_ROUTE sockets (whose types of
- * messages count from ROUTE on here) and follows the rules in $FAULTS, which are separated by semicolons:
+ * had on demand. It stands in for the C library's system calls on NETLINK_XFRM and NETLINK_ROUTE sockets (whose types
+ * of messages count from ROUTE on here) and follows the rules in $FAULTS, which are separated by semicolons:
  *
  *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
  *
  * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
  *     socket       sockets opened; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
- *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the kernel by
- *                  itself, and the effect takes place when the kernel has carried it out
+ *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the
+ *                  kernel by itself, and the effect takes place when the kernel has carried it out
  *     receive      calls on a socket on which a message of this type was the last one sent
  * EFFECT and VALUE:
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life

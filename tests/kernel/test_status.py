@@ -617,8 +617,8 @@ def routes():
         text = status(vici=server.path).out
         found = as_json(vici=server.path)["routes"]
         empty = as_json("--routes=221", vici=server.path)["routes"]
-    contains(text, "routes       1 of 2 in table 220 explained by no connection of charon\n  10.3.0.0/24 dev uplink src ",
-             "; its source is probably a left-over virtual address on uplink\n")
+    contains(text, "routes       1 of 2 in table 220 explained by no connection of charon\n"
+             "  10.3.0.0/24 dev uplink src ", "; its source is probably a left-over virtual address on uplink\n")
     equal(found, {"table": 220, "count": 2, "stand_ins": 0, "left_over": [
         {"dst": "10.3.0.0/24", "dev": "uplink", "src": "10.9.0.1", "metric": 0, "explained": False,
          "stale_address_on": "uplink"}]}, "routes")

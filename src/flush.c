@@ -509,9 +509,10 @@ static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans
 	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
 
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not find out which SAs charon does not know: %s. Nothing was removed.",
-				      strerror(-r));
+		return report_failure(
+			r, REPORT_FAILED, "Could not find out which SAs charon does not know: %s. Nothing was removed.",
+			r == -EMSGSIZE ? "it leaves out IKE SAs with more child SAs than fit into a message"
+				       : strerror(-r));
 	report_detail(
 		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
 		ret->known.n, ret->n_first, ret->n);

@@ -19,6 +19,10 @@
 
 #define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
 
+/* Lists may take longer than the other answers by this factor: charon waits in turn for its threads that work on
+ * IKE_SAs. */
+#define LIST_PATIENCE 6
+
 /* How often a list is read again that was interrupted. */
 #define DUMPS_MAX 5
 
@@ -218,8 +222,8 @@ static int look_at_sas(struct status *status, struct kernel *kernel, struct vici
 	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
 		return count_sas(kernel, &status->states);
 
-	int r = orphans_find(kernel, state == STATUS_CHARON_UP ? vici : NULL, ORPHANS_INTERVAL, charon->timeout_usec,
-			     see_sa, &status->states, &status->orphans);
+	int r = orphans_find(kernel, state == STATUS_CHARON_UP ? vici : NULL, ORPHANS_INTERVAL,
+			     LIST_PATIENCE * charon->timeout_usec, see_sa, &status->states, &status->orphans);
 	status->orphans_known = r == 0;
 	if (r == 0) {
 		status_sort_orphans(&status->orphans);

@@ -116,13 +116,13 @@ static int ask_again(struct orphans *orphans, struct vici *vici, uint64_t timeou
 		struct charon_stats stats;
 
 		charon_free_sas(&orphans->known);
-		int r = charon_sas(vici, now_usec() + timeout, &orphans->known);
+		int r = charon_sas(vici, later(now_usec(), timeout), &orphans->known);
 		if (r < 0)
 			return r;
 		drop(orphans, false);
 		if (!orphans->n)
 			return 0;
-		r = charon_stats(vici, now_usec() + timeout, &stats);
+		r = charon_stats(vici, later(now_usec(), timeout), &stats);
 		if (r < 0 || orphans->known.n_ike_sas >= stats.ike_sas)
 			return r;
 	}
@@ -144,22 +144,13 @@ static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t
 	return r;
 }
 
-static void sleep_until(uint64_t usec)
-{
-	const struct timespec ts = {.tv_sec = (time_t)(usec / USEC_PER_SEC),
-				    .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
-		;
-}
-
 /* charon is asked before the kernel each time: an SA that has come up, or has gone, between the two is then told from
  * an orphan by the other look. */
 static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
 		    struct first_look *first)
 {
 	struct orphans *orphans = first->orphans;
-	int r = vici ? charon_sas(vici, now_usec() + timeout, &orphans->known) : 0;
+	int r = vici ? charon_sas(vici, later(now_usec(), timeout), &orphans->known) : 0;
 	uint64_t begun = now_usec();
 
 	if (r == 0)
@@ -178,7 +169,7 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 	if (r == 0)
 		drop(orphans, true);
 	if (r == 0 && vici && orphans->n)
-		r = name_connections(orphans, vici, now_usec() + timeout);
+		r = name_connections(orphans, vici, later(now_usec(), timeout));
 	return r;
 }
 

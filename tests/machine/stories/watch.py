@@ -112,7 +112,7 @@ connections {{
 
 def busy(check):
     (GATEWAY_FOLDER / "many.conf").write_text(many())
-    watching("--interval=200ms --deadline=200ms --misses=2")
+    watching("--interval=500ms --deadline=200ms --misses=2")
     cursor, pid = journal.now(), gateway.main_pid()
     with peer_with(FOR_ALL):
         gateway.swanctl("--load-all", "--noprompt")

@@ -650,9 +650,9 @@ def routes_not_explained():
     (["--json", "--metrics"], "exclude each other"),
     (["--output=x"], "--output goes with --json or --metrics only"),
     (["--json", "--output="], "--output needs the name of a file"),
-    (["--timeout=0", "--json"], "'0' is not a time span above 0"),
+    (["--timeout=0", "--json"], "'0' is too short"),
     (["--routes=main"], "'main' is not the number of a routing table"),
-    (["--timeout=soon"], "'soon' is not a time span above 0"),
+    (["--timeout=soon"], "'soon' is not a time span"),
     (["--force"], "`xfrmctl status --help` shows"),
     (["all"], "`xfrmctl status --help` shows"),
 ])

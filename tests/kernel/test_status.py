@@ -163,12 +163,12 @@ def blocked():
 
 @case
 def without_charon():
-    """Without a charon every SA is an orphan, with what it carries in the meantime."""
+    """Without a charon every SA is an orphan, the oldest first, with what it carries in the meantime."""
     xfrm.a_few()
     found = as_json(read=status_of_mature, code=4)
     equal(found["charon"], {"state": "absent", "socket": "/nonexistent"}, "charon")
     equal([(sa["src"], sa["dst"], sa["proto"], sa["spi"], sa["reqid"], sa["mode"], sa["packets"], sa["bytes"])
-           for sa in sorted(found["orphans"], key=lambda sa: sa["spi"])],
+           for sa in found["orphans"]],
           [("192.0.2.1", "192.0.2.2", "esp", ESP, 1, "tunnel", 2 * PACKETS, 84 * 2 * PACKETS),
            ("2001:db8::1", "2001:db8::2", "ah", AH, 2, "tunnel", 2 * PACKETS, 84 * 2 * PACKETS)], "orphans")
     equal([(group["proto"], group["family"], group["mode"], group["count"]) for group in found["sas"]],

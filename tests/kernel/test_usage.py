@@ -206,7 +206,8 @@ def no_socket():
     """Neither a usage error nor a help text opens a socket to the kernel; the verbs do."""
     verbs = ["flush"], ["arm"], ["release"], ["status"]
     for words in (["flush", "--match=reqid=x"], ["arm", "--match=reqid=x"], ["release", "--grace=x"],
-                  ["status", "--timeout=x"], ["flush", "--on-stop"], ["--help"], ["--version"], *(verb + ["--help"] for verb in verbs), *verbs):
+                  ["status", "--timeout=x"], ["flush", "--on-stop"], ["--help"], ["--version"],
+                  *(verb + ["--help"] for verb in verbs), *verbs):
         with Faults(Fault("socket", 0, "note"), Fault("send", MSG_GETSADINFO, "note")) as faults:
             run(*words, env=faults.env)
             equal(faults.count() > 0, words in verbs, f"whether {words} opened a socket")

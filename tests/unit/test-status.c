@@ -483,6 +483,9 @@ static void keeps_to_the_width(void **state)
 		check_contains(text, width < 110 ? "2001:db8" : "2001:db8:1111:2222:3333:");
 		check_contains(text, "threads idle, 0 jobs queued\n");
 	}
+	/* The addresses give way, and no other column. */
+	text_of(&status, (struct status_style){.width = 80}, text);
+	check_contains(text, " net\\4\"\n");
 	/* Words are not lost where lines are broken. */
 	status.charon.error = -ETIMEDOUT;
 	text_of(&status, (struct status_style){.width = 80}, text);
@@ -644,6 +647,8 @@ static void writes_metrics(void **state)
 	metrics_of(&status, text);
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
 		check_contains(text, samples[i]);
+	/* Sub policies are so rare that they are left out where there are none. */
+	assert_null(strstr(text, "dir=\"out\",kind=\"protect\",ptype=\"sub\""));
 }
 
 static void writes_metrics_of_what_is_missing(void **state)

@@ -86,14 +86,6 @@ def tell_orphans(check, old):
                 ("success", str(len(old.spis))))
 
 
-def tell_without_charon(check, old):
-    check.variant = "without charon"
-    gateway.stop()
-    code, seen = found()
-    check.equal("every SA is an orphan", (code, {sa["spi"] for sa in seen["orphans"]}, seen["charon"]["state"]),
-                (4, old.spis, "absent"))
-
-
 def status_of_crash(check):
     start(NAMES, with_xfrmctl=False)
     establish(NAMES)
@@ -102,7 +94,6 @@ def status_of_crash(check):
     tell_metrics_of_health(check)
     gateway.crash_and_wait(signal.SIGKILL)
     tell_orphans(check, old)
-    tell_without_charon(check, old)
 
 
 STORIES = (status_of_crash,)

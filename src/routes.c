@@ -274,18 +274,6 @@ static void remove_route(struct change *change, const struct route *route)
 		change->summary->removed++;
 }
 
-int routes_flush(uint32_t table, struct routes_summary *summary)
-{
-	CLEANUP(end_change) struct change change = {0};
-
-	int r = begin_change(table, summary, &change);
-	for (size_t i = 0; i < change.routes.n; i++)
-		if (is_ours(&change.routes.list[i]))
-			remove_route(&change, &change.routes.list[i]);
-	report_unnamed(&change);
-	return r;
-}
-
 /* Whether a stand-in of an earlier life is where this one is to be. */
 static bool has_predecessor(const struct routes *routes, const struct route *route, uint32_t metric)
 {
@@ -296,8 +284,8 @@ static bool has_predecessor(const struct routes *routes, const struct route *rou
 	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), routing_compare) != NULL;
 }
 
-/* Adds the stand-in, and only then removes the route. */
-static void exchange(struct change *change, const struct route *route)
+/* Adds or renews the stand-in of a route. Reports what fails. */
+static bool add_stand_in(struct change *change, const struct route *route)
 {
 	uint32_t metric;
 	bool replaces = false;
@@ -309,35 +297,84 @@ static void exchange(struct change *change, const struct route *route)
 	}
 	if (r < 0) {
 		refused(change, "add a stand-in for", route, r);
-		return;
+		return false;
 	}
 	change->summary->stand_ins += !replaces;
-	remove_route(change, route);
+	return true;
+}
+
+/* Adds a stand-in for each static route, and only then removes the route, if that is to go. */
+static void add_stand_ins(struct change *change, bool remove)
+{
+	const struct route *last = NULL;
+
+	for (size_t i = 0; i < change->routes.n; i++) {
+		const struct route *route = &change->routes.list[i];
+
+		if (route_is_stand_in(route))
+			change->summary->stand_ins++;
+		if (route->protocol != RTPROT_STATIC)
+			continue;
+		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
+		 */
+		bool has_no_say = last && route_compare(last, route) == 0;
+		last = route;
+		if ((has_no_say || add_stand_in(change, route)) && remove)
+			remove_route(change, route);
+	}
+	report_unnamed(change);
 }
 
 int routes_hold(uint32_t table, struct routes_summary *summary)
 {
 	CLEANUP(end_change) struct change change = {0};
-	const struct route *last = NULL;
 
 	int r = begin_change(table, summary, &change);
-	for (size_t i = 0; i < change.routes.n; i++) {
-		const struct route *route = &change.routes.list[i];
-
-		if (route_is_stand_in(route))
-			summary->stand_ins++;
-		if (route->protocol != RTPROT_STATIC)
-			continue;
-		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
-		 */
-		if (last && route_compare(last, route) == 0)
-			remove_route(&change, route);
-		else
-			exchange(&change, route);
-		last = route;
-	}
-	report_unnamed(&change);
+	if (r == 0)
+		add_stand_ins(&change, true);
 	return r;
+}
+
+int routes_arm(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	add_stand_ins(&change, false);
+	if (!summary->stand_ins)
+		return 0;
+	r = routing_copy_rules(change.sock, table, ROUTE_STAND_IN);
+	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
+				      "Could not put a rule behind charon's that looks up table %" PRIu32 ": %s.",
+				      table, strerror(-r))
+		     : 0;
+}
+
+/* charon has its own rule again, or nobody needs one. */
+static int remove_rules(struct nl_sock *sock, uint32_t table)
+{
+	int r = routing_delete_rules(sock, table, ROUTE_STAND_IN);
+
+	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
+				      "Could not remove the rule that `xfrmctl arm` made for table %" PRIu32 ": %s.",
+				      table, strerror(-r))
+		     : 0;
+}
+
+int routes_flush(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < change.routes.n; i++)
+		if (is_ours(&change.routes.list[i]))
+			remove_route(&change, &change.routes.list[i]);
+	report_unnamed(&change);
+	return remove_rules(change.sock, table);
 }
 
 /* Asks charon over its socket. Reports what fails. */
@@ -424,11 +461,11 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	bool any = false, asked = false;
 
 	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < routes->n; i++)
 		any |= route_is_stand_in(&routes->list[i]);
-	if (r < 0 || !any)
-		return r;
-	if (grace)
+	if (any && grace)
 		asked = explain_by(socket, &change) == 0;
 	choose(routes, grace, asked);
 	for (size_t i = 0; i < routes->n; i++)
@@ -439,7 +476,7 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	if (asked)
 		report_stale_addresses(routes);
 	report_unnamed(&change);
-	return r;
+	return remove_rules(change.sock, table);
 }
 
 int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)

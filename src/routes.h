@@ -39,6 +39,10 @@ int routes_flush(uint32_t table, struct routes_summary *summary);
 /* Puts a stand-in in the place of each static route: at no time both are missing. */
 int routes_hold(uint32_t table, struct routes_summary *summary);
 
+/* Puts a stand-in behind each static route, and a rule of xfrmctl's own behind charon's, since charon takes its routes
+ * and its rule away when it ends. routes_release() and routes_flush() remove that rule again. */
+int routes_arm(uint32_t table, struct routes_summary *summary);
+
 /* Removes stand-ins: those in front of which there is another route, and of the others all, or with `grace` those that
  * the charon at `socket` does not explain; when it does not answer, they stay. */
 int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary);

@@ -42,7 +42,7 @@ int route_compare_prefixes(const struct match_prefix *a, const struct match_pref
 	int r = compare_numbers(a->family, b->family);
 
 	if (r == 0)
-		r = memcmp(&a->address, &b->address, sizeof(a->address));
+		r = memcmp(a->address.a6, b->address.a6, sizeof(a->address.a6));
 	return r ? r : compare_numbers(a->length, b->length);
 }
 

@@ -413,7 +413,7 @@ static void report_stale_address(const struct route *route)
 static bool have_same_source(const struct route *a, const struct route *b)
 {
 	return a->has_src && b->has_src && a->dst.family == b->dst.family &&
-	       memcmp(&a->src, &b->src, sizeof(a->src)) == 0;
+	       memcmp(a->src.a6, b->src.a6, sizeof(a->src.a6)) == 0;
 }
 
 /* Tells once of each source that only routes had which are not needed. */

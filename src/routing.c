@@ -16,7 +16,7 @@
 #include "util.h"
 
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
-#define RECEIVE_SIZE (32 * 1024)
+#define RECEIVE_SIZE ((size_t)32 * 1024)
 
 /* A dump that the kernel marks as interrupted is taken again, so many times. */
 #define DUMPS_MAX 10

@@ -37,6 +37,8 @@ struct dump {
 	routing_address_fn fn;
 	void *userdata;
 	int error;
+	unsigned int last; /* interface, and its name: most routes have the same */
+	char device[IF_NAMESIZE];
 };
 
 static void free_message(struct nl_msg **message)
@@ -80,12 +82,23 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *user
 	return NL_STOP;
 }
 
+/* libnl does not look at the errno with which the kernel ends a dump. */
+static int on_finish(struct nl_msg *message, void *userdata)
+{
+	const struct nlmsghdr *nlh = nlmsg_hdr(message);
+
+	if (nlh->nlmsg_len >= NLMSG_LENGTH(sizeof(int)))
+		memcpy(userdata, nlmsg_data(nlh), sizeof(int));
+	return NL_OK;
+}
+
 /* Sends a request and reads its answer to the end. */
 static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg_cb_t fn, void *userdata)
 {
 	int error = 0, r;
 
 	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, &error);
+	nl_socket_modify_cb(sock, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, &error);
 	if (fn)
 		nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, fn, userdata);
 	errno = 0;
@@ -108,7 +121,15 @@ static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xf
 		memcpy(ret, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
 }
 
-static void read_route(struct rtnl_route *object, struct route *ret)
+static void read_device(struct dump *dump, unsigned int ifindex, char *ret)
+{
+	if (ifindex != dump->last && !if_indextoname(ifindex, dump->device))
+		*dump->device = '\0';
+	dump->last = ifindex;
+	memcpy(ret, dump->device, sizeof(dump->device));
+}
+
+static void read_route(struct dump *dump, struct rtnl_route *object, struct route *ret)
 {
 	struct nl_addr *dst = rtnl_route_get_dst(object);
 	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(object, 0);
@@ -129,8 +150,8 @@ static void read_route(struct rtnl_route *object, struct route *ret)
 	read_address(rtnl_route_get_pref_src(object), family, &ret->has_src, &ret->src);
 	if (hop && rtnl_route_get_nnexthops(object) == 1)
 		read_address(rtnl_route_nh_get_gateway(hop), family, &ret->has_gateway, &ret->gateway);
-	if (hop && !if_indextoname((unsigned int)rtnl_route_nh_get_ifindex(hop), ret->device))
-		*ret->device = '\0';
+	if (hop)
+		read_device(dump, (unsigned int)rtnl_route_nh_get_ifindex(hop), ret->device);
 }
 
 static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
@@ -171,7 +192,7 @@ static int on_route(struct nl_msg *message, void *userdata)
 	}
 	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);
 	rtnl_route_foreach_nexthop(object, keep_flags, NULL);
-	read_route(object, &route);
+	read_route(dump, object, &route);
 	if (route.table != dump->table) {
 		rtnl_route_put(object);
 		return NL_OK;

@@ -537,14 +537,16 @@ def stale_address():
     """An address that only a stand-in that goes has for its source is told of, with the command that removes it."""
     make_link()
     batch("address add 10.1.0.7/32 dev uplink", "address add 10.1.0.8/32 dev uplink",
-          "address add 10.1.0.9/32 dev uplink", "address add fd00:1::8/128 dev uplink nodad")
+          "address add 10.1.0.9/32 dev uplink", "address add 10.1.0.10/32 dev uplink",
+          "address add fd00:1::8/128 dev uplink nodad")
     add("10.2.0.0/24 dev uplink src 10.1.0.7", "10.2.1.0/24 dev uplink src 10.1.0.8",
         "10.7.0.0/24 dev uplink src 10.1.0.8", "10.8.9.0/24 dev uplink src 10.1.0.1",
         "fd00:7::/64 dev uplink src fd00:1::8", "10.7.1.0/24 dev uplink src 10.1.0.9",
-        "10.2.0.7/32 dev uplink src 10.1.0.9")
+        "10.2.0.7/32 dev uplink src 10.1.0.9",
+        "10.0.7.0/24 dev uplink src 10.1.0.10", "10.2.0.8/32 dev uplink src 10.1.0.10")
     hold("--routes")
-    # The connections that 10.1.0.7 and .8 were for are back, with .7, which charon knows, as their address; .9 may
-    # come back.
+    # The connections that 10.1.0.7 and .8 were for are back, with .7, which charon knows, as their address; .9 and .10
+    # may come back.
     add("10.2.0.0/24 dev uplink src 10.1.0.7", "10.2.1.0/24 dev uplink src 10.1.0.7")
     with charon() as (option, _):
         result = release("--routes", "--grace=5min", option)

@@ -127,7 +127,10 @@ def addresses():
 def configure_pool(pool):
     file = connections.GATEWAY_FOLDER / "warrior.conf"
     file.write_text(re.sub(r"\baddrs = \S+", f"addrs = {pool}", file.read_text()))
-    gateway.systemctl("restart")
+    # As long as somebody has an address of it, a pool stays as it is.
+    gateway.swanctl("--terminate", "--ike", "warrior", "--force", check=False)
+    wait_for(lambda: not gateway.has_ike_sas("warrior"), 20, "the gateway has no client")
+    gateway.swanctl("--load-pools")
 
 
 def virtual_address(check):

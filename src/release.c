@@ -55,12 +55,7 @@ static int take_option(int option, const char *value, void *userdata)
 
 	switch (option) {
 	case OPTION_GRACE:
-		if (timespan_parse(value, &release->grace_usec) < 0)
-			return report_failure(-EINVAL, REPORT_USAGE,
-					      "--grace: '%.64s' is not a time span; it takes such as 500ms, 30s, 5min, "
-					      "\"1min 30s\" or infinity.",
-					      value);
-		return 0;
+		return verb_take_time("grace", value, 0, &release->grace_usec);
 	case OPTION_ROUTES:
 		release->routes = ROUTE_TABLE;
 		return value ? routes_parse_table(value, &release->routes) : 0;

@@ -69,6 +69,11 @@ void report_quiet(void)
 	state.quiet = true;
 }
 
+bool report_is_quiet(void)
+{
+	return state.quiet;
+}
+
 void report_verbose(void)
 {
 	state.verbose = true;
@@ -79,6 +84,12 @@ bool report_in_unit(void)
 	const char *pid = getenv("SYSTEMD_EXEC_PID");
 
 	return pid && strtol(pid, NULL, 10) == getpid();
+}
+
+void report_about(const char *unit)
+{
+	free(state.unit);
+	state.unit = strdup(unit);
 }
 
 /* Sends a message to the journal with up to `n` fields of its own; false when that is not possible. */

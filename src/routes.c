@@ -171,6 +171,8 @@ static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vic
 {
 	CLEANUP(free_reasons) struct reasons reasons = {0};
 
+	if (!routes->n)
+		return 0;
 	/* The routes were there before charon is asked, so it knows what it has them for. */
 	int r = vici ? ask_charon(vici, deadline, &reasons) : 0;
 	if (r < 0)

@@ -9,13 +9,19 @@
  * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
  *     socket       sockets opened; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
- *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the kernel
- * by itself, and the effect takes place when the kernel has carried it out receive      calls on a socket on which a
- * message of this type was the last one sent EFFECT and VALUE: fail         the call fails with errno VALUE; with
- * ENOBUFS a received message is lost, as in life refuse       (send) the kernel does not get to see the message, and
- * VALUE is the errno that it answers interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR later
- * (receive) the clock has moved on by VALUE milliseconds run          $FAULT_COMMAND is run before the call, or behind
- * a change wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
+ *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the
+ *                  kernel by itself, and the effect takes place when the kernel has carried it out
+ *     receive      calls on a socket on which a message of this type was the last one sent
+ * EFFECT and VALUE:
+ *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
+ *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
+ *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
+ *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
+ *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
+ *                  With such a rule nothing sleeps: the clock moves on
+ *     later        (receive) the clock has moved on by VALUE milliseconds
+ *     run          $FAULT_COMMAND is run before the call, or behind a change
+ *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
  *     note         nothing
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
@@ -239,6 +245,14 @@ static bool watches_changes(void)
 	return false;
 }
 
+static bool never_sleeps(void)
+{
+	for (size_t i = 0; i < n_rules; i++)
+		if (is(&rules[i], "mature"))
+			return true;
+	return false;
+}
+
 /* Sends the messages of a batch one after the other. */
 static ssize_t send_one_by_one(const struct netlink *netlink, struct nlmsghdr *nlh, size_t length, int flags,
 			       const struct sockaddr *to, socklen_t to_length)
@@ -317,6 +331,27 @@ static void lose(struct netlink *netlink, struct msghdr *msg, int flags)
 		syscall(SYS_recvmsg, netlink->fd, msg, flags | MSG_DONTWAIT);
 }
 
+static void mark_interrupted(struct nlmsghdr *nlh, const struct rule *rule)
+{
+	(void)rule;
+	nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
+}
+
+static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
+{
+	struct xfrm_usersa_info sa;
+
+	if (nlh->nlmsg_type != XFRM_MSG_NEWSA)
+		return;
+	memcpy(&sa, nlmsg_data(nlh), sizeof(sa));
+	sa.curlft.packets = rule->count * (unsigned long)rule->value;
+	sa.curlft.bytes = 84 * sa.curlft.packets;
+	memcpy(nlmsg_data(nlh), &sa, sizeof(sa));
+	struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(sa), XFRMA_REPLAY_VAL);
+	if (attr)
+		attr->nla_type = XFRMA_ALG_AUTH;
+}
+
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct netlink *netlink = find(fd);
@@ -335,11 +370,14 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		return take_answer(netlink, msg);
 
 	ssize_t n = syscall(SYS_recvmsg, fd, msg, flags);
-	if (n > 0 && rule && is(rule, "interrupt")) {
-		int rest = (int)n;
-		for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
-			nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
-	}
+	void (*change)(struct nlmsghdr * nlh, const struct rule *rule) = !rule			 ? NULL
+									 : is(rule, "interrupt") ? mark_interrupted
+									 : is(rule, "mature")	 ? make_mature
+												 : NULL;
+	int rest = (int)n;
+	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; change && nlmsg_ok(nlh, rest);
+	     nlh = nlmsg_next(nlh, &rest))
+		change(nlh, rule);
 	return n;
 }
 
@@ -353,4 +391,16 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 		ret->tv_nsec = ns % 1000000000;
 	}
 	return r;
+}
+
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *wanted, struct timespec *left)
+{
+	struct timespec now;
+
+	if (flags != TIMER_ABSTIME || !never_sleeps())
+		return syscall(SYS_clock_nanosleep, clock, flags, wanted, left) < 0 ? errno : 0;
+	clock_gettime(clock, &now);
+	long ms = (wanted->tv_sec - now.tv_sec) * 1000 + (wanted->tv_nsec - now.tv_nsec) / 1000000 + 1;
+	later_ms += ms > 0 ? ms : 0;
+	return 0;
 }

@@ -16,6 +16,8 @@ PROGRAM_HELP = "`xfrmctl --help` shows"
 FLUSH_HELP = "`xfrmctl flush --help` shows"
 ARM_HELP = "`xfrmctl arm --help` shows"
 RELEASE_HELP = "`xfrmctl release --help` shows"
+WAIT_HELP = "`xfrmctl wait --help` shows"
+WATCH_HELP = "`xfrmctl watch --help` shows"
 
 WORDS = [
     ([], PROGRAM_HELP),
@@ -69,6 +71,26 @@ WORDS = [
     (["release", "--grace=soon"], "is not a time span"),
     (["release", "--match=reqid=1"], RELEASE_HELP),
     (["release", "--force"], RELEASE_HELP),
+    (["wait", "--no-such-option"], WAIT_HELP),
+    (["wait", "-x"], WAIT_HELP),
+    (["wait", "all"], WAIT_HELP),
+    (["wait", "--timeout"], WAIT_HELP),
+    (["wait", "--timeout=soon"], "is not a time span"),
+    (["wait", "--timeout=-1s"], "is not a time span"),
+    (["wait", "--exec"], "--exec needs a command"),
+    (["wait", "--exec", "--"], "--exec needs a command"),
+    (["watch", "--no-such-option"], WATCH_HELP),
+    (["watch", "all"], WATCH_HELP),
+    (["watch", "--interval=0"], "it takes 100ms and more"),
+    (["watch", "--interval=infinity"], "at most 1d"),
+    (["watch", "--deadline=99ms"], "it takes 100ms and more"),
+    (["watch", "--deadline=2d"], "at most 1d"),
+    (["watch", "--misses=0"], "a number from 1 to 1000"),
+    (["watch", "--misses=-1"], "a number from 1 to 1000"),
+    (["watch", "--misses=1001"], "a number from 1 to 1000"),
+    (["watch", "--misses=three"], "a number from 1 to 1000"),
+    (["watch", "--misses=18446744073709551617"], "a number from 1 to 1000"),
+    (["watch", "--limit=long"], "is not a time span"),
     (["flush", *["--match=reqid=1"] * 65], "more than 64 expressions"),
     (["flush", *["--exclude=reqid=1"] * 65], "more than 64 expressions"),
 ]
@@ -182,9 +204,9 @@ def late_mistake():
 @case
 def no_socket():
     """Neither a usage error nor a help text opens a socket to the kernel; the verbs do."""
-    verbs = ["flush"], ["arm"], ["release"]
+    verbs = ["flush"], ["arm"], ["release"], ["status"]
     for words in (["flush", "--match=reqid=x"], ["arm", "--match=reqid=x"], ["release", "--grace=x"],
-                  ["flush", "--on-stop"], ["--help"], ["--version"], *(verb + ["--help"] for verb in verbs), *verbs):
+                  ["status", "--timeout=x"], ["flush", "--on-stop"], ["--help"], ["--version"], *(verb + ["--help"] for verb in verbs), *verbs):
         with Faults(Fault("socket", 0, "note"), Fault("send", MSG_GETSADINFO, "note")) as faults:
             run(*words, env=faults.env)
             equal(faults.count() > 0, words in verbs, f"whether {words} opened a socket")
@@ -201,8 +223,8 @@ def helps(words, *parts):
 @cases([("--help",), ("-h",), ("-q --help",)])
 def help_of_program(words):
     """xfrmctl {0} lists verbs and options."""
-    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "--netns=NAME|PATH", "--version",
-          "xfrmctl(8)")
+    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "  status ", "  wait ", "  watch ",
+          "--netns=NAME|PATH", "--version", "xfrmctl(8)")
 
 
 @cases([("flush --help",), ("flush -h",), ("flush --match=reqid=1 --help",), ("-v flush --states-only -h",)])
@@ -227,6 +249,27 @@ def help_of_release(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n", "--grace=TIME", "5min",
           "infinity")
+
+
+@cases([("status --help",), ("status -h",), ("-q status --json --help",)])
+def help_of_status(words):
+    """The help of status is shown: {0}"""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n", "--output=FILE",
+          "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n")
+
+
+@cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])
+def help_of_wait(words):
+    """xfrmctl {0} lists the verb's options."""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] wait [OPTION...]\n",
+          "wait --exec [OPTION...] -- COMMAND [ARGUMENT...]", "--socket=PATH", "--timeout=TIME", "infinity", "--exec")
+
+
+@cases([("watch --help",), ("watch -h",), ("-v watch --misses=2 -h",)])
+def help_of_watch(words):
+    """xfrmctl {0} lists the verb's options."""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n", "--unit=UNIT",
+          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME")
 
 
 @case

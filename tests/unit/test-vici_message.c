@@ -204,6 +204,31 @@ static void reads_any_byte(void **state)
 	assert_int_equal(vici_next(&reader, &item), 0);
 }
 
+/* The event of an IKE_SA with one CHILD_SA, as charon 5.9.8 sent it. */
+static void reads_what_charon_says(void **state)
+{
+	static const char *const parts[] = {
+		"0{net4 1.uniqueid=1 1.version=2 1.state=ESTABLISHED ",
+		" 1{child-sas 2{net4-5 3.name=net4 3.uniqueid=5 3.reqid=2 3.state=INSTALLED 3.mode=TUNNEL "
+		"3.protocol=ESP ",
+		" 3.spi-in=c75bfaad 3.spi-out=c8c96680 ",
+		" 3[local-ts 3,local-ts=10.1.0.0/24 3]local-ts 3[remote-ts 3,remote-ts=10.2.0.0/24 3]remote-ts 2} 1} "
+		"0} ",
+	};
+	char path[4096], found[4096] = "";
+	uint8_t message[1024];
+	struct vici_reader reader;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/vici_message/list-sa", getenv("CORPUS"));
+	CLEANUP(close_file) FILE *f = fopen(path, "rb");
+	assert_non_null(f);
+	vici_read(&reader, message, fread(message, 1, sizeof(message), f));
+	assert_int_equal(trace(&reader, found, sizeof(found)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		check_contains(found, parts[i]);
+}
+
 /* Texts. */
 
 static const struct is_row {
@@ -407,6 +432,7 @@ int main(void)
 	ADD_ROWS(&cases, refuses, broken_rows);
 	ADD_CASE(&cases, refuses_what_is_cut);
 	ADD_CASE(&cases, reads_any_byte);
+	ADD_CASE(&cases, reads_what_charon_says);
 	ADD_ROWS(&cases, compares, is_rows);
 	ADD_ROWS(&cases, copies, copy_rows);
 	ADD_CASE(&cases, copies_keep_to_buffers);

@@ -14,7 +14,7 @@ SUITE = HOME / "kernel"
 TOOLS = HOME / "tools"
 
 # Those in which this kernel makes a difference; emulated, all of them take six minutes.
-TESTS = ("everything", "larval", "orphans", "owners", "selection", "hold", "precedence")
+TESTS = ("everything", "larval", "owners", "selection", "hold", "precedence")
 SECONDS = 200
 
 LINE = re.compile(r"^(ok|not ok) \d+ - (.*?)( # SKIP (.*))?$")

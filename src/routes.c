@@ -26,13 +26,13 @@
 /* What the running charon says of itself. */
 struct reasons {
 	struct route_targets targets;
-	struct route_targets vips; /* its virtual addresses */
+	struct route_targets addresses; /* that it has use for: virtual ones, and sources of its routes */
 };
 
 static void free_reasons(struct reasons *reasons)
 {
 	route_targets_free(&reasons->targets);
-	route_targets_free(&reasons->vips);
+	route_targets_free(&reasons->addresses);
 }
 
 int routes_parse_table(const char *text, uint32_t *ret)
@@ -74,7 +74,7 @@ static int collect(struct vici_reader *message, void *userdata)
 		if (vici_is(item.name, "remote-ts"))
 			r = route_targets_add(&reasons->targets, vici_copy(item.value, text, sizeof(text)));
 		else if (vici_is(item.name, "local-vips"))
-			r = route_targets_add(&reasons->vips, vici_copy(item.value, text, sizeof(text)));
+			r = route_targets_add(&reasons->addresses, vici_copy(item.value, text, sizeof(text)));
 		/* One that cannot be understood might explain any route. */
 		if (r < 0)
 			return r == -EINVAL ? -EBADMSG : r;
@@ -97,7 +97,6 @@ static int ask_charon(struct vici *vici, uint64_t deadline, struct reasons *ret)
 	if (r == 0)
 		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, collect, NULL, ret);
 	route_targets_sort(&ret->targets);
-	route_targets_sort(&ret->vips);
 	return r;
 }
 
@@ -141,7 +140,7 @@ static int compare_hosts(const void *a, const void *b)
 	return route_compare_prefixes(&((const struct host *)a)->address, &((const struct host *)b)->address);
 }
 
-/* Finds the sources that are addresses of their own, and that no IKE_SA has. */
+/* Finds the sources that are addresses of their own, and that charon has no use for. */
 static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, const struct reasons *reasons)
 {
 	CLEANUP(free_hosts) struct hosts hosts = {0};
@@ -157,7 +156,7 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 		const struct host key = {.address = route_source(route)};
 		const struct route to_source = {.dst = key.address};
 
-		if (!route->has_src || route_targets_explain(&reasons->vips, &to_source))
+		if (!route->has_src || route_targets_explain(&reasons->addresses, &to_source))
 			continue;
 		const struct host *host = bsearch(&key, hosts.list, hosts.n, sizeof(*hosts.list), compare_hosts);
 		if (host)
@@ -166,20 +165,25 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 	return 0;
 }
 
-/* Says of each route whether charon explains it, and whose source nobody does. */
+/* Says of each route whether charon explains it, and of which the source is of no use to charon. */
 static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vici, uint64_t deadline)
 {
 	CLEANUP(free_reasons) struct reasons reasons = {0};
 
-	if (!routes->n)
+	if (!routes->n || !vici)
 		return 0;
 	/* The routes were there before charon is asked, so it knows what it has them for. */
-	int r = vici ? ask_charon(vici, deadline, &reasons) : 0;
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < routes->n; i++)
-		routes->list[i].explained = route_targets_explain(&reasons.targets, &routes->list[i]);
-	return find_stale_addresses(sock, routes, &reasons);
+	int r = ask_charon(vici, deadline, &reasons);
+	for (size_t i = 0; r == 0 && i < routes->n; i++) {
+		struct route *route = &routes->list[i];
+		const struct match_prefix source = route_source(route);
+
+		route->explained = route_targets_explain(&reasons.targets, route);
+		if (route->explained && route->has_src && !route_is_stand_in(route))
+			r = route_targets_add_prefix(&reasons.addresses, &source);
+	}
+	route_targets_sort(&reasons.addresses);
+	return r < 0 ? r : find_stale_addresses(sock, routes, &reasons);
 }
 
 static bool is_ours(const struct route *route)

@@ -25,8 +25,8 @@ struct routes_summary {
 int routes_parse_table(const char *text, uint32_t *ret);
 
 /* Lists the static routes and the stand-ins of a table, and says which of them the running charon explains. With `vici`
- * NULL there is no charon, and none is explained. `deadline` is that of charon's answers (vici.h). Errors: those of
- * vici_stream(), -ENOMEM, and what the kernel says. */
+ * NULL there is no charon: none is explained, and nothing is said of their sources. `deadline` is that of charon's
+ * answers (vici.h). Errors: those of vici_stream(), -ENOMEM, and what the kernel says. */
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret);
 void routes_free(struct routes *routes);
 

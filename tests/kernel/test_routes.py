@@ -14,7 +14,7 @@ import sandbox
 import vici_server
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
-from program import Fault, Steps, arm, flush, hold, release, xfrmctl_with
+from program import Fault, Steps, arm, flush, hold, release, run, xfrmctl_with
 from tap import Skip, case, cases, contains, equal, is_lacking, main
 from vici_server import HANG_UP, Stream
 
@@ -555,6 +555,19 @@ def stale_address():
           f"the commands in {result.err}")
     equal(len(found), 2, "told once each")
     assert "10.1.0.8/32" in xfrm.ip("address"), "it is left alone"
+
+
+@case
+def address_in_use():
+    """status holds no address for stale that a route which is explained has for its source, or that charon has."""
+    make_link()
+    batch(*(f"address add 10.1.0.{n}/32 dev uplink" for n in (7, 8, 9)))
+    add("10.2.0.0/24 dev uplink src 10.1.0.8", "10.7.0.0/24 dev uplink src 10.1.0.8",
+        "10.7.1.0/24 dev uplink src 10.1.0.7", "10.7.2.0/24 dev uplink src 10.1.0.9")
+    with charon(CONNECTIONS | {"version": {"daemon": "charon-systemd", "version": "6.0.1"}}) as (option, _):
+        found = json.loads(run("status", "--json", option).out)["routes"]["left_over"]
+    equal({route["dst"]: route.get("stale_address_on") for route in found},
+          {"10.7.0.0/24": None, "10.7.1.0/24": None, "10.7.2.0/24": "uplink"}, "left-over routes")
 
 
 @case

@@ -81,6 +81,12 @@ bool report_in_unit(void)
 	return pid && strtol(pid, NULL, 10) == getpid();
 }
 
+void report_about(const char *unit)
+{
+	free(state.unit);
+	state.unit = strdup(unit);
+}
+
 /* Sends a message to the journal with up to `n` fields of its own; false when that is not possible. */
 static bool to_journal(int priority, const sd_id128_t *id, const char *message, const struct iovec *fields, size_t n)
 {

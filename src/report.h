@@ -21,6 +21,7 @@
 #define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
 #define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
 
+#define REPORT_BOUND SD_ID128_MAKE(49, 2b, 0a, 0d, be, f0, 48, f8, b5, 33, a7, 2c, 24, e8, d2, 45)
 #define REPORT_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)
 #define REPORT_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)
 
@@ -35,6 +36,9 @@ void report_verbose(void);
 
 /* Whether systemd started this very process as a command of a unit. */
 bool report_in_unit(void);
+
+/* Lets `journalctl -u UNIT` find what is said from now on, also when this process belongs to another unit. */
+void report_about(const char *unit);
 
 /* Says one sentence about a failure, with `id` as its MESSAGE_ID in the journal. Returns `error`, so that a caller can
  * report and pass on in one line. */

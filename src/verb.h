@@ -74,3 +74,4 @@ enum exit_status verb_parsed(int r);
 int verb_flush(struct globals *globals, int argc, char **argv);
 int verb_arm(struct globals *globals, int argc, char **argv);
 int verb_release(struct globals *globals, int argc, char **argv);
+int verb_bind(struct globals *globals, int argc, char **argv);

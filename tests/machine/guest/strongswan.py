@@ -12,8 +12,6 @@ from command import POLL_SECONDS_SLOW, run, wait_for
 
 RUNTIME_UNITS = Path("/run/systemd/system")
 
-RUNTIME_UNITS = Path("/run/systemd/system")
-
 
 class ChildSA(NamedTuple):
     """A CHILD_SA as `swanctl --list-sas` knows it; SPIs are numbers."""

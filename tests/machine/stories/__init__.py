@@ -2,10 +2,10 @@
 """The stories, in the order in which they are told."""
 
 from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, never_back, no_xfrm, not_blocked,
-               other_owners, reporting, restarts, service, ten_crashes)
+               other_owners, reporting, restarts, service, starter, ten_crashes)
 
 MODULES = (service, crash, hold, grace, never_back, restarts, ten_crashes, not_blocked, failing_helper, other_owners,
-           leftovers, reporting, kernel_suite, no_xfrm)
+           leftovers, reporting, kernel_suite, starter, no_xfrm)
 
 
 def chosen(names):

@@ -4,6 +4,7 @@
 /* What the running charon says of itself over VICI, as plain data. All functions take a deadline as vici.h does and
  * return 0 or a negative errno of it. */
 
+#include <linux/xfrm.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,5 +44,28 @@ struct charon_sas {
 /* The command `list-sas`, in the blocking way: an IKE_SA that a thread of charon works on is waited for, so that what a
  * thread has put in the kernel and not into its list is listed too. */
 int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret);
+/* Whether charon said that it has such an SA. */
 bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi);
 void charon_free_sas(struct charon_sas *sas);
+
+/* A connection of the loaded configuration, once for each pair of plain addresses in its local_addrs and remote_addrs
+ * (names of hosts, networks and ranges are left out). */
+struct charon_endpoints {
+	char connection[CHARON_NAME_MAX];
+	sa_family_t family;
+	xfrm_address_t local, remote; /* `local` is 0 when it may be any */
+	uint32_t modes;		      /* of its children: 1 << XFRM_MODE_… */
+};
+
+struct charon_configuration {
+	struct charon_endpoints *list; /* sorted by family and remote address */
+	size_t n, allocated;
+};
+/* The command `list-conns`. */
+int charon_configuration(struct vici *vici, uint64_t deadline, struct charon_configuration *ret);
+void charon_free_configuration(struct charon_configuration *configuration);
+
+/* The name of the connection whose children can have had an SA of this mode between these addresses, in either
+ * direction; NULL when there is none, or more than one. */
+const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,
+				      const xfrm_address_t *src, const xfrm_address_t *dst, uint8_t mode);

@@ -149,6 +149,9 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 	if (entry.kind == ENTRY_SA) {
 		if (tb[XFRMA_SRCADDR])
 			memcpy(&entry.sa.saddr, nla_data(tb[XFRMA_SRCADDR]), sizeof(entry.sa.saddr));
+		/* copy_to_user_state_extra(): an SA that was only given an SPI, or only asked for, has none of them. */
+		entry.larval = !tb[XFRMA_ALG_AEAD] && !tb[XFRMA_ALG_CRYPT] && !tb[XFRMA_ALG_AUTH] &&
+			       !tb[XFRMA_ALG_AUTH_TRUNC] && !tb[XFRMA_ALG_COMP];
 	} else {
 		if (tb[XFRMA_POLICY_TYPE])
 			entry.policy.ptype = *(uint8_t *)nla_data(tb[XFRMA_POLICY_TYPE]);

@@ -25,6 +25,7 @@ struct entry {
 	enum entry_kind kind;
 	struct xfrm_mark mark; /* v and m are 0 when the entry has no mark */
 	uint32_t if_id;	       /* 0 when the entry has none */
+	bool larval;	       /* an SA without algorithms: it is being negotiated */
 	union {
 		struct xfrm_usersa_info sa;
 		struct {

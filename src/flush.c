@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orphans.h"
 #include "owner.h"
 #include "report.h"
 #include "show.h"
@@ -20,6 +21,8 @@ enum {
 	OPTION_STATES_ONLY,
 	OPTION_POLICIES_ONLY,
 	OPTION_HOLD,
+	OPTION_ORPHANS,
+	OPTION_SOCKET,
 	OPTION_ON_STOP,
 	OPTION_DRY_RUN,
 	OPTION_JSON,
@@ -28,14 +31,16 @@ enum {
 
 struct options {
 	struct filter filter;
-	bool states_only, policies_only, hold, on_stop, dry_run, json, force;
+	bool states_only, policies_only, hold, orphans, on_stop, dry_run, json, force;
+	const char *socket;	  /* charon's */
 	const char *on_stop_unit; /* NULL for the unit that we belong to */
 };
 
 struct flush {
 	struct sweep sweep;
 	const struct options *options;
-	size_t turn; /* of the survey's */
+	const struct orphans *orphans; /* that may go alone, or NULL */
+	size_t turn;		       /* of the survey's */
 };
 
 static void print_help(void)
@@ -51,6 +56,8 @@ static void print_help(void)
 	       "  --policies-only      Only policies\n"
 	       "  --hold               Put a shadow in the place of each policy, so that nothing leaves or\n"
 	       "                       comes in in plaintext until `xfrmctl release`\n"
+	       "  --orphans            Only SAs that the running charon does not know\n"
+	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
 	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
 	       "                       good and no key manager is alive; shadows go as well\n"
 	       "  --dry-run            List what would go and change nothing\n"
@@ -82,6 +89,12 @@ static int take_option(int option, const char *value, void *userdata)
 	case OPTION_HOLD:
 		options->hold = true;
 		return 0;
+	case OPTION_ORPHANS:
+		options->orphans = options->states_only = true;
+		return 0;
+	case OPTION_SOCKET:
+		options->socket = value;
+		return 0;
 	case OPTION_ON_STOP:
 		options->on_stop = true;
 		options->on_stop_unit = value;
@@ -109,6 +122,8 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"states-only", no_argument, NULL, OPTION_STATES_ONLY},
 		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
 		{"hold", no_argument, NULL, OPTION_HOLD},
+		{"orphans", no_argument, NULL, OPTION_ORPHANS},
+		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
 		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 		{"json", no_argument, NULL, OPTION_JSON},
@@ -120,6 +135,12 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 	int r = verb_parse(globals, argc, argv, &syntax, ret);
 	if (r < 0)
 		return r;
+	if (ret->orphans && (ret->policies_only || ret->hold || ret->on_stop))
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--orphans is about SAs beside a running charon: --policies-only, --hold and "
+				      "--on-stop do not go with it.");
+	if (ret->socket && !ret->orphans)
+		return report_failure(-EINVAL, REPORT_USAGE, "--socket goes with --orphans only.");
 	if (ret->states_only && ret->policies_only)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--states-only and --policies-only exclude each other; without them both go.");
@@ -135,13 +156,14 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 	return 0;
 }
 
-/* Returns 0 when the state may be removed, -EBUSY when somebody else owns it, -ECANCELED when that is no surprise. */
-static int check_owner(const struct options *options)
+/* Returns 0 when the state may be removed, -EBUSY when somebody else than `charon` owns it, -ECANCELED when that is no
+ * surprise. */
+static int check_owner(const struct options *options, pid_t charon)
 {
 	struct owner owner;
 	char who[sizeof(owner.name) + 32];
 
-	int r = owner_find(&owner);
+	int r = owner_find(charon, &owner);
 	if (r < 0)
 		return report_failure(r, REPORT_FAILED,
 				      "Could not find out whether a key manager is alive: %s; is /proc mounted? "
@@ -189,6 +211,12 @@ static int check_owner(const struct options *options)
 			      who);
 }
 
+static bool selects(const struct flush *flush, const struct entry *entry)
+{
+	return filter_selects(&flush->options->filter, entry) &&
+	       (!flush->orphans || orphans_have(flush->orphans, entry));
+}
+
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
 	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
@@ -204,7 +232,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 		shadow_make(entry, &sweep->survey, &sweep->blocked, false, &shadow);
 		return sweep_exchange(sweep, &shadow, entry);
 	}
-	if (filter_selects(&options->filter, entry) || (options->on_stop && tag))
+	if (selects(flush, entry) || (options->on_stop && tag))
 		return sweep_remove(sweep, entry);
 	return 0;
 }
@@ -284,7 +312,7 @@ static int remove_policies(struct flush *flush)
 
 static int remove_sas(struct flush *flush)
 {
-	if (filter_is_empty(&flush->options->filter) && flush_sas(flush))
+	if (!flush->orphans && filter_is_empty(&flush->options->filter) && flush_sas(flush))
 		return 0;
 	return sweep_run(&flush->sweep, ENTRY_SA);
 }
@@ -314,8 +342,7 @@ static int show_entry(const struct entry *entry, const struct nlmsghdr *message,
 {
 	struct flush *flush = userdata;
 
-	if (!filter_selects(&flush->options->filter, entry) ||
-	    (flush->options->hold && shadow_tag(entry) == SHADOW_HOLD))
+	if (!selects(flush, entry) || (flush->options->hold && shadow_tag(entry) == SHADOW_HOLD))
 		return 0;
 	if (flush->options->json) {
 		bool first = entry->kind == ENTRY_SA ? !summary_sas(&flush->sweep.summary)
@@ -384,10 +411,39 @@ static int is_stopping(struct globals *globals, const struct options *options, s
 	return 1;
 }
 
+/* Opens the way to charon, without whose word every SA would be an orphan. */
+static int open_charon(const struct options *options, struct vici **ret)
+{
+	const char *socket = options->socket ? options->socket : VICI_SOCKET;
+
+	int r = vici_open(socket, now_usec() + ORPHANS_TIMEOUT, ret);
+	if (r < 0)
+		return report_failure(
+			r, REPORT_FAILED,
+			"charon does not answer on %.128s: %s. Nothing was removed: without its word every "
+			"SA would be an orphan; `xfrmctl flush` removes them all.",
+			socket, strerror(-r));
+	return 0;
+}
+
+static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans *ret)
+{
+	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, ret);
+
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not find out which SAs charon does not know: %s. Nothing was removed.",
+				      strerror(-r));
+	report_detail("%zu SAs are in the kernel and not in charon, %zu in charon.", ret->n, ret->known.n);
+	return 0;
+}
+
 static enum exit_status run(struct globals *globals, const struct options *options)
 {
 	static const struct sweep_verb verb = {"remove", "removed"};
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(vici_close) struct vici *vici = NULL;
+	CLEANUP(orphans_free) struct orphans orphans = {0};
 	struct flush flush = {.sweep = {.visit = visit, .verb = &verb, .renews = options->hold}, .options = options};
 	struct kernel_counts counts = {0};
 	struct unit_state state;
@@ -400,12 +456,19 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 	if (verb_open_kernel(globals, &kernel, &counts) < 0)
 		return STATUS_FAILED;
 	flush.sweep.kernel = kernel;
+	if (options->orphans && open_charon(options, &vici) < 0)
+		return STATUS_FAILED;
 	if (!options->force) {
-		r = check_owner(options);
+		r = check_owner(options, vici ? vici_peer(vici) : 0);
 		if (r == -ECANCELED)
 			return STATUS_DONE;
 		if (r < 0)
 			return r == -EBUSY ? STATUS_REFUSED : STATUS_FAILED;
+	}
+	if (options->orphans) {
+		if (find_orphans(kernel, vici, &orphans) < 0)
+			return STATUS_FAILED;
+		flush.orphans = &orphans;
 	}
 	if (options->dry_run)
 		return show_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;

@@ -20,6 +20,8 @@ static const struct verb {
 	{"arm", verb_arm, "Put shadows behind live policies, as before a restart"},
 	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place"},
 	{"bind", verb_bind, "End the parent of an IKE daemon that has ended"},
+	{"wait", verb_wait, "Wait until the IKE daemon answers"},
+	{"watch", verb_watch, "End an IKE daemon that has stopped answering"},
 };
 
 static void print_help(void)

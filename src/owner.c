@@ -182,7 +182,7 @@ static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, stru
 	return true;
 }
 
-int owner_find(struct owner *ret)
+int owner_find(pid_t but, struct owner *ret)
 {
 	struct sockets listeners = {0}, ike = {0};
 	struct owner strongest = {0}, owner;
@@ -205,7 +205,7 @@ int owner_find(struct owner *ret)
 		return -errno;
 	while ((entry = readdir(proc))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (pid <= 0 || !look_at_process(dirfd(proc), pid, &listeners, &ike, &owner))
+		if (pid <= 0 || !look_at_process(dirfd(proc), pid, &listeners, &ike, &owner) || pid == but)
 			continue;
 		if (!found || owner.kind > strongest.kind)
 			strongest = owner;

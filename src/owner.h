@@ -43,6 +43,6 @@ int owner_parse_udp(const char *line, struct owner_socket *ret);
 enum owner_kind owner_classify(const char *name, bool has_ike_port);
 
 /* Looks for processes that are told of acquires in the network namespace of the calling thread, through netlink or
- * PF_KEY, and returns the one with the strongest evidence.
+ * PF_KEY, and returns the one with the strongest evidence; `but` is left out, if it is not 0.
  * Returns 1 when there is one, 0 when nobody is, or a negative errno. */
-int owner_find(struct owner *ret);
+int owner_find(pid_t but, struct owner *ret);

@@ -45,12 +45,7 @@ static int take_option(int option, const char *value, void *userdata)
 	struct release *release = userdata;
 
 	(void)option; /* there is one only */
-	if (timespan_parse(value, &release->grace_usec) < 0)
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--grace: '%.64s' is not a time span; it takes such as 500ms, 30s, 5min, "
-				      "\"1min 30s\" or infinity.",
-				      value);
-	return 0;
+	return verb_take_time("grace", value, 0, &release->grace_usec);
 }
 
 /* Whether a real policy protects, by now, what the shadow covers: 1 or 0. */

@@ -20,6 +20,13 @@
 #define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
 #define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
 #define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
+#define REPORT_WAITED SD_ID128_MAKE(ad, 29, 34, a4, 39, 05, 4f, 1c, 85, e3, bb, 47, 7f, be, 4b, cb)
+#define REPORT_SILENT SD_ID128_MAKE(a9, 86, f4, 31, ca, 7a, 49, 14, a6, f3, 77, 98, eb, 1d, f8, a6)
+#define REPORT_SLOW SD_ID128_MAKE(0f, 80, db, f2, 1e, 6f, 40, 38, af, 7e, 9b, f0, c6, 57, 19, e2)
+#define REPORT_HUNG SD_ID128_MAKE(e2, c3, 25, a2, 8b, fc, 4b, 4c, 8e, d7, e0, 8c, a6, 94, cf, 6a)
+#define REPORT_ENDED SD_ID128_MAKE(05, 73, 03, be, b6, c5, 42, 10, 86, 52, 62, 23, c1, ed, 0b, 63)
+#define REPORT_ANSWERS SD_ID128_MAKE(d4, b8, 85, 0d, 2e, 1d, 44, 4a, a1, 1e, 4e, 9c, f8, bf, c7, e6)
+#define REPORT_UNWATCHED SD_ID128_MAKE(9b, 92, 87, 41, 5f, b8, 42, 57, 9b, dd, c0, d6, 91, 86, 19, ac)
 
 #define REPORT_BOUND SD_ID128_MAKE(49, 2b, 0a, 0d, be, f0, 48, f8, b5, 33, a7, 2c, 24, e8, d2, 45)
 #define REPORT_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)

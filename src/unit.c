@@ -68,6 +68,16 @@ static int find_job(sd_bus *bus, const char *path, enum unit_job *ret)
 	return 0;
 }
 
+/* Asks for a unit's object. Its path is in `reply` and lives as long as that does. */
+static int load_unit(const char *unit, sd_bus **bus, sd_bus_message **reply, const char **path)
+{
+	int r = connect_manager(bus);
+	if (r >= 0)
+		r = sd_bus_call_method(*bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "LoadUnit", NULL,
+				       reply, "s", unit);
+	return r < 0 ? r : sd_bus_message_read(*reply, "o", path);
+}
+
 int unit_find(const char *unit, struct unit_state *ret)
 {
 	CLEANUP(free_text) char *own = NULL, *netns = NULL;
@@ -77,12 +87,7 @@ int unit_find(const char *unit, struct unit_state *ret)
 
 	int r = unit ? 0 : sd_pid_get_unit(0, &own);
 	if (r >= 0)
-		r = connect_manager(&bus);
-	if (r >= 0)
-		r = sd_bus_call_method(bus, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager", "LoadUnit", NULL,
-				       &reply, "s", unit ? unit : own);
-	if (r >= 0)
-		r = sd_bus_message_read(reply, "o", &path);
+		r = load_unit(unit ? unit : own, &bus, &reply, &path);
 	if (r >= 0)
 		r = find_job(bus, path, &ret->job);
 	if (r < 0)
@@ -92,5 +97,42 @@ int unit_find(const char *unit, struct unit_state *ret)
 	if (sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Service", "NetworkNamespacePath", NULL, &netns) >=
 	    0)
 		snprintf(ret->netns, sizeof(ret->netns), "%s", netns);
+	return 0;
+}
+
+/* Whether a property of a unit is this text. */
+static int check_text(sd_bus *bus, const char *path, const char *property, const char *expected, bool *is)
+{
+	CLEANUP(free_text) char *text = NULL;
+
+	int r = sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", property, NULL, &text);
+	if (r >= 0)
+		*is = *is && strcmp(text, expected) == 0;
+	return r;
+}
+
+int unit_find_running(const char *unit, struct unit_running *ret)
+{
+	CLEANUP(free_message) sd_bus_message *reply = NULL;
+	CLEANUP(close_bus) sd_bus *bus = NULL;
+	enum unit_job job = UNIT_NO_JOB;
+	const char *path;
+	uint32_t pid = 0;
+	bool runs = true;
+
+	int r = load_unit(unit, &bus, &reply, &path);
+	if (r >= 0)
+		r = check_text(bus, path, "ActiveState", "active", &runs);
+	if (r >= 0)
+		r = check_text(bus, path, "SubState", "running", &runs);
+	if (r >= 0)
+		r = check_text(bus, path, "FreezerState", "running", &runs);
+	if (r >= 0)
+		r = find_job(bus, path, &job);
+	if (r >= 0)
+		r = sd_bus_get_property_trivial(bus, SYSTEMD, path, SYSTEMD ".Service", "MainPID", NULL, 'u', &pid);
+	if (r < 0)
+		return r;
+	*ret = (struct unit_running){.undisturbed = runs && job == UNIT_NO_JOB, .main_pid = (pid_t)pid};
 	return 0;
 }

@@ -3,7 +3,9 @@
 
 /* What systemd is about to do with a unit. */
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 enum unit_job {
 	UNIT_NO_JOB,	/* nothing: the unit stays as it is, or has ended by itself */
@@ -19,3 +21,11 @@ struct unit_state {
 /* Asks systemd about a unit of the system manager, or with NULL about the one that this process belongs to. Returns 0
  * or a negative errno. */
 int unit_find(const char *unit, struct unit_state *ret);
+
+struct unit_running {
+	bool undisturbed; /* it runs, and nobody is starting, stopping, reloading or freezing it */
+	pid_t main_pid;	  /* 0 without one */
+};
+
+/* Asks systemd about a service of the system manager. Returns 0 or a negative errno. */
+int unit_find_running(const char *unit, struct unit_running *ret);

@@ -36,6 +36,19 @@ static inline void free_text(char **text)
 	free(*text);
 }
 
+/* Makes room for one more element of `size` bytes behind the `n` of a list; a list grows in steps that keep the cost of
+ * all additions linear. Returns the list, or NULL when there is no memory, and then the list is as it was. */
+static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
+{
+	if (n < *allocated)
+		return list;
+	size_t wanted = *allocated ? *allocated * 2 : 64;
+	list = reallocarray(list, wanted, size);
+	if (list)
+		*allocated = wanted;
+	return list;
+}
+
 /* Microseconds of CLOCK_MONOTONIC, in which deadlines are given. */
 static inline uint64_t now_usec(void)
 {

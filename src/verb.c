@@ -6,6 +6,7 @@
 
 #include "netns.h"
 #include "report.h"
+#include "timespan.h"
 
 int verb_enter_netns(const char *netns)
 {
@@ -59,7 +60,22 @@ int verb_add_selection(struct filter *filter, bool exclude, const char *expressi
 	return 0;
 }
 
-int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata)
+int verb_take_time(const char *option, const char *value, uint64_t min_usec, uint64_t *ret)
+{
+	char min[TIMESPAN_MAX];
+
+	if (timespan_parse(value, ret) < 0)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--%s: '%.64s' is not a time span; it takes such as 500ms, 30s, 5min, "
+				      "\"1min 30s\" or infinity.",
+				      option, value);
+	if (*ret < min_usec)
+		return report_failure(-EINVAL, REPORT_USAGE, "--%s: '%.64s' is too short; it takes %s and more.",
+				      option, value, timespan_format(min_usec, min, sizeof(min)));
+	return 0;
+}
+
+int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata)
 {
 	int c, r;
 
@@ -80,11 +96,23 @@ int verb_parse(struct globals *globals, int argc, char **argv, const struct verb
 				return r;
 		}
 	}
+	return 0;
+}
+
+int verb_refuse_arguments(int argc, char **argv)
+{
 	if (optind < argc)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "%s takes no argument such as '%.64s'; `xfrmctl %s --help` shows its options.",
 				      argv[0], argv[optind], argv[0]);
 	return 0;
+}
+
+int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata)
+{
+	int r = verb_parse_options(globals, argc, argv, syntax, userdata);
+
+	return r < 0 ? r : verb_refuse_arguments(argc, argv);
 }
 
 enum exit_status verb_parsed(int r)

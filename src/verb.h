@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "kernel.h"
 #include "match.h"
@@ -67,6 +68,16 @@ struct verb_syntax {
  * help was asked for, and shown. */
 int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata);
 
+/* The same for a verb that takes more than options, in two steps: the options, behind which optind is then, and that
+ * there is nothing behind them. */
+int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax,
+		       void *userdata);
+int verb_refuse_arguments(int argc, char **argv);
+
+/* Takes the value of an option that is a time span, in microseconds. Reports what is wrong with it, or that it is less
+ * than `min_usec`, and returns -EINVAL. */
+int verb_take_time(const char *option, const char *value, uint64_t min_usec, uint64_t *ret);
+
 /* The exit status when a verb's options could not be used: -ECANCELED says that --help was asked for. */
 enum exit_status verb_parsed(int r);
 
@@ -75,3 +86,5 @@ int verb_flush(struct globals *globals, int argc, char **argv);
 int verb_arm(struct globals *globals, int argc, char **argv);
 int verb_release(struct globals *globals, int argc, char **argv);
 int verb_bind(struct globals *globals, int argc, char **argv);
+int verb_wait(struct globals *globals, int argc, char **argv);
+int verb_watch(struct globals *globals, int argc, char **argv);

@@ -13,7 +13,7 @@
 #define VICI_SOCKET "/run/charon.vici"
 
 /* No message is longer: charon's own limit (VICI_MESSAGE_SIZE_MAX). */
-#define VICI_MESSAGE_MAX (512 * 1024)
+#define VICI_MESSAGE_MAX ((size_t)512 * 1024)
 
 struct vici;
 

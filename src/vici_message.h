@@ -31,7 +31,7 @@ struct vici_text {
 struct vici_item {
 	enum vici_element element;
 	unsigned int depth;	/* of sections around it; a section's own start and end have the same depth */
-	struct vici_text name;	/* of a section, a list (its items included) or a key; empty otherwise */
+	struct vici_text name;	/* of a section's start, a list (items and end included) or a key; empty otherwise */
 	struct vici_text value; /* of VICI_KEY_VALUE and VICI_LIST_ITEM */
 };
 
@@ -53,8 +53,8 @@ int vici_next(struct vici_reader *reader, struct vici_item *ret);
 /* Whether a text is this one. */
 bool vici_is(struct vici_text text, const char *other);
 
-/* Copies a text into a buffer, terminated, cut where it does not fit, with '?' for control characters; returns
- * `buffer`. `size` is not 0. */
+/* Copies a text into a buffer, terminated, cut where it does not fit, with '?' for what is not printable ASCII (charon
+ * sends nothing else: chunk_printable()); returns `buffer`. `size` is not 0. */
 const char *vici_copy(struct vici_text text, char *buffer, size_t size);
 
 /* A number that is the whole text, in base 10 or 16 (without "0x"). -EINVAL when it is none or has more than 64 bits.

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A VICI server that answers as charon would, or in ways in which it never should.
+
+    with Server(path, {"version": {"version": "6.0.1"}, "list-sas": Stream("list-sa", [{"net4": {...}}])}) as server:
+        ...
+    server.seen == [("version", {}), ("list-sas", {"noblock": "yes"})]
+
+The answer to a command is one of
+    a message       {"key": "value", "list": ["one", "two"], "section": {...}}
+    Stream          events, and then a message
+    bytes           sent as they are; b"" is silence
+    Drip            bytes, sent one by one
+    HANG_UP
+    a function      called with the arguments of the request, in a thread; returns one of these
+Commands without one are unknown.
+"""
+
+import socket
+import struct
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+(CMD_REQUEST, CMD_RESPONSE, CMD_UNKNOWN, EVENT_REGISTER, EVENT_UNREGISTER, EVENT_CONFIRM, EVENT_UNKNOWN,
+ EVENT) = range(8)
+SECTION_START, SECTION_END, KEY_VALUE, LIST_START, LIST_ITEM, LIST_END = range(1, 7)
+
+HANG_UP = object()
+
+END_SECONDS = 60
+
+
+class Stream(NamedTuple):
+    event: str
+    messages: object    # an iterable, also one without end
+    answer: object = {}     # whatever else can be one
+
+
+class Drip(NamedTuple):
+    data: bytes
+    seconds: float      # between two bytes
+
+
+def in_turn(*answers):
+    """An answer for each request; the last one for all further ones."""
+    left = list(answers)
+    return lambda arguments: left.pop(0) if len(left) > 1 else left[0]
+
+
+def name_of(text):
+    return struct.pack("B", len(text)) + text.encode()
+
+
+def value_of(text):
+    text = text if isinstance(text, bytes) else str(text).encode()
+    return struct.pack(">H", len(text)) + text
+
+
+def encode(message):
+    encoded = b""
+    for name, value in message.items():
+        if isinstance(value, dict):
+            encoded += bytes([SECTION_START]) + name_of(name) + encode(value) + bytes([SECTION_END])
+        elif isinstance(value, (list, tuple)):
+            items = b"".join(bytes([LIST_ITEM]) + value_of(item) for item in value)
+            encoded += bytes([LIST_START]) + name_of(name) + items + bytes([LIST_END])
+        else:
+            encoded += bytes([KEY_VALUE]) + name_of(name) + value_of(value)
+    return encoded
+
+
+class Reader:
+    """A message of the client's."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def take(self, length):
+        taken, self.data = self.data[:length], self.data[length:]
+        assert len(taken) == length, "a length reaches beyond the end"
+        return taken
+
+    def name(self):
+        return self.take(self.take(1)[0]).decode()
+
+    def value(self):
+        return self.take(struct.unpack(">H", self.take(2))[0]).decode()
+
+    def items(self):
+        while (element := self.take(1)[0]) != LIST_END:
+            assert element == LIST_ITEM, f"element {element} in a list"
+            yield self.value()
+
+    def section(self, outermost=False):
+        found = {}
+        while self.data or not outermost:
+            element = self.take(1)[0]
+            if element == SECTION_END and not outermost:
+                break
+            name = self.name()
+            found[name] = {SECTION_START: self.section, KEY_VALUE: self.value,
+                           LIST_START: lambda: list(self.items())}[element]()
+        return found
+
+
+def decode(data):
+    return Reader(data).section(outermost=True)
+
+
+def frame(data):
+    """A packet with its length before it."""
+    return struct.pack(">I", len(data)) + data
+
+
+def response(message):
+    return frame(bytes([CMD_RESPONSE]) + encode(message))
+
+
+def event(name, message):
+    return frame(bytes([EVENT]) + name_of(name) + encode(message))
+
+
+UNKNOWN = frame(bytes([CMD_UNKNOWN]))
+CONFIRM = frame(bytes([EVENT_CONFIRM]))
+UNKNOWN_EVENT = frame(bytes([EVENT_UNKNOWN]))
+
+
+class Server:
+    """Serves until the with block ends, which raises what went wrong in it."""
+
+    def __init__(self, path, commands, register=CONFIRM, unregister=CONFIRM):
+        self.path = Path(path)
+        self.commands = commands
+        self.confirm = {EVENT_REGISTER: register, EVENT_UNREGISTER: unregister}
+        self.seen = []      # (command, arguments)
+        self.registered = []    # the names of events
+        self.connections = []   # all that there were
+        self.threads = []
+        self.failures = []
+        self.stopping = threading.Event()
+
+    def __enter__(self):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        self.start(self.accept)
+        return self
+
+    def __exit__(self, *exception):
+        self.stopping.set()
+        self.end(self.listener)
+        # No connection comes after that.
+        self.threads[0].join(END_SECONDS)
+        for connection in self.connections:
+            self.end(connection)
+        for thread in self.threads:
+            thread.join(END_SECONDS)
+        self.listener.close()
+        self.path.unlink()
+        if self.failures and exception[0] is None:
+            raise self.failures[0]
+
+    @staticmethod
+    def end(sock):
+        """Whoever waits for the socket waits no more."""
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    def start(self, function, *arguments):
+        def guarded():
+            try:
+                function(*arguments)
+            except OSError:
+                pass    # the other side hung up, or the end
+            except Exception as failure:
+                self.failures.append(failure)
+        self.threads.append(threading.Thread(target=guarded, daemon=True))
+        self.threads[-1].start()
+
+    def accept(self):
+        while not self.stopping.is_set():
+            connection, _ = self.listener.accept()
+            self.connections.append(connection)
+            self.start(self.serve, connection)
+
+    def serve(self, connection):
+        with connection, connection.makefile("rb") as received:
+            while header := received.read(4):
+                packet = Reader(received.read(struct.unpack(">I", header)[0]))
+                kind = packet.take(1)[0]
+                name = packet.name()
+                if kind == CMD_REQUEST:
+                    arguments = decode(packet.data)
+                    self.seen.append((name, arguments))
+                    answer = self.commands.get(name, UNKNOWN)
+                    going_on = self.send(connection, answer(arguments) if callable(answer) else answer)
+                else:
+                    (self.registered.append if kind == EVENT_REGISTER else self.registered.remove)(name)
+                    going_on = self.send(connection, self.confirm[kind])
+                if not going_on:
+                    break
+
+    def send(self, connection, answer):
+        """Returns whether the connection goes on."""
+        if answer is HANG_UP:
+            return False
+        if isinstance(answer, Stream):
+            for message in answer.messages:
+                connection.sendall(event(answer.event, message))
+            return self.send(connection, answer.answer)
+        if isinstance(answer, Drip):
+            for byte in answer.data:
+                connection.sendall(bytes([byte]))
+                self.stopping.wait(answer.seconds)
+        else:
+            connection.sendall(answer if isinstance(answer, bytes) else response(answer))
+        return True
+
+
+@contextmanager
+def busy(path):
+    """A socket that listens, and whose backlog is full: nobody takes the connections."""
+    path = Path(path)
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                waiting[-1].connect(str(path))
+        try:
+            yield
+        finally:
+            for sock in waiting:
+                sock.close()
+            path.unlink()

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,72 +8,56 @@
 #include <systemd/sd-login.h>
 
 #include "report.h"
+#include "starter.h"
 #include "util.h"
 #include "verb.h"
 
-/* Where strongSwan's starter keeps its process id and that of its charon. */
-#define DAEMON_FILE "/run/charon.pid"
-#define PARENT_FILE "/run/starter.charon.pid"
-
-/* A parent that stops its daemon ends within milliseconds; starter waits 5 s before it starts another one. */
+/* A starter that stops its charon ends within milliseconds; otherwise it waits 5 s before it starts another one. */
 #define PATIENCE_MSEC 2000
-
-enum {
-	OPTION_DAEMON = OPTION_OF_VERB,
-	OPTION_PARENT,
-};
-
-struct process {
-	const char *file; /* of its id */
-	pid_t pid;
-	int fd; /* pidfd, or -1 */
-};
-
-struct bind {
-	struct process daemon, parent;
-};
 
 static void print_help(void)
 {
 	printf("Usage: xfrmctl [-q|-v] bind [OPTION...]\n"
 	       "\n"
-	       "Waits until an IKE daemon has ended. If its parent process goes on, as strongSwan's\n"
-	       "starter does to start another daemon on what the first left in the kernel, kills that\n"
-	       "as well, so that systemd sees a crash and starts the whole service again.\n"
+	       "Waits until the charon of strongSwan's starter has ended. If starter goes on, to start\n"
+	       "another charon on what the first left in the kernel, kills starter, so that systemd sees\n"
+	       "a crash and starts the whole service again.\n"
 	       "\n"
-	       "  --daemon=FILE        The daemon's process id (default " DAEMON_FILE ")\n"
-	       "  --parent=FILE        Its parent's (default " PARENT_FILE ")\n"
 	       "  -h, --help           Show this\n");
 }
 
 static int take_option(int option, const char *value, void *userdata)
 {
-	struct bind *bind = userdata;
-
-	*(option == OPTION_DAEMON ? &bind->daemon.file : &bind->parent.file) = value;
-	return 0;
+	(void)option;
+	(void)value;
+	(void)userdata;
+	return -EINVAL;
 }
 
-/* Opens the process whose id a file holds. Returns 1, 0 when there is no such file or process, or a negative errno. */
-static int open_process(struct process *process)
+/* Opens the process whose id is in a file: a pidfd, -ESRCH when there is no such file or process, or another negative
+ * errno; reports what is not -ESRCH. */
+static int open_process(const char *file, pid_t *ret_pid)
 {
-	CLEANUP(close_file) FILE *f = fopen(process->file, "re");
-	long pid;
+	int fd = -1;
 
-	if (!f)
-		return errno == ENOENT ? 0 : -errno;
-	if (fscanf(f, "%ld", &pid) != 1 || pid < 1 || pid > INT_MAX)
-		return -EBADMSG;
-	process->pid = (pid_t)pid;
-	process->fd = pidfd_open(process->pid, 0);
-	return process->fd >= 0 ? 1 : errno == ESRCH ? 0 : -errno;
+	int r = starter_read_pid(file, ret_pid);
+	if (r == 0) {
+		fd = pidfd_open(*ret_pid, 0);
+		r = fd < 0 ? -errno : 0;
+	}
+	if (r == -ENOENT || r == -ESRCH)
+		return -ESRCH;
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not find the process of %s: %s.", file,
+				      r == -EBADMSG ? "it does not begin with a process id" : strerror(-r));
+	return fd;
 }
 
-/* Waits until the parent has ended, or the daemon, whose `daemon_fd` may be -1 (poll(2) leaves that out). Returns 1
- * when it is the parent, 0 when it is not, or a negative errno. */
-static int wait_for_end(const struct bind *bind, int daemon_fd, int msec)
+/* Waits until starter has ended, or charon, whose pidfd may be negative (poll(2) leaves that out). Returns 1 when it is
+ * starter, 0 when it is not, or a negative errno. */
+static int wait_for_end(int starter, int charon, int msec)
 {
-	struct pollfd ends[] = {{.fd = bind->parent.fd, .events = POLLIN}, {.fd = daemon_fd, .events = POLLIN}};
+	struct pollfd ends[] = {{.fd = starter, .events = POLLIN}, {.fd = charon, .events = POLLIN}};
 
 	while (poll(ends, ARRAY_SIZE(ends), msec) < 0)
 		if (errno != EINTR)
@@ -83,62 +66,63 @@ static int wait_for_end(const struct bind *bind, int daemon_fd, int msec)
 	return ends[0].revents != 0;
 }
 
-static int open_both(struct bind *bind)
+/* Waits for the end of charon; 1 when starter has ended too, or first. */
+static int wait_for_charon(int starter)
 {
-	struct process *const both[] = {&bind->parent, &bind->daemon};
+	CLEANUP(close_fd) int charon = -1;
+	pid_t pid;
 
-	for (size_t i = 0; i < ARRAY_SIZE(both); i++) {
-		int r = open_process(both[i]);
-		if (r < 0)
-			return report_failure(r, REPORT_FAILED, "Could not find the process of %s: %s.", both[i]->file,
-					      r == -EBADMSG ? "it does not begin with a process id" : strerror(-r));
-		/* Without the daemon, its end is what has happened; without its parent, there is nothing to do. */
-		if (r == 0 && both[i] == &bind->parent)
-			return report_failure(-ESRCH, REPORT_FAILED,
-					      "No process as in %s: only a daemon whose parent starts it needs this.",
-					      both[i]->file);
+	charon = open_process(STARTER_CHARON_FILE, &pid);
+	/* It has crashed already, or is about to be started. */
+	if (charon == -ESRCH) {
+		int r = wait_for_end(starter, -1, PATIENCE_MSEC);
+		if (r != 0)
+			return r;
+		charon = open_process(STARTER_CHARON_FILE, &pid);
+		if (charon == -ESRCH)
+			return 0;
 	}
-	return 0;
+	if (charon < 0)
+		return charon;
+	int r = wait_for_end(starter, charon, -1);
+	return r == 0 ? wait_for_end(starter, -1, PATIENCE_MSEC) : r;
 }
 
-static int run(struct bind *bind)
+static int run(void)
 {
 	CLEANUP(free_text) char *unit = NULL;
+	CLEANUP(close_fd) int starter = -1;
+	pid_t pid;
 
-	int r = open_both(bind);
-	if (r < 0)
-		return r;
-	if (sd_pid_get_unit(bind->parent.pid, &unit) >= 0)
+	starter = open_process(STARTER_FILE, &pid);
+	if (starter == -ESRCH)
+		return report_failure(-ESRCH, REPORT_FAILED,
+				      "No process as in " STARTER_FILE ": strongSwan's starter does not run, and only "
+				      "a charon that it has started needs this.");
+	if (starter < 0)
+		return starter;
+	if (sd_pid_get_unit(pid, &unit) >= 0)
 		report_about(unit);
-	r = bind->daemon.fd < 0 ? 0 : wait_for_end(bind, bind->daemon.fd, -1);
-	if (r == 0)
-		r = wait_for_end(bind, -1, PATIENCE_MSEC);
+	int r = wait_for_charon(starter);
 	if (r != 0)
-		return r < 0 ? r : 0;
+		return r;
 	report_notice(REPORT_BOUND,
-		      "The IKE daemon has ended, and its parent (process %d) would start another one on the SAs and "
-		      "policies that it left; killing that, so that systemd starts the whole service again.",
-		      bind->parent.pid);
-	if (pidfd_send_signal(bind->parent.fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-		return report_failure(-errno, REPORT_FAILED, "Could not kill process %d: %s.", bind->parent.pid,
+		      "charon has ended, and starter (process %d) would start another one on the SAs and policies that "
+		      "it left; killing starter, so that systemd starts the whole service again.",
+		      pid);
+	if (pidfd_send_signal(starter, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return report_failure(-errno, REPORT_FAILED, "Could not kill starter (process %d): %s.", pid,
 				      strerror(errno));
 	return 0;
 }
 
 int verb_bind(struct globals *globals, int argc, char **argv)
 {
-	struct bind bind = {{DAEMON_FILE, 0, -1}, {PARENT_FILE, 0, -1}};
-
-	static const struct option options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"daemon", required_argument, NULL, OPTION_DAEMON},
-		{"parent", required_argument, NULL, OPTION_PARENT},
-		{NULL, 0, NULL, 0},
-	};
+	static const struct option options[] = {GLOBAL_LONG_OPTIONS, {NULL, 0, NULL, 0}};
 	static const struct verb_syntax syntax = {options, print_help, take_option};
 
-	int r = verb_parse(globals, argc, argv, &syntax, &bind);
+	int r = verb_parse(globals, argc, argv, &syntax, NULL);
 	if (r < 0)
 		return verb_parsed(r);
-	return run(&bind) < 0 ? STATUS_FAILED : STATUS_DONE;
+	return run() < 0 ? STATUS_FAILED : STATUS_DONE;
 }

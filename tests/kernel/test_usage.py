@@ -16,6 +16,7 @@ PROGRAM_HELP = "`xfrmctl --help` shows"
 FLUSH_HELP = "`xfrmctl flush --help` shows"
 ARM_HELP = "`xfrmctl arm --help` shows"
 RELEASE_HELP = "`xfrmctl release --help` shows"
+BIND_HELP = "`xfrmctl bind --help` shows"
 
 WORDS = [
     ([], PROGRAM_HELP),
@@ -65,6 +66,10 @@ WORDS = [
     (["release", "--grace=soon"], "is not a time span"),
     (["release", "--match=reqid=1"], RELEASE_HELP),
     (["release", "--force"], RELEASE_HELP),
+    (["bind", "--no-such-option"], BIND_HELP),
+    (["bind", "all"], BIND_HELP),
+    (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
+    (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
     (["flush", *["--match=reqid=1"] * 65], "more than 64 expressions"),
     (["flush", *["--exclude=reqid=1"] * 65], "more than 64 expressions"),
 ]
@@ -222,6 +227,12 @@ def help_of_release(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n", "--grace=TIME", "5min",
           "infinity")
+
+
+@cases([("bind --help",), ("-q bind -h",)])
+def help_of_bind(words):
+    """xfrmctl {0} says what it does."""
+    helps(words.split(), "Usage: xfrmctl [-q|-v] bind [OPTION...]\n", "charon of strongSwan's starter")
 
 
 @case

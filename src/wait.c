@@ -217,7 +217,7 @@ static enum exit_status wait_for_starter(uint64_t timeout_usec)
 			 r == -ECHILD	   ? "starter has ended. Its messages before this one tell why"
 			 : r == -ETIMEDOUT ? "starter still starts it, does not run, or waits for an answer of charon"
 					   : strerror(-r));
-	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_WAITED : REPORT_SILENT, sentence, &field, 1);
+	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_LOADED : REPORT_NOT_LOADED, sentence, &field, 1);
 	return r == 0 ? STATUS_DONE : STATUS_FAILED;
 }
 

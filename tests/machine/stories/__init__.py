@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stories, in the order in which they are told."""
 
-from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, never_back, no_xfrm, not_blocked,
+from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, messages, never_back, no_xfrm, not_blocked,
                other_owners, reporting, restarts, service, starter, ten_crashes)
 
 MODULES = (service, crash, hold, grace, never_back, restarts, ten_crashes, not_blocked, failing_helper, other_owners,
-           leftovers, reporting, kernel_suite, starter, no_xfrm)
+           leftovers, reporting, kernel_suite, starter, no_xfrm, messages)
 
 
 def chosen(names):

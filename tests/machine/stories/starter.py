@@ -74,20 +74,15 @@ def processes():
     return {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
 
 
-def has_loaded():
-    """Whether the last connection is there."""
-    return f"{RETIRED}: IKEv2" in starter.swanctl("--list-conns", check=False).stdout
-
-
 def stock(check, flows):
     """starter starts another charon, which knows nothing of the first one's SAs."""
     starter.start()
-    wait_for(has_loaded, RESTART_SECONDS, "charon has its connections", POLL_SECONDS_SLOW)
+    wait_for(lambda: starter.has_loaded(RETIRED), RESTART_SECONDS, "charon has its connections")
     wait_in_step(starter)
     before, main_pid, pid = look(starter), starter.main_pid(), charon_pid()
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: charon_pid() not in (0, pid), RESTART_SECONDS, "starter starts a charon", POLL_SECONDS_SLOW)
-    wait_for(has_loaded, RESTART_SECONDS, "charon has its connections", POLL_SECONDS_SLOW)
+    wait_for(lambda: starter.has_loaded(RETIRED), RESTART_SECONDS, "charon has its connections")
     flows.wait_carried()
     after = look(starter)
     check.equal("systemd has seen nothing", (starter.main_pid(), starter.show("NRestarts")), (main_pid, "0"))

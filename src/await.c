@@ -35,44 +35,46 @@ static uint64_t earlier_of(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Makes of a path that of the folder that it lies in. */
-static void to_folder(char *path)
+/* Copies a path without its last part. */
+static void copy_folder(const char *path, char folder[PATH_MAX])
 {
-	char *slash = strrchr(path, '/');
+	const char *slash = strrchr(path, '/');
 
 	if (!slash)
-		strcpy(path, ".");
-	else if (slash == path)
-		path[1] = '\0';
+		snprintf(folder, PATH_MAX, ".");
 	else
-		*slash = '\0';
+		snprintf(folder, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
-/* An inotify descriptor that tells when something appears in the folder of a file, or as long as there is no such
- * folder, in the one above it. Negative when there can be none, as when the user has too many of them. */
+/* Watches the folder of a file, or as long as there is no such folder, the one above it. 1 when something may have been
+ * missed in the meantime. */
+static int add_watch(int inotify, const char *file)
+{
+	char folder[PATH_MAX], missing[PATH_MAX] = "";
+
+	copy_folder(file, folder);
+	while (inotify_add_watch(inotify, folder, APPEARS | GOES | IN_ONLYDIR) < 0) {
+		if (errno != ENOENT || strcmp(missing, folder) == 0)
+			return -errno;
+		memcpy(missing, folder, sizeof(missing));
+		copy_folder(missing, folder);
+	}
+	return *missing && access(missing, F_OK) == 0;
+}
+
+/* An inotify descriptor that tells when something appears where a file is to be. Negative when there can be none, as
+ * when the user has too many of them. */
 static int watch_folder(const char *file)
 {
-	for (;;) {
-		CLEANUP(close_fd) int fd = inotify_init1(IN_CLOEXEC);
-		char folder[PATH_MAX], above[PATH_MAX];
+	int fd, r;
 
-		if (fd < 0 || snprintf(folder, sizeof(folder), "%s", file) >= (int)sizeof(folder))
-			return -1;
-		to_folder(folder);
-		*above = '\0';
-		while (inotify_add_watch(fd, folder, APPEARS | GOES | IN_ONLYDIR) < 0) {
-			strcpy(above, folder);
-			to_folder(folder);
-			if (errno != ENOENT || strcmp(above, folder) == 0)
-				return -1;
-		}
-		/* What was not there a moment ago may have come before the watch. */
-		if (!*above || access(above, F_OK) < 0) {
-			int ret = fd;
-			fd = -1;
-			return ret;
-		}
-	}
+	do {
+		fd = inotify_init1(IN_CLOEXEC);
+		r = fd < 0 ? -errno : add_watch(fd, file);
+		if (r != 0)
+			close_fd(&fd);
+	} while (r > 0);
+	return r < 0 ? r : fd;
 }
 
 static int ask(const struct await *await, uint64_t deadline, struct charon_version *ret)

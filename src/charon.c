@@ -178,7 +178,7 @@ static void take_address(struct addresses *addresses, struct vici_text text)
 		struct charon_endpoints *new = &addresses->list[addresses->n];
 		*new = (struct charon_endpoints){.family = strchr(buffer, ':') ? AF_INET6 : AF_INET};
 		if (inet_pton(new->family, buffer, &new->remote) == 1 &&
-		    memcmp(&new->remote, &none, sizeof(none)) != 0) {
+		    memcmp(new->remote.a6, none.a6, sizeof(none.a6)) != 0) {
 			addresses->n++;
 			return;
 		}
@@ -245,7 +245,7 @@ static int compare_remotes(const void *a, const void *b)
 
 	if (left->family != right->family)
 		return left->family < right->family ? -1 : 1;
-	return memcmp(&left->remote, &right->remote, sizeof(left->remote));
+	return memcmp(left->remote.a6, right->remote.a6, sizeof(left->remote.a6));
 }
 
 int charon_configuration(struct vici *vici, uint64_t deadline, struct charon_configuration *ret)
@@ -285,8 +285,9 @@ static bool find_remote(const struct charon_configuration *configuration, const 
 	}
 	for (; first < configuration->n && compare_remotes(&configuration->list[first], sa) == 0; first++) {
 		const struct charon_endpoints *candidate = &configuration->list[first];
-		if (!(candidate->modes & sa->modes) || (memcmp(&candidate->local, &any, sizeof(any)) != 0 &&
-							memcmp(&candidate->local, &sa->local, sizeof(any)) != 0))
+		const uint32_t *local = candidate->local.a6;
+		if (!(candidate->modes & sa->modes) ||
+		    (memcmp(local, any.a6, sizeof(any.a6)) != 0 && memcmp(local, sa->local.a6, sizeof(any.a6)) != 0))
 			continue;
 		if (*found && strcmp(*found, candidate->connection) != 0)
 			return false;
@@ -298,7 +299,12 @@ static bool find_remote(const struct charon_configuration *configuration, const 
 /* What lies behind an IPv4 address in a union is not part of it. */
 static xfrm_address_t plain_address(sa_family_t family, const xfrm_address_t *address)
 {
-	return family == AF_INET ? (xfrm_address_t){.a4 = address->a4} : *address;
+	xfrm_address_t plain = {0};
+
+	if (family != AF_INET)
+		return *address;
+	plain.a4 = address->a4;
+	return plain;
 }
 
 const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,

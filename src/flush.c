@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "netns.h"
 #include "orphans.h"
 #include "owner.h"
 #include "report.h"
+#include "routes.h"
 #include "show.h"
 #include "sweep.h"
 #include "unit.h"
@@ -24,6 +26,7 @@ enum {
 	OPTION_ORPHANS,
 	OPTION_SOCKET,
 	OPTION_ON_STOP,
+	OPTION_ROUTES,
 	OPTION_DRY_RUN,
 	OPTION_JSON,
 	OPTION_FORCE,
@@ -32,6 +35,7 @@ enum {
 struct options {
 	struct filter filter;
 	bool states_only, policies_only, hold, orphans, on_stop, dry_run, json, force;
+	uint32_t routes;	  /* the table whose routes go as well, or 0 */
 	const char *socket;	  /* charon's */
 	const char *on_stop_unit; /* NULL for the unit that we belong to */
 };
@@ -40,6 +44,7 @@ struct flush {
 	struct sweep sweep;
 	const struct options *options;
 	const struct orphans *orphans; /* that may go alone, or NULL */
+	struct vici *vici;	       /* the way to the charon that knows them */
 	size_t turn;		       /* of the survey's */
 };
 
@@ -60,6 +65,9 @@ static void print_help(void)
 	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
 	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
 	       "                       good and no key manager is alive; shadows go as well\n"
+	       "  --routes[=TABLE]     Also the static routes of charon's routing table (default: 220); with\n"
+	       "                       --hold stand-ins of them stay, with --orphans those that a\n"
+	       "                       connection of the running charon may need\n"
 	       "  --dry-run            List what would go and change nothing\n"
 	       "  --json               With --dry-run: as JSON\n"
 	       "  --force              Also when a live key manager owns the state\n"
@@ -99,6 +107,9 @@ static int take_option(int option, const char *value, void *userdata)
 		options->on_stop = true;
 		options->on_stop_unit = value;
 		return 0;
+	case OPTION_ROUTES:
+		options->routes = ROUTE_TABLE;
+		return value ? routes_parse_table(value, &options->routes) : 0;
 	case OPTION_DRY_RUN:
 		options->dry_run = true;
 		return 0;
@@ -125,6 +136,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"orphans", no_argument, NULL, OPTION_ORPHANS},
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
+		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 		{"json", no_argument, NULL, OPTION_JSON},
 		{"force", no_argument, NULL, OPTION_FORCE},
@@ -317,6 +329,28 @@ static int remove_sas(struct flush *flush)
 	return sweep_run(&flush->sweep, ENTRY_SA);
 }
 
+/* Routes cannot be selected: with --force, those of a daemon that is to be left alone would go as well. */
+static bool takes_routes(const struct options *options)
+{
+	return options->routes && (filter_is_empty(&options->filter) || !options->force);
+}
+
+static int remove_routes(struct flush *flush)
+{
+	const struct options *options = flush->options;
+	struct summary *summary = &flush->sweep.summary;
+	struct routes_summary routes;
+
+	int r = options->hold ? routes_hold(options->routes, &routes)
+		: options->orphans
+			? routes_flush_orphans(options->routes, flush->vici, now_usec() + ORPHANS_TIMEOUT, &routes)
+			: routes_flush(options->routes, &routes);
+	summary->routes = routes.removed;
+	summary->stand_ins = routes.stand_ins;
+	summary->failed += routes.failed;
+	return r;
+}
+
 static int remove_all(struct flush *flush)
 {
 	const struct options *options = flush->options;
@@ -331,9 +365,14 @@ static int remove_all(struct flush *flush)
 		r = r < 0 ? r : sas;
 	}
 	sweep_report_unnamed(&flush->sweep);
+	if (takes_routes(options)) {
+		int routes = remove_routes(flush);
+		r = r < 0 ? r : routes;
+	}
 	flush->sweep.summary.usec = report_end();
 	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
-	if (!options->on_stop || summary_sas(summary) || summary_policies(summary) || summary->failed)
+	if (!options->on_stop || summary_sas(summary) || summary_policies(summary) || summary->routes ||
+	    summary->failed)
 		report_flushed(summary);
 	return r < 0 ? r : summary->failed ? -EIO : 0;
 }
@@ -364,6 +403,34 @@ static int show_kind(struct flush *flush, enum entry_kind kind)
 	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;
 }
 
+static int show_routes(struct flush *flush)
+{
+	CLEANUP(routes_free) struct routes routes = {0};
+	const struct options *options = flush->options;
+
+	int r = routes_find(options->routes, flush->vici, now_usec() + ORPHANS_TIMEOUT, &routes);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
+	for (size_t i = 0; r == 0 && i < routes.n; i++) {
+		if (routes.list[i].explained || (options->hold && route_is_stand_in(&routes.list[i])))
+			continue;
+		if (options->json)
+			fputs(flush->sweep.summary.routes ? ",\n" : "\n", stdout);
+		r = show_route(&routes.list[i], options->json);
+		flush->sweep.summary.routes++;
+	}
+	return r;
+}
+
+static void show_counts(const struct summary *summary, bool routes)
+{
+	printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64, summary_policies(summary),
+	       summary_sas(summary));
+	if (routes)
+		printf(", \"routes\": %" PRIu64, summary->routes);
+	printf("}}\n");
+}
+
 static int show_all(struct flush *flush)
 {
 	const struct options *options = flush->options;
@@ -378,9 +445,13 @@ static int show_all(struct flush *flush)
 		printf("], \"sas\": [");
 	if (!options->policies_only && r == 0)
 		r = show_kind(flush, ENTRY_SA);
+	bool routes = takes_routes(options);
+	if (options->json && routes)
+		printf("], \"routes\": [");
+	if (routes && r == 0)
+		r = show_routes(flush);
 	if (options->json)
-		printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64 "}}\n",
-		       summary_policies(&flush->sweep.summary), summary_sas(&flush->sweep.summary));
+		show_counts(&flush->sweep.summary, routes);
 	else if (r == 0)
 		printf("%s\n", summary_sentence(&flush->sweep.summary, true, sentence, sizeof(sentence)));
 	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
@@ -423,18 +494,27 @@ static int open_charon(const struct options *options, struct vici **ret)
 			"charon does not answer on %.128s: %s. Nothing was removed: without its word every "
 			"SA would be an orphan; `xfrmctl flush` removes them all.",
 			socket, strerror(-r));
+	if (netns_is_elsewhere(vici_peer(*ret)))
+		return report_failure(
+			-EXDEV, REPORT_FAILED,
+			"charon on %.128s works in another network namespace: nothing was removed, since "
+			"it knows none of the SAs of this one. --netns and --socket have to name the same "
+			"charon's.",
+			socket);
 	return 0;
 }
 
 static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans *ret)
 {
-	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, ret);
+	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
 
 	if (r < 0)
 		return report_failure(r, REPORT_FAILED,
 				      "Could not find out which SAs charon does not know: %s. Nothing was removed.",
 				      strerror(-r));
-	report_detail("%zu SAs are in the kernel and not in charon, %zu in charon.", ret->n, ret->known.n);
+	report_detail(
+		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
+		ret->known.n, ret->n_first, ret->n);
 	return 0;
 }
 
@@ -469,6 +549,7 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 		if (find_orphans(kernel, vici, &orphans) < 0)
 			return STATUS_FAILED;
 		flush.orphans = &orphans;
+		flush.vici = vici;
 	}
 	if (options->dry_run)
 		return show_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;

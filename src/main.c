@@ -20,6 +20,7 @@ static const struct verb {
 	{"arm", verb_arm, "Put shadows behind live policies, as before a restart"},
 	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place"},
 	{"bind", verb_bind, "End the parent of an IKE daemon that has ended"},
+	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned"},
 	{"wait", verb_wait, "Wait until the IKE daemon answers"},
 	{"watch", verb_watch, "End an IKE daemon that has stopped answering"},
 };
@@ -42,7 +43,8 @@ static void print_help(void)
 	       "  -h, --help           Show this; behind a verb, the help of that verb\n"
 	       "      --version        Show the version\n"
 	       "\n"
-	       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state.\n"
+	       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state,\n"
+	       "4 status found orphans.\n"
 	       "The manual is xfrmctl(8).\n");
 }
 

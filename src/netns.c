@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "util.h"
 
@@ -22,4 +23,14 @@ int netns_enter(const char *name)
 	if (fd < 0)
 		return -errno;
 	return setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+bool netns_is_elsewhere(pid_t pid)
+{
+	struct stat here, there;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	return pid && stat("/proc/thread-self/ns/net", &here) == 0 && stat(path, &there) == 0 &&
+	       (here.st_ino != there.st_ino || here.st_dev != there.st_dev);
 }

@@ -14,7 +14,7 @@
 static int compare(const void *a, const void *b)
 {
 	const struct orphan *left = a, *right = b;
-	int r = memcmp(&left->sa.id.daddr, &right->sa.id.daddr, sizeof(left->sa.id.daddr));
+	int r = memcmp(left->sa.id.daddr.a6, right->sa.id.daddr.a6, sizeof(left->sa.id.daddr.a6));
 
 	if (r == 0)
 		r = memcmp(&left->sa.id.spi, &right->sa.id.spi, sizeof(left->sa.id.spi));
@@ -37,11 +37,21 @@ bool orphans_have(const struct orphans *orphans, const struct entry *entry)
 	return find(orphans, entry) != NULL;
 }
 
+/* The first look at the kernel. */
+struct first_look {
+	struct orphans *orphans;
+	void (*visit)(const struct entry *entry, void *userdata);
+	void *userdata;
+};
+
 static int look_first(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
 {
-	struct orphans *orphans = userdata;
+	const struct first_look *first = userdata;
+	struct orphans *orphans = first->orphans;
 
 	(void)message;
+	if (first->visit)
+		first->visit(entry, first->userdata);
 	if (entry->larval || !entry_proto_name(entry->sa.id.proto) ||
 	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
 		return 0;
@@ -66,14 +76,17 @@ static int look_again(const struct entry *entry, const struct nlmsghdr *message,
 	return 0;
 }
 
-static int look(struct kernel *kernel, kernel_entry_fn fn, struct orphans *orphans)
+static int look(struct kernel *kernel, struct first_look *first, struct orphans *orphans)
 {
 	int r = -EAGAIN;
 
 	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
-		if (fn == look_first)
+		if (first)
 			orphans->n = 0;
-		r = kernel_dump(kernel, ENTRY_SA, fn, orphans);
+		if (first && first->visit)
+			first->visit(NULL, first->userdata);
+		r = first ? kernel_dump(kernel, ENTRY_SA, look_first, first)
+			  : kernel_dump(kernel, ENTRY_SA, look_again, orphans);
 	}
 	return r;
 }
@@ -118,13 +131,15 @@ static void sleep_until(uint64_t usec)
 /* charon is asked before the kernel each time: an SA that has come up, or has gone, between the two is then told from
  * an orphan by the other look. */
 static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
-		    struct orphans *orphans)
+		    struct first_look *first)
 {
+	struct orphans *orphans = first->orphans;
 	int r = vici ? charon_sas(vici, now_usec() + timeout, &orphans->known) : 0;
 	uint64_t begun = now_usec();
 
 	if (r == 0)
-		r = look(kernel, look_first, orphans);
+		r = look(kernel, first, orphans);
+	orphans->n_first = orphans->n;
 	if (r < 0 || !orphans->n)
 		return r;
 	qsort(orphans->list, orphans->n, sizeof(*orphans->list), compare);
@@ -137,7 +152,7 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 	}
 	orphans->usec = now_usec() - begun;
 	if (r == 0 && orphans->n)
-		r = look(kernel, look_again, orphans);
+		r = look(kernel, NULL, orphans);
 	if (r == 0)
 		drop(orphans, true);
 	if (r == 0 && vici && orphans->n)
@@ -145,10 +160,13 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 	return r;
 }
 
-int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout, struct orphans *ret)
+int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
+		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret)
 {
+	struct first_look first = {.orphans = ret, .visit = visit, .userdata = userdata};
+
 	*ret = (struct orphans){0};
-	int r = find_all(kernel, vici, interval, timeout, ret);
+	int r = find_all(kernel, vici, interval, timeout, &first);
 	if (r < 0)
 		orphans_free(ret);
 	return r;

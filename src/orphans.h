@@ -28,6 +28,7 @@ struct orphan {
 struct orphans {
 	struct orphan *list;
 	size_t n, allocated;
+	size_t n_first;		 /* so many looked like orphans at the first look */
 	uint64_t usec;		 /* between the two looks at the kernel */
 	struct charon_sas known; /* what charon said last; empty without it */
 };
@@ -35,9 +36,11 @@ struct orphans {
 /* Looks twice at charon and the kernel, `interval` microseconds apart, and lists the SAs (ESP, AH, IPComp) that the
  * kernel had both times and charon neither time; larval SAs are none of them. With `vici` NULL there is no charon, and
  * every SA is an orphan. Memory: 8 bytes for each SA that charon knows, and an entry of the list for each orphan.
- * Each of charon's answers may take `timeout` microseconds. Errors: those of kernel_dump() and of vici_stream();
- * -ENOMEM. */
-int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout, struct orphans *ret);
+ * Each of charon's answers may take `timeout` microseconds. `visit`, unless NULL, gets every SA of the first look, and
+ * before the first of them NULL, each time that the list is read again. Errors: those of kernel_dump() and of
+ * vici_stream(); -ENOMEM. */
+int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
+		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret);
 void orphans_free(struct orphans *orphans);
 
 /* Whether an SA that a later dump hands out is one of them. */

@@ -20,7 +20,8 @@
 
 struct sockets {
 	struct owner_socket list[SOCKETS_MAX];
-	bool seen[SOCKETS_MAX]; /* some process has it open */
+	unsigned int kinds[SOCKETS_MAX]; /* OWNER_SOCKET_… */
+	bool seen[SOCKETS_MAX];		 /* some process has it open */
 	size_t n;
 };
 
@@ -77,46 +78,53 @@ enum owner_kind owner_classify(const char *name, bool has_ike_port)
 	return strcmp(name, "ip") == 0 ? OWNER_MONITOR : OWNER_UNKNOWN;
 }
 
-static int read_table(const char *path, int (*parse)(const char *, struct owner_socket *), struct sockets *sockets)
+struct table {
+	const char *path;
+	int (*parse)(const char *line, struct owner_socket *ret);
+	unsigned int kind; /* OWNER_SOCKET_…, or 0 when it is the port that tells */
+	bool optional;	   /* the kernel need not have it (PF_KEY, IPv6), and then has no sockets */
+};
+
+static int read_table(const struct table *table, struct sockets *sockets)
 {
-	CLEANUP(close_file) FILE *f = fopen(path, "re");
+	CLEANUP(close_file) FILE *f = fopen(table->path, "re");
 	CLEANUP(free_text) char *line = NULL;
 	size_t size = 0;
 
 	if (!f)
-		return -errno;
-	while (sockets->n < SOCKETS_MAX && getline(&line, &size, f) >= 0)
-		if (parse(line, &sockets->list[sockets->n]) > 0)
-			sockets->n++;
+		return errno == ENOENT && table->optional ? 0 : -errno;
+	while (sockets->n < SOCKETS_MAX && getline(&line, &size, f) >= 0) {
+		struct owner_socket *found = &sockets->list[sockets->n];
+		if (table->parse(line, found) <= 0)
+			continue;
+		sockets->kinds[sockets->n++] = table->kind		 ? table->kind
+					       : found->port == IKE_PORT ? OWNER_SOCKET_IKE
+									 : OWNER_SOCKET_NATT;
+	}
 	return 0;
 }
 
-/* Marks the sockets of a list that a process has open among those with `inode`; returns whether there was one. */
-static bool mark_seen(struct sockets *sockets, uint64_t inode)
+/* Marks the sockets of a list that a process has open among those with `inode`; returns the kind of it, or 0 when there
+ * was none. */
+static unsigned int mark_seen(struct sockets *sockets, uint64_t inode)
 {
 	for (size_t i = 0; i < sockets->n; i++)
 		if (sockets->list[i].inode == inode) {
 			sockets->seen[i] = true;
-			return true;
+			return sockets->kinds[i];
 		}
-	return false;
+	return 0;
 }
 
-static bool all_seen(const struct sockets *sockets)
+/* The kinds of those that no process was seen to have open, or 0. */
+static unsigned int unseen(const struct sockets *sockets)
 {
+	unsigned int kinds = 0;
+
 	for (size_t i = 0; i < sockets->n; i++)
 		if (!sockets->seen[i])
-			return false;
-	return true;
-}
-
-/* A table that the kernel need not have (PF_KEY, IPv6) and then has no sockets. */
-static int read_optional_table(const char *path, int (*parse)(const char *, struct owner_socket *),
-			       struct sockets *sockets)
-{
-	int r = read_table(path, parse, sockets);
-
-	return r == -ENOENT ? 0 : r;
+			kinds |= sockets->kinds[i];
+	return kinds;
 }
 
 static void close_directory(DIR **directory)
@@ -149,7 +157,7 @@ static void read_name(int proc, pid_t pid, char *name, size_t size)
 static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, struct sockets *ike, struct owner *ret)
 {
 	char path[32], target[64];
-	bool listens = false, has_ike_port = false;
+	unsigned int listens = 0, has_ike_port = 0;
 	struct dirent *entry;
 
 	snprintf(path, sizeof(path), "%d/fd", pid);
@@ -176,28 +184,35 @@ static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, stru
 	if (!listens)
 		return false;
 
-	*ret = (struct owner){.pid = pid};
+	*ret = (struct owner){.pid = pid, .sockets = listens | has_ike_port};
 	read_name(proc, pid, ret->name, sizeof(ret->name));
-	ret->kind = owner_classify(ret->name, has_ike_port);
+	ret->kind = owner_classify(ret->name, has_ike_port != 0);
 	return true;
 }
 
-int owner_find(pid_t but, struct owner *ret)
+int owner_list(owner_fn fn, void *userdata)
 {
-	struct sockets listeners = {0}, ike = {0};
-	struct owner strongest = {0}, owner;
-	struct dirent *entry;
-	bool found = false;
-	int r;
-
 	/* /proc/net is that of the process's main thread, which is the only one here. */
-	if ((r = read_table("/proc/net/netlink", owner_parse_netlink, &listeners)) < 0 ||
-	    (r = read_optional_table("/proc/net/pfkey", owner_parse_pfkey, &listeners)) < 0)
+	static const struct table listener_tables[] = {
+		{"/proc/net/netlink", owner_parse_netlink, OWNER_SOCKET_XFRM, false},
+		{"/proc/net/pfkey", owner_parse_pfkey, OWNER_SOCKET_PFKEY, true},
+	};
+	static const struct table ike_tables[] = {
+		{"/proc/net/udp", owner_parse_udp, 0, true},
+		{"/proc/net/udp6", owner_parse_udp, 0, true},
+	};
+	struct sockets listeners = {0}, ike = {0};
+	struct owner owner;
+	struct dirent *entry;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(listener_tables) && r == 0; i++)
+		r = read_table(&listener_tables[i], &listeners);
+	if (r < 0 || listeners.n == 0)
 		return r;
-	if (listeners.n == 0)
-		return 0;
-	if ((r = read_optional_table("/proc/net/udp", owner_parse_udp, &ike)) < 0 ||
-	    (r = read_optional_table("/proc/net/udp6", owner_parse_udp, &ike)) < 0)
+	for (size_t i = 0; i < ARRAY_SIZE(ike_tables) && r == 0; i++)
+		r = read_table(&ike_tables[i], &ike);
+	if (r < 0)
 		return r;
 
 	CLEANUP(close_directory) DIR *proc = opendir("/proc");
@@ -205,22 +220,46 @@ int owner_find(pid_t but, struct owner *ret)
 		return -errno;
 	while ((entry = readdir(proc))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (pid <= 0 || !look_at_process(dirfd(proc), pid, &listeners, &ike, &owner) || pid == but)
-			continue;
-		if (!found || owner.kind > strongest.kind)
-			strongest = owner;
-		found = true;
+		if (pid > 0 && look_at_process(dirfd(proc), pid, &listeners, &ike, &owner))
+			fn(&owner, userdata);
 	}
 
 	/* A listener without a process that can be seen is an IKE daemon if there are IKE ports without one too. */
-	if (!all_seen(&listeners)) {
-		owner = (struct owner){.kind = all_seen(&ike) ? OWNER_UNKNOWN : OWNER_KEY_MANAGER};
-		if (!found || owner.kind > strongest.kind)
-			strongest = owner;
-		found = true;
+	if (unseen(&listeners)) {
+		owner = (struct owner){
+			.kind = unseen(&ike) ? OWNER_KEY_MANAGER : OWNER_UNKNOWN,
+			.sockets = unseen(&listeners) | unseen(&ike),
+		};
+		fn(&owner, userdata);
 	}
+	return 0;
+}
 
-	if (found)
-		*ret = strongest;
-	return found;
+struct strongest {
+	pid_t but;
+	struct owner owner;
+	bool found;
+};
+
+static void compare(const struct owner *owner, void *userdata)
+{
+	struct strongest *strongest = userdata;
+
+	if (strongest->but && owner->pid == strongest->but)
+		return;
+	if (!strongest->found || owner->kind > strongest->owner.kind)
+		strongest->owner = *owner;
+	strongest->found = true;
+}
+
+int owner_find(pid_t but, struct owner *ret)
+{
+	struct strongest strongest = {.but = but};
+
+	int r = owner_list(compare, &strongest);
+	if (r < 0)
+		return r;
+	if (strongest.found)
+		*ret = strongest.owner;
+	return strongest.found;
 }

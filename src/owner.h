@@ -19,10 +19,17 @@ enum owner_kind {
 	OWNER_KEY_MANAGER,
 };
 
+/* What a process has open, in owner.sockets. */
+#define OWNER_SOCKET_XFRM 0x1U	/* netlink, told of acquires */
+#define OWNER_SOCKET_PFKEY 0x2U /* PF_KEY */
+#define OWNER_SOCKET_IKE 0x4U	/* UDP port 500 */
+#define OWNER_SOCKET_NATT 0x8U	/* UDP port 4500 */
+
 struct owner {
 	enum owner_kind kind;
-	pid_t pid;	     /* 0 when the process cannot be seen (another PID namespace, no privilege) */
-	char name[NAME_MAX]; /* base name of its executable; "" when unknown */
+	pid_t pid;	      /* 0 when the process cannot be seen (another PID namespace, no privilege) */
+	unsigned int sockets; /* OWNER_SOCKET_… */
+	char name[NAME_MAX];  /* base name of its executable; "" when unknown */
 };
 
 /* A socket in one of the tables of /proc/net. */
@@ -42,7 +49,11 @@ int owner_parse_udp(const char *line, struct owner_socket *ret);
  * whether it has an IKE port open. */
 enum owner_kind owner_classify(const char *name, bool has_ike_port);
 
-/* Looks for processes that are told of acquires in the network namespace of the calling thread, through netlink or
- * PF_KEY, and returns the one with the strongest evidence; `but` is left out, if it is not 0.
+/* Hands out every process that is told of acquires in the network namespace of the calling thread, through netlink or
+ * PF_KEY; as the last one, with PID 0, all that cannot be seen. Returns 0 or a negative errno. */
+typedef void (*owner_fn)(const struct owner *owner, void *userdata);
+int owner_list(owner_fn fn, void *userdata);
+
+/* Looks for such processes too, and returns the one with the strongest evidence; `but` is left out, if it is not 0.
  * Returns 1 when there is one, 0 when nobody is, or a negative errno. */
 int owner_find(pid_t but, struct owner *ret);

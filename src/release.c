@@ -6,6 +6,7 @@
 
 #include "blocked.h"
 #include "report.h"
+#include "routes.h"
 #include "sweep.h"
 #include "timespan.h"
 #include "util.h"
@@ -18,11 +19,15 @@
 
 enum {
 	OPTION_GRACE = OPTION_OF_VERB,
+	OPTION_ROUTES,
+	OPTION_SOCKET,
 };
 
 struct release {
 	struct sweep sweep;
 	uint64_t grace_usec;
+	uint32_t routes; /* the table whose stand-ins go as well, or 0 */
+	const char *socket;
 	uint64_t run; /* what the shadows that this run lets expire are known by */
 	bool any;
 	struct shadow_blocked before; /* the counters when the oldest shadow was made */
@@ -37,6 +42,10 @@ static void print_help(void)
 	       "\n"
 	       "  --grace=TIME         Shadows that no policy of the same selector covers by now go after\n"
 	       "                       this time (500ms, 30s, 5min, infinity; default 0: at once)\n"
+	       "  --routes[=TABLE]     Also the stand-ins that `flush --hold --routes` left in charon's\n"
+	       "                       routing table (default: 220); with --grace, those stay that a\n"
+	       "                       connection of the running charon may need\n"
+	       "  --socket=PATH        charon's VICI socket (default: " VICI_SOCKET ")\n"
 	       "  -h, --help           Show this\n");
 }
 
@@ -44,8 +53,18 @@ static int take_option(int option, const char *value, void *userdata)
 {
 	struct release *release = userdata;
 
-	(void)option; /* there is one only */
-	return verb_take_time("grace", value, 0, &release->grace_usec);
+	switch (option) {
+	case OPTION_GRACE:
+		return verb_take_time("grace", value, 0, &release->grace_usec);
+	case OPTION_ROUTES:
+		release->routes = ROUTE_TABLE;
+		return value ? routes_parse_table(value, &release->routes) : 0;
+	case OPTION_SOCKET:
+		release->socket = value;
+		return 0;
+	default:
+		return -EINVAL;
+	}
 }
 
 /* Whether a real policy protects, by now, what the shadow covers: 1 or 0. */
@@ -87,6 +106,17 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	return sweep_exchange(sweep, &shadow, entry);
 }
 
+static int release_routes(const struct release *release, struct summary *summary, struct summary_release *ret)
+{
+	struct routes_summary routes;
+
+	int r = routes_release(release->routes, release->grace_usec != 0, release->socket, &routes);
+	summary->routes = routes.removed;
+	summary->failed += routes.failed;
+	ret->stand_ins = routes.stand_ins;
+	return r;
+}
+
 static int run(struct release *release, const struct globals *globals)
 {
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
@@ -115,6 +145,10 @@ static int run(struct release *release, const struct globals *globals)
 		summary.kept = shadow_count(&sweep->survey);
 	}
 	sweep_report_unnamed(sweep);
+	if (release->routes) {
+		int routes = release_routes(release, &sweep->summary, &summary);
+		r = r < 0 ? r : routes;
+	}
 	sweep->summary.usec = report_end();
 	report_released(&sweep->summary, &summary);
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
@@ -123,10 +157,12 @@ static int run(struct release *release, const struct globals *globals)
 int verb_release(struct globals *globals, int argc, char **argv)
 {
 	static const struct sweep_verb verb = {"release", "released"};
-	struct release release = {.sweep = {.visit = visit, .verb = &verb}};
+	struct release release = {.sweep = {.visit = visit, .verb = &verb}, .socket = VICI_SOCKET};
 	static const struct option options[] = {
 		GLOBAL_LONG_OPTIONS,
 		{"grace", required_argument, NULL, OPTION_GRACE},
+		{"routes", optional_argument, NULL, OPTION_ROUTES},
+		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {options, print_help, take_option};

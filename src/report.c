@@ -69,6 +69,11 @@ void report_quiet(void)
 	state.quiet = true;
 }
 
+bool report_is_quiet(void)
+{
+	return state.quiet;
+}
+
 void report_verbose(void)
 {
 	state.verbose = true;
@@ -279,6 +284,8 @@ void report_flushed(const struct summary *summary)
 		{"XFRM_POLICIES_OUT", summary->policies[XFRM_POLICY_OUT]},
 		{"XFRM_POLICIES_FWD", summary->policies[XFRM_POLICY_FWD]},
 		{"XFRM_SHADOWS", summary->shadows},
+		{"XFRM_ROUTES", summary->routes},
+		{"XFRM_ROUTE_STAND_INS", summary->stand_ins},
 		{"XFRM_FAILED", summary->failed},
 		{"XFRM_DURATION_USEC", summary->usec},
 	};
@@ -308,6 +315,8 @@ void report_released(const struct summary *summary, const struct summary_release
 		{"XFRM_GRACE_USEC", release->grace_usec},
 		{"XFRM_BLOCKED_OUT", release->blocked_out},
 		{"XFRM_BLOCKED_IN", release->blocked_in},
+		{"XFRM_ROUTES", summary->routes},
+		{"XFRM_ROUTE_STAND_INS", release->stand_ins},
 		{"XFRM_FAILED", summary->failed},
 		{"XFRM_DURATION_USEC", summary->usec},
 	};

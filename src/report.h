@@ -10,7 +10,7 @@
 
 #include "summary.h"
 
-#define REPORT_FIELDS_MAX 12
+#define REPORT_FIELDS_MAX 16
 
 /* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
 #define REPORT_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
@@ -20,6 +20,7 @@
 #define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
 #define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
 #define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
+#define REPORT_UNKNOWN SD_ID128_MAKE(e8, 09, f5, 2f, 6b, 3d, 47, 5a, 92, 3f, c4, 71, 8d, 44, a5, 2e)
 #define REPORT_WAITED SD_ID128_MAKE(ad, 29, 34, a4, 39, 05, 4f, 1c, 85, e3, bb, 47, 7f, be, 4b, cb)
 #define REPORT_SILENT SD_ID128_MAKE(a9, 86, f4, 31, ca, 7a, 49, 14, a6, f3, 77, 98, eb, 1d, f8, a6)
 #define REPORT_SLOW SD_ID128_MAKE(0f, 80, db, f2, 1e, 6f, 40, 38, af, 7e, 9b, f0, c6, 57, 19, e2)
@@ -32,6 +33,7 @@
 #define REPORT_LOADED SD_ID128_MAKE(98, fe, b8, 57, 31, 3e, 46, f5, 8b, 8d, cd, 2d, 48, ab, cb, 7a)
 #define REPORT_NOT_LOADED SD_ID128_MAKE(3a, 4a, 7f, d0, 2f, ad, 45, e3, 87, a3, 19, 26, fc, 0a, 7b, 78)
 #define REPORT_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)
+#define REPORT_STALE_ADDRESS SD_ID128_MAKE(db, 7a, 5b, d8, a7, 15, 4a, da, 81, 17, 9a, 4d, 4d, 41, 52, a6)
 #define REPORT_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)
 
 /* To be called once, first. Finds out whether the journal listens. */
@@ -39,6 +41,7 @@ void report_init(void);
 
 /* Silences notices and summaries. */
 void report_quiet(void);
+bool report_is_quiet(void);
 
 /* Lets details through. */
 void report_verbose(void);

@@ -85,11 +85,21 @@ static void append_counts(struct text *text, uint64_t total, const char *one, co
 		append(text, ")");
 }
 
+static void append_count(struct text *text, const char *before, uint64_t n, const char *one, const char *many)
+{
+	append(text, "%s%" PRIu64 " %s", before, n, n == 1 ? one : many);
+}
+
 static void append_shadows(struct text *text, const struct summary *summary)
 {
 	if (summary->shadows)
-		append(text, "; %" PRIu64 " %s", summary->shadows,
-		       summary->shadows == 1 ? "shadow holds its place" : "shadows hold their place");
+		append_count(text, "; ", summary->shadows, "shadow", "shadows");
+	if (summary->stand_ins)
+		append_count(text, summary->shadows ? " and " : "; ", summary->stand_ins, "stand-in of a route",
+			     "stand-ins of routes");
+	if (summary->shadows || summary->stand_ins)
+		append(text, "%s",
+		       summary->shadows + summary->stand_ins == 1 ? " holds its place" : " hold their place");
 }
 
 static void append_policies(struct text *text, const struct summary *summary)
@@ -108,13 +118,15 @@ const char *summary_sentence(const struct summary *summary, bool dry_run, char *
 	struct text text = {buffer, size, 0};
 	uint64_t sas = summary_sas(summary);
 
-	if (!sas && !summary_policies(summary) && !summary->failed) {
+	if (!sas && !summary_policies(summary) && !summary->routes && !summary->failed) {
 		append(&text, "Nothing to remove");
 	} else {
 		append(&text, dry_run ? "Would remove " : "Removed ");
 		append_counts(&text, sas, "SA", "SAs", summary->sas, ARRAY_SIZE(summary->sas), entry_proto_name);
-		append(&text, " and ");
+		append(&text, summary->routes ? ", " : " and ");
 		append_policies(&text, summary);
+		if (summary->routes)
+			append_count(&text, " and ", summary->routes, "route", "routes");
 		if (!dry_run)
 			append_duration(&text, summary);
 	}
@@ -147,6 +159,19 @@ uint64_t summary_released(const struct summary *summary)
 	return removed > summary->shadows ? removed - summary->shadows : 0;
 }
 
+static void append_released_routes(struct text *text, const struct summary *summary,
+				   const struct summary_release *release)
+{
+	if (summary->routes)
+		append_count(text, " Removed ", summary->routes, "stand-in of a route", "stand-ins of routes");
+	if (release->stand_ins)
+		append_count(text, summary->routes ? "; " : " ", release->stand_ins,
+			     summary->routes ? "stays" : "stand-in of a route stays",
+			     summary->routes ? "stay" : "stand-ins of routes stay");
+	if (summary->routes || release->stand_ins)
+		append(text, ".");
+}
+
 const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
 			       size_t size)
 {
@@ -156,6 +181,7 @@ const char *summary_of_release(const struct summary *summary, const struct summa
 
 	if (!released && !release->kept && !summary->failed) {
 		append(&text, "No shadows.");
+		append_released_routes(&text, summary, release);
 		return buffer;
 	}
 	append(&text, "Released %" PRIu64 " %s", released, released == 1 ? "shadow" : "shadows");
@@ -169,5 +195,6 @@ const char *summary_of_release(const struct summary *summary, const struct summa
 	if (release->blocked_known)
 		append(&text, " The hold kept %" PRIu64 " %s from leaving and %" PRIu64 " from coming in.",
 		       release->blocked_out, release->blocked_out == 1 ? "packet" : "packets", release->blocked_in);
+	append_released_routes(&text, summary, release);
 	return buffer;
 }

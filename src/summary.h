@@ -11,12 +11,14 @@
 #include "entry.h"
 
 /* Long enough for every sentence that summary_sentence() writes. */
-#define SUMMARY_SENTENCE_MAX 320
+#define SUMMARY_SENTENCE_MAX 448
 
 struct summary {
 	uint64_t sas[UINT8_MAX + 1];	    /* removed, by protocol number */
 	uint64_t policies[XFRM_POLICY_MAX]; /* removed, by direction */
 	uint64_t shadows;		    /* hold the place of policies, or were made to expire */
+	uint64_t routes;		    /* removed from charon's table */
+	uint64_t stand_ins;		    /* hold the place of routes */
 	uint64_t failed;		    /* could not be removed, or got no shadow */
 	uint64_t usec;			    /* how long it took */
 };
@@ -24,6 +26,7 @@ struct summary {
 /* What release has to say beside that. */
 struct summary_release {
 	uint64_t kept;	     /* shadows that stay */
+	uint64_t stand_ins;  /* of routes, that stay */
 	uint64_t grace_usec; /* for so long, or TIMESPAN_INFINITY */
 	bool blocked_known;
 	uint64_t blocked_out, blocked_in; /* packets that policies blocked since the shadows were made */
@@ -38,7 +41,7 @@ void summary_take_back(struct summary *summary, const struct entry *entry);
 
 /* Each writes one sentence or two and returns `buffer`; `size` is not 0.
  * The first: what flush removed by protocol and direction and in how long, or with `dry_run` what it would; and how
- * many shadows hold the place of policies. */
+ * many shadows hold the place of policies, and stand-ins that of routes. */
 const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size);
 /* What arm did, */
 const char *summary_of_arm(const struct summary *summary, char *buffer, size_t size);

@@ -139,3 +139,18 @@ const char *timespan_format(uint64_t usec, char *buffer, size_t size)
 		}
 	return buffer;
 }
+
+const char *timespan_format_coarse(uint64_t usec, char *buffer, size_t size)
+{
+	if (usec < SEC) {
+		snprintf(buffer, size, "0s");
+		return buffer;
+	}
+	for (size_t i = 0; usec != TIMESPAN_INFINITY && i < ARRAY_SIZE(units); i++) {
+		if (usec < units[i].usec)
+			continue;
+		usec -= usec % units[i].usec % (units[i].usec > SEC ? units[i + 1].usec : SEC);
+		break;
+	}
+	return timespan_format(usec, buffer, size);
+}

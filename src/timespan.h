@@ -17,3 +17,6 @@ int timespan_parse(const char *text, uint64_t *ret);
 
 /* Writes microseconds in such units ("1min 30s"), exactly; returns `buffer`. `size` is not 0. */
 const char *timespan_format(uint64_t usec, char *buffer, size_t size);
+
+/* The same for people: in full seconds, with the two largest units that it takes ("2h 3min", "0s"). */
+const char *timespan_format_coarse(uint64_t usec, char *buffer, size_t size);

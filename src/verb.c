@@ -62,17 +62,16 @@ int verb_add_selection(struct filter *filter, bool exclude, const char *expressi
 
 int verb_take_time(const char *option, const char *value, uint64_t min_usec, uint64_t *ret)
 {
-	char min[TIMESPAN_MAX];
-
 	if (timespan_parse(value, ret) < 0)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--%s: '%.64s' is not a time span; it takes such as 500ms, 30s, 5min, "
 				      "\"1min 30s\" or infinity.",
 				      option, value);
-	if (*ret < min_usec)
-		return report_failure(-EINVAL, REPORT_USAGE, "--%s: '%.64s' is too short; it takes %s and more.",
-				      option, value, timespan_format(min_usec, min, sizeof(min)));
-	return 0;
+	if (*ret >= min_usec)
+		return 0;
+	char min[TIMESPAN_MAX];
+	return report_failure(-EINVAL, REPORT_USAGE, "--%s: '%.64s' is too short; it takes %s and more.", option, value,
+			      timespan_format(min_usec, min, sizeof(min)));
 }
 
 int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata)

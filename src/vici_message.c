@@ -133,7 +133,7 @@ int vici_number(struct vici_text text, unsigned int base, uint64_t *ret)
 
 static void put(struct vici_writer *writer, const void *data, size_t length)
 {
-	if (writer->overflow || length > writer->size - writer->length) {
+	if (length > writer->size - writer->length) {
 		writer->overflow = true;
 		return;
 	}

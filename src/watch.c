@@ -278,7 +278,7 @@ static bool ends_within(int pidfd, int msec)
 
 /* Ends the process, and says how that went. charon has no handler for SIGABRT, so that nothing in it can hold up the
  * core dump. One that is stopped gets the signal when it goes on. */
-static void end(const struct watch *watch, int pidfd)
+static void end_process(const struct watch *watch, int pidfd)
 {
 	uint64_t begun = now_usec();
 	char sentence[SENTENCE_MAX];
@@ -342,7 +342,7 @@ static void judge(struct watch *watch)
 	if (patience_has_ended(verdict)) {
 		if (may_end(watch)) {
 			report_verdict(watch, verdict, &figures, &now.process);
-			end(watch, pidfd);
+			end_process(watch, pidfd);
 			forget(watch, 0);
 			return;
 		}
@@ -353,24 +353,29 @@ static void judge(struct watch *watch)
 	watch->recent = now;
 }
 
-static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const struct charon_version *version)
+static void report_answers_again(const struct watch *watch, uint64_t usec)
 {
 	const struct report_field fields[] = {
-		{"XFRM_DAEMON_PID", (uint64_t)pid},
+		{"XFRM_DAEMON_PID", (uint64_t)watch->pid},
 		{"XFRM_MISSES", watch->misses},
 		{"XFRM_SILENT_USEC", since(now_usec(), watch->answered.usec)},
 		{"XFRM_WAIT_USEC", usec},
 	};
-	struct unit_running state;
 	char sentence[SENTENCE_MAX];
 
-	if (watch->misses && pid == watch->pid) {
-		snprintf(sentence, sizeof(sentence),
-			 "%s (PID %d) answers again, after %.1f s and %" PRIu64 " questions without an answer.",
-			 watch->daemon, pid, (double)fields[2].value / 1e6, watch->misses);
-		report_figures(LOG_NOTICE, REPORT_ANSWERS, sentence, fields, ARRAY_SIZE(fields));
-	}
+	snprintf(sentence, sizeof(sentence),
+		 "%s (PID %d) answers again, after %.1f s, in which it left %" PRIu64 " questions without an answer.",
+		 watch->daemon, watch->pid, (double)fields[2].value / 1e6, watch->misses);
+	report_figures(LOG_NOTICE, REPORT_ANSWERS, sentence, fields, ARRAY_SIZE(fields));
+}
+
+static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const struct charon_version *version)
+{
+	struct unit_running state;
 	bool is_new = pid != watch->pid;
+
+	if (watch->misses && !is_new)
+		report_answers_again(watch, usec);
 	forget(watch, pid);
 	if (*version->daemon)
 		snprintf(watch->daemon, sizeof(watch->daemon), "%s", version->daemon);
@@ -405,12 +410,14 @@ static void turn(struct watch *watch, uint64_t planned)
 				      "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers.",
 				      options->socket, strerror(-r));
 	} else if (!patience_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
-		report_detail("An answer was missed by somebody who was late himself, by %.3f s.",
+		report_detail("A question does not count: who asked was late itself, by %.3f s.",
 			      (double)(now - planned - options->deadline_usec) / 1e6);
 	} else {
 		if (pid != watch->pid)
 			forget(watch, pid);
 		watch->misses++;
+		report_detail("%s (PID %d) leaves a question unanswered, the %" PRIu64 ". in a row.", watch->daemon,
+			      pid, watch->misses);
 		judge(watch);
 	}
 }

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Preloaded into xfrmctl by the tests (ld.so(8), LD_PRELOAD), to make happen between it and the kernel what cannot be
- * had on demand. It stands in for the C library's system calls on NETLINK_XFRM sockets and follows the rules in
- * $FAULTS, which are separated by semicolons:
+ * had on demand. It stands in for the C library's system calls on NETLINK_XFRM and NETLINK_ROUTE sockets (whose types of
+ * messages count from ROUTE on here) and follows the rules in $FAULTS, which are separated by semicolons:
  *
  *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
  *
  * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
  *     socket       sockets opened; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
- *     change       messages of this type that change SAs or policies: with such a rule each goes to the kernel by
+ *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the kernel by
  *                  itself, and the effect takes place when the kernel has carried it out
  *     receive      calls on a socket on which a message of this type was the last one sent
  * EFFECT and VALUE:
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
  *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
  *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
- *     later        (receive) the clock has moved on by VALUE milliseconds
- *     run          $FAULT_COMMAND is run before the call, or behind a change
+ *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
+ * packets for each time that this took place: this machine's kernel may have no ciphers for real ones later (receive)
+ * the clock has moved on by VALUE milliseconds run          $FAULT_COMMAND is run before the call, or behind a change
  *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
  *     note         nothing
  *
@@ -30,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
 #include <netlink/msg.h>
 #include <stdbool.h>
@@ -48,6 +50,8 @@
 #define ANSWER_SIZE 512
 #define DATAGRAM_SIZE (64 * 1024)
 
+#define ROUTE 0x1000U
+
 #define WORD "15[a-z]"
 
 struct rule {
@@ -65,6 +69,7 @@ union answer {
 
 struct netlink {
 	int fd;
+	unsigned int base;	/* what types of its messages count from */
 	unsigned int last_type; /* of what was sent last */
 	size_t n_answers;
 	union answer answers[ANSWERS_MAX];
@@ -169,7 +174,7 @@ static struct netlink *find(int fd)
 
 int socket(int domain, int type, int protocol)
 {
-	if (domain != AF_NETLINK || protocol != NETLINK_XFRM)
+	if (domain != AF_NETLINK || (protocol != NETLINK_XFRM && protocol != NETLINK_ROUTE))
 		return (int)syscall(SYS_socket, domain, type, protocol);
 
 	const struct rule *rule = count("socket", 0);
@@ -188,6 +193,7 @@ int socket(int domain, int type, int protocol)
 		netlink = &sockets[n_sockets++];
 	}
 	netlink->fd = fd;
+	netlink->base = protocol == NETLINK_ROUTE ? ROUTE : 0;
 	netlink->last_type = 0;
 	netlink->n_answers = 0;
 	return fd;
@@ -221,6 +227,8 @@ static bool is_change(unsigned int type)
 	case XFRM_MSG_UPDPOLICY:
 	case XFRM_MSG_DELPOLICY:
 	case XFRM_MSG_FLUSHPOLICY:
+	case ROUTE + RTM_NEWROUTE:
+	case ROUTE + RTM_DELROUTE:
 		return true;
 	default:
 		return false;
@@ -235,15 +243,23 @@ static bool watches_changes(void)
 	return false;
 }
 
+static bool never_sleeps(void)
+{
+	for (size_t i = 0; i < n_rules; i++)
+		if (is(&rules[i], "mature"))
+			return true;
+	return false;
+}
+
 /* Sends the messages of a batch one after the other. */
-static ssize_t send_one_by_one(int fd, struct nlmsghdr *nlh, size_t length, int flags, const struct sockaddr *to,
-			       socklen_t to_length)
+static ssize_t send_one_by_one(const struct netlink *netlink, struct nlmsghdr *nlh, size_t length, int flags,
+			       const struct sockaddr *to, socklen_t to_length)
 {
 	for (int rest = (int)length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
-		if (syscall(SYS_sendto, fd, nlh, nlh->nlmsg_len, flags, to, to_length) < 0)
+		if (syscall(SYS_sendto, netlink->fd, nlh, nlh->nlmsg_len, flags, to, to_length) < 0)
 			give_up("cannot send a message of a batch");
-		if (is_change(nlh->nlmsg_type))
-			count("change", nlh->nlmsg_type);
+		if (is_change(netlink->base + nlh->nlmsg_type))
+			count("change", netlink->base + nlh->nlmsg_type);
 	}
 	return (ssize_t)length;
 }
@@ -264,8 +280,8 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 
 	int rest = (int)length;
 	for (struct nlmsghdr *nlh = &copy.first; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
-		netlink->last_type = nlh->nlmsg_type;
-		const struct rule *rule = count("send", nlh->nlmsg_type);
+		netlink->last_type = netlink->base + nlh->nlmsg_type;
+		const struct rule *rule = count("send", netlink->last_type);
 		if (rule && is(rule, "fail")) {
 			errno = (int)rule->value;
 			return -1;
@@ -277,8 +293,16 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 		}
 	}
 	if (watches_changes())
-		return send_one_by_one(fd, &copy.first, length, flags, to, to_length);
+		return send_one_by_one(netlink, &copy.first, length, flags, to, to_length);
 	return syscall(SYS_sendto, fd, &copy, length, flags, to, to_length);
+}
+
+/* How libnl sends. */
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	if (!find(fd) || msg->msg_iovlen != 1)
+		return syscall(SYS_sendmsg, fd, msg, flags);
+	return sendto(fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, flags, msg->msg_name, msg->msg_namelen);
 }
 
 /* Takes the oldest answer from the queue. */
@@ -305,6 +329,27 @@ static void lose(struct netlink *netlink, struct msghdr *msg, int flags)
 		syscall(SYS_recvmsg, netlink->fd, msg, flags | MSG_DONTWAIT);
 }
 
+static void mark_interrupted(struct nlmsghdr *nlh, const struct rule *rule)
+{
+	(void)rule;
+	nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
+}
+
+static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
+{
+	struct xfrm_usersa_info sa;
+
+	if (nlh->nlmsg_type != XFRM_MSG_NEWSA)
+		return;
+	memcpy(&sa, nlmsg_data(nlh), sizeof(sa));
+	sa.curlft.packets = rule->count * (unsigned long)rule->value;
+	sa.curlft.bytes = 84 * sa.curlft.packets;
+	memcpy(nlmsg_data(nlh), &sa, sizeof(sa));
+	struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(sa), XFRMA_REPLAY_VAL);
+	if (attr)
+		attr->nla_type = XFRMA_ALG_AUTH;
+}
+
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct netlink *netlink = find(fd);
@@ -323,11 +368,14 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		return take_answer(netlink, msg);
 
 	ssize_t n = syscall(SYS_recvmsg, fd, msg, flags);
-	if (n > 0 && rule && is(rule, "interrupt")) {
-		int rest = (int)n;
-		for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
-			nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
-	}
+	void (*change)(struct nlmsghdr * nlh, const struct rule *rule) = !rule			 ? NULL
+									 : is(rule, "interrupt") ? mark_interrupted
+									 : is(rule, "mature")	 ? make_mature
+												 : NULL;
+	int rest = (int)n;
+	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; change && nlmsg_ok(nlh, rest);
+	     nlh = nlmsg_next(nlh, &rest))
+		change(nlh, rule);
 	return n;
 }
 
@@ -341,4 +389,16 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 		ret->tv_nsec = ns % 1000000000;
 	}
 	return r;
+}
+
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *wanted, struct timespec *left)
+{
+	struct timespec now;
+
+	if (flags != TIMER_ABSTIME || !never_sleeps())
+		return syscall(SYS_clock_nanosleep, clock, flags, wanted, left) < 0 ? errno : 0;
+	clock_gettime(clock, &now);
+	long ms = (wanted->tv_sec - now.tv_sec) * 1000 + (wanted->tv_nsec - now.tv_nsec) / 1000000 + 1;
+	later_ms += ms > 0 ? ms : 0;
+	return 0;
 }

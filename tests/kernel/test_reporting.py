@@ -5,56 +5,19 @@ import errno
 import os
 import pty
 import re
-import socket
 import subprocess
 import tempfile
-import threading
-from contextlib import contextmanager
-from pathlib import Path
 
 import sandbox
 import xfrm
+from listening import INTO_JOURNAL, JOURNAL_STREAM, journal, service_manager
 from netlink import MSG_DELPOLICY, MSG_GETPOLICY, MSG_NEWPOLICY
 from program import SECONDS, XFRMCTL, Fault, Faults, environment, flush, hold, xfrmctl
 from tap import case, cases, contains, equal, is_lacking, main
 from wire import Wire, into, out
 
-JOURNAL = Path("/run/systemd/journal/socket")
-
 # Only from so many entries on is the service manager asked for time.
 MANY = 10000
-
-
-@contextmanager
-def mailbox(address):
-    """A socket that takes datagrams. Yields a list which has all of them when the block has ended, each as a list of
-    its lines."""
-    found = []
-    box, end = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
-    with box, end:
-        box.bind(address)
-
-        # They are read as they come: the socket holds a few, and then its senders wait.
-        def read():
-            while datagram := box.recv(65536):
-                found.append(datagram.decode().splitlines())
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        try:
-            yield found
-        finally:
-            end.sendto(b"", address)
-            reader.join()
-
-
-@contextmanager
-def service_manager(address=None):
-    """Yields the environment that a service manager gives, and what it is told."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = address or f"{folder}/notify"
-        with mailbox(address.replace("@", "\0")) as messages:
-            yield environment(NOTIFY_SOCKET=address), messages
 
 
 @cases([(None,), (f"@xfrmctl-test-{os.getpid()}",)])
@@ -116,20 +79,6 @@ def more_time_again():
     # A second passes with each message of the dump, and the last ones may have few entries.
     assert seconds // 6 <= len(extensions) <= seconds // 5, f"{len(extensions)} extensions in {seconds} s"
     contains(messages[-1][0], "STATUS=Removed 0 SAs and 5000 policies (")
-
-
-# Where the journal's stream is said to be: standard error is the null device here.
-NULL_DEVICE = os.stat("/dev/null")
-JOURNAL_STREAM = f"{NULL_DEVICE.st_dev}:{NULL_DEVICE.st_ino}"
-INTO_JOURNAL = ("sh", "-c", 'exec "$0" "$@" 2>/dev/null', XFRMCTL)
-
-
-@contextmanager
-def journal():
-    JOURNAL.parent.mkdir(parents=True, exist_ok=True)
-    with mailbox(str(JOURNAL)) as messages:
-        yield messages
-    JOURNAL.unlink()
 
 
 def in_journal(*words, status=0):

@@ -17,6 +17,8 @@ FLUSH_HELP = "`xfrmctl flush --help` shows"
 ARM_HELP = "`xfrmctl arm --help` shows"
 RELEASE_HELP = "`xfrmctl release --help` shows"
 BIND_HELP = "`xfrmctl bind --help` shows"
+WAIT_HELP = "`xfrmctl wait --help` shows"
+WATCH_HELP = "`xfrmctl watch --help` shows"
 
 WORDS = [
     ([], PROGRAM_HELP),
@@ -33,12 +35,16 @@ WORDS = [
     (["flush", "--match"], FLUSH_HELP),
     (["flush", "--netns"], FLUSH_HELP),
     (["flush", "--force=yes"], FLUSH_HELP),
-    (["flush", "--s", "--p"], "exclude each other"),
+    (["flush", "--st", "--p"], "exclude each other"),
     (["flush", "all"], FLUSH_HELP),
     (["flush", "--", "--force"], FLUSH_HELP),
     (["flush", ""], FLUSH_HELP),
     (["flush", "x" * 5000], FLUSH_HELP),
     (["flush", "--states-only", "--policies-only"], "exclude each other; without them both go"),
+    (["flush", "--orphans", "--hold"], "--policies-only, --hold and --on-stop do not go with it"),
+    (["flush", "--orphans", "--policies-only"], "--policies-only, --hold and --on-stop do not go with it"),
+    (["flush", "--orphans", "--on-stop=x.service"], "--policies-only, --hold and --on-stop do not go with it"),
+    (["flush", "--socket=/run/charon.vici"], "--socket goes with --orphans only"),
     (["flush", "--json"], "--json goes with --dry-run only"),
     (["flush", "--hold", "--json"], "--json goes with --dry-run only"),
     (["flush", "--hold=yes"], FLUSH_HELP),
@@ -70,6 +76,26 @@ WORDS = [
     (["bind", "all"], BIND_HELP),
     (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
     (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
+    (["wait", "--no-such-option"], WAIT_HELP),
+    (["wait", "-x"], WAIT_HELP),
+    (["wait", "all"], WAIT_HELP),
+    (["wait", "--timeout"], WAIT_HELP),
+    (["wait", "--timeout=soon"], "is not a time span"),
+    (["wait", "--timeout=-1s"], "is not a time span"),
+    (["wait", "--exec"], "--exec needs a command"),
+    (["wait", "--exec", "--"], "--exec needs a command"),
+    (["watch", "--no-such-option"], WATCH_HELP),
+    (["watch", "all"], WATCH_HELP),
+    (["watch", "--interval=0"], "it takes 100ms and more"),
+    (["watch", "--interval=infinity"], "at most 1d"),
+    (["watch", "--deadline=99ms"], "it takes 100ms and more"),
+    (["watch", "--deadline=2d"], "at most 1d"),
+    (["watch", "--misses=0"], "a number from 1 to 1000"),
+    (["watch", "--misses=-1"], "a number from 1 to 1000"),
+    (["watch", "--misses=1001"], "a number from 1 to 1000"),
+    (["watch", "--misses=three"], "a number from 1 to 1000"),
+    (["watch", "--misses=18446744073709551617"], "a number from 1 to 1000"),
+    (["watch", "--limit=long"], "is not a time span"),
     (["flush", *["--match=reqid=1"] * 65], "more than 64 expressions"),
     (["flush", *["--exclude=reqid=1"] * 65], "more than 64 expressions"),
 ]
@@ -202,7 +228,8 @@ def helps(words, *parts):
 @cases([("--help",), ("-h",), ("-q --help",)])
 def help_of_program(words):
     """xfrmctl {0} lists verbs and options."""
-    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "--netns=NAME|PATH", "--version",
+    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "  wait ", "  watch ",
+          "--netns=NAME|PATH", "--version",
           "xfrmctl(8)")
 
 
@@ -210,7 +237,8 @@ def help_of_program(words):
 def help_of_verb(words):
     """xfrmctl {0} lists the verb's options and the keys of expressions."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--on-stop[=UNIT]", "--dry-run", "--json",
+          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--orphans", "--socket=PATH",
+          "--on-stop[=UNIT]", "--dry-run", "--json",
           "--force",
           "reqid=N or N-M", "mark=V or V/M", "if-id=N", "dir=in|out|fwd", "ptype=main|sub", "peer=PREFIX")
 
@@ -233,6 +261,20 @@ def help_of_release(words):
 def help_of_bind(words):
     """xfrmctl {0} says what it does."""
     helps(words.split(), "Usage: xfrmctl [-q|-v] bind [OPTION...]\n", "charon of strongSwan's starter")
+
+
+@cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])
+def help_of_wait(words):
+    """xfrmctl {0} lists the verb's options."""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] wait [OPTION...]\n",
+          "wait --exec [OPTION...] -- COMMAND [ARGUMENT...]", "--socket=PATH", "--timeout=TIME", "infinity", "--exec")
+
+
+@cases([("watch --help",), ("watch -h",), ("-v watch --misses=2 -h",)])
+def help_of_watch(words):
+    """xfrmctl {0} lists the verb's options."""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n", "--unit=UNIT",
+          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME")
 
 
 @case

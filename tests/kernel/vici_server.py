@@ -11,6 +11,7 @@ The answer to a command is one of
     bytes           sent as they are; b"" is silence
     Drip            bytes, sent one by one
     HANG_UP
+    a tuple         of these, one after another
     a function      called with the arguments of the request, in a thread; returns one of these
 Commands without one are unknown.
 """
@@ -18,7 +19,7 @@ Commands without one are unknown.
 import socket
 import struct
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,11 +195,11 @@ class Server:
                     arguments = decode(packet.data)
                     self.seen.append((name, arguments))
                     answer = self.commands.get(name, UNKNOWN)
-                    going_on = self.send(connection, answer(arguments) if callable(answer) else answer)
+                    answer = answer(arguments) if callable(answer) else answer
                 else:
                     (self.registered.append if kind == EVENT_REGISTER else self.registered.remove)(name)
-                    going_on = self.send(connection, self.confirm[kind])
-                if not going_on:
+                    answer = self.confirm[kind]
+                if not self.send(connection, answer):
                     break
 
     def send(self, connection, answer):
@@ -213,27 +214,32 @@ class Server:
             for byte in answer.data:
                 connection.sendall(bytes([byte]))
                 self.stopping.wait(answer.seconds)
-        else:
-            connection.sendall(answer if isinstance(answer, bytes) else response(answer))
+            return True
+        if isinstance(answer, tuple):
+            return all(self.send(connection, part) for part in answer)
+        connection.sendall(answer if isinstance(answer, bytes) else response(answer))
         return True
 
 
 @contextmanager
-def busy(path):
-    """A socket that listens, and whose backlog is full: nobody takes the connections."""
-    path = Path(path)
-    waiting = []
+def unaccepted(path):
+    """A socket that listens; nobody takes the connections."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(0)
-        with suppress(BlockingIOError):
-            while True:
-                waiting.append(socket.socket(socket.AF_UNIX))
-                waiting[-1].setblocking(False)
-                waiting[-1].connect(str(path))
         try:
             yield
         finally:
-            for sock in waiting:
-                sock.close()
-            path.unlink()
+            Path(path).unlink()
+
+
+@contextmanager
+def busy(path):
+    """One whose backlog is full."""
+    with unaccepted(path), ExitStack() as waiting:
+        with suppress(BlockingIOError):
+            while True:
+                sock = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                sock.setblocking(False)
+                sock.connect(str(path))
+        yield

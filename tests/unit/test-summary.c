@@ -68,6 +68,27 @@ static const struct sentence_row {
 	 {.shadows = 3, .failed = 1},
 	 false,
 	 "Removed 0 SAs and 0 policies in 0.000 ms; 3 shadows hold their place."},
+	{"one route", {.routes = 1}, false, "Removed 0 SAs, 0 policies and 1 route in 0.000 ms."},
+	{"routes and everything",
+	 {.sas[IPPROTO_ESP] = 2,
+	  .policies[XFRM_POLICY_OUT] = 3,
+	  .shadows = 3,
+	  .routes = 2,
+	  .stand_ins = 2,
+	  .usec = 1500},
+	 false,
+	 "Removed 2 SAs (2 esp), 3 policies (3 out) and 2 routes in 1.500 ms; 3 shadows and 2 stand-ins of routes hold "
+	 "their place."},
+	{"routes, dry run",
+	 {.sas[IPPROTO_ESP] = 2, .routes = 2},
+	 true,
+	 "Would remove 2 SAs (2 esp), 0 policies and 2 routes."},
+	{"one stand-in", {.stand_ins = 1}, false, "Nothing to remove; 1 stand-in of a route holds its place."},
+	{"stand-ins", {.stand_ins = 2}, false, "Nothing to remove; 2 stand-ins of routes hold their place."},
+	{"one shadow and one stand-in",
+	 {.shadows = 1, .stand_ins = 1},
+	 false,
+	 "Nothing to remove; 1 shadow and 1 stand-in of a route hold their place."},
 	{"hundred thousands",
 	 {.sas[IPPROTO_ESP] = 65000, .policies[XFRM_POLICY_IN] = 195000, .usec = 940000},
 	 false,
@@ -80,14 +101,17 @@ static const struct sentence_row longest_rows[] = {
 	 {.sas = {[IPPROTO_ESP] = UINT64_MAX, [IPPROTO_AH] = UINT64_MAX, [IPPROTO_COMP] = UINT64_MAX},
 	  .policies = {[XFRM_POLICY_IN] = UINT64_MAX, [XFRM_POLICY_OUT] = UINT64_MAX, [XFRM_POLICY_FWD] = UINT64_MAX},
 	  .shadows = UINT64_MAX,
+	  .routes = UINT64_MAX,
+	  .stand_ins = UINT64_MAX,
 	  .failed = UINT64_MAX,
 	  .usec = UINT64_MAX},
 	 false,
 	 "Removed 18446744073709551613 SAs (18446744073709551615 esp, 18446744073709551615 ah, 18446744073709551615 "
-	 "comp) "
-	 "and 18446744073709551613 policies (18446744073709551615 in, 18446744073709551615 out, 18446744073709551615 "
-	 "fwd) "
-	 "in 18446744073709551.615 ms; 18446744073709551615 shadows hold their place."},
+	 "comp), "
+	 "18446744073709551613 policies (18446744073709551615 in, 18446744073709551615 out, 18446744073709551615 "
+	 "fwd) and 18446744073709551615 routes "
+	 "in 18446744073709551.615 ms; 18446744073709551615 shadows and 18446744073709551615 stand-ins of routes hold "
+	 "their place."},
 	{"longest, dry run",
 	 {.sas = {[IPPROTO_ESP] = UINT64_MAX, [IPPROTO_AH] = UINT64_MAX, [IPPROTO_COMP] = UINT64_MAX},
 	  .policies = {[XFRM_POLICY_IN] = UINT64_MAX, [XFRM_POLICY_OUT] = UINT64_MAX, [XFRM_POLICY_FWD] = UINT64_MAX},
@@ -269,6 +293,25 @@ static const struct release_row {
 	 "Released 11 shadows in 0.900 ms; 2 stay for 5min. The hold kept 12 packets from leaving and 3 from coming "
 	 "in."},
 
+	{"release: stand-ins alone", {.routes = 2, .usec = 900}, {0}, 0, "No shadows. Removed 2 stand-ins of routes."},
+	{"release: stand-ins that stay, alone",
+	 {.usec = 900},
+	 {.stand_ins = 1, .grace_usec = SECONDS(1)},
+	 0,
+	 "No shadows. 1 stand-in of a route stays."},
+	{"release: shadows and stand-ins",
+	 {.policies[XFRM_POLICY_OUT] = 2, .routes = 1},
+	 {.stand_ins = 3, .grace_usec = SECONDS(1)},
+	 2,
+	 "Released 2 shadows in 0.000 ms. Removed 1 stand-in of a route; 3 stay."},
+	{"release: blocked, and stand-ins",
+	 {.policies[XFRM_POLICY_OUT] = 2, .routes = 2},
+	 {.stand_ins = 1, .blocked_known = true},
+	 2,
+	 "Released 2 shadows in 0.000 ms. The hold kept 0 packets from leaving and 0 from coming in. Removed 2 "
+	 "stand-ins of "
+	 "routes; 1 stays."},
+
 	{"release: nothing but a failure", {.failed = 1, .usec = 900}, {0}, 0, "Released 0 shadows in 0.900 ms."},
 	{"release: nothing but failures, blocked known",
 	 {.failed = 2, .usec = 900},
@@ -276,8 +319,9 @@ static const struct release_row {
 	 0,
 	 "Released 0 shadows in 0.900 ms; 2 stay for 1s. The hold kept 5 packets from leaving and 0 from coming in."},
 	{"release: longest",
-	 {.policies[XFRM_POLICY_OUT] = UINT64_MAX, .failed = UINT64_MAX, .usec = UINT64_MAX},
+	 {.policies[XFRM_POLICY_OUT] = UINT64_MAX, .routes = UINT64_MAX, .failed = UINT64_MAX, .usec = UINT64_MAX},
 	 {.kept = UINT64_MAX,
+	  .stand_ins = UINT64_MAX,
 	  /* 584541 years and the most of each other unit */
 	  .grace_usec = UINT64_C(584541) * SECONDS(31557600) + 11 * SECONDS(2629800) + SECONDS(30 * 86400 - 1) + 999999,
 	  .blocked_known = true,
@@ -286,7 +330,8 @@ static const struct release_row {
 	 UINT64_MAX,
 	 "Released 18446744073709551615 shadows in 18446744073709551.615 ms; 18446744073709551615 stay for 584541y "
 	 "11month 4w 1d 23h 59min 59s 999ms 999us. The hold kept 18446744073709551615 packets from leaving and "
-	 "18446744073709551615 from coming in."},
+	 "18446744073709551615 from coming in. Removed 18446744073709551615 stand-ins of routes; 18446744073709551615 "
+	 "stay."},
 };
 
 static void write_of_release(char *buffer, size_t size, const void *what)

@@ -451,6 +451,38 @@ static void writes_the_longest(void **state)
 	check_text_fits(write_timespan, &usec, TIMESPAN_MAX);
 }
 
+static const struct coarse_row {
+	const char *name;
+	uint64_t usec;
+	const char *text;
+} coarse_rows[] = {
+	{"coarse: nothing", 0, "0s"},
+	{"coarse: less than a second", 999999, "0s"},
+	{"coarse: a second and more", 1999999, "1s"},
+	{"coarse: a minute", UINT64_C(60000000), "1min"},
+	{"coarse: minutes", UINT64_C(125999999), "2min 5s"},
+	{"coarse: hours", UINT64_C(7384000000), "2h 3min"},
+	{"coarse: hours without minutes", UINT64_C(7204000000), "2h"},
+	{"coarse: days", UINT64_C(180000000000), "2d 2h"},
+	{"coarse: years", UINT64_C(31557600000000) * 2 + UINT64_C(60000000), "2y"},
+	{"coarse: the largest", TIMESPAN_INFINITY - 1, "584542y"},
+	{"coarse: infinity", TIMESPAN_INFINITY, "infinity"},
+};
+
+static void writes_coarse(char *buffer, size_t size, const void *row)
+{
+	timespan_format_coarse(((const struct coarse_row *)row)->usec, buffer, size);
+}
+
+static void formats_coarse(void **state)
+{
+	const struct coarse_row *row = *state;
+	char buffer[TIMESPAN_MAX];
+
+	assert_string_equal(timespan_format_coarse(row->usec, buffer, sizeof(buffer)), row->text);
+	check_text_fits(writes_coarse, row, TIMESPAN_MAX);
+}
+
 int main(void)
 {
 	static struct cases cases;
@@ -466,5 +498,6 @@ int main(void)
 	ADD_CASE(&cases, is_inverse_around_powers);
 	ADD_CASE(&cases, is_inverse_anywhere);
 	ADD_CASE(&cases, writes_the_longest);
+	ADD_ROWS(&cases, formats_coarse, coarse_rows);
 	return cmocka_run_group_tests_name("timespan", cases.list, NULL, NULL);
 }

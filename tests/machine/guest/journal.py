@@ -20,7 +20,9 @@ def now():
 
 def of_unit(unit, cursor=None):
     """What `journalctl -u` shows, since the cursor or since boot."""
-    return entries("-u", unit, *([f"--after-cursor={cursor}"] if cursor else []))
+    # With --after-cursor, systemd 252 leaves out the unit's first entry when that at the cursor is not the unit's.
+    found = entries("-u", unit, *([f"--cursor={cursor}"] if cursor else []))
+    return [entry for entry in found if entry["__CURSOR"] != cursor]
 
 
 def explained(unit, cursor):

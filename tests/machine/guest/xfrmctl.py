@@ -21,6 +21,7 @@ def drop_in_of(unit):
 
 
 DROP_IN = drop_in_of(gateway.unit)
+CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/lib/systemd/catalog/xfrmctl.catalog"))
 DEFAULTS_INSTALLED = DEFAULTS.read_text()
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
 
@@ -45,10 +46,11 @@ def enable(wanted, unit=gateway.unit):
         run("systemctl", "daemon-reload")
 
 
-def configure(options=None, release_options=None, select=None):
-    """Sets the options of the flush, those of the release, and what is charon's; without any, the file is as it was
-    installed."""
-    settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select}
+def configure(options=None, release_options=None, select=None, watch_options=None):
+    """Sets the options of the flush, those of the release, what is charon's, and the options of the watch; without any,
+    the file is as it was installed."""
+    settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select,
+                "XFRMCTL_WATCH_OPTIONS": watch_options}
     chosen = "".join(f'{name}="{value}"\n' for name, value in settings.items() if value is not None)
     DEFAULTS.write_text(chosen or DEFAULTS_INSTALLED)
 
@@ -68,3 +70,13 @@ def releases(cursor=None, unit=gateway.unit):
 def removed(summary):
     """How many (SAs, policies) a flush removed."""
     return int(summary["XFRM_SAS"]), int(summary["XFRM_POLICIES"])
+
+
+def said(message, cursor=None, unit=gateway.unit):
+    """The entries with a MESSAGE_ID of the catalog, by its subject there, as `journalctl -u` finds them."""
+    return [entry for entry in journal.of_unit(unit, cursor) if entry.get("MESSAGE_ID") == message_id(message)]
+
+
+def message_id(subject):
+    [text] = [path.read_text() for path in CATALOGS if path.exists()]
+    return re.search(rf"^-- ([0-9a-f]{{32}})\nSubject: {re.escape(subject)}$", text, re.MULTILINE)[1]

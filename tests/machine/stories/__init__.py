@@ -2,10 +2,10 @@
 """The stories, in the order in which they are told."""
 
 from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, messages, never_back, no_xfrm, not_blocked,
-               other_owners, reporting, restarts, service, starter, ten_crashes)
+               orphans, other_owners, reporting, restarts, service, starter, status, ten_crashes, wait_exec, watch)
 
 MODULES = (service, crash, hold, grace, never_back, restarts, ten_crashes, not_blocked, failing_helper, other_owners,
-           leftovers, reporting, kernel_suite, starter, no_xfrm, messages)
+           orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite, starter, no_xfrm, messages)
 
 
 def chosen(names):

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "routes.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "entry.h"
+#include "netns.h"
+#include "report.h"
+#include "routing.h"
+#include "util.h"
+
+/* So many routes that could not be changed are named; the others are counted. */
+#define NAMED_MAX 10
+
+/* How long charon may take to say what it is configured for. */
+#define CHARON_USEC (5 * USEC_PER_SEC)
+
+#define SELECTOR_MAX 128
+
+/* What the running charon says of itself. */
+struct reasons {
+	struct route_targets targets;
+	struct route_targets vips; /* its virtual addresses */
+};
+
+static void free_reasons(struct reasons *reasons)
+{
+	route_targets_free(&reasons->targets);
+	route_targets_free(&reasons->vips);
+}
+
+int routes_parse_table(const char *text, uint32_t *ret)
+{
+	static const char *const names[] = {"default", "main", "local"};
+	char *end;
+
+	/* Not octal: strtoull(3) with base 0 would take 0220 for something else. */
+	int base = strncasecmp(text, "0x", 2) == 0 ? 16 : 10;
+
+	errno = 0;
+	unsigned long long table = *text >= '0' && *text <= '9' ? strtoull(text, &end, base) : 0;
+	if (!table || errno || *end || table > UINT32_MAX)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--routes: '%.64s' is not the number of a routing table; it takes one from 1 to "
+				      "4294967295, and charon's is %d unless charon.routing_table says otherwise.",
+				      text, ROUTE_TABLE);
+	if (table >= RT_TABLE_DEFAULT && table <= RT_TABLE_LOCAL)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--routes: table %llu (%s) is the system's: its static routes are not charon's "
+				      "alone. Nothing was changed.",
+				      table, names[table - RT_TABLE_DEFAULT]);
+	*ret = (uint32_t)table;
+	return 0;
+}
+
+/* Takes in the remote traffic selectors and the virtual addresses of one message, wherever they are in it. */
+static int collect(struct vici_reader *message, void *userdata)
+{
+	struct reasons *reasons = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		char text[SELECTOR_MAX];
+
+		if (item.element != VICI_LIST_ITEM)
+			continue;
+		if (vici_is(item.name, "remote-ts"))
+			r = route_targets_add(&reasons->targets, vici_copy(item.value, text, sizeof(text)));
+		else if (vici_is(item.name, "local-vips"))
+			r = route_targets_add(&reasons->vips, vici_copy(item.value, text, sizeof(text)));
+		/* One that cannot be understood might explain any route. */
+		if (r < 0)
+			return r == -EINVAL ? -EBADMSG : r;
+	}
+	return r;
+}
+
+static int ask_charon(struct vici *vici, uint64_t deadline, struct reasons *ret)
+{
+	uint8_t buffer[64];
+	struct vici_writer all = {.buffer = buffer, .size = sizeof(buffer)};
+
+	*ret = (struct reasons){0};
+	vici_put_value(&all, "trap", "yes");
+	vici_put_value(&all, "drop", "yes");
+	vici_put_value(&all, "pass", "yes");
+	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, collect, NULL, ret);
+	if (r == 0)
+		r = vici_stream(vici, "list-policies", "list-policy", &all, deadline, collect, NULL, ret);
+	if (r == 0)
+		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, collect, NULL, ret);
+	route_targets_sort(&ret->targets);
+	route_targets_sort(&ret->vips);
+	return r;
+}
+
+/* Addresses of interfaces that have all their bits as prefix length. */
+struct hosts {
+	struct host {
+		struct match_prefix address;
+		char device[IF_NAMESIZE];
+	} * list;
+	size_t n, allocated;
+	int error;
+};
+
+static void free_hosts(struct hosts *hosts)
+{
+	free(hosts->list);
+}
+
+static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex, void *userdata)
+{
+	struct hosts *hosts = userdata;
+	struct host host = {.address = {.family = family, .length = family == AF_INET ? 32 : 128, .address = *address}};
+
+	if (!if_indextoname(ifindex, host.device))
+		return;
+	if (hosts->n == hosts->allocated) {
+		size_t allocated = hosts->allocated ? hosts->allocated * 2 : 16;
+		struct host *list = reallocarray(hosts->list, allocated, sizeof(*list));
+		if (!list) {
+			hosts->error = -ENOMEM;
+			return;
+		}
+		hosts->list = list;
+		hosts->allocated = allocated;
+	}
+	hosts->list[hosts->n++] = host;
+}
+
+static int compare_hosts(const void *a, const void *b)
+{
+	return route_compare_prefixes(&((const struct host *)a)->address, &((const struct host *)b)->address);
+}
+
+/* Finds the sources that are addresses of their own, and that no IKE_SA has. */
+static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, const struct reasons *reasons)
+{
+	CLEANUP(free_hosts) struct hosts hosts = {0};
+
+	int r = routing_host_addresses(sock, add_host, &hosts);
+	if (r < 0 || hosts.error < 0)
+		return r < 0 ? r : hosts.error;
+	if (!hosts.n)
+		return 0;
+	qsort(hosts.list, hosts.n, sizeof(*hosts.list), compare_hosts);
+	for (size_t i = 0; i < routes->n; i++) {
+		struct route *route = &routes->list[i];
+		const struct host key = {.address = route_source(route)};
+		const struct route to_source = {.dst = key.address};
+
+		if (!route->has_src || route_targets_explain(&reasons->vips, &to_source))
+			continue;
+		const struct host *host = bsearch(&key, hosts.list, hosts.n, sizeof(*hosts.list), compare_hosts);
+		if (host)
+			memcpy(route->stale_address_on, host->device, sizeof(host->device));
+	}
+	return 0;
+}
+
+/* Says of each route whether charon explains it, and whose source nobody does. */
+static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vici, uint64_t deadline)
+{
+	CLEANUP(free_reasons) struct reasons reasons = {0};
+
+	if (!routes->n)
+		return 0;
+	/* The routes were there before charon is asked, so it knows what it has them for. */
+	int r = vici ? ask_charon(vici, deadline, &reasons) : 0;
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < routes->n; i++)
+		routes->list[i].explained = route_targets_explain(&reasons.targets, &routes->list[i]);
+	return find_stale_addresses(sock, routes, &reasons);
+}
+
+static bool is_ours(const struct route *route)
+{
+	return route->protocol == RTPROT_STATIC || route_is_stand_in(route);
+}
+
+/* Drops the routes of others from the list. */
+static void keep_ours(struct routes *routes)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < routes->n; i++) {
+		if (is_ours(&routes->list[i]))
+			routes->list[n++] = routes->list[i];
+		else
+			routing_free(&routes->list[i]);
+	}
+	routes->n = n;
+}
+
+int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret)
+{
+	CLEANUP(routing_close) struct nl_sock *sock = NULL;
+
+	*ret = (struct routes){0};
+	int r = routing_open(&sock);
+	if (r == 0)
+		r = routing_list(sock, table, ret);
+	if (r == 0) {
+		keep_ours(ret);
+		r = explain(sock, ret, vici, deadline);
+	}
+	if (r < 0)
+		routes_free(ret);
+	return r;
+}
+
+/* A table that is to be changed. */
+struct change {
+	struct nl_sock *sock;
+	struct routes routes;
+	struct routes_summary *summary;
+};
+
+static void end_change(struct change *change)
+{
+	routes_free(&change->routes);
+	routing_close(&change->sock);
+}
+
+/* Opens the door and lists the table; reports what fails. */
+static int begin_change(uint32_t table, struct routes_summary *summary, struct change *ret)
+{
+	*summary = (struct routes_summary){0};
+	ret->summary = summary;
+	int r = routing_open(&ret->sock);
+	if (r == 0)
+		r = routing_list(ret->sock, table, &ret->routes);
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list the routes of table %" PRIu32 ": %s.", table,
+				      strerror(-r))
+		     : 0;
+}
+
+static void refused(struct change *change, const char *what, const struct route *route, int error)
+{
+	char description[ROUTE_DESCRIPTION_MAX];
+
+	if (++change->summary->failed > NAMED_MAX)
+		return;
+	report_failure(error, REPORT_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
+		       route_describe(route, description, sizeof(description)), route->table,
+		       error == -ERANGE ? "no metric is behind its own" : strerror(-error));
+}
+
+static void report_unnamed(const struct change *change)
+{
+	if (change->summary->failed > NAMED_MAX)
+		report_failure(-EIO, REPORT_INCOMPLETE, "%" PRIu64 " more routes could not be removed.",
+			       change->summary->failed - NAMED_MAX);
+}
+
+static void remove_route(struct change *change, const struct route *route)
+{
+	int r = routing_delete(change->sock, route);
+
+	report_progress(change->summary->removed);
+	/* Somebody else has removed it, perhaps with its interface. */
+	if (r == -ESRCH || r == -ENODEV)
+		return;
+	if (r < 0)
+		refused(change, "remove", route, r);
+	else
+		change->summary->removed++;
+}
+
+int routes_flush(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	for (size_t i = 0; i < change.routes.n; i++)
+		if (is_ours(&change.routes.list[i]))
+			remove_route(&change, &change.routes.list[i]);
+	report_unnamed(&change);
+	return r;
+}
+
+/* Whether a stand-in of an earlier life is where this one is to be. */
+static bool has_predecessor(const struct routes *routes, const struct route *route, uint32_t metric)
+{
+	struct route wanted = *route;
+
+	wanted.protocol = ROUTE_STAND_IN;
+	wanted.metric = metric;
+	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), routing_compare) != NULL;
+}
+
+/* Adds the stand-in, and only then removes the route. */
+static void exchange(struct change *change, const struct route *route)
+{
+	uint32_t metric;
+	bool replaces = false;
+
+	int r = route_stand_in_metric(route, &metric);
+	if (r == 0) {
+		replaces = has_predecessor(&change->routes, route, metric);
+		r = routing_copy(change->sock, route, ROUTE_STAND_IN, metric, replaces);
+	}
+	if (r < 0) {
+		refused(change, "add a stand-in for", route, r);
+		return;
+	}
+	change->summary->stand_ins += !replaces;
+	remove_route(change, route);
+}
+
+int routes_hold(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+	const struct route *last = NULL;
+
+	int r = begin_change(table, summary, &change);
+	for (size_t i = 0; i < change.routes.n; i++) {
+		const struct route *route = &change.routes.list[i];
+
+		if (route_is_stand_in(route))
+			summary->stand_ins++;
+		if (route->protocol != RTPROT_STATIC)
+			continue;
+		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
+		 */
+		if (last && route_compare(last, route) == 0)
+			remove_route(&change, route);
+		else
+			exchange(&change, route);
+		last = route;
+	}
+	report_unnamed(&change);
+	return r;
+}
+
+/* Asks charon over its socket. Reports what fails. */
+static int explain_by(const char *socket, struct change *change)
+{
+	CLEANUP(vici_close) struct vici *vici = NULL;
+	uint64_t deadline = now_usec() + CHARON_USEC;
+
+	int r = vici_open(socket, deadline, &vici);
+	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
+		r = -EXDEV;
+	if (r == 0)
+		r = explain(change->sock, &change->routes, vici, deadline);
+	if (r < 0)
+		report_notice(REPORT_UNSURE,
+			      "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
+			      "where no other route is there.",
+			      socket, r == -EXDEV ? "it works in another network namespace" : strerror(-r));
+	return r;
+}
+
+/* Says what charon itself will not see to: it does not take an address for its own that is there already. */
+static void report_stale_address(const struct route *route)
+{
+	char address[INET6_ADDRSTRLEN];
+	const struct match_prefix source = route_source(route);
+
+	entry_address(source.family, &source.address, address);
+	report_notice(
+		REPORT_STALE_ADDRESS,
+		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
+		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		address, route->stale_address_on, address, source.length, route->stale_address_on);
+}
+
+static bool have_same_source(const struct route *a, const struct route *b)
+{
+	return a->has_src && b->has_src && a->dst.family == b->dst.family &&
+	       memcmp(&a->src, &b->src, sizeof(a->src)) == 0;
+}
+
+/* Tells once of each source that only routes had which are not needed. */
+static void report_stale_addresses(struct routes *routes)
+{
+	unsigned int told = 0;
+
+	for (struct route *route = routes->list; route < routes->list + routes->n && told < NAMED_MAX; route++) {
+		bool needed = route->explained;
+
+		if (!*route->stale_address_on)
+			continue;
+		for (struct route *other = route + 1; other < routes->list + routes->n; other++)
+			if (have_same_source(route, other)) {
+				needed |= other->explained;
+				*other->stale_address_on = '\0';
+			}
+		if (!needed)
+			report_stale_address(route);
+		told++;
+	}
+}
+
+/* Makes `explained` of every route in the list say whether it stays. */
+static void choose(struct routes *routes, bool grace, bool asked)
+{
+	const struct route *front = NULL;
+
+	for (struct route *route = routes->list; route < routes->list + routes->n; route++) {
+		if (!route_is_stand_in(route)) {
+			route->explained = true;
+			front = route;
+		} else if (!grace || (front && route_competes(front, route))) {
+			route->explained = false;
+		} else if (!asked) {
+			route->explained = true;
+		}
+	}
+}
+
+int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+	struct routes *routes = &change.routes;
+	bool any = false, asked = false;
+
+	int r = begin_change(table, summary, &change);
+	for (size_t i = 0; i < routes->n; i++)
+		any |= route_is_stand_in(&routes->list[i]);
+	if (r < 0 || !any)
+		return r;
+	if (grace)
+		asked = explain_by(socket, &change) == 0;
+	choose(routes, grace, asked);
+	for (size_t i = 0; i < routes->n; i++)
+		if (!routes->list[i].explained)
+			remove_route(&change, &routes->list[i]);
+		else if (route_is_stand_in(&routes->list[i]))
+			summary->stand_ins++;
+	if (asked)
+		report_stale_addresses(routes);
+	report_unnamed(&change);
+	return r;
+}
+
+int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	r = explain(change.sock, &change.routes, vici, deadline);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not ask charon which connections it has: %s. No route was removed.",
+				      strerror(-r));
+	for (size_t i = 0; i < change.routes.n; i++)
+		if (is_ours(&change.routes.list[i]) && !change.routes.list[i].explained)
+			remove_route(&change, &change.routes.list[i]);
+	report_unnamed(&change);
+	return 0;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "routing.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/msg.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "util.h"
+
+/* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
+#define RECEIVE_SIZE (32 * 1024)
+
+/* A dump that the kernel marks as interrupted is taken again, so many times. */
+#define DUMPS_MAX 10
+
+/* The kernel answers while it is asked; an answer that is this late will not come. */
+#define ANSWER_SECONDS 30
+
+/* Of the flags in a dump the kernel takes these; the others tell the state of the link. */
+#define FLAGS_TO_KEEP (RTNH_F_PERVASIVE | RTNH_F_ONLINK)
+
+struct dump {
+	sa_family_t family;
+	uint32_t table;
+	struct routes *routes;
+	routing_address_fn fn;
+	void *userdata;
+	int error;
+};
+
+static void free_message(struct nl_msg **message)
+{
+	nlmsg_free(*message);
+}
+
+int routing_open(struct nl_sock **ret)
+{
+	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
+	const int on = 1;
+
+	struct nl_sock *sock = nl_socket_alloc();
+	if (!sock)
+		return -ENOMEM;
+	if (nl_connect(sock, NETLINK_ROUTE) < 0) {
+		int r = errno ? -errno : -EIO;
+		nl_socket_free(sock);
+		return r;
+	}
+	setsockopt(nl_socket_get_fd(sock), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	/* The kernel leaves out other tables, which can be large; one that cannot (before Linux 4.20) lists them. */
+	setsockopt(nl_socket_get_fd(sock), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+	nl_socket_set_msg_buf_size(sock, RECEIVE_SIZE);
+	*ret = sock;
+	return 0;
+}
+
+void routing_close(struct nl_sock **sock)
+{
+	if (*sock)
+		nl_socket_free(*sock);
+	*sock = NULL;
+}
+
+/* libnl's own error codes merge the kernel's. */
+static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *userdata)
+{
+	(void)from;
+	*(int *)userdata = error->error < 0 ? error->error : -EBADMSG;
+	return NL_STOP;
+}
+
+/* Sends a request and reads its answer to the end. */
+static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg_cb_t fn, void *userdata)
+{
+	int error = 0, r;
+
+	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, &error);
+	if (fn)
+		nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, fn, userdata);
+	errno = 0;
+	r = nl_send_auto(sock, request);
+	if (r >= 0)
+		r = fn ? nl_recvmsgs_default(sock) : nl_wait_for_ack(sock);
+	if (error < 0)
+		return error;
+	if (r == -NLE_DUMP_INTR)
+		return -EAGAIN;
+	/* Something happened on the way. */
+	return r >= 0 ? 0 : errno && errno != EAGAIN ? -errno : -ETIMEDOUT;
+}
+
+static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xfrm_address_t *ret)
+{
+	*has = from && nl_addr_get_family(from) == family && nl_addr_get_len(from) <= sizeof(*ret) &&
+	       nl_addr_get_len(from) > 0;
+	if (*has)
+		memcpy(ret, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
+}
+
+static void read_route(struct rtnl_route *object, struct route *ret)
+{
+	struct nl_addr *dst = rtnl_route_get_dst(object);
+	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(object, 0);
+	sa_family_t family = rtnl_route_get_family(object);
+	bool has_dst;
+
+	*ret = (struct route){
+		.dst.family = family,
+		.table = rtnl_route_get_table(object),
+		.metric = rtnl_route_get_priority(object),
+		.protocol = rtnl_route_get_protocol(object),
+		.tos = rtnl_route_get_tos(object),
+		.type = rtnl_route_get_type(object),
+		.object = object,
+	};
+	read_address(dst, family, &has_dst, &ret->dst.address);
+	ret->dst.length = dst ? (uint8_t)nl_addr_get_prefixlen(dst) : 0;
+	read_address(rtnl_route_get_pref_src(object), family, &ret->has_src, &ret->src);
+	if (hop && rtnl_route_get_nnexthops(object) == 1)
+		read_address(rtnl_route_nh_get_gateway(hop), family, &ret->has_gateway, &ret->gateway);
+	if (hop && !if_indextoname((unsigned int)rtnl_route_nh_get_ifindex(hop), ret->device))
+		*ret->device = '\0';
+}
+
+static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
+{
+	(void)userdata;
+	rtnl_route_nh_unset_flags(hop, ~(unsigned int)FLAGS_TO_KEEP);
+}
+
+static int append(struct routes *routes, const struct route *route)
+{
+	if (routes->n == routes->allocated) {
+		size_t allocated = routes->allocated ? routes->allocated * 2 : 64;
+		struct route *list = reallocarray(routes->list, allocated, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		routes->list = list;
+		routes->allocated = allocated;
+	}
+	routes->list[routes->n++] = *route;
+	return 0;
+}
+
+/* Where a kernel has no IPv6, it answers with the routes of other families. */
+static int on_route(struct nl_msg *message, void *userdata)
+{
+	struct dump *dump = userdata;
+	struct nlmsghdr *nlh = nlmsg_hdr(message);
+	const struct rtmsg *rtm = nlmsg_data(nlh);
+	struct rtnl_route *object;
+	struct route route;
+
+	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != dump->family ||
+	    rtm->rtm_flags & RTM_F_CLONED)
+		return NL_OK;
+	if (rtnl_route_parse(nlh, &object) < 0) {
+		dump->error = -EBADMSG;
+		return NL_OK;
+	}
+	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);
+	rtnl_route_foreach_nexthop(object, keep_flags, NULL);
+	read_route(object, &route);
+	if (route.table != dump->table) {
+		rtnl_route_put(object);
+		return NL_OK;
+	}
+	int r = append(dump->routes, &route);
+	if (r < 0) {
+		rtnl_route_put(object);
+		dump->error = r;
+	}
+	return NL_OK;
+}
+
+/* A table that does not exist is ENOENT to a kernel that checks strictly. */
+static bool is_nothing(int error)
+{
+	return error == -ENOENT || error == -EAFNOSUPPORT || error == -EOPNOTSUPP;
+}
+
+static int list_family(struct nl_sock *sock, struct dump *dump)
+{
+	const struct rtmsg rtm = {.rtm_family = (unsigned char)dump->family};
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP);
+
+	if (!request || nlmsg_append(request, (void *)&rtm, sizeof(rtm), NLMSG_ALIGNTO) < 0 ||
+	    nla_put_u32(request, RTA_TABLE, dump->table) < 0)
+		return -ENOMEM;
+	int r = transact(sock, request, on_route, dump);
+	return is_nothing(r) ? 0 : r < 0 ? r : dump->error;
+}
+
+int routing_compare(const void *a, const void *b)
+{
+	return route_compare(a, b);
+}
+
+int routing_list(struct nl_sock *sock, uint32_t table, struct routes *ret)
+{
+	static const sa_family_t families[] = {AF_INET, AF_INET6};
+	int r = 0;
+
+	*ret = (struct routes){0};
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
+		struct dump dump = {.family = families[i], .table = table, .routes = ret};
+		size_t n = ret->n;
+		unsigned int tries = 0;
+
+		while ((r = list_family(sock, &dump)) == -EAGAIN && ++tries < DUMPS_MAX)
+			while (ret->n > n)
+				routing_free(&ret->list[--ret->n]);
+	}
+	if (r < 0)
+		routes_free(ret);
+	else if (ret->n)
+		qsort(ret->list, ret->n, sizeof(*ret->list), routing_compare);
+	return r;
+}
+
+void routing_free(struct route *route)
+{
+	rtnl_route_put(route->object);
+}
+
+void routes_free(struct routes *routes)
+{
+	for (size_t i = 0; i < routes->n; i++)
+		routing_free(&routes->list[i]);
+	free(routes->list);
+	*routes = (struct routes){0};
+}
+
+int routing_copy(struct nl_sock *sock, const struct route *route, uint8_t protocol, uint32_t metric, bool replace)
+{
+	CLEANUP(free_message) struct nl_msg *request = NULL;
+
+	rtnl_route_set_protocol(route->object, protocol);
+	rtnl_route_set_priority(route->object, metric);
+	int r = rtnl_route_build_add_request(route->object, NLM_F_CREATE | (replace ? NLM_F_REPLACE : NLM_F_EXCL),
+					     &request);
+	rtnl_route_set_protocol(route->object, route->protocol);
+	rtnl_route_set_priority(route->object, route->metric);
+	return r < 0 ? -ENOMEM : transact(sock, request, NULL, NULL);
+}
+
+int routing_delete(struct nl_sock *sock, const struct route *route)
+{
+	CLEANUP(free_message) struct nl_msg *request = NULL;
+
+	if (rtnl_route_build_del_request(route->object, 0, &request) < 0)
+		return -ENOMEM;
+	return transact(sock, request, NULL, NULL);
+}
+
+static int on_address(struct nl_msg *message, void *userdata)
+{
+	struct dump *dump = userdata;
+	struct nlmsghdr *nlh = nlmsg_hdr(message);
+	const struct ifaddrmsg *ifa = nlmsg_data(nlh);
+	xfrm_address_t address = {0};
+
+	if (nlh->nlmsg_type != RTM_NEWADDR || !nlmsg_valid_hdr(nlh, sizeof(*ifa)))
+		return NL_OK;
+	size_t length = ifa->ifa_family == AF_INET ? 4 : 16;
+	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_LOCAL);
+	if (!attr)
+		attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_ADDRESS);
+	if (!attr || (size_t)nla_len(attr) != length || ifa->ifa_prefixlen != length * 8)
+		return NL_OK;
+	memcpy(&address, nla_data(attr), length);
+	dump->fn(ifa->ifa_family, &address, ifa->ifa_index, dump->userdata);
+	return NL_OK;
+}
+
+int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)
+{
+	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
+	struct dump dump = {.fn = fn, .userdata = userdata};
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETADDR, NLM_F_DUMP);
+
+	if (!request || nlmsg_append(request, (void *)&ifa, sizeof(ifa), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	return transact(sock, request, on_address, &dump);
+}

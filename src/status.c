@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "blocked.h"
+#include "netns.h"
+#include "report.h"
+#include "timespan.h"
+#include "util.h"
+#include "verb.h"
+
+#define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
+
+/* How often a list is read again that was interrupted. */
+#define DUMPS_MAX 5
+
+/* What a terminal that does not tell its width has. */
+#define WIDTH_DEFAULT 80
+
+enum {
+	OPTION_JSON = OPTION_OF_VERB,
+	OPTION_METRICS,
+	OPTION_OUTPUT,
+	OPTION_ALL,
+	OPTION_ROUTES,
+	OPTION_SOCKET,
+	OPTION_TIMEOUT,
+};
+
+struct options {
+	bool json, metrics, all;
+	const char *output; /* a file, or NULL for standard output */
+	const char *socket;
+	uint32_t table;
+	uint64_t timeout_usec;
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n"
+	       "\n"
+	       "Shows what is in the kernel, what charon knows of it, and what is orphaned: SAs that the\n"
+	       "kernel has and charon has not. Takes two seconds when there are any.\n"
+	       "\n"
+	       "  --all                Show every orphan, not only the first ten\n"
+	       "  --json               As JSON\n"
+	       "  --metrics            In the text format of Prometheus\n"
+	       "  --output=FILE        With --json or --metrics: replace FILE, at once and as a whole\n"
+	       "  --routes=TABLE       charon's routing table (default 220)\n"
+	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
+	       "  --timeout=TIME       How long each of charon's answers may take (default 5s)\n"
+	       "  -h, --help           Show this\n"
+	       "\n"
+	       "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n");
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct options *options = userdata;
+
+	switch (option) {
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case OPTION_METRICS:
+		options->metrics = true;
+		return 0;
+	case OPTION_ALL:
+		options->all = true;
+		return 0;
+	case OPTION_OUTPUT:
+		options->output = value;
+		return 0;
+	case OPTION_ROUTES:
+		return routes_parse_table(value, &options->table);
+	case OPTION_SOCKET:
+		options->socket = value;
+		return 0;
+	case OPTION_TIMEOUT:
+		if (timespan_parse(value, &options->timeout_usec) < 0 || !options->timeout_usec)
+			return report_failure(-EINVAL, REPORT_USAGE,
+					      "--timeout: '%.64s' is not a time span above 0, such as 500ms or 5s.",
+					      value);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* rename() would put a plain file in the place of a device or of a link. */
+static int check_output(const char *output)
+{
+	struct stat st;
+
+	if (!*output)
+		return report_failure(-EINVAL, REPORT_USAGE, "--output needs the name of a file.");
+	if (lstat(output, &st) == 0 && !S_ISREG(st.st_mode))
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--output: %.128s is no regular file, and would be replaced by one.", output);
+	return 0;
+}
+
+static int parse_options(struct globals *globals, int argc, char **argv, struct options *ret)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"all", no_argument, NULL, OPTION_ALL},
+		{"json", no_argument, NULL, OPTION_JSON},
+		{"metrics", no_argument, NULL, OPTION_METRICS},
+		{"output", required_argument, NULL, OPTION_OUTPUT},
+		{"routes", required_argument, NULL, OPTION_ROUTES},
+		{"socket", required_argument, NULL, OPTION_SOCKET},
+		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+
+	int r = verb_parse(globals, argc, argv, &syntax, ret);
+	if (r < 0)
+		return r;
+	if (ret->json && ret->metrics)
+		return report_failure(-EINVAL, REPORT_USAGE, "--json and --metrics exclude each other.");
+	if (ret->output && !ret->json && !ret->metrics)
+		return report_failure(-EINVAL, REPORT_USAGE, "--output goes with --json or --metrics only.");
+	return ret->output ? check_output(ret->output) : 0;
+}
+
+static void add_owner(const struct owner *owner, void *userdata)
+{
+	struct status *status = userdata;
+	/* The last one stands for all that cannot be seen, and has a place in any case. */
+	size_t i = status->n_owners < STATUS_OWNERS_MAX ? status->n_owners : STATUS_OWNERS_MAX - 1;
+
+	status->n_owners++;
+	if (i < status->n_owners - 1 && owner->pid)
+		return;
+	status->owners[i] = *owner;
+	vici_copy((struct vici_text){owner->name, strlen(owner->name)}, status->owners[i].name,
+		  sizeof(status->owners[i].name));
+}
+
+static void ask_charon(struct status_charon *charon, const char *socket, struct vici **vici)
+{
+	charon->error = vici_open(socket, now_usec() + charon->timeout_usec, vici);
+	if (charon->error < 0)
+		return;
+	charon->pid = vici_peer(*vici);
+	charon->elsewhere = netns_is_elsewhere(charon->pid);
+	charon->error = charon_version(*vici, now_usec() + charon->timeout_usec, &charon->version);
+	if (charon->error == 0) {
+		int r = charon_stats(*vici, now_usec() + charon->timeout_usec, &charon->stats);
+		charon->has_stats = r == 0;
+		charon->error = r == -EOPNOTSUPP ? 0 : r;
+	}
+}
+
+static int count_policy(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	(void)message;
+	status_add_policy(userdata, entry);
+	return 0;
+}
+
+/* NULL when the list begins. */
+static void see_sa(const struct entry *entry, void *userdata)
+{
+	struct status_states *states = userdata;
+
+	if (entry)
+		status_add_sa(states, entry);
+	else
+		*states = (struct status_states){0};
+}
+
+static int count_sa(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	(void)message;
+	see_sa(entry, userdata);
+	return 0;
+}
+
+static int count_policies(struct kernel *kernel, struct status_policies *policies)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		*policies = (struct status_policies){0};
+		r = kernel_dump(kernel, ENTRY_POLICY, count_policy, policies);
+	}
+	return r;
+}
+
+static int count_sas(struct kernel *kernel, struct status_states *states)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		see_sa(NULL, states);
+		r = kernel_dump(kernel, ENTRY_SA, count_sa, states);
+	}
+	return r;
+}
+
+/* Counts SAs and finds out which of them are orphans, if charon can tell, or is not there. */
+static int look_at_sas(struct status *status, struct kernel *kernel, struct vici *vici)
+{
+	struct status_charon *charon = &status->charon;
+	enum status_charon_state state = status_charon_state(charon);
+
+	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
+		return count_sas(kernel, &status->states);
+
+	int r = orphans_find(kernel, state == STATUS_CHARON_UP ? vici : NULL, ORPHANS_INTERVAL, charon->timeout_usec,
+			     see_sa, &status->states, &status->orphans);
+	status->orphans_known = r == 0;
+	if (r == 0) {
+		status_sort_orphans(&status->orphans);
+		charon->ike_sas = status->orphans.known.n_ike_sas;
+		charon->child_sas = status->orphans.known.n_child_sas;
+		return 0;
+	}
+	/* The kernel has answered before, so the one that failed is charon. */
+	if (state == STATUS_CHARON_UP && r != -EAGAIN && r != -ENOMEM) {
+		charon->error = r;
+		return count_sas(kernel, &status->states);
+	}
+	return r;
+}
+
+/* As with SAs: charon has to say what they are for, or not to be there. */
+static void look_at_routes(struct status *status, struct vici *vici)
+{
+	enum status_charon_state state = status_charon_state(&status->charon);
+
+	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
+		return;
+	status->routes_error = routes_find(status->table, state == STATUS_CHARON_UP ? vici : NULL,
+					   now_usec() + status->charon.timeout_usec, &status->routes);
+	status->routes_known = !status->routes_error;
+}
+
+static void look(struct status *status, const char *socket)
+{
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(vici_close) struct vici *vici = NULL;
+	struct timespec now;
+
+	status->owners_error = owner_list(add_owner, status);
+	ask_charon(&status->charon, socket, &vici);
+	clock_gettime(CLOCK_REALTIME, &now);
+	status->now = (uint64_t)now.tv_sec;
+	int r = kernel_open(&kernel);
+	if (r == 0)
+		r = count_policies(kernel, &status->policies);
+	status->blocked_known = blocked_read(&status->blocked) == 0;
+	if (r == 0)
+		r = look_at_sas(status, kernel, vici);
+	status->kernel_error = r;
+	look_at_routes(status, vici);
+}
+
+static struct status_style terminal_style(bool all)
+{
+	const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+	struct status_style style = {.all = all};
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO))
+		return style;
+	style.width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : WIDTH_DEFAULT;
+	style.colour = !(no_colour && *no_colour) && term && *term && strcmp(term, "dumb") != 0;
+	return style;
+}
+
+/* Writes it, and finds out whether all of it has arrived. */
+static int write_all(const struct status *status, const struct options *options, FILE *f)
+{
+	const struct status_style style = terminal_style(options->all);
+	int r = 0;
+
+	errno = 0;
+	if (options->json)
+		r = status_json(status, f);
+	else if (options->metrics)
+		status_metrics(status, f);
+	else
+		status_text(status, &style, f);
+	if (fflush(f) != 0 || ferror(f))
+		r = errno ? -errno : -EIO;
+	return r;
+}
+
+static int write_file(const struct status *status, const struct options *options, const char *path, int fd)
+{
+	FILE *f = fdopen(fd, "w");
+
+	if (!f) {
+		close(fd);
+		return -errno;
+	}
+	int r = write_all(status, options, f);
+	if (fclose(f) != 0 && r == 0)
+		r = -errno;
+	if (r == 0 && rename(path, options->output) < 0)
+		r = -errno;
+	return r;
+}
+
+/* Who reads the file meanwhile sees the old one or the new one. The collector of node_exporter reads what ends in
+ * .prom.
+ */
+static int replace_file(const struct status *status, const struct options *options)
+{
+	CLEANUP(free_text) char *path = NULL;
+
+	if (asprintf(&path, "%s.XXXXXX", options->output) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	int fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int r = fchmod(fd, 0644) < 0 ? -errno : 0;
+	if (r < 0)
+		close(fd);
+	else
+		r = write_file(status, options, path, fd);
+	if (r < 0)
+		unlink(path);
+	return r;
+}
+
+static int show(const struct status *status, const struct options *options)
+{
+	int r;
+
+	if (options->output) {
+		r = replace_file(status, options);
+		return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write %.128s: %s. It is as it was.",
+					      options->output, strerror(-r))
+			     : 0;
+	}
+	if (report_is_quiet() && !options->json && !options->metrics)
+		return 0;
+	r = write_all(status, options, stdout);
+	return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write the status: %s.", strerror(-r)) : 0;
+}
+
+/* What keeps us from an answer; the text shows it in its place. */
+static void report_problems(const struct status *status, const struct options *options)
+{
+	char buffer[STATUS_PROBLEM_MAX];
+
+	for (unsigned int part = 0; part < STATUS_PARTS; part++)
+		if ((options->json || options->metrics || report_is_quiet()) && !status->orphans_known &&
+		    status_problem(status, part, buffer))
+			report_failure(0, REPORT_UNKNOWN, "%s", buffer);
+}
+
+int verb_status(struct globals *globals, int argc, char **argv)
+{
+	struct options options = {.socket = VICI_SOCKET, .table = ROUTE_TABLE, .timeout_usec = TIMEOUT_DEFAULT};
+	struct status status = {0};
+	char socket[PATH_MAX];
+
+	int r = parse_options(globals, argc, argv, &options);
+	if (r < 0)
+		return verb_parsed(r);
+	if (globals->netns && verb_enter_netns(globals->netns) < 0)
+		return STATUS_FAILED;
+
+	vici_copy((struct vici_text){options.socket, strlen(options.socket)}, socket, sizeof(socket));
+	status.charon.socket = socket;
+	status.table = options.table;
+	status.charon.timeout_usec = options.timeout_usec;
+	look(&status, options.socket);
+	r = show(&status, &options);
+	report_problems(&status, &options);
+	bool known = status.orphans_known, any = status.orphans.n;
+	orphans_free(&status.orphans);
+	routes_free(&status.routes);
+	if (r < 0 || !known)
+		return STATUS_FAILED;
+	return any ? STATUS_ORPHANS : STATUS_DONE;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* A service manager with one service, which says of it what it was told:
+ *
+ *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID
+ *
+ * JOB is a type such as "restart", or "" for none. Says "ready" when it listens, and ends when its standard input does.
+ */
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-bus.h>
+#include <unistd.h>
+
+#define SYSTEMD "org.freedesktop.systemd1"
+#define UNIT_PATH "/org/freedesktop/systemd1/unit/test"
+#define JOB_PATH "/org/freedesktop/systemd1/job/1"
+
+static struct {
+	const char *active, *sub, *freezer, *job;
+	uint32_t main_pid;
+} service;
+
+static int load_unit(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	(void)userdata;
+	(void)error;
+	return sd_bus_reply_method_return(message, "o", UNIT_PATH);
+}
+
+static int get_job(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+		   void *userdata, sd_bus_error *error)
+{
+	(void)bus, (void)path, (void)interface, (void)property, (void)userdata, (void)error;
+	return sd_bus_message_append(reply, "(uo)", *service.job ? 1 : 0, *service.job ? JOB_PATH : "/");
+}
+
+static int get_text(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+		    void *userdata, sd_bus_error *error)
+{
+	(void)bus, (void)path, (void)interface, (void)property, (void)error;
+	return sd_bus_message_append(reply, "s", *(const char **)userdata);
+}
+
+static const sd_bus_vtable of_manager[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD("LoadUnit", "s", "o", load_unit, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_VTABLE_END,
+};
+static const sd_bus_vtable of_unit[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("ActiveState", "s", get_text, (char *)&service.active - (char *)&service, 0),
+	SD_BUS_PROPERTY("SubState", "s", get_text, (char *)&service.sub - (char *)&service, 0),
+	SD_BUS_PROPERTY("FreezerState", "s", get_text, (char *)&service.freezer - (char *)&service, 0),
+	SD_BUS_PROPERTY("Job", "(uo)", get_job, 0, 0),
+	SD_BUS_VTABLE_END,
+};
+static const sd_bus_vtable of_service[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("MainPID", "u", NULL, (char *)&service.main_pid - (char *)&service, 0),
+	SD_BUS_VTABLE_END,
+};
+static const sd_bus_vtable of_job[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("JobType", "s", get_text, (char *)&service.job - (char *)&service, 0),
+	SD_BUS_VTABLE_END,
+};
+
+/* Serves one client until it hangs up. */
+static void serve(int fd)
+{
+	sd_bus *bus = NULL;
+	sd_id128_t id;
+
+	if (sd_id128_randomize(&id) < 0 || sd_bus_new(&bus) < 0 || sd_bus_set_fd(bus, fd, fd) < 0 ||
+	    sd_bus_set_server(bus, 1, id) < 0 ||
+	    sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/systemd1", SYSTEMD ".Manager", of_manager, NULL) <
+		    0 ||
+	    sd_bus_add_object_vtable(bus, NULL, UNIT_PATH, SYSTEMD ".Unit", of_unit, &service) < 0 ||
+	    sd_bus_add_object_vtable(bus, NULL, UNIT_PATH, SYSTEMD ".Service", of_service, &service) < 0 ||
+	    sd_bus_add_object_vtable(bus, NULL, JOB_PATH, SYSTEMD ".Job", of_job, &service) < 0 ||
+	    sd_bus_start(bus) < 0)
+		exit(EXIT_FAILURE);
+	for (;;) {
+		int r = sd_bus_process(bus, NULL);
+		if (r < 0 || (r == 0 && sd_bus_wait(bus, UINT64_MAX) < 0))
+			break;
+	}
+	sd_bus_unref(bus);
+}
+
+int main(int argc, char **argv)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (argc != 7 || strlen(argv[1]) >= sizeof(address.sun_path))
+		return EXIT_FAILURE;
+	memcpy(address.sun_path, argv[1], strlen(argv[1]));
+	service.active = argv[2];
+	service.sub = argv[3];
+	service.freezer = argv[4];
+	service.job = argv[5];
+	service.main_pid = (uint32_t)strtoul(argv[6], NULL, 10);
+
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(listener, 5) < 0)
+		return EXIT_FAILURE;
+	puts("ready");
+	fflush(stdout);
+
+	struct pollfd fds[] = {{.fd = listener, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+	while (poll(fds, 2, -1) > 0 && !fds[1].revents) {
+		int fd = accept(listener, NULL, NULL);
+		if (fd >= 0)
+			serve(fd);
+	}
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""flush --orphans beside a server that speaks for charon: SAs that it does not know go, and no others."""
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import netlink
+import xfrm
+from daemon import GROUPS_OF_CHARON, process
+from program import IN_UNIT, XFRMCTL, flush
+from tap import case, cases, contains, equal, main
+from vici_server import HANG_UP, Server, Stream, in_turn
+
+ENDS = "src 192.0.2.1 dst 192.0.2.2"
+KEYS = "auth hmac(sha256) 0x" + "01" * 32 + " enc cbc(aes) 0x" + "02" * 16
+
+# By SPI: SAs that people might have.
+SAS = {
+    0x1001: f"{ENDS} proto esp spi 0x1001 mode tunnel reqid 1 {KEYS}",
+    0x1002: f"src 192.0.2.2 dst 192.0.2.1 proto esp spi 0x1002 mode tunnel reqid 1 {KEYS}",
+    0x1003: f"{ENDS} proto esp spi 0x1003 mode transport reqid 2 mark 0x10 mask 0xff {KEYS}",
+    0x1004: f"src 2001:db8::1 dst 2001:db8::2 proto esp spi 0x1004 mode tunnel reqid 3 if_id 7 {KEYS}",
+    0x1005: f"{ENDS} proto ah spi 0x1005 mode transport reqid 4 auth hmac(sha256) 0x{'03' * 32}",
+    0x1006: f"{ENDS} proto comp spi 0x1006 mode tunnel reqid 5 comp deflate",
+    0x1007: f"src 192.0.2.2 dst 192.0.2.1 proto ah spi 0x1007 mode transport reqid 4 auth hmac(sha256) 0x{'03' * 32}",
+}
+
+
+def child(**keys):
+    """A CHILD_SA in an IKE_SA of its own, as charon tells of it."""
+    return {"site": {"state": "ESTABLISHED", "child-sas": {"site-1": {
+        "name": "site", "state": "INSTALLED", "protocol": "ESP", "spi-in": "00000000", "spi-out": "00000000", **keys}}}}
+
+
+def known(*spis):
+    """An inbound ESP SA for each SPI."""
+    return Stream("list-sa", [child(**{"spi-in": f"{spi:08x}"}) for spi in spis])
+
+
+NOTHING_KNOWN = Stream("list-sa", [])
+CONNS = Stream("list-conn", [])
+
+
+@contextmanager
+def charon(sas, conns=CONNS):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "charon.vici"
+        with Server(path, {"list-sas": sas, "list-conns": conns}) as server:
+            server.option = f"--socket={path}"
+            yield server
+
+
+def make(*spis):
+    for spi in spis:
+        xfrm.add_sa(SAS[spi])
+
+
+def left():
+    return set(xfrm.numbers(xfrm.sa_lines(), "spi"))
+
+
+@case
+def known_stay():
+    """What charon knows stays: ESP, AH and IPComp, in and out; an SPI counts with its protocol."""
+    make(*SAS)
+    children = [
+        child(**{"spi-in": "00001001", "spi-out": "00001002", "cpi-out": "1006"}),
+        child(**{"spi-in": "00001005", "protocol": "AH"}),
+        child(**{"spi-in": "00001007"}),
+    ]
+    with charon(Stream("list-sa", children)) as server:
+        result = flush("--orphans", server.option)
+    # With an IPComp SA in tunnel mode comes one of IPIP.
+    equal(left() & set(SAS), {0x1001, 0x1002, 0x1005, 0x1006}, "what is left")
+    contains(result.out, "Removed 3 SAs (2 esp, 1 ah)")
+
+
+@case
+def unknown_go():
+    """A charon that knows nothing makes orphans of all; policies stay."""
+    make(*SAS)
+    xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1")
+    with charon(NOTHING_KNOWN) as server:
+        flush("--orphans", server.option)
+    equal(xfrm.counts(), (1, 0), "policies and SAs")
+
+
+@case
+def known_later():
+    """An SA that charon tells of at the second look only is no orphan."""
+    make(0x1001, 0x1002)
+    with charon(in_turn(known(0x1001), known(0x1001, 0x1002))) as server:
+        result = flush("-v", "--orphans", server.option)
+        equal([command for command, _ in server.seen], ["list-sas"] * 2, "questions")
+    equal(left(), {0x1001, 0x1002}, "what is left")
+    contains(result.out, "Nothing to remove.")
+    contains(result.err, "it did not know 1 at the first look and 0 at the second")
+
+
+@case
+def known_no_more():
+    """An SA that charon told of at the first look only is no orphan."""
+    make(0x1001, 0x1002)
+    with charon(in_turn(known(0x1001), known(0x1002))) as server:
+        flush("--orphans", server.option)
+    equal(left(), {0x1001, 0x1002}, "what is left")
+
+
+@cases([("--match=spi=0x1003", {0x1003}), ("--exclude=proto=ah", {0x1003, 0x1004})])
+def selected(option, expected):
+    """--orphans removes what is selected too: {0}"""
+    make(0x1001, 0x1003, 0x1004, 0x1005)
+    before = left()
+    with charon(known(0x1001)) as server:
+        flush("--orphans", option, server.option)
+    equal(before - left(), expected, "what is gone")
+
+
+@case
+def listed():
+    """--dry-run lists the orphans, names no other SA, and changes nothing."""
+    make(0x1001, 0x1002)
+    with charon(known(0x1001)) as server:
+        result = flush("--orphans", "--dry-run", server.option)
+    contains(result.out, "spi 0x00001002", "Would remove 1 SA (1 esp)")
+    equal("0x00001001" in result.out, False, "a known SA is listed")
+    equal(left(), {0x1001, 0x1002}, "what is left")
+
+
+@case
+def larval():
+    """Larval SAs are no orphans."""
+    netlink.allocate_spi("192.0.2.1", "192.0.2.2", 0x1000)
+    netlink.allocate_spi("2001:db8::1", "2001:db8::2", 0x1001, proto="ah")
+    with charon(NOTHING_KNOWN) as server:
+        result = flush("--orphans", server.option)
+        equal([command for command, _ in server.seen], ["list-sas"], "questions")
+    equal((result.out, left()), ("Nothing to remove.\n", {0x1000, 0x1001}), "what it says and leaves")
+
+
+@cases([
+    ("unknown command", None, "Operation not supported"),
+    ("hangs up", HANG_UP, "Connection reset by peer"),
+    ("an SPI that is none", Stream("list-sa", [{"a": {"child-sas": {"a-1": {"spi-in": "xyz"}}}}]), "Bad message"),
+    ("breaks off", Stream("list-sa", [{"a": {}}], HANG_UP), "Connection reset by peer"),
+])
+def answers_badly(_, answer, why):
+    """Without a proper answer of charon nothing is removed: {0}"""
+    state = xfrm.a_few()
+    with charon(answer) as server:
+        if answer is None:
+            del server.commands["list-sas"]
+        result = flush("--orphans", server.option, status=1)
+    contains(result.err, "Could not find out which SAs charon does not know", why, "Nothing was removed.")
+    state.expect_untouched()
+
+
+@case
+def breaks_off_later():
+    """charon that dies between the two looks saves its SAs."""
+    make(0x1001)
+    with charon(in_turn(NOTHING_KNOWN, HANG_UP)) as server:
+        flush("--orphans", server.option, status=1)
+    equal(left(), {0x1001}, "what is left")
+
+
+@case
+def no_charon():
+    """Without a charon nothing is removed, and the sentence says what would."""
+    state = xfrm.a_few()
+    result = flush("--orphans", "--socket=/run/nobody/charon.vici", status=1)
+    contains(result.err, "charon does not answer on /run/nobody/charon.vici: No such file or directory.",
+             "Nothing was removed", "`xfrmctl flush` removes them all.")
+    state.expect_untouched()
+
+
+@case
+def elsewhere():
+    """A charon of another network namespace knows nothing of this one's SAs."""
+    with charon(NOTHING_KNOWN) as server:
+        result = flush("--orphans", server.option, status=1, command=("unshare", "--net", XFRMCTL))
+    contains(result.err, "works in another network namespace: nothing was removed")
+
+
+@cases([("by hand", (XFRMCTL,)), ("by systemd", IN_UNIT)])
+def other_key_manager(_, command):
+    """A key manager beside charon owns what charon does not know: {0}"""
+    with charon(NOTHING_KNOWN) as server, process("pluto", GROUPS_OF_CHARON) as pid:
+        result = flush("--orphans", server.option, status=3, command=command)
+        contains(result.err, f"pluto (PID {pid}) is alive", "nothing was removed")
+        flush("--orphans", "--force", server.option, command=command)
+
+
+@case
+def charon_itself():
+    """That charon is alive is no reason to refuse."""
+    with charon(NOTHING_KNOWN) as server, netlink.open_socket(netlink.ACQUIRES):
+        result = flush("--orphans", server.option)
+    equal(result.out, "Nothing to remove.\n", "what it says")
+
+
+main()

@@ -1,0 +1,597 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""--routes of flush and release: what is in charon's routing table, and nothing outside it."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import sandbox
+import vici_server
+import xfrm
+from daemon import GROUPS_OF_CHARON, process
+from program import Fault, Steps, flush, hold, release, xfrmctl_with
+from tap import Skip, case, cases, contains, equal, is_lacking, main
+from vici_server import HANG_UP, Stream
+
+# The types of rtnetlink's messages, as fault.c counts them.
+ROUTE = 0x1000
+NEWROUTE, DELROUTE, GETROUTE = ROUTE + 24, ROUTE + 25, ROUTE + 26
+
+STATIC, STAND_IN = "proto static", "proto 88"
+
+# What charon has in its table, by the name of the case: `ip route add` ... proto static table 220.
+ROUTES = {
+    "IPv4": "10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1",
+    "MTU": "10.2.1.0/24 via 10.8.0.2 dev uplink src 10.1.0.1 mtu 1300 advmss 1200",
+    "no gateway": "10.2.2.0/24 dev uplink src 10.1.0.1",
+    "everything": "0.0.0.0/0 via 10.8.0.2 dev uplink src 10.1.0.3",
+    "an address": "10.2.3.4/32 via 10.8.0.2 dev uplink src 10.1.0.1",
+    "not reachable itself": "10.2.4.0/24 via 10.99.0.1 dev uplink onlink src 10.1.0.1",
+    "TOS": "10.2.5.0/24 tos 0x10 via 10.8.0.2 dev uplink src 10.1.0.1",
+    "metric": "10.2.6.0/24 metric 7 via 10.8.0.2 dev uplink src 10.1.0.1",
+    "two hops": "10.2.7.0/24 src 10.1.0.1 nexthop via 10.8.0.2 dev uplink weight 3 "
+                "nexthop via 10.8.0.3 dev uplink weight 1",
+    "bypass": "throw 10.3.0.0/24",
+}
+ROUTES6 = {
+    "IPv6": "fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1",
+    "IPv6, no gateway": "fd00:2:0:1::/64 dev uplink src fd00:1::1",
+    "IPv6, metric": "fd00:2:0:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1 metric 7",
+    "IPv6, two hops": "fd00:2:0:3::/64 src fd00:1::1 nexthop via 2001:db8:8::2 dev uplink weight 1 "
+                      "nexthop via 2001:db8:8::3 dev uplink weight 1",
+    "IPv6, bypass": "throw fd00:3::/64",
+}
+NUMBER = len(ROUTES) + len(ROUTES6)
+
+# Whose source the tables have to give: a packet to it, and the source.
+SOURCES = {
+    "10.2.0.9": "10.1.0.1", "10.2.1.9": "10.1.0.1", "10.2.2.9": "10.1.0.1", "10.2.3.4": "10.1.0.1",
+    "10.2.4.9": "10.1.0.1",
+    "10.2.6.9": "10.1.0.1", "10.2.7.9": "10.1.0.1", "10.77.0.1": "10.1.0.3", "fd00:2::9": "fd00:1::1",
+    "fd00:2:0:1::9": "fd00:1::1", "fd00:2:0:2::9": "fd00:1::1", "fd00:2:0:3::9": "fd00:1::1",
+}
+
+# What nothing here may touch: other protocols in the table, other tables.
+OTHERS = [
+    "route add 10.4.0.0/24 dev uplink proto boot table 220",
+    "route add 10.5.0.0/24 dev uplink proto bird table 220",
+    "route add 10.2.0.0/24 dev uplink proto static table 221",
+    "route add 10.2.0.0/24 dev uplink proto static metric 9",
+    "route add fd00:4::/64 dev uplink proto boot table 220",
+    "route add fd00:2::/64 dev uplink proto static table 221",
+    "route add fd00:2::/64 dev uplink proto static metric 9",
+]
+
+
+def batch(*commands):
+    """Commands of `ip`, which are about IPv4 where they have no address that says otherwise."""
+    for which in ("-4", "-6"):
+        chosen = [command for command in commands if (":" in command) == (which == "-6")]
+        xfrm.ip(which, "-batch", "-", stdin="".join(f"{command}\n" for command in chosen))
+
+
+def add(*routes, table=220, verb="add"):
+    """As charon adds them."""
+    batch(*(f"route {verb} table {table} proto static {route}" for route in routes))
+
+
+def make_link():
+    xfrm.make_uplink()
+    batch("link set lo up", "address add 10.1.0.1/24 dev uplink", "address add 10.1.0.3/24 dev uplink",
+          "address add fd00:1::1/64 dev uplink nodad",
+          "rule add pref 220 table 220", "rule add from ::/0 pref 220 table 220")
+
+
+def make(others=True):
+    make_link()
+    add(*ROUTES.values(), *ROUTES6.values())
+    if others:
+        batch(*OTHERS)
+    return listed()
+
+
+def listed(table="all"):
+    """Every route, as `ip route` shows it: one line each. Those of the kernel come and go with addresses."""
+    lines = []
+    for which in ("-4", "-6"):
+        done = subprocess.run(["ip", "-o", "-d", which, "route", "show", "table", str(table)], capture_output=True,
+                              text=True, check=False)
+        # A table that nobody uses is none.
+        assert done.returncode == 0 or "table does not exist" in done.stderr, done.stderr
+        lines += [" ".join(line.split()) for line in done.stdout.splitlines()]
+    return sorted(line for line in lines if "proto kernel" not in line)
+
+
+def of_protocol(protocol, table=220):
+    return [line for line in listed(table) if re.search(rf"\b{protocol}\b", line)]
+
+
+def not_ours():
+    return [line for line in listed() if not ("table 220" in line and (STATIC in line or STAND_IN in line))]
+
+
+def without(lines):
+    """Routes without what tells a stand-in from its route."""
+    return sorted(re.sub(r" proto \w+| metric \d+", "", line) for line in lines)
+
+
+def sources():
+    found = {}
+    for destination in SOURCES:
+        answer = xfrm.ip("-o", "route", "get", destination)
+        found[destination] = re.search(r"\bsrc (\S+)", answer)[1]
+    return found
+
+
+def plural(count):
+    return f"{count} route{'s' if count != 1 else ''}"
+
+
+@case
+def flushes():
+    """flush --routes removes the static routes of table 220, IPv4 and IPv6, and nothing else."""
+    make()
+    before = not_ours()
+    result = flush("--routes")
+    assert re.fullmatch(rf"Removed 0 SAs, 0 policies and {NUMBER} routes in \d+\.\d+ ms\.\n", result.out), result.out
+    equal((result.err, listed()), ("", before), "errors, and what is left")
+
+
+@case
+def left_alone():
+    """Without --routes no verb touches a route."""
+    before = make()
+    for words in ((), ("--hold",)):
+        equal(flush(*words).out, "Nothing to remove.\n", "output")
+    release()
+    equal(listed(), before, "the routes")
+
+
+@cases([("221", 221), ("0xdd", 221), ("1", 1), ("252", 252), ("256", 256), ("4294967295", 2**32 - 1), ("0220", 220)])
+def other_table(text, table):
+    """--routes={0} is about that table alone."""
+    make_link()
+    add(*ROUTES.values(), *ROUTES6.values(), table=table)
+    batch("route add 10.2.0.0/24 dev uplink proto static table 199")
+    before = listed(199)
+    contains(flush(f"--routes={text}").out, f" and {NUMBER} routes in ")
+    equal((listed(table), listed(199)), ([], before), "what is left")
+
+
+@cases([("--routes=253", "table 253 (default) is the system's"), ("--routes=254", "table 254 (main) is the system's"),
+        ("--routes=0xff", "table 255 (local) is the system's"),
+        ("--routes=0", "'0' is not the number of a routing table"),
+        ("--routes=", "'' is not the number"), ("--routes=main", "'main' is not the number"),
+        ("--routes=220x", "'220x' is not the number"), ("--routes=-1", "'-1' is not the number"),
+        ("--routes=4294967296", "'4294967296' is not the number"), ("--routes= 220", "' 220' is not the number")])
+def refused_table(option, sentence):
+    """No verb takes {0}, and nothing is changed."""
+    before = make()
+    for verb in (flush, release):
+        result = verb(option, status=2)
+        contains(result.err, f"xfrmctl: --routes: {sentence}")
+    equal(listed(), before, "the routes")
+
+
+@case
+def nothing_there():
+    """A table that does not exist, without a rule, is no error."""
+    for words in (("--routes",), ("--hold", "--routes"), ("--routes=4711",), ("--dry-run", "--routes")):
+        equal(flush(*words), (0, "Nothing to remove.\n", ""), f"flush {words}")
+    for words in (("--routes",), ("--routes", "--grace=5min")):
+        equal(release(*words), (0, "No shadows.\n", ""), f"release {words}")
+
+
+@case
+def not_selected():
+    """With --force and a selection, others may own the routes: they stay."""
+    before = make()
+    flush("--routes", "--force", "--match=reqid=7")
+    equal(listed(), before, "the routes")
+    flush("--routes", "--match=reqid=7")
+    equal(of_protocol(STATIC), [], "the routes without --force")
+
+
+@case
+def owned():
+    """Beside a live key manager nothing goes."""
+    before = make()
+    with process("charon-systemd", GROUPS_OF_CHARON, "500"):
+        flush("--routes", status=3)
+        hold("--routes", status=3)
+    equal(listed(), before, "the routes")
+
+
+@case
+def dry_run_text():
+    """--dry-run lists the routes and leaves them."""
+    before = make()
+    lines = flush("--dry-run", "--routes").out.splitlines()
+    equal(lines[-1], f"Would remove 0 SAs, 0 policies and {NUMBER} routes.", "the last line")
+    for line in ("route 10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1 table 220",
+                 "route fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1 metric 1024 table 220",
+                 "route throw 10.3.0.0/24 table 220", "route 0.0.0.0/0 via 10.8.0.2 dev uplink src 10.1.0.3 table 220"):
+        assert line in lines, (line, lines)
+    equal((len(lines), listed()), (NUMBER + 1, before), "how many lines, and the routes")
+
+
+@case
+def dry_run_json():
+    """--dry-run --json has them too; with --hold not what is a stand-in already."""
+    make(others=False)
+    found = json.loads(flush("--dry-run", "--json", "--routes").out)
+    equal(found["counts"], {"policies": 0, "sas": 0, "routes": NUMBER}, "the counts")
+    assert {"dst": "10.2.0.0/24", "via": "10.8.0.2", "dev": "uplink", "src": "10.1.0.1", "metric": 0, "table": 220,
+            "stand_in": False} in found["routes"], found
+    equal("routes" in json.loads(flush("--dry-run", "--json").out), False, "without --routes")
+    hold("--routes")
+    equal({route["stand_in"] for route in json.loads(flush("--dry-run", "--json", "--routes").out)["routes"]}, {True},
+          "stand-ins")
+    equal(json.loads(hold("--dry-run", "--json", "--routes").out)["routes"], [], "what a hold would exchange")
+
+
+@case
+def holds():
+    """flush --hold --routes exchanges each static route for a stand-in: the same but for protocol and metric."""
+    make()
+    before, originals, found = not_ours(), of_protocol(STATIC), sources()
+    equal({name: found[name] for name in SOURCES}, SOURCES, "the sources before")
+    result = hold("--routes")
+    contains(result.out, f"Removed 0 SAs, 0 policies and {NUMBER} routes in ",
+             f"; {NUMBER} stand-ins of routes hold their place.\n")
+    stand_ins = of_protocol(STAND_IN)
+    equal((without(stand_ins), of_protocol(STATIC)), (without(originals), []), "stand-ins, and static routes")
+    metrics = sorted({int(re.search(r"metric (\d+)", line)[1]) for line in stand_ins})
+    equal(metrics, [2**31, 2**31 + 7, 2**31 + 1024], "their metrics")
+    equal((not_ours(), sources()), (before, found), "the other routes, and the sources")
+
+
+@case
+def holds_twice():
+    """A second hold changes nothing, and says that stand-ins are there."""
+    make()
+    hold("--routes")
+    before = listed()
+    equal(hold("--routes").out, f"Nothing to remove; {NUMBER} stand-ins of routes hold their place.\n", "output")
+    equal(listed(), before, "the routes")
+
+
+@case
+def each_instant():
+    """At no instant of a hold a source is missing; killed there, a second hold completes it."""
+    make()
+    expected = sources()
+    hold("--routes")
+    complete = of_protocol(STAND_IN)
+    for stop in range(2 * NUMBER):
+        flush("--routes")
+        add(*ROUTES.values(), *ROUTES6.values())
+        changes = 0
+        with Steps("flush", "--hold", "--routes") as steps:
+            for kind in steps:
+                changes += kind in (NEWROUTE, DELROUTE)
+                # To look at each instant of one run is enough.
+                if stop == 0 or changes == stop:
+                    equal(sources(), expected, f"the sources behind change {changes}")
+                if changes == stop != 0:
+                    steps.kill()
+                    break
+        hold("--routes")
+        equal((of_protocol(STAND_IN), of_protocol(STATIC)), (complete, []), f"stand-ins and routes, killed at {stop}")
+        if stop == 0:
+            assert changes == 2 * NUMBER, changes
+
+
+@case
+def newer_source():
+    """A route of a later life takes the place of an earlier life's stand-in."""
+    make_link()
+    batch("address add 10.1.0.2/24 dev uplink")
+    add(ROUTES["IPv4"], ROUTES6["IPv6"])
+    hold("--routes")
+    add(ROUTES["IPv4"].replace("10.1.0.1", "10.1.0.2"))
+    contains(hold("--routes").out, " and 1 route in ", "; 2 stand-ins of routes hold their place.")
+    [line] = [line for line in of_protocol(STAND_IN) if line.startswith("unicast 10.2.0.0/24")]
+    contains(line, "src 10.1.0.2")
+
+
+@case
+def appended():
+    """Of routes with the same metric the first one decides, and has a stand-in; the others go."""
+    make_link()
+    add("10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1")
+    add("10.2.0.0/24 via 10.8.0.3 dev uplink src 10.1.0.1", verb="append")
+    contains(hold("--routes").out, " and 2 routes in ", "; 1 stand-in of a route holds its place.")
+    equal((len(of_protocol(STAND_IN)), of_protocol(STATIC)), (1, []), "stand-ins and routes")
+
+
+@case
+def charon_takes_over():
+    """A charon that starts adds its route as its own, and removes that alone."""
+    make_link()
+    add(ROUTES["IPv4"], ROUTES6["IPv6"])
+    hold("--routes")
+    # NLM_F_REPLACE from strongSwan 5.6.3 on; NLM_F_EXCL before.
+    add(ROUTES["IPv4"], verb="replace")
+    add(ROUTES6["IPv6"], verb="add")
+    equal((len(of_protocol(STATIC)), len(of_protocol(STAND_IN))), (2, 2), "routes and stand-ins")
+    # It names no more than that.
+    batch("route del 10.2.0.0/24 proto static table 220", "route del fd00:2::/64 proto static table 220")
+    equal((of_protocol(STATIC), len(of_protocol(STAND_IN))), ([], 2), "routes and stand-ins")
+
+
+@case
+def released():
+    """release --routes removes all stand-ins without a grace, and no other route."""
+    make()
+    before = not_ours()
+    hold("--routes")
+    equal(release().out, "No shadows.\n", "without --routes")
+    add(ROUTES["IPv4"])
+    kept = of_protocol(STATIC)
+    equal(release("--routes").out, f"No shadows. Removed {NUMBER} stand-ins of routes.\n", "output")
+    equal((of_protocol(STATIC), of_protocol(STAND_IN), not_ours()), (kept, [], before), "what is left")
+
+
+# What a charon says of itself.
+CONNECTIONS = {
+    "list-conns": Stream("list-conn", [
+        {"net4": {"remote_addrs": ["198.51.100.1"], "children": {
+            "net4": {"mode": "TUNNEL", "local-ts": ["10.1.0.0/24"], "remote-ts": ["10.2.0.0/23"]},
+            "web": {"mode": "TUNNEL", "local-ts": ["10.1.0.0/24"], "remote-ts": ["10.2.5.0/24[tcp/http]"]}}}},
+        {"warrior": {"children": {"warrior": {"local-ts": ["10.1.0.0/24"], "remote-ts": ["dynamic"]}}}}]),
+    "list-policies": Stream("list-policy", [
+        {"lan/bypass": {"child": "bypass", "mode": "PASS", "local-ts": ["10.3.0.0/24"],
+                        "remote-ts": ["10.3.0.0/24"]}}]),
+    "list-sas": Stream("list-sa", [
+        {"net6": {"local-vips": ["10.1.0.7"], "child-sas": {"net6-1": {"remote-ts": ["fd00:2::/64"]}}}}]),
+}
+EXPLAINED = ("IPv4", "MTU", "an address", "bypass")
+
+
+@contextmanager
+def charon(commands=None):
+    path = Path("/run") / f"charon-{os.getpid()}.vici"
+    with vici_server.Server(path, CONNECTIONS if commands is None else commands) as server:
+        yield f"--socket={path}", server
+
+
+@case
+def released_with_grace():
+    """With a grace those stay that a connection, a policy or an SA of the running charon explains."""
+    make()
+    before = not_ours()
+    hold("--routes")
+    all_of_them = of_protocol(STAND_IN)
+    with charon() as (option, server):
+        result = release("--routes", "--grace=5min", option)
+    equal([name for name, _ in server.seen], ["list-conns", "list-policies", "list-sas"], "what charon was asked")
+    explained = len(EXPLAINED) + 1
+    equal(result, (0, f"No shadows. Removed {NUMBER - explained} stand-ins of routes; {explained} stay.\n", ""),
+          "output")
+    kept = [line.split(" proto")[0] for line in of_protocol(STAND_IN)]
+    equal([bool(re.search(r"10\.2\.[01]\.0/24|10\.2\.3\.4|10\.3\.0\.0|fd00:2::/64", line)) for line in kept],
+          [True] * explained, f"what is left: {kept}")
+    assert len(all_of_them) == NUMBER
+    equal(not_ours(), before, "the other routes")
+
+
+@case
+def covered():
+    """Those with another route in front go whatever charon explains; another TOS is no cover."""
+    make_link()
+    batch("route add 10.2.1.0/24 dev uplink proto bird table 220")
+    add(ROUTES["IPv4"], ROUTES["MTU"] + " metric 5", ROUTES6["IPv6"])
+    hold("--routes")
+    add(ROUTES["IPv4"], "10.2.1.0/24 tos 0x10 dev uplink")
+    with charon() as (option, _):
+        equal(release("--routes", "--grace=infinity", option).out,
+              "No shadows. Removed 2 stand-ins of routes; 1 stays.\n", "output")
+    [line] = of_protocol(STAND_IN)
+    contains(line, "fd00:2::/64")
+
+
+@cases([("hangs up", {"list-conns": HANG_UP}), ("knows no such command", {}),
+        ("talks nonsense", {"list-conns": b"\0\0\0\3\1\3\5"}),
+        ("hangs up in the middle", CONNECTIONS | {"list-sas": HANG_UP}),
+        ("has a selector that nobody understands",
+         CONNECTIONS | {"list-sas": Stream("list-sa", [
+             {"x": {"child-sas": {"x": {"remote-ts": ["10.2.0.0/16/3"]}}}}])})])
+def charon_fails(what, commands):
+    """When charon {0}, under a grace only those go that have another route in front."""
+    make_link()
+    add(ROUTES["IPv4"], ROUTES["MTU"])
+    hold("--routes")
+    add(ROUTES["IPv4"])
+    with charon(commands) as (option, _):
+        result = release("--routes", "--grace=5min", option)
+    equal(result.out, "No shadows. Removed 1 stand-in of a route; 1 stays.\n", "output")
+    contains(result.err, "xfrmctl: Could not ask charon at ",
+             "Stand-ins of routes stay where no other route is there.\n")
+
+
+@case
+def no_charon():
+    """Without a socket likewise; without a grace charon is not asked."""
+    make_link()
+    add(ROUTES["IPv4"], ROUTES["MTU"])
+    hold("--routes")
+    result = release("--routes", "--grace=5min", "--socket=/run/missing.vici")
+    contains(result.err, "/run/missing.vici which connections it has: No such file or directory.")
+    equal(result.out, "No shadows. 2 stand-ins of routes stay.\n", "output")
+    equal(release("--routes", "--socket=/run/missing.vici"),
+          (0, "No shadows. Removed 2 stand-ins of routes.\n", ""), "output without a grace")
+
+
+@case
+def charon_is_silent():
+    """A charon that says nothing is not waited for longer than a few seconds."""
+    make_link()
+    add(ROUTES["IPv4"])
+    hold("--routes")
+    begin = time.monotonic()
+    with charon({"list-conns": b""}) as (option, _):
+        contains(release("--routes", "--grace=5min", option).err, "Could not ask charon at ", "timed out")
+    assert time.monotonic() - begin < 20, "it took too long"
+    equal(len(of_protocol(STAND_IN)), 1, "the stand-ins")
+
+
+@case
+def stale_address():
+    """An address that only a stand-in that goes has for its source is told of, with the command that removes it."""
+    make_link()
+    batch("address add 10.1.0.7/32 dev uplink", "address add 10.1.0.8/32 dev uplink",
+          "address add 10.1.0.9/32 dev uplink", "address add fd00:1::8/128 dev uplink nodad")
+    add("10.2.0.0/24 dev uplink src 10.1.0.7", "10.2.1.0/24 dev uplink src 10.1.0.8",
+        "10.7.0.0/24 dev uplink src 10.1.0.8", "10.8.9.0/24 dev uplink src 10.1.0.1",
+        "fd00:7::/64 dev uplink src fd00:1::8", "10.7.1.0/24 dev uplink src 10.1.0.9",
+        "10.2.0.7/32 dev uplink src 10.1.0.9")
+    hold("--routes")
+    # The connections that 10.1.0.7 and .8 were for are back, with .7, which charon knows, as their address; .9 may
+    # come back.
+    add("10.2.0.0/24 dev uplink src 10.1.0.7", "10.2.1.0/24 dev uplink src 10.1.0.7")
+    with charon() as (option, _):
+        result = release("--routes", "--grace=5min", option)
+    found = re.findall(r"If nobody needs it: (.*)\n", result.err)
+    equal(sorted(set(found)), ["ip address del 10.1.0.8/32 dev uplink", "ip address del fd00:1::8/128 dev uplink"],
+          f"the commands in {result.err}")
+    equal(len(found), 2, "told once each")
+    assert "10.1.0.8/32" in xfrm.ip("address"), "it is left alone"
+
+
+@case
+def namespace():
+    """--netns: the routes of that namespace, and no other's."""
+    xfrm.ip("netns", "add", "elsewhere")
+    try:
+        before = make()
+        with sandbox.inside("/run/netns/elsewhere"):
+            make()
+            there = not_ours()
+        contains(flush("--netns=elsewhere", "--routes").out, f" and {NUMBER} routes in ")
+        equal(listed(), before, "the routes here")
+        with sandbox.inside("/run/netns/elsewhere"):
+            equal(listed(), there, "the routes there")
+    finally:
+        xfrm.ip("netns", "delete", "elsewhere")
+
+
+@case
+def vrf():
+    """A route through an interface of a VRF is exchanged like any other."""
+    make_link()
+    done = subprocess.run(["ip", "link", "add", "red", "type", "vrf", "table", "300"], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise Skip(f"this kernel has no VRF: {done.stderr.strip()}")
+    batch("link set red up", "link add inred type veth peer name farinred", "link set inred master red",
+          "link set inred up", "link set farinred up", "address add 10.30.0.1/24 dev inred")
+    add("10.2.0.0/24 via 10.30.0.2 dev inred onlink src 10.30.0.1")
+    before = without(of_protocol(STATIC))
+    hold("--routes")
+    equal(without(of_protocol(STAND_IN)), before, "the stand-in")
+
+
+@case
+def deletion_refused():
+    """A route that the kernel does not let go is named and counted; the others go."""
+    make()
+    result = xfrmctl_with([Fault("send", DELROUTE, "refuse", errno.EPERM, first=2, last=2)], "flush", "--routes",
+                          status=1)
+    equal(result.err, "xfrmctl: Could not remove route 10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1 of table 220: "
+                      "Operation not permitted.\n", "standard error")
+    contains(result.out, f" and {NUMBER - 1} routes in ")
+    equal(len(of_protocol(STATIC)), 1, "the routes left")
+
+
+@case
+def every_deletion_refused():
+    """Of many that stay ten are named."""
+    make_link()
+    add(*(f"10.2.{n}.0/24 dev uplink src 10.1.0.1" for n in range(30)))
+    result = xfrmctl_with([Fault("send", DELROUTE, "refuse", errno.EACCES)], "flush", "--routes", status=1)
+    equal(result.err.count("Could not remove route "), 10, "how many are named")
+    contains(result.err, "xfrmctl: 20 more routes could not be removed.\n")
+
+
+@case
+def addition_refused():
+    """A route whose stand-in the kernel refuses stays."""
+    make()
+    expected = sources()
+    result = xfrmctl_with([Fault("send", NEWROUTE, "refuse", errno.ENOMEM, first=2, last=2)],
+                          "flush", "--hold", "--routes", status=1)
+    contains(result.err, "xfrmctl: Could not add a stand-in for route 10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1 "
+                         "of table 220: Cannot allocate memory.\n")
+    equal((len(of_protocol(STATIC)), len(of_protocol(STAND_IN)), sources()), (1, NUMBER - 1, expected),
+          "routes, stand-ins and sources")
+
+
+@case
+def no_room():
+    """A route with a metric behind which there is none stays, and is named."""
+    make_link()
+    add("10.2.0.0/24 dev uplink src 10.1.0.1 metric 4294967295", ROUTES["MTU"])
+    contains(hold("--routes", status=1).err, "metric 4294967295 of table 220: no metric is behind its own.\n")
+    equal((len(of_protocol(STATIC)), len(of_protocol(STAND_IN))), (1, 1), "routes and stand-ins")
+
+
+@case
+def gone_already():
+    """A route that somebody else removes meanwhile is no failure."""
+    make_link()
+    add(ROUTES["IPv4"], ROUTES["MTU"])
+    result = xfrmctl_with([Fault("send", DELROUTE, "run", first=1, last=1)], "flush", "--routes",
+                          command="ip route del 10.2.1.0/24 table 220")
+    contains(result.out, " and 1 route in ")
+    equal((result.err, of_protocol(STATIC)), ("", []), "errors and routes")
+
+
+@case
+def interrupted():
+    """A list that changed while it was read is read again."""
+    make()
+    result = xfrmctl_with([Fault("receive", GETROUTE, "interrupt", first=1, last=3)], "flush", "--routes")
+    contains(result.out, f" and {NUMBER} routes in ")
+    equal(of_protocol(STATIC), [], "the routes left")
+
+
+@case
+def not_listed():
+    """When the routes cannot be listed it fails and says so, and the rest is done."""
+    make()
+    xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out")
+    result = xfrmctl_with([Fault("receive", GETROUTE, "fail", errno.ENOMEM)], "flush", "--routes", status=1)
+    contains(result.err, "xfrmctl: Could not list the routes of table 220: Cannot allocate memory.\n")
+    equal((len(of_protocol(STATIC)), xfrm.counts()), (NUMBER, (0, 0)), "routes, policies and SAs left")
+
+
+@case
+def lost_link():
+    """Routes over a link without carrier are exchanged."""
+    make()
+    batch("link set far-end down")
+    before = len(of_protocol(STATIC))
+    hold("--routes")
+    equal((len(of_protocol(STAND_IN)), of_protocol(STATIC)), (before, []), "stand-ins and routes")
+    is_lacking("\n".join(of_protocol(STAND_IN)), "error")
+
+
+@case
+def beside_shadows():
+    """A hold with policies says of both, and a release ends both."""
+    make_link()
+    xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 10.8.0.1 dst 10.8.0.2 proto esp mode tunnel")
+    add(ROUTES["IPv4"])
+    contains(hold("--routes").out, "Removed 0 SAs, 1 policy (1 out) and 1 route in ",
+             "; 1 shadow and 1 stand-in of a route hold their place.\n")
+    contains(release("--routes").out, "Released 1 shadow in ", " Removed 1 stand-in of a route.\n")
+    equal((listed(220), xfrm.counts()), ([], (0, 0)), "what is left")
+
+
+main(sandbox.new_run_folder)

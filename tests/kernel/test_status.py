@@ -1,0 +1,679 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""status: what is in the kernel, what charon says, and what is orphaned, for people and for programs."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import termios
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import netlink
+import xfrm
+from daemon import GROUPS_OF_CHARON, process
+from netlink import MSG_GETPOLICY, MSG_GETSA
+from program import ALWAYS, XFRMCTL, Fault, Faults, environment, hold, release, run
+from tap import Skip, case, cases, contains, equal, is_lacking, main
+from vici_server import HANG_UP, Drip, Server, Stream, busy, frame, in_turn
+
+# Packets that each SA carries between two messages of the kernel; there are two messages to a look.
+PACKETS = 7
+MATURE = Fault("receive", MSG_GETSA, "mature", PACKETS)
+
+VERSION = {"daemon": "charon-systemd", "version": "5.9.8"}
+STATS = {
+    "uptime": {"running": "3 minutes", "since": "Nov 23 15:04:26 2026"},
+    "workers": {"total": "16", "idle": "11", "active": {"critical": "4"}},
+    "queues": {"critical": "0", "high": "1", "medium": "0", "low": "2"},
+    "ikesas": {"total": "1", "half-open": "0"},
+}
+
+
+def child(proto, spi_in, spi_out):
+    return {"protocol": proto, "mode": "TUNNEL", "spi-in": f"{spi_in:08x}", "spi-out": f"{spi_out:08x}"}
+
+
+def list_sas(*children):
+    named = {f"net4-{number}": child for number, child in enumerate(children)}
+    return Stream("list-sa", [{"net4": {"version": "2", "child-sas": named}}])
+
+
+def conn(name, local, remote):
+    return {name: {"local_addrs": [local], "remote_addrs": [remote], "children": {name: {"mode": "TUNNEL"}}}}
+
+
+CONNS = Stream("list-conn", [conn("net6", "2001:db8::1", "2001:db8::2")])
+
+# What xfrm.a_few() makes.
+ESP, AH = 0x1000, 0x1001
+
+
+def charon(**commands):
+    """Answers of a charon that knows both SAs of xfrm.a_few()."""
+    answers = {"version": VERSION, "stats": STATS,
+               "list-sas": list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)), "list-conns": CONNS}
+    return answers | {name.replace("_", "-"): answer for name, answer in commands.items()}
+
+
+@contextmanager
+def folder():
+    with tempfile.TemporaryDirectory() as name:
+        # For the cases without privileges.
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+@contextmanager
+def serving(**commands):
+    with folder() as where, Server(where / "vici", charon(**commands)) as server:
+        yield server
+
+
+def status(*words, vici="/nonexistent", code=0, **options):
+    result = run("status", f"--socket={vici}", *words, **options)
+    equal(result.status, code, f"exit status ({result})")
+    return result
+
+
+def status_of_mature(*words, **options):
+    with Faults(MATURE) as active:
+        return status(*words, env=active.env, **options)
+
+
+def as_json(*words, read=status, **options):
+    result = read("--json", *words, **options)
+    assert result.out.count("\n") == 1 and result.out.endswith("}\n"), result.out
+    return json.loads(result.out)
+
+
+@case
+def nothing():
+    """An empty kernel without a charon has no orphans."""
+    result = status()
+    equal(result.err, "", "standard error")
+    contains(result.out, "charon       does not answer: there is no socket /nonexistent.\n", "key managers none\n",
+             "SAs          0\n", "policies     0\n", "shadows      none\n", "orphans      none\n")
+
+
+@case
+def counts():
+    """SAs and policies are counted by kind; larval SAs are no orphans; policies of sockets and shadows are apart."""
+    xfrm.add_policies(
+        "src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel",
+        "src 10.1.0.0/16 dst 10.3.0.0/16 dir out", "src 10.3.0.0/16 dst 10.1.0.0/16 dir in action block")
+    netlink.allocate_spi("192.0.2.1", "192.0.2.2", 0x1000)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for direction in ("in", "out"):
+            netlink.set_socket_policy(sock, direction)
+        found = as_json()
+        text = status().out
+    equal(found["policies"], [
+        {"dir": "in", "kind": "block", "ptype": "main", "count": 1},
+        {"dir": "out", "kind": "protect", "ptype": "main", "count": 1},
+        {"dir": "out", "kind": "bypass", "ptype": "main", "count": 1},
+    ], "policies")
+    equal((found["sas"], found["sas_larval"], found["orphans"]), ([], 1, []), "SAs")
+    equal(found["policies_of_sockets"], 2, "policies of sockets")
+    contains(text, "SAs          0, 1 being negotiated\n", "policies     3, and 2 of sockets\n",
+             "\n  out               1        1        0\n  in                0        0        1\n")
+
+
+@case
+def shadows():
+    """Shadows are told by kind, and how long those with a grace stay."""
+    xfrm.a_few()
+    hold()
+    found = as_json()["shadows"]
+    equal((found["hold"], found["grace"], "grace_seconds" in found), (3, 0, False), "those that hold")
+    contains(status().out, "shadows      3: 3 hold\n             since they were made, policies blocked 0 packets out ")
+    release("--grace=5min")
+    found = as_json()["shadows"]
+    equal((found["hold"], found["grace"], found["passing"]), (0, 2, 0), "those with a grace")
+    assert 290 < found["grace_seconds"] <= 300, found
+    assert re.search(r"\nshadows      2: 2 with a grace, gone in (5min|4min \d+s)\n", status().out)
+
+
+@case
+def blocked():
+    """The packets that shadows have blocked are counted since they were made."""
+    xfrm.make_uplink()
+    xfrm.add_policies("src 10.8.0.1/32 dst 10.9.0.0/16 dir out action block")
+
+    def send(count):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for _ in range(count):
+                with suppress(PermissionError):
+                    sender.sendto(b"x", ("10.9.1.1", 9))
+    send(2)
+    hold()
+    send(3)
+    found = as_json()
+    equal((found["blocked"]["out"], found["shadows"]["blocked_out"]), (5, 3), "packets")
+
+
+@case
+def without_charon():
+    """Without a charon every SA is an orphan, with what it carries in the meantime."""
+    xfrm.a_few()
+    found = as_json(read=status_of_mature, code=4)
+    equal(found["charon"], {"state": "absent", "socket": "/nonexistent"}, "charon")
+    equal([(sa["src"], sa["dst"], sa["proto"], sa["spi"], sa["reqid"], sa["mode"], sa["packets"], sa["bytes"])
+           for sa in sorted(found["orphans"], key=lambda sa: sa["spi"])],
+          [("192.0.2.1", "192.0.2.2", "esp", ESP, 1, "tunnel", 2 * PACKETS, 84 * 2 * PACKETS),
+           ("2001:db8::1", "2001:db8::2", "ah", AH, 2, "tunnel", 2 * PACKETS, 84 * 2 * PACKETS)], "orphans")
+    equal([(group["proto"], group["family"], group["mode"], group["count"]) for group in found["sas"]],
+          [("esp", "ipv4", "tunnel", 1), ("ah", "ipv6", "tunnel", 1)], "SAs")
+    assert found["traffic_usec"] >= 2_000_000, found
+
+
+@case
+def dead_socket():
+    """A socket that an earlier charon has left says that none is there."""
+    with folder() as where:
+        with Server(where / "vici", {}):
+            os.link(where / "vici", where / "left")
+        found = as_json(vici=where / "left")
+    equal(found["charon"]["state"], "absent", "charon")
+    contains(found["problems"][0], "nobody listens any more on ")
+
+
+@case
+def all_known():
+    """What charon knows is no orphan."""
+    xfrm.a_few()
+    with serving() as server:
+        result = status_of_mature(vici=server.path)
+        equal([name for name, _ in server.seen], ["version", "stats", "list-sas"], "what charon is asked")
+    contains(result.out, f"charon       charon-systemd 5.9.8 (PID {os.getpid()}), up 3 minutes\n"
+             "             1 IKE SA (0 half open), 2 child SAs\n             11 of 16 threads idle, 3 jobs queued\n",
+             "SAs          2\n  esp  tunnel    IPv4        1  ", "\n  ah   tunnel    IPv6        1  ",
+             "orphans      none\n")
+
+
+@case
+def orphans():
+    """What charon does not know is an orphan, with the connection that it once belonged to."""
+    xfrm.a_few()
+    with serving(list_sas=list_sas(child("ESP", ESP, 0x99))) as server:
+        with Faults(MATURE) as active:
+            result = status(vici=server.path, code=4, env=active.env)
+    contains(result.out, "orphans      1 of 2 SAs unknown to charon (traffic of 2s)\n")
+    assert re.search(r"\n  ah  0x00001001  2001:db8::1  2001:db8::2      2 +\d+s +14 +1.1k  net6\n", result.out), result
+
+
+@case
+def just_negotiated():
+    """What charon knows at the second look is no orphan."""
+    xfrm.a_few()
+    with serving(list_sas=in_turn(list_sas(), list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)))) as server:
+        contains(status_of_mature(vici=server.path).out, "orphans      none\n")
+
+
+@case
+def many():
+    """The first ten orphans are shown, or all of them."""
+    xfrm.fill("sas", 300)
+    text = status_of_mature(code=4).out
+    equal(text.count("\n  esp  0x"), 10, "orphans shown")
+    contains(text, "orphans      300 of 300 SAs without a charon", "  … and 290 more; --all shows them\n")
+    text = status_of_mature("--all", code=4).out
+    equal(text.count("\n  esp  0x"), 300, "orphans shown with --all")
+    is_lacking(text, "more")
+
+
+SILENCE = "no word on "
+
+
+@cases([
+    ("is silent", {"version": b""}, "silent", SILENCE),
+    ("falls silent when asked for SAs", {"list-sas": b""}, "silent", SILENCE),
+    ("drips", {"version": Drip(frame(b"\1" * 1000), 0.05)}, "silent", SILENCE),
+    ("hangs up", {"version": HANG_UP}, "broken", "it hung up"),
+    ("hangs up when asked for SAs", {"list-sas": HANG_UP}, "broken", "it hung up"),
+    ("speaks something else", {"version": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "broken", "is not VICI"),
+])
+def does_not_answer(_, commands, state, why):
+    """A charon that {0} makes orphans unknown, not every SA one; it is said, in time."""
+    xfrm.a_few()
+    with folder() as where, Server(where / "vici", charon() | commands) as server:
+        begun = time.monotonic()
+        with Faults(MATURE) as active:
+            found = as_json("--timeout=300ms", vici=server.path, code=1, env=active.env)
+        with Faults(MATURE) as active:
+            result = status("--timeout=300ms", vici=server.path, code=1, env=active.env)
+        assert time.monotonic() - begun < 10, "it takes too long"
+    equal((found["charon"]["state"], "orphans" in found), (state, False), "state, and whether orphans are known")
+    contains(found["problems"][0], why)
+    contains(result.out, "SAs          2\n", "orphans      not known", "policies     3\n")
+
+
+@case
+def backlog():
+    """A charon that does not take the connection is silent."""
+    with folder() as where, busy(where / "vici"):
+        result = status("--timeout=300ms", vici=where / "vici", code=1)
+    contains(result.out, SILENCE)
+
+
+@case
+def no_stats():
+    """A charon that does not know of stats is asked for the rest."""
+    with folder() as where, Server(where / "vici", {k: v for k, v in charon().items() if k != "stats"}) as server:
+        found = as_json(vici=server.path)
+    equal((found["charon"]["state"], "uptime" in found["charon"]), ("up", False), "charon")
+
+
+@case
+def hostile_names():
+    """Control characters in what charon says do not reach the terminal."""
+    xfrm.a_few()
+    evil = "\x1b]0;x\x07\n\"\\"
+    with serving(version={"daemon": evil, "version": f"{evil}\u0085"}, list_sas=list_sas(),
+                 list_conns=Stream("list-conn", [conn(evil, "2001:db8::1", "2001:db8::2")])) as server:
+        text = status_of_mature(vici=server.path, code=4).out
+        found = as_json("--timeout=10s", vici=server.path)
+        metrics = status("--metrics", vici=server.path).out
+    is_lacking(text, "\x1b", "\x07", "\x85")
+    contains(text, '?]0;x??"\\')
+    equal(found["charon"]["daemon"][:8], '?]0;x??"', "daemon")
+    contains(metrics, 'xfrmctl_charon_info{daemon="?]0;x??\\"\\\\')
+
+
+@case
+def elsewhere():
+    """A charon of another network namespace is not asked about the SAs of this one."""
+    with serving() as server:
+        with subprocess.Popen(["unshare", "--net", "sh", "-c", "echo ready; read x"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as other:
+            other.stdout.readline()
+            result = run(f"--netns=/proc/{other.pid}/ns/net", "status", f"--socket={server.path}", "--json")
+            other.stdin.close()
+    found = json.loads(result.out)
+    equal((result.status, found["charon"]["state"], "orphans" in found), (1, "elsewhere", False), "what is said")
+    contains(result.err, "works in another network namespace; --socket= names that of this one.\n")
+
+
+@case
+def key_managers():
+    """Every process that is told of acquires is named, with its sockets."""
+    with process("charon-systemd", GROUPS_OF_CHARON, "500") as first, process("watcher", GROUPS_OF_CHARON) as second:
+        found = as_json()["key_managers"]
+        text = status().out
+    equal(sorted(found, key=lambda owner: owner["name"]), [
+        {"pid": first, "name": "charon-systemd", "kind": "key-manager", "sockets": ["xfrm", "udp-500"]},
+        {"pid": second, "name": "watcher", "kind": "unknown", "sockets": ["xfrm"]},
+    ], "key managers")
+    contains(text, f"charon-systemd (PID {first}): XFRM netlink, IKE port 500\n",
+             f"watcher (PID {second}): XFRM netlink (no sign of IKE)\n")
+
+
+@case
+def other_key_manager():
+    """Orphans may belong to another key manager that is alive, and that is said."""
+    xfrm.a_few()
+    with process("pluto", GROUPS_OF_CHARON) as pid:
+        contains(status_of_mature(code=4).out, f"\n             pluto (PID {pid}) is alive: they may be its own\n")
+
+
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", XFRMCTL)
+
+
+def need_nobody():
+    if subprocess.run([*NOBODY, "--version"], capture_output=True, check=False).returncode != 0:
+        raise Skip("no user without privileges can run the program here")
+
+
+@case
+def unprivileged():
+    """Without privileges it says what it cannot see and why, and shows the rest."""
+    need_nobody()
+    xfrm.a_few()
+    with process("charon", GROUPS_OF_CHARON), serving() as server:
+        os.chmod(server.path, 0o700)
+        result = status(vici=server.path, code=1, command=NOBODY)
+        quiet = run("-q", "status", f"--socket={server.path}", command=NOBODY)
+        found = as_json(vici=server.path, code=1, command=NOBODY)
+        os.chmod(server.path, 0o777)
+        allowed = as_json(vici=server.path, code=1, command=NOBODY)
+    equal(result.err, "", "standard error")
+    contains(result.out, f"cannot be asked: no permission to connect to {server.path}; run as root.\n",
+             "key managers a process that cannot be seen: XFRM netlink", "CAP_SYS_PTRACE",
+             "kernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN is needed",
+             "orphans      not known")
+    equal((quiet.status, quiet.out, quiet.err.count("\n")), (1, "", 3), "what is said with -q")
+    equal(sorted(found), ["blocked", "charon", "key_managers", "problems"], "what is known")
+    equal(len(found["problems"]), 3, "problems")
+    equal((allowed["charon"]["state"], allowed["charon"]["version"]), ("up", "5.9.8"), "charon")
+
+
+@case
+def no_xfrm():
+    """A kernel that has no XFRM is said to have none."""
+    with Faults(Fault("socket", 0, "fail", 93)) as active:
+        contains(status(code=1, env=active.env).out, "The kernel's SAs and policies cannot be seen: it has no XFRM (")
+
+
+@case
+def interrupted():
+    """A list that was interrupted is read again, and counted once."""
+    xfrm.a_few()
+    both = [Fault("receive", kind, "interrupt", last=2) for kind in (MSG_GETPOLICY, MSG_GETSA)]
+    with Faults(*both) as active:
+        found = as_json(env=active.env)
+    equal((sum(group["count"] for group in found["policies"]), found["sas_larval"]), (3, 2), "what is counted")
+    with Faults(Fault("receive", MSG_GETPOLICY, "interrupt", last=ALWAYS)) as active:
+        contains(status(code=1, env=active.env).out, "the lists change faster than they can be read")
+
+
+@case
+def quiet():
+    """-q says nothing, and the status tells."""
+    xfrm.a_few()
+    with Faults(MATURE) as active:
+        result = run("-q", "status", "--socket=/nonexistent", env=active.env)
+    equal(result, (4, "", ""), "what is said")
+
+
+def on_terminal(columns, *words, **env):
+    """What a terminal of this width gets to see."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    with Faults(MATURE) as active:
+        with subprocess.Popen([XFRMCTL, "status", "--socket=/nonexistent", *words], stdout=theirs,
+                              stdin=subprocess.DEVNULL, env=active.env | {"TERM": "xterm"} | env) as running:
+            os.close(theirs)
+            seen = b""
+            # The end of a terminal is an error (EIO).
+            try:
+                while data := os.read(ours, 65536):
+                    seen += data
+            except OSError:
+                pass
+            os.close(ours)
+            equal(running.wait(), 4, "exit status")
+    return seen.decode().replace("\r\n", "\n")
+
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@cases([(80,), (200,)])
+def terminal(columns):
+    """On a terminal of {0} columns no line is longer, and orphans have a colour."""
+    netlink.allocate_spi("2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8:1111:2222:3333:4444:5555:7777", ESP)
+    seen = on_terminal(columns)
+    contains(seen, "\x1b[31morphans ", "\x1b[0m\n")
+    text = ESCAPES.sub("", seen)
+    assert "\x1b" not in text, text
+    too_long = [line for line in text.splitlines() if len(line) > columns]
+    equal(too_long, [], "longer lines")
+    contains(text, *(["2001:db8:1111:2222:3333:4444:5555:7777"] if columns == 200 else ["…"]))
+
+
+@cases([("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")])
+def no_colour(name, value):
+    """{0}={1} keeps escape sequences away from a terminal."""
+    xfrm.a_few()
+    seen = on_terminal(80, **{name: value})
+    is_lacking(seen, "\x1b")
+    contains(seen, "orphans      2 of 2 ")
+
+
+@case
+def pipe():
+    """In a pipe nothing is cut, and nothing has a colour."""
+    netlink.allocate_spi("2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8:1111:2222:3333:4444:5555:7777", ESP)
+    with Faults(MATURE) as active:
+        text = status(code=4, env=active.env | {"TERM": "xterm", "COLUMNS": "40"}).out
+    is_lacking(text, "\x1b")
+    contains(text, "  2001:db8:1111:2222:3333:4444:5555:6666  2001:db8:1111:2222:3333:4444:5555:7777  ")
+
+
+def names_in(value):
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield name
+            yield from names_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from names_in(part)
+
+
+METRIC = re.compile(r'^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)'
+                    r'(?P<labels>\{[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
+                    r'(?:,[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*")*\})? (?P<value>[0-9]+)$')
+
+
+def check_metrics(text):
+    """The text format of Prometheus: each metric has HELP and TYPE before its samples, which stand together and are
+    never the same; returns the samples."""
+    assert text.endswith("\n"), text
+    samples, seen, current = {}, set(), None
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith("# HELP "):
+            name, _, help_text = line[len("# HELP "):].partition(" ")
+            assert name not in seen and help_text.endswith("."), line
+            kind = next(lines)
+            assert re.fullmatch(rf"# TYPE {name} (counter|gauge)", kind), kind
+            equal(name.endswith("_total"), kind.endswith(" counter"), f"whether {name} is a counter")
+            seen.add(name)
+            current = name
+            continue
+        sample = METRIC.match(line)
+        assert sample and sample["name"] == current, line
+        key = sample["name"] + (sample["labels"] or "")
+        assert key not in samples, line
+        samples[key] = int(sample["value"])
+    assert seen <= {key.partition("{")[0] for key in samples}, "a metric without samples"
+    return samples
+
+
+def everything():
+    """A kernel and a charon that leave nothing out."""
+    add_routes()
+    xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out", "src 10.1.0.0/16 dst 10.2.0.0/16 dir fwd action block")
+    hold()
+    release("--grace=5min")
+    netlink.allocate_spi("2001:db8::1", "2001:db8::2", AH, proto="ah", mark=(1, 0xff), if_id=7)
+    xfrm.add_policies("src 10.1.0.0/16 dst 10.3.0.0/16 dir out")
+    return serving(list_sas=list_sas(), list_policies=Stream("list-policy", []))
+
+
+@case
+def metrics():
+    """--metrics keeps to the text format, and has what there is."""
+    with everything() as server, process("charon", GROUPS_OF_CHARON):
+        samples = check_metrics(status_of_mature("--metrics", vici=server.path, code=4).out)
+    expected = {
+        "xfrmctl_kernel_readable": 1, "xfrmctl_charon_up": 1, "xfrmctl_charon_ike_sas": 1, "xfrmctl_orphans": 1,
+        'xfrmctl_charon_info{daemon="charon-systemd",version="5.9.8"}': 1, "xfrmctl_orphans_active": 1,
+        'xfrmctl_sas{proto="ah",family="ipv6",mode="tunnel"}': 1, 'xfrmctl_shadows{kind="grace"}': 1,
+        'xfrmctl_policies{dir="out",kind="bypass",ptype="main"}': 1, "xfrmctl_key_managers": 1,
+        'xfrmctl_blocked_packets_total{dir="out"}': 0, "xfrmctl_charon_queued_jobs": 3,
+        "xfrmctl_routes_unexplained": 2,
+    }
+    equal({name: samples.get(name) for name in expected}, expected, "samples")
+    oldest = samples['xfrmctl_sas_oldest_timestamp_seconds{proto="ah",family="ipv6",mode="tunnel"}']
+    assert abs(time.time() - oldest) < 60, oldest
+
+
+@case
+def metrics_of_nothing():
+    """--metrics keeps to the text format when little is known."""
+    need_nobody()
+    samples = check_metrics(status("--metrics", code=1, command=NOBODY).out)
+    equal((samples["xfrmctl_kernel_readable"], samples["xfrmctl_charon_up"], "xfrmctl_orphans" in samples),
+          (0, 0, False), "samples")
+    check_metrics(status("--metrics").out)
+
+
+@case
+def documented():
+    """Every name in the JSON, and every metric with its labels, is in the manual."""
+    if not (manual := os.environ.get("MANUAL")):
+        raise Skip("the manual is not here")
+    words = set(re.findall(r"[a-zA-Z_0-9]+", Path(manual).read_text()))
+    with everything() as server, process("charon", GROUPS_OF_CHARON):
+        found = as_json(read=status_of_mature, vici=server.path, code=4)
+        text = status_of_mature("--metrics", vici=server.path, code=4).out
+    equal(sorted(set(names_in(found)) - words), [], "names that the manual lacks")
+    names = {name.partition("{")[0] for name in check_metrics(text)}
+    labels = set(re.findall(r'[{,]([a-z_]+)="', text))
+    equal(sorted((names | labels) - words), [], "metrics that the manual lacks")
+    # So that the check means something.
+    equal({"grace_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
+          "names that there should be")
+
+
+@case
+def output():
+    """--output makes a file that everybody can read, and nothing beside it."""
+    with folder() as where:
+        file = where / "xfrmctl.prom"
+        result = status("--metrics", f"--output={file}")
+        equal((result.out, result.err), ("", ""), "what is said")
+        check_metrics(file.read_text())
+        equal(oct(file.stat().st_mode & 0o7777), oct(0o644), "mode")
+        equal(os.listdir(where), ["xfrmctl.prom"], "files")
+        status("--json", f"--output={file}")
+        json.loads(file.read_text())
+        # A name without a folder is one of the present folder.
+        status("--json", "--output=here", cwd=where)
+        equal(sorted(os.listdir(where)), ["here", "xfrmctl.prom"], "files")
+
+
+@case
+def output_at_once():
+    """Who reads the file while it is replaced sees a whole one, always."""
+    xfrm.fill("networks", 100)
+    with folder() as where:
+        file, done, seen = where / "status.json", threading.Event(), []
+        status("--json", f"--output={file}")
+
+        def read():
+            while not done.is_set():
+                seen.append(file.read_bytes())
+        reader = threading.Thread(target=read)
+        reader.start()
+        for _ in range(50):
+            status("--json", f"--output={file}")
+        done.set()
+        reader.join()
+        for text in set(seen):
+            json.loads(text)
+
+
+@case
+def output_fails():
+    """When the file cannot be written, the old one stays, and nothing is left beside it."""
+    def small_files_only():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    with folder() as where:
+        file = where / "status"
+        file.write_text("old")
+        result = status("--metrics", f"--output={file}", code=1, preexec_fn=small_files_only)
+        equal(result.err, f"xfrmctl: Could not write {file}: File too large. It is as it was.\n", "standard error")
+        equal((file.read_text(), os.listdir(where)), ("old", ["status"]), "what is there")
+        result = status("--metrics", f"--output={where}/none/status", code=1)
+        contains(result.err, f"Could not write {where}/none/status: No such file or directory.")
+
+
+@case
+def full_output():
+    """A standard output that takes nothing is a failure."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([XFRMCTL, "status", "--socket=/nonexistent"], stdout=full, stderr=subprocess.PIPE,
+                              text=True, env=environment(), check=False)
+    equal((done.returncode, done.stderr), (1, "xfrmctl: Could not write the status: No space left on device.\n"),
+          "what is said")
+
+
+def add_routes():
+    xfrm.make_uplink()
+    xfrm.ip("route", "add", "10.2.0.0/24", "dev", "uplink", "src", "10.8.0.1", "table", "220", "proto", "static")
+    xfrm.ip("address", "add", "10.9.0.1/32", "dev", "uplink")
+    xfrm.ip("route", "add", "10.3.0.0/24", "dev", "uplink", "src", "10.9.0.1", "table", "220", "proto", "static")
+
+
+@case
+def routes():
+    """Routes in charon's table that none of its connections explains are shown, with left-over virtual addresses."""
+    add_routes()
+    conns = Stream("list-conn", [{"net4": {"children": {"net4": {"remote-ts": ["10.2.0.0/16"]}}}}])
+    with serving(list_conns=conns, list_policies=Stream("list-policy", [])) as server:
+        text = status(vici=server.path).out
+        found = as_json(vici=server.path)["routes"]
+        empty = as_json("--routes=221", vici=server.path)["routes"]
+    contains(text, "routes       1 of 2 in table 220 explained by no connection of charon\n  10.3.0.0/24 dev uplink src ",
+             "; its source is probably a left-over virtual address on uplink\n")
+    equal(found, {"table": 220, "count": 2, "stand_ins": 0, "left_over": [
+        {"dst": "10.3.0.0/24", "dev": "uplink", "src": "10.9.0.1", "metric": 0, "explained": False,
+         "stale_address_on": "uplink"}]}, "routes")
+    equal(empty, {"table": 221, "count": 0, "stand_ins": 0, "left_over": []}, "routes of an empty table")
+
+
+@case
+def routes_without_charon():
+    """Without a charon no route is explained; beside a silent one that is not known."""
+    add_routes()
+    contains(status().out, "routes       2 of 2 in table 220 without a charon\n")
+    equal(len(as_json()["routes"]["left_over"]), 2, "routes")
+    with serving(version=b"") as server:
+        found = as_json("--timeout=300ms", vici=server.path, code=1)
+    equal("routes" in found, False, "whether routes are known")
+
+
+@case
+def routes_not_explained():
+    """A charon that falls silent when it is asked what its routes are for leaves the rest of the answer as it is."""
+    add_routes()
+    with serving(list_policies=b"") as server:
+        found = as_json("--timeout=300ms", vici=server.path)
+    equal(("routes" in found, found["orphans"], found["problems"]),
+          (False, [], ["The routes of table 220 are not known: Connection timed out."]), "what is known")
+
+
+@cases([
+    (["--json", "--metrics"], "exclude each other"),
+    (["--output=x"], "--output goes with --json or --metrics only"),
+    (["--json", "--output="], "--output needs the name of a file"),
+    (["--timeout=0", "--json"], "'0' is not a time span above 0"),
+    (["--routes=main"], "'main' is not the number of a routing table"),
+    (["--timeout=soon"], "'soon' is not a time span above 0"),
+    (["--force"], "`xfrmctl status --help` shows"),
+    (["all"], "`xfrmctl status --help` shows"),
+])
+def usage(words, why):
+    """status {0} is refused."""
+    result = run("status", *words)
+    equal((result.status, result.out, result.err.count("\n")), (2, "", 1), f"what is said ({result})")
+    contains(result.err, why)
+
+
+@case
+def output_is_no_file():
+    """What is no regular file is not replaced by one."""
+    with folder() as where:
+        os.mkfifo(where / "fifo")
+        (where / "link").symlink_to("nothing")
+        for name in ("fifo", "link", "."):
+            result = run("status", "--json", f"--output={where}/{name}")
+            equal(result.status, 2, "exit status")
+            contains(result.err, f"{where}/{name} is no regular file, and would be replaced by one.\n")
+        equal(sorted(os.listdir(where)), ["fifo", "link"], "files")
+
+
+main()

@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xfrmctl wait`: when it ends, what it says, and what it starts."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import sandbox
+from program import SECONDS, XFRMCTL, environment, until, xfrmctl
+from tap import case, cases, contains, equal, main
+from vici_server import HANG_UP, UNKNOWN, Server, busy, in_turn
+
+DAEMON = Path(__file__).with_name("vici_daemon.py")
+VERSION = {"version": {"daemon": "charon-test", "version": "5.9.8"}}
+ANSWERS = re.compile(r"charon-test 5\.9\.8 answers after (\d+\.\d{3}) s\.\n")
+
+# Far more than it takes for one more try, far less than a test may take.
+SHORT = "--timeout=700ms"
+LONG = "--timeout=1min"
+
+
+@contextmanager
+def folder():
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@contextmanager
+def waiting(path, *options, **more):
+    """`xfrmctl wait` on its way: it has looked for the socket, in vain."""
+    process = subprocess.Popen([XFRMCTL, "wait", f"--socket={path}", LONG, *options], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **more)
+    try:
+        until(lambda: is_polling(process.pid), "it waits")
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_polling(pid):
+    """Whether a process waits in ppoll()."""
+    number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    return number == SYS_PPOLL
+
+
+SYS_PPOLL = {"x86_64": "271", "aarch64": "73"}.get(os.uname().machine)
+
+
+def ends_well(process):
+    out, err = process.communicate(timeout=SECONDS)
+    equal((process.returncode, err), (0, ""), "status and standard error")
+    assert ANSWERS.fullmatch(out), out
+    return float(ANSWERS.fullmatch(out)[1])
+
+
+@case
+def at_once():
+    """With a daemon that answers it ends at once."""
+    with folder() as there, Server(there / "vici", VERSION) as server:
+        result = xfrmctl("wait", f"--socket={there}/vici")
+        assert ANSWERS.fullmatch(result.out), result
+        equal((result.err, server.seen), ("", [("version", {})]), "standard error, and what it asked")
+
+
+@case
+def quiet():
+    """With -q it says nothing about that."""
+    with folder() as there, Server(there / "vici", VERSION):
+        equal(xfrmctl("-q", "wait", f"--socket={there}/vici")[1:], ("", ""), "what it says")
+
+
+@case
+def socket_appears():
+    """It ends when a socket appears."""
+    with folder() as there, waiting(there / "vici") as process, Server(there / "vici", VERSION):
+        ends_well(process)
+
+
+@case
+def folder_appears():
+    """It ends when the folder of the socket appears, in another one, and the socket in it."""
+    with folder() as there:
+        path = there / "run/strongswan/vici"
+        with waiting(path) as process:
+            path.parent.parent.mkdir()
+            path.parent.mkdir()
+            with Server(path, VERSION):
+                ends_well(process)
+
+
+@case
+def folder_anew():
+    """It ends when the folder of the socket was removed and made again."""
+    with folder() as there:
+        path = there / "run/vici"
+        path.parent.mkdir()
+        with waiting(path) as process:
+            path.parent.rmdir()
+            path.parent.mkdir()
+            with Server(path, VERSION):
+                ends_well(process)
+
+
+@case
+def stale():
+    """A socket that a crashed daemon has left is none; it ends when there is a new one."""
+    with folder() as there:
+        path = there / "vici"
+        leave_socket(path)
+        with waiting(path) as process:
+            path.unlink()
+            with Server(path, VERSION):
+                ends_well(process)
+
+
+def leave_socket(path):
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+
+
+@case
+def late_listen():
+    """It ends also if the daemon listens only some time after the socket appeared."""
+    with folder() as there, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(there / "vici"))
+        with waiting(there / "vici") as process:
+            listener.listen()
+            connection, _ = listener.accept()
+            connection.close()
+            listener.close()
+            (there / "vici").unlink()
+            with Server(there / "vici", VERSION):
+                ends_well(process)
+
+
+@cases([
+    ("hangs up", HANG_UP),
+    ("does not know the command yet", UNKNOWN),
+    ("is silent", b""),
+    ("talks nonsense", b"\0\0\0\2no"),
+])
+def tries_again(_, answer):
+    """It asks again after a daemon that {0}."""
+    with folder() as there:
+        with Server(there / "vici", {"version": in_turn(answer, answer, VERSION["version"])}) as server:
+            result = xfrmctl("wait", f"--socket={there}/vici", LONG)
+            assert ANSWERS.fullmatch(result.out), result
+            equal(len(server.seen), 3, "how often it asked")
+
+
+def fails(path, *parts, options=(SHORT,), at_least=0.7):
+    begun = time.monotonic()
+    result = xfrmctl("wait", f"--socket={path}", *options, status=1)
+    elapsed = time.monotonic() - begun
+    equal((result.out, result.err.count("\n")), ("", 1), f"output, and lines of {result.err}")
+    contains(result.err, f"xfrmctl: No IKE daemon answers on {path} after ", *parts)
+    assert at_least <= elapsed < at_least + 30, elapsed
+    return result
+
+
+@case
+def no_socket():
+    """Without a socket it fails after the timeout, and says what makes one."""
+    with folder() as there:
+        fails(there / "vici", "there is no such socket", "plugin (Debian: package strongswan-swanctl)")
+        fails(there / "missing/vici", "there is no such socket")
+
+
+@case
+def nobody_listens():
+    """With a socket that was left it fails after the timeout, and says so."""
+    with folder() as there:
+        leave_socket(there / "vici")
+        fails(there / "vici", "nobody listens there any more")
+
+
+@case
+def no_answer():
+    """With a daemon that takes no connection, or is silent, it fails after the timeout, and says so."""
+    with folder() as there:
+        with busy(there / "vici"):
+            fails(there / "vici", "there is no answer")
+        with Server(there / "vici", {"version": b""}):
+            fails(there / "vici", "there is no answer")
+
+
+@case
+def no_charon():
+    """With a file, or somebody else's socket, it says that this is not charon's."""
+    with folder() as there:
+        (there / "file").write_text("")
+        fails(there / "file", "that is not a socket")
+        with Server(there / "vici", {"version": b"\0\0\0\2no"}):
+            fails(there / "vici", "what answers there is not charon")
+
+
+@case
+def one_try():
+    """With --timeout=0 it tries once."""
+    with folder() as there:
+        fails(there / "vici", "there is no such socket", options=["--timeout=0"], at_least=0)
+        with Server(there / "vici", VERSION):
+            xfrmctl("wait", f"--socket={there}/vici", "--timeout=0")
+
+
+@case
+def hopeless():
+    """A path that cannot be one of a socket is refused at once."""
+    result = xfrmctl("wait", "--socket=/" + "x" * 200, LONG, status=1)
+    contains(result.err, "File name too long")
+
+
+# With --exec.
+
+@contextmanager
+def mailbox():
+    """What a service manager is told: a function that returns the next message, as a list of its lines, with the PID
+    of the process that it comes from."""
+    with folder() as there, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as box:
+        box.bind(str(there / "notify"))
+        box.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        box.settimeout(SECONDS)
+
+        def receive():
+            while True:
+                data, control, _, _ = box.recvmsg(4096, socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4))
+                of = {kind: content for _, kind, content in control}
+                for fd in of.get(socket.SCM_RIGHTS, b""):
+                    # All that a barrier waits for.
+                    os.close(int(fd))
+                if data != b"BARRIER=1":
+                    return data.decode().splitlines(), int.from_bytes(of[socket.SCM_CREDENTIALS][:4], sys.byteorder)
+        yield there / "notify", receive
+
+
+def start(path, *command, options=(LONG,), notify=None, **more):
+    """`xfrmctl wait --exec` with this command."""
+    env = environment(NOTIFY_SOCKET=str(notify)) if notify else environment()
+    return subprocess.Popen([XFRMCTL, "wait", "--exec", f"--socket={path}", *options, "--", *command], env=env,
+                            text=True, **more)
+
+
+def daemon(path):
+    return sys.executable, DAEMON, path, "1000000", "silent"
+
+
+@case
+def notifies():
+    """The process becomes the daemon, and when that answers, systemd is told so in its name."""
+    with folder() as there, mailbox() as (notify, receive):
+        with start(there / "vici", *daemon(there / "vici"), notify=notify, stdin=subprocess.PIPE,
+                   stdout=subprocess.PIPE) as process:
+            equal(receive(), (["EXTEND_TIMEOUT_USEC=70000000"], process.pid), "the first message")
+            lines, pid = receive()
+            equal((lines[0], pid), ("READY=1", process.pid), "the second message")
+            assert ANSWERS.fullmatch(lines[1].removeprefix("STATUS=") + "\n"), lines
+            contains(Path(f"/proc/{process.pid}/cmdline").read_text(), "vici_daemon.py")
+            process.kill()
+
+
+@case
+def unprivileged():
+    """Without the privilege to speak for another, systemd is told so in another name."""
+    with folder() as there, mailbox() as (notify, receive):
+        shown = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--")
+        env = environment(NOTIFY_SOCKET=str(notify))
+        with subprocess.Popen([*shown, XFRMCTL, "wait", "--exec", f"--socket={there}/vici", "--",
+                               *map(str, daemon(there / "vici"))], env=env, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as process:
+            receive()
+            lines, pid = receive()
+            equal((lines[0], pid != process.pid), ("READY=1", True), "the message, and whether it is another's")
+            process.kill()
+
+
+@case
+def no_systemd():
+    """Without a service manager it starts the daemon too, and says when it answers."""
+    with folder() as there:
+        with start(there / "vici", *daemon(there / "vici"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            said = [process.stdout.readline() for _ in range(2)]
+            assert "ready\n" in said and any(ANSWERS.fullmatch(line) for line in said), said
+            process.kill()
+
+
+@cases([("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", -15), ("kill -SEGV $$", -11)])
+def status(script, expected):
+    """The status is the command's: {0}"""
+    with folder() as there, mailbox() as (notify, receive):
+        process = start(there / "vici", "sh", "-c", script, notify=notify)
+        equal(process.wait(SECONDS), expected, "status")
+        receive()
+
+
+@case
+def inherits():
+    """The command gets descriptors, signals and the environment as they were, but for the notification socket."""
+    # Ignored and blocked signals, open descriptors, variables.
+    script = ("grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd; env | grep -v -e ^_= -e ^SHLVL= -e ^PWD= | "
+              "sort")
+
+    def prepare():
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGUSR2})
+
+    def seen(command, **more):
+        with open("/dev/null") as extra:
+            return subprocess.run(command, preexec_fn=prepare, pass_fds=[extra.fileno()], capture_output=True,
+                                  text=True, check=True, timeout=SECONDS, **more).stdout
+    with folder() as there, mailbox() as (notify, receive):
+        expected = seen(["sh", "-c", script], env=environment())
+        found = seen([XFRMCTL, "wait", "--exec", f"--socket={there}/vici", "--", "sh", "-c", script],
+                     env=environment(NOTIFY_SOCKET=str(notify)))
+        receive()
+    equal(found, expected, "what the command sees")
+
+
+@case
+def pipe_ends():
+    """Nobody but the command holds what it was given, and nobody is left when it has ended."""
+    with folder() as there:
+        inside, outside = os.pipe()
+        process = start(there / "vici", "sh", "-c", "exit 0", pass_fds=[outside])
+        os.close(outside)
+        process.wait(SECONDS)
+        with open(inside, "rb") as end:
+            equal(end.read(), b"", "what comes out of the pipe")
+
+
+@case
+def children():
+    """The command has no child that it did not start."""
+    with folder() as there:
+        with start(there / "vici", "sh", "-c", "sleep 1000; true") as process:
+            until(lambda: "sleep" in comm_of_children(process.pid), "it has come to its sleep")
+            equal(comm_of_children(process.pid), ["sleep"], "the children")
+            process.kill()
+
+
+def comm_of_children(pid):
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/comm").read_text().strip() for child in found]
+
+
+@case
+def never_answers():
+    """A daemon that does not answer in time is ended, and it is said why."""
+    with folder() as there, mailbox() as (notify, receive):
+        with start(there / "vici", "sleep", "1000", options=[SHORT], notify=notify, stderr=subprocess.PIPE) as process:
+            equal(receive()[0], ["EXTEND_TIMEOUT_USEC=10700000"], "the first message")
+            out = process.stderr.read()
+            equal(process.wait(SECONDS), -signal.SIGTERM, "status")
+            contains(out, f"xfrmctl: No IKE daemon answers on {there}/vici after ", "there is no such socket")
+
+
+@case
+def stopped():
+    """One that is stopped is ended too."""
+    with folder() as there:
+        with start(there / "vici", "sh", "-c", "kill -STOP $$", options=[SHORT], stderr=subprocess.PIPE) as process:
+            process.stderr.read()
+            equal(process.wait(SECONDS), -signal.SIGTERM, "status")
+
+
+@case
+def another_answers():
+    """The answer of another daemon is none; that of a child is one."""
+    with folder() as there:
+        with Server(there / "vici", VERSION):
+            with start(there / "vici", "sleep", "1000", options=[SHORT], stderr=subprocess.PIPE) as process:
+                contains(process.stderr.read(), "it is another process that answers there.")
+                equal(process.wait(SECONDS), -signal.SIGTERM, "status")
+        script = f"{sys.executable} {DAEMON} {there}/vici 1000 silent; true"
+        with start(there / "vici", "sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            until(lambda: "answers after" in process.stdout.readline(), "the answer")
+            process.stdin.close()
+            equal(process.wait(SECONDS), 0, "status")
+
+
+@case
+def no_command():
+    """A command that cannot be started is named."""
+    with folder() as there:
+        with start(there / "vici", "/nonexistent", stderr=subprocess.PIPE) as process:
+            equal(process.stderr.read(), "xfrmctl: Could not start /nonexistent: No such file or directory.\n",
+                  "standard error")
+            equal(process.wait(SECONDS), 1, "status")
+
+
+@case
+def asks_for_time():
+    """As a command of a unit it asks systemd for the time that it may take."""
+    with folder() as there, mailbox() as (notify, receive), Server(there / "vici", VERSION):
+        xfrmctl("wait", f"--socket={there}/vici", "--timeout=5min", env=environment(NOTIFY_SOCKET=str(notify)))
+        equal(receive()[0], ["EXTEND_TIMEOUT_USEC=310000000"], "the message")
+
+
+main(sandbox.new_run_folder)

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xfrmctl watch` and real processes that stop answering, with a service manager that says what it is told to."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import sandbox
+from listening import INTO_JOURNAL, JOURNAL_STREAM, journal
+from program import SECONDS, XFRMCTL, environment, until
+from tap import case, cases, contains, equal, is_lacking, main
+from vici_server import busy
+
+DAEMON = Path(__file__).with_name("vici_daemon.py")
+MANAGER = os.environ["MANAGER"]
+MANAGERS_SOCKET = Path("/run/systemd/private")
+
+PTRACE_SEIZE = 0x4206
+
+HUNG = "e2c325a28bfc4b4c8ed7e08ca694cf6a"
+ENDED = "057303beb6c5421086526223c1ed0b63"
+
+RUNNING = ("active", "running", "running", "")
+
+# Many answers, before anything happens.
+ALWAYS = 10**9
+
+PATIENT = ("--interval=100ms", "--deadline=300ms", "--misses=2")
+
+
+@contextmanager
+def running(*command, **options):
+    """A process that says when it is ready."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options) as process:
+        try:
+            equal(process.stdout.readline(), "ready\n", "what it says")
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def daemon(path, answers=ALWAYS, then="silent"):
+    with running(sys.executable, DAEMON, path, str(answers), then) as process:
+        yield process
+
+
+@contextmanager
+def manager(main_pid, properties=RUNNING):
+    MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
+    MANAGERS_SOCKET.unlink(missing_ok=True)
+    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid)):
+        yield
+
+
+class Watch:
+    """One run; what it says goes to a file."""
+
+    def __init__(self, path, *options, command=(XFRMCTL,), env=None):
+        self.command = [*command, "-v", "watch", f"--socket={path}", *(options or PATIENT)]
+        self.env = env or environment()
+
+    def __enter__(self):
+        self.file = tempfile.NamedTemporaryFile("r")
+        with open(self.file.name, "w") as output:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                            env=self.env)
+        return self
+
+    def __exit__(self, *exception):
+        self.process.terminate()
+        status = self.process.wait(SECONDS)
+        self.file.close()
+        if exception[0] is None:
+            equal(status, -signal.SIGTERM, "how it ended")
+
+    @property
+    def said(self):
+        return Path(self.file.name).read_text()
+
+    def wait_for(self, *parts):
+        """Until it has said all of this."""
+        until(lambda: all(part in self.said for part in parts), f"{parts} in {self.said}")
+
+    def misses(self):
+        return self.said.count("unanswered")
+
+
+@contextmanager
+def folder_of_daemon():
+    with tempfile.TemporaryDirectory() as folder, daemon(f"{folder}/charon.vici") as process:
+        yield f"{folder}/charon.vici", process
+
+
+@contextmanager
+def watched(answers=ALWAYS, then="silent", properties=RUNNING, options=(), main_pid=None):
+    """A daemon under watch, which has answered."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/charon.vici"
+        with daemon(path, answers, then) as process, manager(main_pid or process.pid, properties):
+            with Watch(path, *options) as watch:
+                watch.wait_for(f"charon-test (PID {process.pid}) answers after ")
+                yield process, watch
+
+
+def ends_by(process, number):
+    """The process ends by this signal."""
+    equal(signal.Signals(-process.wait(SECONDS)).name, signal.Signals(number).name, "the signal that ended it")
+
+
+@case
+def stopped():
+    """A daemon that is stopped is ended by SIGABRT, after its figures were told."""
+    with watched() as (process, watch):
+        process.send_signal(signal.SIGSTOP)
+        ends_by(process, signal.SIGABRT)
+        watch.wait_for(f"charon-test (PID {process.pid}) ended ")
+        contains(watch.said, "has not answered for ", ", 2 questions in a row.", "is in state T",
+                 "it is stopped, so it is ended (SIGABRT).")
+        told, ended = (watch.said.index(part) for part in ("is stopped, so", "ended 0"))
+        assert told < ended, watch.said
+
+
+@case
+def journal_fields():
+    """The journal gets the figures as fields, for whom looks at the watched unit."""
+    with folder_of_daemon() as (path, process), journal() as messages, manager(process.pid):
+        with Watch(path, *PATIENT, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM)):
+            until(lambda: any("answers after" in lines[0] for lines in messages), "an answer")
+            process.send_signal(signal.SIGSTOP)
+            until(lambda: any(" ended " in lines[0] for lines in messages), "the end")
+    found = [dict(line.split("=", 1) for line in lines) for lines in messages]
+    [hung, ended] = [fields for fields in found if fields["MESSAGE_ID"] in (HUNG, ENDED)]
+    equal({name: hung.get(name) for name in ("PRIORITY", "MESSAGE_ID", "OBJECT_SYSTEMD_UNIT", "XFRM_DAEMON_PID",
+                                             "XFRM_MISSES", "XFRM_LIMIT_USEC")},
+          {"PRIORITY": "4", "MESSAGE_ID": HUNG, "OBJECT_SYSTEMD_UNIT": "strongswan.service",
+           "XFRM_DAEMON_PID": str(process.pid), "XFRM_MISSES": "2", "XFRM_LIMIT_USEC": "300000000"}, "the fields")
+    figures = {name: int(hung[f"XFRM_{name}_USEC"]) for name in ("SILENT", "CPU", "QUEUED", "RECENT", "RECENT_BUSY",
+                                                                 "SLOWEST")}
+    assert 600_000 <= figures["SILENT"] < 30_000_000 and figures["CPU"] < 200_000, figures
+    equal((ended["MESSAGE_ID"], ended["XFRM_KILLED"], ended["XFRM_ENDED"]), (ENDED, "0", "1"), "how it ended")
+
+
+@case
+def silent():
+    """A daemon that does nothing is ended."""
+    with watched(answers=3) as (process, watch):
+        ends_by(process, signal.SIGABRT)
+        watch.wait_for("it hangs, so it is ended (SIGABRT).")
+
+
+@case
+def full():
+    """A daemon that takes no connection, from anybody, is ended."""
+    with watched() as (process, watch):
+        path = re.search(r"--socket=(\S+)", " ".join(watch.command))[1]
+        process.send_signal(signal.SIGSTOP)
+        with ExitStack() as stack:
+            with suppress(BlockingIOError):
+                while True:
+                    client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    client.setblocking(False)
+                    client.connect(path)
+            ends_by(process, signal.SIGABRT)
+            is_lacking(watch.said, "Nobody takes")
+
+
+@case
+def works():
+    """A daemon that works is left alone, once told, and answers again."""
+    with watched(answers=3, then="works") as (process, watch):
+        watch.wait_for("it is at work, so it is left alone.", "answers again, after ")
+        equal(process.poll(), None, "its exit status")
+        equal(watch.said.count("left alone"), 1, "how often it is told")
+
+
+@case
+def spins():
+    """A daemon that works for ever is left alone until the limit, and ended then."""
+    with watched(answers=3, then="spins", options=(*PATIENT, "--limit=3s")) as (process, watch):
+        ends_by(process, signal.SIGABRT)
+        contains(watch.said, "it is at work, so it is left alone.",
+                 "this has lasted for too long (--limit), so it is ended (SIGABRT).")
+        [seconds] = re.findall(r"not answered for ([\d.]+) s.*too long", watch.said)
+        assert float(seconds) >= 3, watch.said
+
+
+@cases([
+    ("it is being restarted", ("active", "running", "running", "restart")),
+    ("it is being stopped", ("deactivating", "stop-sigterm", "running", "stop")),
+    ("it is starting", ("activating", "start-post", "running", "start")),
+    ("it is reloading", ("reloading", "reload", "running", "reload")),
+    ("it is frozen", ("active", "running", "frozen", "")),
+    ("it has failed", ("failed", "failed", "running", "")),
+])
+def systemd_is_at_work(_, properties):
+    """What systemd is at work on is left to it: {0}"""
+    with watched(properties=properties) as (process, watch):
+        process.send_signal(signal.SIGSTOP)
+        watch.wait_for("is left to systemd, which is at work on strongswan.service.")
+        until(lambda: watch.misses() > 5, "more questions")
+        equal((process.poll(), watch.said.count("is left to systemd")), (None, 1),
+              "its exit status, and how often that is told")
+
+
+@case
+def another_process():
+    """A daemon that is not the unit's main process is named at once, and never ended."""
+    with watched(main_pid=os.getpid()) as (process, watch):
+        watch.wait_for(f"charon-test (PID {process.pid}) is not the main process of strongswan.service")
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: watch.misses() > 5, "more questions")
+        equal(process.poll(), None, "its exit status")
+
+
+@case
+def debugged():
+    """A daemon that is being debugged is left alone."""
+    with watched(answers=10) as (process, watch):
+        assert sandbox.libc.ptrace(PTRACE_SEIZE, process.pid, None, None) == 0
+        watch.wait_for("a debugger holds it, so it is left alone.")
+        equal(process.poll(), None, "its exit status")
+
+
+@case
+def no_systemd():
+    """Without a service manager nothing is ended, and it is told at once."""
+    with folder_of_daemon() as (path, process), Watch(path, *PATIENT) as watch:
+        watch.wait_for("Could not ask systemd about strongswan.service: ")
+        process.send_signal(signal.SIGSTOP)
+        until(lambda: watch.misses() > 5, "more questions")
+        equal(process.poll(), None, "its exit status")
+
+
+@case
+def no_daemon():
+    """Without a socket it says so once, and watches when there is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/charon.vici"
+        with Watch(path, *PATIENT) as watch:
+            watch.wait_for(f"No IKE daemon can be asked on {path}: No such file or directory.")
+            with daemon(path) as process, manager(process.pid):
+                watch.wait_for("answers after ")
+                process.send_signal(signal.SIGSTOP)
+                ends_by(process, signal.SIGABRT)
+
+
+@case
+def never_seen():
+    """Where nobody takes a connection, and who listens was never seen, nothing is ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/charon.vici"
+        with busy(path), manager(os.getpid()), Watch(path, *PATIENT) as watch:
+            watch.wait_for("and who listens there cannot be seen.")
+            until(lambda: watch.misses() > 5, "more questions")
+
+
+@case
+def late_watch():
+    """A watch that was itself stopped in the middle of a question does not count it."""
+    with watched(answers=1, options=("--interval=100ms", "--deadline=1s", "--misses=1")) as (process, watch):
+        watch.process.send_signal(signal.SIGSTOP)
+        time.sleep(3)   # what makes it late
+        watch.process.send_signal(signal.SIGCONT)
+        watch.wait_for("was late itself")
+        equal(process.poll(), None, "its exit status")
+
+
+main(sandbox.new_run_folder)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Many CHILD_SAs between the gateway and the peer, in a configuration of its own."""
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import connections
+from connections import CONNECTIONS
+from strongswan import gateway, peer
+
+GATEWAY_FILE = connections.GATEWAY_FOLDER / "many.conf"
+PEER_FILE = Path("/run/many.conf")
+OUTER = CONNECTIONS["net4"].outer
+
+
+def network(end, connection, child):
+    return f"10.{100 + end}.{connection}.{child}/32"
+
+
+def configuration(here, n_connections, n_children, child_settings):
+    """The swanctl.conf text of one end: 0 is the gateway's, 1 the peer's."""
+    there = 1 - here
+    conns = []
+    for i in range(n_connections):
+        children = "".join(f"""
+            child{j} {{
+                local_ts = {network(here, i, j)}
+                remote_ts = {network(there, i, j)}
+                esp_proposals = aes128-sha256
+                {child_settings}
+            }}""" for j in range(n_children))
+        conns.append(f"""
+    many{i} {{
+        version = 2
+        mobike = no
+        proposals = aes128-sha256-x25519
+        local_addrs = {OUTER[here]}
+        remote_addrs = {OUTER[there]}
+        local {{
+            auth = psk
+            id = many{i}.end{here}.example
+        }}
+        remote {{
+            auth = psk
+            id = many{i}.end{there}.example
+        }}
+        children {{{children}
+        }}
+    }}""")
+    return f"""connections {{{"".join(conns)}
+}}
+secrets {{
+    ike-many {{
+        secret = "a secret of the test"
+    }}
+}}
+"""
+
+
+@contextmanager
+def configured(n_connections, n_children, gateway_settings):
+    """Both ends have so many connections with so many children each, and no others."""
+    GATEWAY_FILE.write_text(configuration(0, n_connections, n_children, gateway_settings))
+    PEER_FILE.write_text(configuration(1, n_connections, n_children, "rekey_time = 0s"))
+    peer.swanctl("--load-all", "--file", PEER_FILE)
+    gateway.swanctl("--load-all")
+    try:
+        yield
+    finally:
+        GATEWAY_FILE.unlink()
+        peer.swanctl("--load-all")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SAs that charon does not know, and those that only look so."""
+
+import re
+import signal
+
+import connections
+import kernel
+import many
+import xfrmctl
+from command import POLL_SECONDS_SLOW, run, wait_for
+from connections import CONNECTIONS
+from pings import Pings
+from scenario import RETIRED, establish, look, start
+from strongswan import gateway
+
+CONNECTIONS_MANY = 20
+CHILDREN_EACH = 10
+LOOKS = 4
+
+SETTINGS = """
+start_action = start
+rekey_time = 5s
+life_time = 1h
+rand_time = 0s
+"""
+
+
+def flush_orphans(*options):
+    return run(xfrmctl.PROGRAM, "flush", "--orphans", *options)
+
+
+def orphans(check):
+    """charon is killed before xfrmctl is there, and negotiates again beside what was left."""
+    start(("net4", RETIRED), with_xfrmctl=False)
+    establish(("net4", RETIRED))
+    old = look()
+    connections.remove_from_gateway(RETIRED)
+    gateway.crash_and_wait(signal.SIGKILL)
+    gateway.initiate("net4")
+
+    with Pings(CONNECTIONS["net4"].inner) as pings:
+        pings.wait_for_answers()
+        mixed = look()
+        listed = flush_orphans("--dry-run").stdout
+        check.equal("a dry run lists the old SAs and no other",
+                    {int(spi, 16) for spi in re.findall(r"spi 0x([0-9a-f]{8})", listed)}, old.spis)
+        check.equal("and changes nothing", kernel.spis(), mixed.spis)
+        said = flush_orphans().stdout
+        check.equal("the SAs that charon knows are left, and no other", (kernel.spis(), len(mixed.known_spis)),
+                    (mixed.known_spis, 2))
+        pings.wait_for_answers()
+        result = pings.stop()
+    check.that("it says so", said.startswith(f"Removed {len(old.spis)} SAs ({len(old.spis)} esp)"), said)
+    check.equal("no ping of the new tunnel is lost", result.lost, 0)
+    check.equal("policies stay", {policy.index for policy in look().policies}, mixed.indexes)
+    check.equal("then there is nothing to remove", flush_orphans().stdout, "Nothing to remove.\n")
+
+
+def is_rekeying():
+    """How many CHILD_SAs are being replaced, or are about to be."""
+    return gateway.swanctl("--list-sas", "--raw").stdout.count("CHILD_REKEY")
+
+
+def rekeyings(check):
+    """200 CHILD_SAs are rekeyed without a pause."""
+    start(())
+    count = CONNECTIONS_MANY * CHILDREN_EACH
+    with many.configured(CONNECTIONS_MANY, CHILDREN_EACH, SETTINGS):
+        wait_for(lambda: len(gateway.child_sas()) >= count, 100, f"{count} CHILD_SAs", POLL_SECONDS_SLOW)
+        begun, looks = kernel.spis(), []
+        for j in range(CHILDREN_EACH):
+            gateway.swanctl("--rekey", "--child", f"child{j}")
+        for _ in range(LOOKS):
+            before = wait_for(is_rekeying, 20, "rekeyings are under way")
+            done = run(xfrmctl.PROGRAM, "-v", "flush", "--orphans", "--dry-run")
+            looks.append((before, done.stdout, done.stderr))
+        check.equal("no SA is called an orphan", [said for _, said, _ in looks], ["Nothing to remove.\n"] * LOOKS)
+        replaced = len(begun - kernel.spis())
+        check.that(f"up to {count} rekeyings were under way, and half of the SAs were replaced meanwhile",
+                   max(before for before, _, _ in looks) > count / 2 and replaced >= count, (looks, replaced))
+        check.note(f"{[before for before, _, _ in looks]} of {count} being rekeyed, {replaced} SAs replaced")
+        for _, _, detail in looks:
+            check.note(detail.strip())
+        gateway.stop()
+
+
+STORIES = (orphans, rekeyings)

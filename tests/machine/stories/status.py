@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What `xfrmctl status` tells the person on call: before a crash, and after one without xfrmctl."""
+
+import json
+import signal
+from pathlib import Path
+
+import kernel
+import xfrmctl
+from command import run
+from connections import CONNECTIONS
+from pings import Pings
+from scenario import establish, look, start
+from strongswan import gateway
+
+NAMES = ("net4", "net6")
+UNIT = "xfrmctl-metrics.service"
+TIMER = "xfrmctl-metrics.timer"
+COLLECTED = Path("/var/lib/prometheus/node-exporter")
+
+
+def status(*options):
+    done = run(xfrmctl.PROGRAM, "status", *options, check=False)
+    return done.returncode, done.stdout
+
+
+def found():
+    code, text = status("--json")
+    return code, json.loads(text)
+
+
+def metrics():
+    """What the unit writes within its sandbox, and how it ends."""
+    run("systemctl", "start", UNIT, check=False)
+    result = run("systemctl", "show", "--value", "--property=Result", UNIT).stdout.strip()
+    file = COLLECTED / "xfrmctl.prom"
+    samples = dict(line.rsplit(" ", 1) for line in file.read_text().splitlines() if not line.startswith("#")) \
+        if file.exists() else {}
+    return result, samples
+
+
+def tell_healthy(check):
+    check.variant = "healthy"
+    code, seen = found()
+    check.equal("nothing is orphaned", (code, seen["orphans"], seen["problems"]), (0, [], []))
+    version, charon = run("swanctl", "--version").stdout, seen["charon"]
+    check.equal("it is charon that answers", (charon["state"], charon["pid"]), ("up", gateway.main_pid()))
+    check.that("of this version", charon["version"] in version, (charon, version))
+    check.equal("its SAs are counted", (charon["ike_sas"], charon["child_sas"],
+                                        sum(group["count"] for group in seen["sas"])), (2, 2, len(kernel.spis())))
+    check.equal("it is the key manager", [(owner["pid"], owner["kind"]) for owner in seen["key_managers"]],
+                [(gateway.main_pid(), "key-manager")])
+    check.equal("its routes are explained", (seen["routes"]["count"], seen["routes"]["left_over"]), (2, []))
+    check.equal("policies are counted", sum(group["count"] for group in seen["policies"]), len(kernel.indexes()))
+
+
+def tell_metrics_of_health(check):
+    check.variant = "metrics"
+    enabled = run("systemctl", "is-enabled", TIMER, check=False).stdout.strip()
+    check.equal("the timer is not enabled", enabled, "disabled")
+    check.equal("without a collector nothing is written, and nothing fails", metrics(), ("success", {}))
+    COLLECTED.mkdir(parents=True)
+    result, samples = metrics()
+    check.equal("the unit writes them within its sandbox",
+                (result, samples.get("xfrmctl_charon_up"), samples.get("xfrmctl_orphans"),
+                 samples.get('xfrmctl_sas{proto="esp",family="ipv6",mode="tunnel"}')), ("success", "1", "0", "2"))
+    check.equal("and nothing beside them", [file.name for file in COLLECTED.iterdir()], ["xfrmctl.prom"])
+
+
+def tell_orphans(check, old):
+    check.variant = "after a crash"
+    with Pings(CONNECTIONS["net4"].inner) as pings:
+        pings.wait_for_answers()
+        code, seen = found()
+        pings.stop()
+    check.equal("exactly the old SAs are orphans", (code, {sa["spi"] for sa in seen["orphans"]}), (4, old.spis))
+    check.equal("with the connections that they belonged to", {sa["connection"] for sa in seen["orphans"]}, set(NAMES))
+    in_use = {sa["connection"] for sa in seen["orphans"] if sa["packets"] and sa["bytes"]}
+    check.equal("those in use have traffic", in_use, {"net4"})
+    code, text = status()
+    check.equal("the text says so", (code, f"\norphans      {len(old.spis)} of {len(old.spis)} SAs unknown to charon"
+                                     in text, text.count("  net6\n")), (4, True, 2))
+    check.note(text)
+    result, samples = metrics()
+    check.equal("orphans are no failure of the unit", (result, samples["xfrmctl_orphans"]),
+                ("success", str(len(old.spis))))
+
+
+def tell_without_charon(check, old):
+    check.variant = "without charon"
+    gateway.stop()
+    code, seen = found()
+    check.equal("every SA is an orphan", (code, {sa["spi"] for sa in seen["orphans"]}, seen["charon"]["state"]),
+                (4, old.spis, "absent"))
+
+
+def status_of_crash(check):
+    start(NAMES, with_xfrmctl=False)
+    establish(NAMES)
+    old = look()
+    tell_healthy(check)
+    tell_metrics_of_health(check)
+    gateway.crash_and_wait(signal.SIGKILL)
+    tell_orphans(check, old)
+    tell_without_charon(check, old)
+
+
+STORIES = (status_of_crash,)

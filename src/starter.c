@@ -2,6 +2,7 @@
 #include "starter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
@@ -18,12 +19,15 @@
 
 int starter_read_pid(const char *file, pid_t *ret)
 {
-	CLEANUP(close_file) FILE *f = fopen(file, "re");
-	long pid;
+	CLEANUP(close_fd) int fd = open(file, O_RDONLY | O_CLOEXEC);
+	char text[32];
 
-	if (!f)
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n < 0)
 		return -errno;
-	if (fscanf(f, "%ld", &pid) != 1 || pid < 1 || pid > INT_MAX)
+	text[n] = '\0';
+	long pid = strtol(text, NULL, 10);
+	if (pid < 1 || pid > INT_MAX)
 		return -EBADMSG;
 	*ret = (pid_t)pid;
 	return 0;
@@ -48,7 +52,7 @@ static bool takes_all_signals(pid_t pid)
  * when there is nothing left to do, does it let signals in (pselect(2)). */
 static bool has_loaded(pid_t main_pid)
 {
-	pid_t starter, charon;
+	pid_t starter = 0, charon = 0;
 
 	return starter_read_pid(STARTER_FILE, &starter) == 0 && (!main_pid || starter == main_pid) &&
 	       starter_read_pid(STARTER_CHARON_FILE, &charon) == 0 && takes_all_signals(starter);

@@ -24,7 +24,7 @@ RETIRED = "retired"
 ACQUIRE_SECONDS = 2
 
 # Loading these takes starter a while, in which charon answers already.
-MORE = 20
+MORE = 8
 
 CHARON_PID = Path("/run/charon.pid")
 RESTART_SECONDS = 30

@@ -16,6 +16,7 @@ PROGRAM_HELP = "`xfrmctl --help` shows"
 FLUSH_HELP = "`xfrmctl flush --help` shows"
 ARM_HELP = "`xfrmctl arm --help` shows"
 RELEASE_HELP = "`xfrmctl release --help` shows"
+BIND_HELP = "`xfrmctl bind --help` shows"
 WAIT_HELP = "`xfrmctl wait --help` shows"
 WATCH_HELP = "`xfrmctl watch --help` shows"
 
@@ -71,6 +72,10 @@ WORDS = [
     (["release", "--grace=soon"], "is not a time span"),
     (["release", "--match=reqid=1"], RELEASE_HELP),
     (["release", "--force"], RELEASE_HELP),
+    (["bind", "--no-such-option"], BIND_HELP),
+    (["bind", "all"], BIND_HELP),
+    (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
+    (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
     (["wait", "--no-such-option"], WAIT_HELP),
     (["wait", "-x"], WAIT_HELP),
     (["wait", "all"], WAIT_HELP),
@@ -257,6 +262,12 @@ def help_of_status(words):
     """The help of status is shown: {0}"""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n", "--output=FILE",
           "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n")
+
+
+@cases([("bind --help",), ("-q bind -h",)])
+def help_of_bind(words):
+    """xfrmctl {0} says what it does."""
+    helps(words.split(), "Usage: xfrmctl [-q|-v] bind [OPTION...]\n", "charon of strongSwan's starter")
 
 
 @cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])

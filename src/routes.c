@@ -122,17 +122,13 @@ static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned
 
 	if (!if_indextoname(ifindex, host.device))
 		return;
-	if (hosts->n == hosts->allocated) {
-		size_t allocated = hosts->allocated ? hosts->allocated * 2 : 16;
-		struct host *list = reallocarray(hosts->list, allocated, sizeof(*list));
-		if (!list) {
-			hosts->error = -ENOMEM;
-			return;
-		}
-		hosts->list = list;
-		hosts->allocated = allocated;
+	struct host *list = grow(hosts->list, hosts->n, &hosts->allocated, sizeof(*list));
+	if (!list) {
+		hosts->error = -ENOMEM;
+		return;
 	}
-	hosts->list[hosts->n++] = host;
+	hosts->list = list;
+	list[hosts->n++] = host;
 }
 
 static int compare_hosts(const void *a, const void *b)

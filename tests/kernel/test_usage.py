@@ -16,7 +16,6 @@ PROGRAM_HELP = "`xfrmctl --help` shows"
 FLUSH_HELP = "`xfrmctl flush --help` shows"
 ARM_HELP = "`xfrmctl arm --help` shows"
 RELEASE_HELP = "`xfrmctl release --help` shows"
-BIND_HELP = "`xfrmctl bind --help` shows"
 WAIT_HELP = "`xfrmctl wait --help` shows"
 WATCH_HELP = "`xfrmctl watch --help` shows"
 
@@ -72,8 +71,7 @@ WORDS = [
     (["release", "--grace=soon"], "is not a time span"),
     (["release", "--match=reqid=1"], RELEASE_HELP),
     (["release", "--force"], RELEASE_HELP),
-    (["bind", "--no-such-option"], BIND_HELP),
-    (["bind", "all"], BIND_HELP),
+    (["watch", "--starter", "--misses=2"], "--starter takes none of the other options"),
     (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
     (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
     (["wait", "--no-such-option"], WAIT_HELP),
@@ -264,12 +262,6 @@ def help_of_status(words):
           "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n")
 
 
-@cases([("bind --help",), ("-q bind -h",)])
-def help_of_bind(words):
-    """xfrmctl {0} says what it does."""
-    helps(words.split(), "Usage: xfrmctl [-q|-v] bind [OPTION...]\n", "charon of strongSwan's starter")
-
-
 @cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])
 def help_of_wait(words):
     """xfrmctl {0} lists the verb's options."""
@@ -281,7 +273,7 @@ def help_of_wait(words):
 def help_of_watch(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n", "--unit=UNIT",
-          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME")
+          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME", "--starter")
 
 
 @case

@@ -165,15 +165,12 @@ int route_targets_add(struct route_targets *targets, const char *text)
 
 int route_targets_add_prefix(struct route_targets *targets, const struct match_prefix *prefix)
 {
-	if (targets->n == targets->allocated) {
-		size_t allocated = targets->allocated ? targets->allocated * 2 : 64;
-		struct match_prefix *list = reallocarray(targets->list, allocated, sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		targets->list = list;
-		targets->allocated = allocated;
-	}
-	targets->list[targets->n++] = *prefix;
+	struct match_prefix *list = grow(targets->list, targets->n, &targets->allocated, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	targets->list = list;
+	list[targets->n++] = *prefix;
 	return 0;
 }
 

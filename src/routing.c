@@ -162,15 +162,12 @@ static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
 
 static int append(struct routes *routes, const struct route *route)
 {
-	if (routes->n == routes->allocated) {
-		size_t allocated = routes->allocated ? routes->allocated * 2 : 64;
-		struct route *list = reallocarray(routes->list, allocated, sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		routes->list = list;
-		routes->allocated = allocated;
-	}
-	routes->list[routes->n++] = *route;
+	struct route *list = grow(routes->list, routes->n, &routes->allocated, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	routes->list = list;
+	list[routes->n++] = *route;
 	return 0;
 }
 

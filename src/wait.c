@@ -12,6 +12,7 @@
 
 #include "await.h"
 #include "report.h"
+#include "starter.h"
 #include "timespan.h"
 #include "util.h"
 #include "verb.h"
@@ -30,11 +31,12 @@ enum {
 	OPTION_SOCKET = OPTION_OF_VERB,
 	OPTION_TIMEOUT,
 	OPTION_EXEC,
+	OPTION_STARTER,
 };
 
 struct options {
 	struct await await;
-	bool exec;
+	bool exec, starter;
 };
 
 static void print_help(void)
@@ -48,6 +50,8 @@ static void print_help(void)
 	       "  --timeout=TIME       Fails after this time (500ms, 2min, infinity; default 30s; 0: one try)\n"
 	       "  --exec               Becomes COMMAND, an IKE daemon; a process that stays behind tells systemd\n"
 	       "                       (READY=1) when it answers, or ends it after the timeout\n"
+	       "  --starter            Waits until strongSwan's starter has given charon all connections of\n"
+	       "                       ipsec.conf instead, for which VICI is not needed\n"
 	       "  -h, --help           Show this\n");
 }
 
@@ -63,6 +67,9 @@ static int take_option(int option, const char *value, void *userdata)
 		return verb_take_time("timeout", value, 0, &options->await.timeout_usec);
 	case OPTION_EXEC:
 		options->exec = true;
+		return 0;
+	case OPTION_STARTER:
+		options->starter = true;
 		return 0;
 	default:
 		return -EINVAL;
@@ -194,6 +201,26 @@ static enum exit_status exec(struct await *await, char **command)
 	return report_failure(STATUS_FAILED, REPORT_SILENT, "Could not start %.128s: %s.", *command, strerror(errno));
 }
 
+static enum exit_status wait_for_starter(uint64_t timeout_usec)
+{
+	struct report_field field = {"XFRM_WAIT_USEC", 0};
+	char sentence[SENTENCE_MAX];
+
+	int r = starter_wait(timeout_usec, &field.value);
+	double seconds = (double)field.value / (double)USEC_PER_SEC;
+	if (r == 0)
+		snprintf(sentence, sizeof(sentence), "charon has all its connections from starter after %.3f s.",
+			 seconds);
+	else
+		snprintf(sentence, sizeof(sentence),
+			 "charon has not got all its connections from starter after %.3f s: %s.", seconds,
+			 r == -ECHILD	   ? "starter has ended. Its messages before this one tell why"
+			 : r == -ETIMEDOUT ? "starter still starts it, does not run, or waits for an answer of charon"
+					   : strerror(-r));
+	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_LOADED : REPORT_NOT_LOADED, sentence, &field, 1);
+	return r == 0 ? STATUS_DONE : STATUS_FAILED;
+}
+
 int verb_wait(struct globals *globals, int argc, char **argv)
 {
 	static const struct option long_options[] = {
@@ -201,6 +228,7 @@ int verb_wait(struct globals *globals, int argc, char **argv)
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 		{"exec", no_argument, NULL, OPTION_EXEC},
+		{"starter", no_argument, NULL, OPTION_STARTER},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {long_options, print_help, take_option};
@@ -216,12 +244,17 @@ int verb_wait(struct globals *globals, int argc, char **argv)
 	if (options.exec && optind == argc)
 		return report_failure(STATUS_USAGE, REPORT_USAGE,
 				      "--exec needs a command, as in `xfrmctl wait --exec -- /usr/lib/ipsec/charon`.");
+	if (options.exec && options.starter)
+		return report_failure(STATUS_USAGE, REPORT_USAGE,
+				      "--exec and --starter exclude each other: starter starts charon itself.");
 	if (globals->netns && verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
 	if (options.exec)
 		return exec(&options.await, argv + optind);
 
 	ask_for_time(&options.await);
+	if (options.starter)
+		return wait_for_starter(options.await.timeout_usec);
 	r = await_answer(&options.await, &answer);
 	report(&options.await, r, &answer, sentence, sizeof(sentence));
 	return r == 0 ? STATUS_DONE : STATUS_FAILED;

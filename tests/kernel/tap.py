@@ -74,6 +74,9 @@ def main(prepare=None):
     """Runs every case whose title contains one of the words of the command line; all of them without any."""
     words = sys.argv[1:]
     chosen = [entry for entry in registered if not words or any(word in entry[0] for word in words)]
+    if unknown := [word for word in words if not any(word in title for title, _ in registered)]:
+        print(f"Bail out! no case has this in its title: {', '.join(unknown)}")
+        sys.exit(1)
     print(f"1..{len(chosen)}", flush=True)
     try:
         if prepare:

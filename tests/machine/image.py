@@ -22,14 +22,14 @@ RELEASES = ("bookworm", "trixie")
 
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "busybox-static",
-    "iproute2", "iputils-ping", "procps", "nftables", "jq", "python3",
+    "iproute2", "iputils-ping", "procps", "nftables", "jq", "python3", "adduser",
     "charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins", "libcharon-extra-plugins",
     "libnl-3-200", "libnl-xfrm-3-200", "libnl-route-3-200", "libjansson4",
 )
 KERNEL = "linux-image-cloud-amd64"
 
-# Package files that lie in the root file system, for a story that installs one once more.
-REINSTALLED = ("charon-systemd",)
+# Package files that lie in the root file system, for stories that install them: once more, or in the place of others.
+PACKAGES_LATER = ("charon-systemd", "strongswan-starter", "strongswan-charon")
 PACKAGE_FILES = "opt/packages"
 
 # Units that only take emulated time.
@@ -137,7 +137,7 @@ def install_packages(release, root):
         mkdir "$1/{PACKAGE_FILES}"
         cd "$1/{PACKAGE_FILES}"
         export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-        apt-get -q download {" ".join(REINSTALLED)}
+        apt-get -q download {" ".join(PACKAGES_LATER)}
     """
     run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
         f"--customize-hook={download_kernel}", f"--customize-hook={download_packages}", release, root)

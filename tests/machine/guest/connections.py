@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
 ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
+SWANCTL_FILE = Path("/etc/strongswan.d/swanctl.conf")
 RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 # How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
@@ -118,6 +119,11 @@ def configure_gateway(names):
 def configure_acquires(seconds):
     """For each charon that starts from now on."""
     ACQUIRES_FILE.write_text(f"charon {{ plugins {{ kernel-netlink {{ xfrm_acq_expires = {seconds} }} }} }}\n")
+
+
+def configure_swanctl():
+    """It loads no plugins that the configuration of the tests does not need: that takes a second at each start."""
+    SWANCTL_FILE.write_text("swanctl { load = nonce random }\n")
 
 
 @contextmanager

@@ -25,6 +25,12 @@ def of_unit(unit, cursor=None, *matches):
     return [entry for entry in found if entry["__CURSOR"] != cursor]
 
 
+def explained(unit, cursor):
+    """What `journalctl -x -u` shows since the cursor, as an operator reads it."""
+    run("journalctl", "--sync")
+    return run("journalctl", "-b", "-x", "-u", unit, f"--after-cursor={cursor}").stdout
+
+
 def monotonic(entry):
     """When the entry arrived, in microseconds of the system's monotonic clock."""
     return int(entry["__MONOTONIC_TIMESTAMP"])

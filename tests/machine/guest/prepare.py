@@ -8,6 +8,7 @@ from strongswan import peer
 network.create()
 connections.configure_gateway(["net4"])
 connections.configure_acquires(connections.ACQUIRE_SECONDS)
+connections.configure_swanctl()
 connections.configure_peer()
 connections.configure_blue()
 peer.start()

@@ -9,7 +9,7 @@ import kernel
 import network
 import pings
 import xfrmctl
-from command import POLL_SECONDS_SLOW, run, wait_for
+from command import POLL_SECONDS_SLOW, CommandFailed, run, wait_for
 from connections import CONNECTIONS
 from strongswan import gateway, peer
 
@@ -48,7 +48,7 @@ def has_children(names):
     missing = set(names) - {child.name for child in gateway.child_sas()}
     for name in missing:
         if CONNECTIONS[name].pool and not peer.has_ike_sas(name):
-            peer.swanctl("--initiate", "--child", name, "--timeout", "10", check=False)
+            peer.initiate(name, 10)
     return not missing
 
 
@@ -70,7 +70,8 @@ def wait_in_step(strongswan=gateway):
 
 def establish(names=("net4",), strongswan=gateway):
     for name in names:
-        (peer if CONNECTIONS[name].pool else strongswan).initiate(name)
+        if not (peer if CONNECTIONS[name].pool else strongswan).initiate(name):
+            raise CommandFailed(f"{name} cannot be established")
     wait_in_step(strongswan)
 
 

@@ -2,21 +2,19 @@
 """A charon that systemd runs: the gateway under test, its peer, and a second gateway in a namespace of its own."""
 
 import os
-import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from command import POLL_SECONDS_SLOW, run, wait_for
-
-RUNTIME_UNITS = Path("/run/systemd/system")
+import vici
+from command import POLL_SECONDS_SLOW, CommandFailed, run, wait_for
 
 RUNTIME_UNITS = Path("/run/systemd/system")
 
 
 class ChildSA(NamedTuple):
-    """A CHILD_SA as `swanctl --list-sas` knows it; SPIs are numbers."""
+    """A CHILD_SA as charon knows it; SPIs are numbers."""
     name: str
     spi_in: int
     spi_out: int
@@ -24,20 +22,11 @@ class ChildSA(NamedTuple):
     packets_out: int
 
 
-def parse_child_sas(raw):
-    """CHILD_SAs in the output of `swanctl --list-sas --raw`, where each is `KEY {name=... spi-in=... ...}`."""
-    found = []
-    for body in re.findall(r"\{(name=[^{}]*\bspi-in=[^{}]*)", raw):
-        value = dict(re.findall(r"([\w-]+)=(\S*)", body))
-        found.append(ChildSA(value["name"], int(value["spi-in"], 16), int(value["spi-out"], 16),
-                             int(value.get("packets-in", 0)), int(value.get("packets-out", 0))))
-    return found
-
-
 class Strongswan:
     def __init__(self, unit, netns=None):
         self.unit = unit
         self.netns = netns
+        self.socket = f"/run/strongswan-{netns}/charon.vici" if netns else "/run/charon.vici"
         self.env = {**os.environ, "STRONGSWAN_CONF": f"/etc/strongswan-{netns}/strongswan.conf"} if netns else None
 
     def systemctl(self, verb, check=True):
@@ -71,19 +60,39 @@ class Strongswan:
     def swanctl(self, *arguments, check=True):
         return run("swanctl", *arguments, env=self.env, check=check)
 
+    def connections(self):
+        """Names of those that charon has loaded."""
+        _, events = vici.ask(self.socket, "list-conns", "list-conn")
+        return {name for event in events for name in event}
+
+    def has_loaded(self, name):
+        """Whether charon runs and has this connection."""
+        try:
+            return name in self.connections()
+        except CommandFailed:
+            return False
+
+    def ike_sas(self):
+        """What charon says of each, with its name."""
+        _, events = vici.ask(self.socket, "list-sas", "list-sa")
+        return [entry for event in events for entry in event.items()]
+
     def child_sas(self):
-        return parse_child_sas(self.swanctl("--list-sas", "--raw").stdout)
+        return [ChildSA(child["name"], int(child["spi-in"], 16), int(child["spi-out"], 16),
+                        int(child.get("packets-in", 0)), int(child.get("packets-out", 0)))
+                for _, ike in self.ike_sas() for child in ike["child-sas"].values() if "spi-in" in child]
 
     def known_spis(self):
         return {spi for child in self.child_sas() for spi in (child.spi_in, child.spi_out)}
 
     def has_ike_sas(self, name=None):
         """Of this connection, or of any."""
-        selection = ("--ike", name) if name else ()
-        return "list-sa event" in self.swanctl("--list-sas", "--raw", *selection).stdout
+        return any(name in (None, found) for found, _ in self.ike_sas())
 
-    def initiate(self, name):
-        self.swanctl("--initiate", "--child", name)
+    def initiate(self, name, seconds=0):
+        """Waits for the SA, or with a number of seconds so long at most; returns whether there is one."""
+        answer, _ = vici.ask(self.socket, "initiate", child=name, timeout=str(1000 * seconds))
+        return answer["success"] == "yes"
 
     def crash(self, signal):
         """Kills charon; returns the time of it by time.time() and charon's process id."""

@@ -9,15 +9,19 @@ import kernel
 from command import run
 from strongswan import gateway
 
-DROP_IN_NAME = "strongswan.service.d/50-xfrmctl.conf"
+DROP_IN_NAME = "50-xfrmctl.conf"
 DEFAULTS = Path("/etc/default/xfrmctl")
 
 UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/system"))
 
-CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/lib/systemd/catalog/xfrmctl.catalog"))
 
-[DROP_IN] = [folder / DROP_IN_NAME for folder in UNIT_FOLDERS if (folder / DROP_IN_NAME).exists()]
-DISABLED = DROP_IN.with_suffix(".disabled")
+def drop_in_of(unit):
+    [found] = [file for folder in UNIT_FOLDERS for file in (folder / f"{unit}.d").glob(f"{DROP_IN_NAME}*")]
+    return found.with_name(DROP_IN_NAME)
+
+
+DROP_IN = drop_in_of(gateway.unit)
+CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/lib/systemd/catalog/xfrmctl.catalog"))
 DEFAULTS_INSTALLED = DEFAULTS.read_text()
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
 
@@ -32,9 +36,11 @@ def shadows(tags=(HOLD, GRACE, CLOSE), netns=None):
     return [policy for policy in kernel.policies(netns) if policy.user in tags]
 
 
-def enable(wanted):
+def enable(wanted, unit=gateway.unit):
     """With the drop-in or, as strongSwan comes, without it."""
-    source, target = (DISABLED, DROP_IN) if wanted else (DROP_IN, DISABLED)
+    drop_in = drop_in_of(unit)
+    disabled = drop_in.with_name(f"{DROP_IN_NAME}.disabled")
+    source, target = (disabled, drop_in) if wanted else (drop_in, disabled)
     if source.exists():
         source.rename(target)
         run("systemctl", "daemon-reload")

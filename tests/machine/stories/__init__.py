@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stories, in the order in which they are told."""
 
-from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, never_back, no_xfrm, not_blocked,
-               orphans, other_owners, reporting, restarts, service, status, ten_crashes, wait_exec, watch)
+from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, messages, never_back, no_xfrm, not_blocked,
+               orphans, other_owners, reporting, restarts, routes, service, starter, status, ten_crashes, wait_exec,
+               watch)
 
-MODULES = (service, crash, hold, grace, never_back, restarts, ten_crashes, not_blocked, failing_helper, other_owners,
-           orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite, no_xfrm)
+MODULES = (service, crash, hold, grace, never_back, restarts, routes, ten_crashes, not_blocked, failing_helper,
+           other_owners, orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite, starter, no_xfrm, messages)
 
 
 def chosen(names):

@@ -60,8 +60,7 @@ def without_grace(check, flows):
     with gateway.drop_in(PAUSE, PAUSE_NAME):
         before, cursor, pid = crash_while_peer_is_silent(flows)
         wait_for(lambda: gateway.main_pid() not in (0, pid), 60, "a new charon", POLL_SECONDS_SLOW)
-        wait_for(lambda: "started" in gateway.swanctl("--list-conns", check=False).stdout, 60, "it has its connections",
-                 POLL_SECONDS_SLOW)
+        wait_for(lambda: gateway.has_loaded("started"), 60, "it has its connections")
         flows.wait_held_back()
         check_closed(check, "until the release", flows.since(before))
         GO.touch()

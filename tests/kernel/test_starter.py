@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What strongSwan's starter lacks under systemd: `xfrmctl wait --starter` sees that it has loaded the connections, and
+`xfrmctl watch --starter` that its charon has ended. Processes stand in for both, in a /run of their own; the machine has
+the real ones."""
+
+import re
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import sandbox
+from program import SECONDS, XFRMCTL, environment, until, xfrmctl
+from tap import case, cases, contains, equal, main
+
+FILES = {"starter": Path("/run/starter.charon.pid"), "charon": Path("/run/charon.pid")}
+
+# Blocks what starter blocks, until it is told that it has nothing left to do.
+BUSY = """
+import signal
+signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM, signal.SIGHUP})
+print("busy", flush=True)
+input()
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+print("idle", flush=True)
+signal.pause()
+"""
+
+NO_PID = "it does not begin with a process id"
+NO_STARTER = "strongSwan's starter does not run"
+
+
+class Family(ExitStack):
+    """starter, which is busy, and charon."""
+
+    def __enter__(self):
+        super().__enter__()
+        for file in FILES.values():
+            file.unlink(missing_ok=True)
+        self.starter = self.process("starter", [sys.executable, "-c", BUSY])
+        self.charon = self.process("charon", ["sleep", "1000"])
+        equal(self.starter.stdout.readline(), "busy\n", "what starter says")
+        return self
+
+    def popen(self, command, **options):
+        process = self.enter_context(subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                                      **options))
+        self.callback(process.kill)
+        return process
+
+    def process(self, name, command):
+        process = self.popen(command)
+        FILES[name].write_text(f"{process.pid}\n")
+        return process
+
+    def load(self):
+        """starter has nothing left to do."""
+        print(file=self.starter.stdin, flush=True)
+        equal(self.starter.stdout.readline(), "idle\n", "what starter says")
+
+    def end(self, name):
+        """Leaves its file behind."""
+        process = getattr(self, name)
+        process.kill()
+        process.wait()
+
+    def xfrmctl(self, *words, **more):
+        """It runs, and waits."""
+        process = self.popen([XFRMCTL, *words], stderr=subprocess.PIPE, env=environment(**more))
+        until(lambda: "poll" in Path(f"/proc/{process.pid}/wchan").read_text(), "it waits")
+        return process
+
+
+def outcome(process):
+    out, err = process.communicate(timeout=SECONDS)
+    return process.returncode, out, err
+
+
+def check_killed(family, err):
+    equal(family.starter.wait(SECONDS), -signal.SIGKILL, "the end of starter")
+    contains(err, f"starter (process {family.starter.pid})", "killing starter")
+
+
+@case
+def charon_ends():
+    """watch --starter: charon ends, and starter goes on: that is killed."""
+    with Family() as family:
+        process = family.xfrmctl("watch", "--starter")
+        equal(family.starter.poll(), None, "starter before")
+        family.end("charon")
+        status, out, err = outcome(process)
+        equal((status, out), (0, ""), "status and output")
+        check_killed(family, err)
+
+
+@case
+def both_end():
+    """watch --starter: starter ends right behind charon, as in a stop: nothing is said."""
+    with Family() as family:
+        process = family.xfrmctl("watch", "--starter")
+        family.end("charon")
+        family.end("starter")
+        equal(outcome(process), (0, "", ""), "how it ends")
+
+
+@case
+def starter_ends():
+    """watch --starter: starter ends first: charon is left alone."""
+    with Family() as family:
+        process = family.xfrmctl("watch", "--starter")
+        family.end("starter")
+        equal(outcome(process), (0, "", ""), "how it ends")
+        equal(family.charon.poll(), None, "charon")
+
+
+@cases([("has ended",), ("has no file any more",)])
+def charon_is_gone(how):
+    """watch --starter: charon {0} when it comes: starter is killed."""
+    with Family() as family:
+        family.end("charon")
+        if how != "has ended":
+            FILES["charon"].unlink()
+        check_killed(family, xfrmctl("watch", "--starter").err)
+
+
+@case
+def charon_comes():
+    """watch --starter: charon comes only now: nothing happens until it ends."""
+    with Family() as family:
+        text = FILES["charon"].read_text()
+        FILES["charon"].unlink()
+        process = family.xfrmctl("watch", "--starter")
+        FILES["charon"].write_text(text)
+        family.end("starter")
+        equal(outcome(process), (0, "", ""), "how it ends")
+
+
+@cases([("charon", "", NO_PID), ("charon", "0", NO_PID), ("starter", "-1", NO_PID),
+        ("starter", "99999999999999999999", NO_PID), ("starter", "4194305", NO_STARTER), ("starter", None, NO_STARTER)])
+def bad_file(name, text, said):
+    """watch --starter: the file of {0} has {1!r}: refused, nothing is killed."""
+    with Family() as family:
+        FILES[name].unlink() if text is None else FILES[name].write_text(text)
+        contains(xfrmctl("watch", "--starter", status=1).err, str(FILES[name]), said)
+        equal((family.charon.poll(), family.starter.poll()), (None, None), "both live on")
+
+
+@cases([("of a unit", True), ("by hand", False)])
+def loads(how, in_unit):
+    """wait --starter, {0}: it ends when starter has nothing left to do."""
+    with Family() as family:
+        process = family.xfrmctl("wait", "--starter", **({"MAINPID": str(family.starter.pid)} if in_unit else {}))
+        equal(process.poll(), None, "before")
+        family.load()
+        status, out, err = outcome(process)
+        equal((status, err), (0, ""), "status and complaints")
+        assert re.fullmatch(r"charon has all its connections from starter after \d+\.\d{3} s\.\n", out), out
+
+
+def check_fails(said, *words, **more):
+    result = xfrmctl("wait", "--starter", *words, status=1, env=environment(**more))
+    equal(result.out, "", "output")
+    assert re.fullmatch(rf"xfrmctl: charon has not got all its connections from starter after \d\.\d{{3}} s: {said}.*\.\n",
+                        result.err), result.err
+
+
+@cases([("is busy",), ("has no charon yet",), ("is not the one of the file",), ("does not run",)])
+def not_in_time(how):
+    """wait --starter: starter {0}: it fails after the timeout."""
+    with Family() as family:
+        more = {}
+        if how != "is busy":
+            family.load()
+        if how == "has no charon yet":
+            FILES["charon"].unlink()
+        if how == "is not the one of the file":
+            more["MAINPID"] = str(family.charon.pid)
+        if how == "does not run":
+            family.end("starter")
+        check_fails("starter still starts it", "--timeout=200ms", **more)
+
+
+@cases([("before",), ("meanwhile",)])
+def main_process_ends(when):
+    """wait --starter: the main process ends {0}: it fails at once."""
+    with Family() as family:
+        more = {"MAINPID": str(family.starter.pid)}
+        if when == "before":
+            family.end("starter")
+            check_fails("starter has ended", **more)
+        else:
+            process = family.xfrmctl("wait", "--starter", **more)
+            family.end("starter")
+            status, out, err = outcome(process)
+            equal((status, out), (1, ""), "status and output")
+            contains(err, "starter has ended")
+
+
+main(sandbox.new_run_folder)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whatever xfrmctl has said in the journal, in all stories."""
+
+import re
+
+import journal
+from command import run
+
+# Of the helpers that a story puts in the place of xfrmctl, and of one without its library.
+NOT_OURS = "^no luck today$|error while loading shared libraries"
+
+
+def messages(check):
+    """Told last."""
+    run("journalctl", "--update-catalog")
+    explained = {line.split()[0] for line in run("journalctl", "--list-catalog").stdout.splitlines()}
+    said = [entry for entry in journal.entries("SYSLOG_IDENTIFIER=xfrmctl")
+            if not re.search(NOT_OURS, str(entry["MESSAGE"]))]
+    check.that("xfrmctl has said something", said)
+    check.empty("the catalog explains each message",
+                [entry["MESSAGE"] for entry in said if entry.get("MESSAGE_ID") not in explained])
+
+
+STORIES = (messages,)

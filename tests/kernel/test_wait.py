@@ -390,8 +390,10 @@ def another_answers():
                 contains(said(process), "it is another process that answers there.")
                 equal(process.returncode, -signal.SIGTERM, "status")
         script = f"{sys.executable} {DAEMON} {there}/vici 1000 silent; true"
-        with started(there / "vici", "sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            until(lambda: "answers after" in process.stdout.readline(), "the answer")
+        with mailbox() as (notify, receive), started(there / "vici", "sh", "-c", script, notify=notify,
+                                                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+            receive()
+            equal(receive()[0][0], "READY=1", "the message")
             process.communicate(timeout=SECONDS)
             equal(process.returncode, 0, "status")
 

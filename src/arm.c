@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "report.h"
+#include "routes.h"
 #include "sweep.h"
 #include "unit.h"
 #include "util.h"
@@ -12,11 +13,13 @@
 enum {
 	OPTION_MATCH = OPTION_OF_VERB,
 	OPTION_EXCLUDE,
+	OPTION_ROUTES,
 };
 
 struct arm {
 	struct sweep sweep;
 	struct filter filter;
+	uint32_t routes; /* the table whose routes get stand-ins, or 0 */
 };
 
 static void print_help(void)
@@ -31,6 +34,9 @@ static void print_help(void)
 	       "\n"
 	       "  --match=EXPR         Only what some --match holds for (repeatable)\n"
 	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
+	       "  --routes[=TABLE]     Put stand-ins behind the static routes of charon's routing table too\n"
+	       "                       (default: 220), so that packets of this machine itself keep their\n"
+	       "                       source, and are not let out in plaintext for another one\n"
 	       "  -h, --help           Show this\n"
 	       "\n"
 	       "`xfrmctl flush --help` shows what EXPR can be.\n");
@@ -40,6 +46,10 @@ static int take_option(int option, const char *value, void *userdata)
 {
 	struct arm *arm = userdata;
 
+	if (option == OPTION_ROUTES) {
+		arm->routes = ROUTE_TABLE;
+		return value ? routes_parse_table(value, &arm->routes) : 0;
+	}
 	return verb_add_selection(&arm->filter, option == OPTION_EXCLUDE, value);
 }
 
@@ -75,6 +85,16 @@ static bool is_stopping(void)
 	return state.job == UNIT_JOB_STOP;
 }
 
+static int arm_routes(struct arm *arm)
+{
+	struct routes_summary routes;
+
+	int r = routes_arm(arm->routes, &routes);
+	arm->sweep.summary.stand_ins = routes.stand_ins;
+	arm->sweep.summary.failed += routes.failed;
+	return r;
+}
+
 static int run(struct arm *arm, const struct globals *globals)
 {
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
@@ -96,6 +116,10 @@ static int run(struct arm *arm, const struct globals *globals)
 			r = sweep_count_shadows(sweep, &arm->filter);
 	}
 	sweep_report_unnamed(sweep);
+	if (arm->routes) {
+		int routes = arm_routes(arm);
+		r = r < 0 ? r : routes;
+	}
 	sweep->summary.usec = report_end();
 	report_armed(&sweep->summary);
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
@@ -110,6 +134,7 @@ int verb_arm(struct globals *globals, int argc, char **argv)
 		GLOBAL_LONG_OPTIONS,
 		{"match", required_argument, NULL, OPTION_MATCH},
 		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
+		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {options, print_help, take_option};

@@ -25,11 +25,6 @@
 #define APPEARS (IN_CREATE | IN_MOVED_TO)
 #define GOES (IN_DELETE_SELF | IN_MOVE_SELF)
 
-static uint64_t later(uint64_t usec, uint64_t by)
-{
-	return __builtin_add_overflow(usec, by, &usec) ? UINT64_MAX : usec;
-}
-
 static uint64_t earlier_of(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -114,10 +109,7 @@ static int wait_event(int events, int pidfd, uint64_t until)
 {
 	struct pollfd fds[] = {{.fd = events, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
 	uint64_t now = now_usec(), left = until > now ? until - now : 0;
-	const struct timespec timeout = {
-		.tv_sec = (time_t)(left / USEC_PER_SEC),
-		.tv_nsec = (long)(left % USEC_PER_SEC) * 1000,
-	};
+	const struct timespec timeout = timespec_of(left);
 
 	if (ppoll(fds, ARRAY_SIZE(fds), until == UINT64_MAX ? NULL : &timeout, NULL) < 0)
 		return errno == EINTR ? 1 : -errno;

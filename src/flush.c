@@ -341,10 +341,10 @@ static int remove_routes(struct flush *flush)
 	struct summary *summary = &flush->sweep.summary;
 	struct routes_summary routes;
 
-	int r = options->hold ? routes_hold(options->routes, &routes)
-		: options->orphans
-			? routes_flush_orphans(options->routes, flush->vici, now_usec() + ORPHANS_TIMEOUT, &routes)
-			: routes_flush(options->routes, &routes);
+	int r = options->hold	   ? routes_hold(options->routes, &routes)
+		: options->orphans ? routes_flush_orphans(options->routes, flush->vici,
+							  later(now_usec(), ORPHANS_TIMEOUT), &routes)
+				   : routes_flush(options->routes, &routes);
 	summary->routes = routes.removed;
 	summary->stand_ins = routes.stand_ins;
 	summary->failed += routes.failed;
@@ -408,7 +408,7 @@ static int show_routes(struct flush *flush)
 	CLEANUP(routes_free) struct routes routes = {0};
 	const struct options *options = flush->options;
 
-	int r = routes_find(options->routes, flush->vici, now_usec() + ORPHANS_TIMEOUT, &routes);
+	int r = routes_find(options->routes, flush->vici, later(now_usec(), ORPHANS_TIMEOUT), &routes);
 	if (r < 0)
 		return report_failure(r, REPORT_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
 	for (size_t i = 0; r == 0 && i < routes.n; i++) {
@@ -487,7 +487,7 @@ static int open_charon(const struct options *options, struct vici **ret)
 {
 	const char *socket = options->socket ? options->socket : VICI_SOCKET;
 
-	int r = vici_open(socket, now_usec() + ORPHANS_TIMEOUT, ret);
+	int r = vici_open(socket, later(now_usec(), ORPHANS_TIMEOUT), ret);
 	if (r < 0)
 		return report_failure(
 			r, REPORT_FAILED,
@@ -509,9 +509,10 @@ static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans
 	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
 
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not find out which SAs charon does not know: %s. Nothing was removed.",
-				      strerror(-r));
+		return report_failure(
+			r, REPORT_FAILED, "Could not find out which SAs charon does not know: %s. Nothing was removed.",
+			r == -EMSGSIZE ? "it leaves out IKE SAs with more child SAs than fit into a message"
+				       : strerror(-r));
 	report_detail(
 		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
 		ret->known.n, ret->n_first, ret->n);

@@ -19,7 +19,6 @@ static const struct verb {
 	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon"},
 	{"arm", verb_arm, "Put shadows behind live policies, as before a restart"},
 	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place"},
-	{"bind", verb_bind, "End the parent of an IKE daemon that has ended"},
 	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned"},
 	{"wait", verb_wait, "Wait until the IKE daemon answers"},
 	{"watch", verb_watch, "End an IKE daemon that has stopped answering"},

@@ -10,6 +10,9 @@
 /* How often a dump is taken again that was interrupted. */
 #define DUMPS_MAX 5
 
+/* How often charon is asked for its SAs when some are missing. */
+#define LISTS_MAX 5
+
 /* By what names an SA in the kernel. */
 static int compare(const void *a, const void *b)
 {
@@ -104,6 +107,28 @@ static void drop(struct orphans *orphans, bool gone)
 	orphans->n = n;
 }
 
+/* charon leaves out an IKE_SA about which it has more to say than fits into a message (vici_socket.c), without a word.
+ * That matters to those that look like orphans, and shows in the number of IKE_SAs, which may also change while it is
+ * asked for. */
+static int ask_again(struct orphans *orphans, struct vici *vici, uint64_t timeout)
+{
+	for (unsigned int i = 0; i < LISTS_MAX; i++) {
+		struct charon_stats stats;
+
+		charon_free_sas(&orphans->known);
+		int r = charon_sas(vici, later(now_usec(), timeout), &orphans->known);
+		if (r < 0)
+			return r;
+		drop(orphans, false);
+		if (!orphans->n)
+			return 0;
+		r = charon_stats(vici, later(now_usec(), timeout), &stats);
+		if (r < 0 || orphans->known.n_ike_sas >= stats.ike_sas)
+			return r;
+	}
+	return -EMSGSIZE;
+}
+
 static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t deadline)
 {
 	CLEANUP(charon_free_configuration) struct charon_configuration configuration = {0};
@@ -119,22 +144,13 @@ static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t
 	return r;
 }
 
-static void sleep_until(uint64_t usec)
-{
-	const struct timespec ts = {.tv_sec = (time_t)(usec / USEC_PER_SEC),
-				    .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
-		;
-}
-
 /* charon is asked before the kernel each time: an SA that has come up, or has gone, between the two is then told from
  * an orphan by the other look. */
 static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
 		    struct first_look *first)
 {
 	struct orphans *orphans = first->orphans;
-	int r = vici ? charon_sas(vici, now_usec() + timeout, &orphans->known) : 0;
+	int r = vici ? charon_sas(vici, later(now_usec(), timeout), &orphans->known) : 0;
 	uint64_t begun = now_usec();
 
 	if (r == 0)
@@ -145,18 +161,15 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 	qsort(orphans->list, orphans->n, sizeof(*orphans->list), compare);
 
 	sleep_until(begun + interval);
-	if (vici) {
-		charon_free_sas(&orphans->known);
-		r = charon_sas(vici, now_usec() + timeout, &orphans->known);
-		drop(orphans, false);
-	}
+	if (vici)
+		r = ask_again(orphans, vici, timeout);
 	orphans->usec = now_usec() - begun;
 	if (r == 0 && orphans->n)
 		r = look(kernel, NULL, orphans);
 	if (r == 0)
 		drop(orphans, true);
 	if (r == 0 && vici && orphans->n)
-		r = name_connections(orphans, vici, now_usec() + timeout);
+		r = name_connections(orphans, vici, later(now_usec(), timeout));
 	return r;
 }
 

@@ -38,7 +38,7 @@ struct orphans {
  * every SA is an orphan. Memory: 8 bytes for each SA that charon knows, and an entry of the list for each orphan.
  * Each of charon's answers may take `timeout` microseconds. `visit`, unless NULL, gets every SA of the first look, and
  * before the first of them NULL, each time that the list is read again. Errors: those of kernel_dump() and of
- * vici_stream(); -ENOMEM. */
+ * vici_stream(); -ENOMEM; -EMSGSIZE when charon has left out some of its SAs. */
 int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
 		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret);
 void orphans_free(struct orphans *orphans);

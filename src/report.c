@@ -296,9 +296,8 @@ void report_armed(const struct summary *summary)
 {
 	char sentence[SUMMARY_SENTENCE_MAX];
 	const struct report_field fields[] = {
-		{"XFRM_POLICIES", summary_policies(summary)},
-		{"XFRM_SHADOWS", summary->shadows},
-		{"XFRM_FAILED", summary->failed},
+		{"XFRM_POLICIES", summary_policies(summary)}, {"XFRM_SHADOWS", summary->shadows},
+		{"XFRM_ROUTE_STAND_INS", summary->stand_ins}, {"XFRM_FAILED", summary->failed},
 		{"XFRM_DURATION_USEC", summary->usec},
 	};
 

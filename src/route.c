@@ -42,7 +42,7 @@ int route_compare_prefixes(const struct match_prefix *a, const struct match_pref
 	int r = compare_numbers(a->family, b->family);
 
 	if (r == 0)
-		r = memcmp(&a->address, &b->address, sizeof(a->address));
+		r = memcmp(a->address.a6, b->address.a6, sizeof(a->address.a6));
 	return r ? r : compare_numbers(a->length, b->length);
 }
 
@@ -160,18 +160,17 @@ int route_targets_add(struct route_targets *targets, const char *text)
 		return 0;
 	}
 	int r = parse_target(buffer, &prefix);
-	if (r < 0)
-		return r;
+	return r < 0 ? r : route_targets_add_prefix(targets, &prefix);
+}
 
-	if (targets->n == targets->allocated) {
-		size_t allocated = targets->allocated ? targets->allocated * 2 : 64;
-		struct match_prefix *list = reallocarray(targets->list, allocated, sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		targets->list = list;
-		targets->allocated = allocated;
-	}
-	targets->list[targets->n++] = prefix;
+int route_targets_add_prefix(struct route_targets *targets, const struct match_prefix *prefix)
+{
+	struct match_prefix *list = grow(targets->list, targets->n, &targets->allocated, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	targets->list = list;
+	list[targets->n++] = *prefix;
 	return 0;
 }
 

@@ -41,8 +41,9 @@ struct route {
 
 	/* By routes_find(). */
 	bool explained; /* a connection of the running charon may need it */
-	/* The source is, with all bits as its prefix length, an address of an interface, and no virtual address of an
-	 * IKE_SA of the running charon: probably one that an earlier charon installed. "" if it is not. */
+	/* The source is, with all bits as its prefix length, an address of an interface, and neither a virtual address
+	 * of an IKE_SA of the running charon nor the source of a static route that is explained: probably one that an
+	 * earlier charon installed. "" if it is not. */
 	char stale_address_on[IF_NAMESIZE];
 
 	struct rtnl_route *object; /* all of it, for the door */
@@ -81,6 +82,9 @@ struct route_targets {
  * "[tcp/80]" behind it; a range counts as the smallest network around it, as charon makes its route. Those of a single
  * protocol have no route and are left out. -EINVAL when it is none of these, -ENOMEM. */
 int route_targets_add(struct route_targets *targets, const char *text);
+
+/* Takes in a network. -ENOMEM. */
+int route_targets_add_prefix(struct route_targets *targets, const struct match_prefix *prefix);
 
 /* To be called when all are in it, before the following. */
 void route_targets_sort(struct route_targets *targets);

@@ -26,13 +26,13 @@
 /* What the running charon says of itself. */
 struct reasons {
 	struct route_targets targets;
-	struct route_targets vips; /* its virtual addresses */
+	struct route_targets addresses; /* that it has use for: virtual ones, and sources of its routes */
 };
 
 static void free_reasons(struct reasons *reasons)
 {
 	route_targets_free(&reasons->targets);
-	route_targets_free(&reasons->vips);
+	route_targets_free(&reasons->addresses);
 }
 
 int routes_parse_table(const char *text, uint32_t *ret)
@@ -74,7 +74,7 @@ static int collect(struct vici_reader *message, void *userdata)
 		if (vici_is(item.name, "remote-ts"))
 			r = route_targets_add(&reasons->targets, vici_copy(item.value, text, sizeof(text)));
 		else if (vici_is(item.name, "local-vips"))
-			r = route_targets_add(&reasons->vips, vici_copy(item.value, text, sizeof(text)));
+			r = route_targets_add(&reasons->addresses, vici_copy(item.value, text, sizeof(text)));
 		/* One that cannot be understood might explain any route. */
 		if (r < 0)
 			return r == -EINVAL ? -EBADMSG : r;
@@ -97,7 +97,6 @@ static int ask_charon(struct vici *vici, uint64_t deadline, struct reasons *ret)
 	if (r == 0)
 		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, collect, NULL, ret);
 	route_targets_sort(&ret->targets);
-	route_targets_sort(&ret->vips);
 	return r;
 }
 
@@ -123,17 +122,13 @@ static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned
 
 	if (!if_indextoname(ifindex, host.device))
 		return;
-	if (hosts->n == hosts->allocated) {
-		size_t allocated = hosts->allocated ? hosts->allocated * 2 : 16;
-		struct host *list = reallocarray(hosts->list, allocated, sizeof(*list));
-		if (!list) {
-			hosts->error = -ENOMEM;
-			return;
-		}
-		hosts->list = list;
-		hosts->allocated = allocated;
+	struct host *list = grow(hosts->list, hosts->n, &hosts->allocated, sizeof(*list));
+	if (!list) {
+		hosts->error = -ENOMEM;
+		return;
 	}
-	hosts->list[hosts->n++] = host;
+	hosts->list = list;
+	list[hosts->n++] = host;
 }
 
 static int compare_hosts(const void *a, const void *b)
@@ -141,7 +136,7 @@ static int compare_hosts(const void *a, const void *b)
 	return route_compare_prefixes(&((const struct host *)a)->address, &((const struct host *)b)->address);
 }
 
-/* Finds the sources that are addresses of their own, and that no IKE_SA has. */
+/* Finds the sources that are addresses of their own, and that charon has no use for. */
 static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, const struct reasons *reasons)
 {
 	CLEANUP(free_hosts) struct hosts hosts = {0};
@@ -157,7 +152,7 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 		const struct host key = {.address = route_source(route)};
 		const struct route to_source = {.dst = key.address};
 
-		if (!route->has_src || route_targets_explain(&reasons->vips, &to_source))
+		if (!route->has_src || route_targets_explain(&reasons->addresses, &to_source))
 			continue;
 		const struct host *host = bsearch(&key, hosts.list, hosts.n, sizeof(*hosts.list), compare_hosts);
 		if (host)
@@ -166,20 +161,25 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 	return 0;
 }
 
-/* Says of each route whether charon explains it, and whose source nobody does. */
+/* Says of each route whether charon explains it, and of which the source is of no use to charon. */
 static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vici, uint64_t deadline)
 {
 	CLEANUP(free_reasons) struct reasons reasons = {0};
 
-	if (!routes->n)
+	if (!routes->n || !vici)
 		return 0;
 	/* The routes were there before charon is asked, so it knows what it has them for. */
-	int r = vici ? ask_charon(vici, deadline, &reasons) : 0;
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < routes->n; i++)
-		routes->list[i].explained = route_targets_explain(&reasons.targets, &routes->list[i]);
-	return find_stale_addresses(sock, routes, &reasons);
+	int r = ask_charon(vici, deadline, &reasons);
+	for (size_t i = 0; r == 0 && i < routes->n; i++) {
+		struct route *route = &routes->list[i];
+		const struct match_prefix source = route_source(route);
+
+		route->explained = route_targets_explain(&reasons.targets, route);
+		if (route->explained && route->has_src && !route_is_stand_in(route))
+			r = route_targets_add_prefix(&reasons.addresses, &source);
+	}
+	route_targets_sort(&reasons.addresses);
+	return r < 0 ? r : find_stale_addresses(sock, routes, &reasons);
 }
 
 static bool is_ours(const struct route *route)
@@ -276,18 +276,6 @@ static void remove_route(struct change *change, const struct route *route)
 		change->summary->removed++;
 }
 
-int routes_flush(uint32_t table, struct routes_summary *summary)
-{
-	CLEANUP(end_change) struct change change = {0};
-
-	int r = begin_change(table, summary, &change);
-	for (size_t i = 0; i < change.routes.n; i++)
-		if (is_ours(&change.routes.list[i]))
-			remove_route(&change, &change.routes.list[i]);
-	report_unnamed(&change);
-	return r;
-}
-
 /* Whether a stand-in of an earlier life is where this one is to be. */
 static bool has_predecessor(const struct routes *routes, const struct route *route, uint32_t metric)
 {
@@ -298,8 +286,8 @@ static bool has_predecessor(const struct routes *routes, const struct route *rou
 	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), routing_compare) != NULL;
 }
 
-/* Adds the stand-in, and only then removes the route. */
-static void exchange(struct change *change, const struct route *route)
+/* Adds or renews the stand-in of a route. Reports what fails. */
+static bool add_stand_in(struct change *change, const struct route *route)
 {
 	uint32_t metric;
 	bool replaces = false;
@@ -311,35 +299,84 @@ static void exchange(struct change *change, const struct route *route)
 	}
 	if (r < 0) {
 		refused(change, "add a stand-in for", route, r);
-		return;
+		return false;
 	}
 	change->summary->stand_ins += !replaces;
-	remove_route(change, route);
+	return true;
+}
+
+/* Adds a stand-in for each static route, and only then removes the route, if that is to go. */
+static void add_stand_ins(struct change *change, bool remove)
+{
+	const struct route *last = NULL;
+
+	for (size_t i = 0; i < change->routes.n; i++) {
+		const struct route *route = &change->routes.list[i];
+
+		if (route_is_stand_in(route))
+			change->summary->stand_ins++;
+		if (route->protocol != RTPROT_STATIC)
+			continue;
+		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
+		 */
+		bool has_no_say = last && route_compare(last, route) == 0;
+		last = route;
+		if ((has_no_say || add_stand_in(change, route)) && remove)
+			remove_route(change, route);
+	}
+	report_unnamed(change);
 }
 
 int routes_hold(uint32_t table, struct routes_summary *summary)
 {
 	CLEANUP(end_change) struct change change = {0};
-	const struct route *last = NULL;
 
 	int r = begin_change(table, summary, &change);
-	for (size_t i = 0; i < change.routes.n; i++) {
-		const struct route *route = &change.routes.list[i];
-
-		if (route_is_stand_in(route))
-			summary->stand_ins++;
-		if (route->protocol != RTPROT_STATIC)
-			continue;
-		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
-		 */
-		if (last && route_compare(last, route) == 0)
-			remove_route(&change, route);
-		else
-			exchange(&change, route);
-		last = route;
-	}
-	report_unnamed(&change);
+	if (r == 0)
+		add_stand_ins(&change, true);
 	return r;
+}
+
+int routes_arm(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	add_stand_ins(&change, false);
+	if (!summary->stand_ins)
+		return 0;
+	r = routing_copy_rules(change.sock, table, ROUTE_STAND_IN);
+	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
+				      "Could not put a rule behind charon's that looks up table %" PRIu32 ": %s.",
+				      table, strerror(-r))
+		     : 0;
+}
+
+/* charon has its own rule again, or nobody needs one. */
+static int remove_rules(struct nl_sock *sock, uint32_t table)
+{
+	int r = routing_delete_rules(sock, table, ROUTE_STAND_IN);
+
+	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
+				      "Could not remove the rule that `xfrmctl arm` made for table %" PRIu32 ": %s.",
+				      table, strerror(-r))
+		     : 0;
+}
+
+int routes_flush(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < change.routes.n; i++)
+		if (is_ours(&change.routes.list[i]))
+			remove_route(&change, &change.routes.list[i]);
+	report_unnamed(&change);
+	return remove_rules(change.sock, table);
 }
 
 /* Asks charon over its socket. Reports what fails. */
@@ -378,7 +415,7 @@ static void report_stale_address(const struct route *route)
 static bool have_same_source(const struct route *a, const struct route *b)
 {
 	return a->has_src && b->has_src && a->dst.family == b->dst.family &&
-	       memcmp(&a->src, &b->src, sizeof(a->src)) == 0;
+	       memcmp(a->src.a6, b->src.a6, sizeof(a->src.a6)) == 0;
 }
 
 /* Tells once of each source that only routes had which are not needed. */
@@ -426,11 +463,11 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	bool any = false, asked = false;
 
 	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < routes->n; i++)
 		any |= route_is_stand_in(&routes->list[i]);
-	if (r < 0 || !any)
-		return r;
-	if (grace)
+	if (any && grace)
 		asked = explain_by(socket, &change) == 0;
 	choose(routes, grace, asked);
 	for (size_t i = 0; i < routes->n; i++)
@@ -441,7 +478,7 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	if (asked)
 		report_stale_addresses(routes);
 	report_unnamed(&change);
-	return r;
+	return remove_rules(change.sock, table);
 }
 
 int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)

@@ -25,8 +25,8 @@ struct routes_summary {
 int routes_parse_table(const char *text, uint32_t *ret);
 
 /* Lists the static routes and the stand-ins of a table, and says which of them the running charon explains. With `vici`
- * NULL there is no charon, and none is explained. `deadline` is that of charon's answers (vici.h). Errors: those of
- * vici_stream(), -ENOMEM, and what the kernel says. */
+ * NULL there is no charon: none is explained, and nothing is said of their sources. `deadline` is that of charon's
+ * answers (vici.h). Errors: those of vici_stream(), -ENOMEM, and what the kernel says. */
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret);
 void routes_free(struct routes *routes);
 
@@ -38,6 +38,10 @@ int routes_flush(uint32_t table, struct routes_summary *summary);
 
 /* Puts a stand-in in the place of each static route: at no time both are missing. */
 int routes_hold(uint32_t table, struct routes_summary *summary);
+
+/* Puts a stand-in behind each static route, and a rule of xfrmctl's own behind charon's, since charon takes its routes
+ * and its rule away when it ends. routes_release() and routes_flush() remove that rule again. */
+int routes_arm(uint32_t table, struct routes_summary *summary);
 
 /* Removes stand-ins: those in front of which there is another route, and of the others all, or with `grace` those that
  * the charon at `socket` does not explain; when it does not answer, they stay. */

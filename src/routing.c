@@ -2,6 +2,7 @@
 #include "routing.h"
 
 #include <errno.h>
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/msg.h>
@@ -15,7 +16,7 @@
 #include "util.h"
 
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
-#define RECEIVE_SIZE (32 * 1024)
+#define RECEIVE_SIZE ((size_t)32 * 1024)
 
 /* A dump that the kernel marks as interrupted is taken again, so many times. */
 #define DUMPS_MAX 10
@@ -26,6 +27,9 @@
 /* Of the flags in a dump the kernel takes these; the others tell the state of the link. */
 #define FLAGS_TO_KEEP (RTNH_F_PERVASIVE | RTNH_F_ONLINK)
 
+/* More rules to one table than this nobody has. */
+#define RULES_MAX 64
+
 struct dump {
 	sa_family_t family;
 	uint32_t table;
@@ -33,6 +37,8 @@ struct dump {
 	routing_address_fn fn;
 	void *userdata;
 	int error;
+	unsigned int last; /* interface, and its name: most routes have the same */
+	char device[IF_NAMESIZE];
 };
 
 static void free_message(struct nl_msg **message)
@@ -76,12 +82,23 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *user
 	return NL_STOP;
 }
 
+/* libnl does not look at the errno with which the kernel ends a dump. */
+static int on_finish(struct nl_msg *message, void *userdata)
+{
+	const struct nlmsghdr *nlh = nlmsg_hdr(message);
+
+	if (nlh->nlmsg_len >= NLMSG_LENGTH(sizeof(int)))
+		memcpy(userdata, nlmsg_data(nlh), sizeof(int));
+	return NL_OK;
+}
+
 /* Sends a request and reads its answer to the end. */
 static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg_cb_t fn, void *userdata)
 {
 	int error = 0, r;
 
 	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, &error);
+	nl_socket_modify_cb(sock, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, &error);
 	if (fn)
 		nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, fn, userdata);
 	errno = 0;
@@ -104,7 +121,15 @@ static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xf
 		memcpy(ret, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
 }
 
-static void read_route(struct rtnl_route *object, struct route *ret)
+static void read_device(struct dump *dump, unsigned int ifindex, char *ret)
+{
+	if (ifindex != dump->last && !if_indextoname(ifindex, dump->device))
+		*dump->device = '\0';
+	dump->last = ifindex;
+	memcpy(ret, dump->device, sizeof(dump->device));
+}
+
+static void read_route(struct dump *dump, struct rtnl_route *object, struct route *ret)
 {
 	struct nl_addr *dst = rtnl_route_get_dst(object);
 	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(object, 0);
@@ -125,8 +150,8 @@ static void read_route(struct rtnl_route *object, struct route *ret)
 	read_address(rtnl_route_get_pref_src(object), family, &ret->has_src, &ret->src);
 	if (hop && rtnl_route_get_nnexthops(object) == 1)
 		read_address(rtnl_route_nh_get_gateway(hop), family, &ret->has_gateway, &ret->gateway);
-	if (hop && !if_indextoname((unsigned int)rtnl_route_nh_get_ifindex(hop), ret->device))
-		*ret->device = '\0';
+	if (hop)
+		read_device(dump, (unsigned int)rtnl_route_nh_get_ifindex(hop), ret->device);
 }
 
 static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
@@ -137,15 +162,12 @@ static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
 
 static int append(struct routes *routes, const struct route *route)
 {
-	if (routes->n == routes->allocated) {
-		size_t allocated = routes->allocated ? routes->allocated * 2 : 64;
-		struct route *list = reallocarray(routes->list, allocated, sizeof(*list));
-		if (!list)
-			return -ENOMEM;
-		routes->list = list;
-		routes->allocated = allocated;
-	}
-	routes->list[routes->n++] = *route;
+	struct route *list = grow(routes->list, routes->n, &routes->allocated, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	routes->list = list;
+	list[routes->n++] = *route;
 	return 0;
 }
 
@@ -167,7 +189,7 @@ static int on_route(struct nl_msg *message, void *userdata)
 	}
 	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);
 	rtnl_route_foreach_nexthop(object, keep_flags, NULL);
-	read_route(object, &route);
+	read_route(dump, object, &route);
 	if (route.table != dump->table) {
 		rtnl_route_put(object);
 		return NL_OK;
@@ -185,6 +207,8 @@ static bool is_nothing(int error)
 {
 	return error == -ENOENT || error == -EAFNOSUPPORT || error == -EOPNOTSUPP;
 }
+
+static const sa_family_t families[] = {AF_INET, AF_INET6};
 
 static int list_family(struct nl_sock *sock, struct dump *dump)
 {
@@ -205,7 +229,6 @@ int routing_compare(const void *a, const void *b)
 
 int routing_list(struct nl_sock *sock, uint32_t table, struct routes *ret)
 {
-	static const sa_family_t families[] = {AF_INET, AF_INET6};
 	int r = 0;
 
 	*ret = (struct routes){0};
@@ -258,6 +281,114 @@ int routing_delete(struct nl_sock *sock, const struct route *route)
 	if (rtnl_route_build_del_request(route->object, 0, &request) < 0)
 		return -ENOMEM;
 	return transact(sock, request, NULL, NULL);
+}
+
+/* The rules of one family that are of interest. Of each few attributes matter here, and all have to come along. */
+struct rules {
+	sa_family_t family;
+	uint32_t table;
+	uint8_t protocol;
+	struct nl_msg *list[RULES_MAX];
+	size_t n;
+};
+
+static void free_rules(struct rules *rules)
+{
+	while (rules->n)
+		nlmsg_free(rules->list[--rules->n]);
+}
+
+static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)
+{
+	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(struct fib_rule_hdr), type);
+
+	if (attr && nla_len(attr) == sizeof(uint8_t))
+		return nla_get_u8(attr);
+	return attr && nla_len(attr) == sizeof(uint32_t) ? nla_get_u32(attr) : without;
+}
+
+static int on_rule(struct nl_msg *message, void *userdata)
+{
+	struct rules *rules = userdata;
+	struct nlmsghdr *nlh = nlmsg_hdr(message);
+	const struct fib_rule_hdr *rule = nlmsg_data(nlh);
+
+	if (nlh->nlmsg_type != RTM_NEWRULE || !nlmsg_valid_hdr(nlh, sizeof(*rule)) || rule->family != rules->family ||
+	    rule->action != FR_ACT_TO_TBL || rule_number(nlh, FRA_TABLE, rule->table) != rules->table ||
+	    rule_number(nlh, FRA_PROTOCOL, RTPROT_UNSPEC) != rules->protocol || rules->n == RULES_MAX)
+		return NL_OK;
+	nlmsg_get(message);
+	rules->list[rules->n++] = message;
+	return NL_OK;
+}
+
+static int find_rules(struct nl_sock *sock, struct rules *rules)
+{
+	const struct fib_rule_hdr rule = {.family = (uint8_t)rules->family};
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETRULE, NLM_F_DUMP);
+
+	if (!request || nlmsg_append(request, (void *)&rule, sizeof(rule), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	int r = transact(sock, request, on_rule, rules);
+	return is_nothing(r) ? 0 : r;
+}
+
+/* Sends a rule back to the kernel as it came, but for its priority and protocol. */
+static int send_rule(struct nl_sock *sock, struct nl_msg *message, int type, int flags, uint32_t behind,
+		     uint8_t protocol)
+{
+	struct nlmsghdr *nlh = nlmsg_hdr(message);
+	struct fib_rule_hdr rule;
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(type, flags);
+	uint32_t priority = rule_number(nlh, FRA_PRIORITY, 0);
+	struct nlattr *attr;
+	int rest;
+
+	memcpy(&rule, nlmsg_data(nlh), sizeof(rule));
+	/* The others tell of its state. */
+	rule.flags &= FIB_RULE_INVERT;
+	if (priority > UINT32_MAX - behind)
+		return -ERANGE;
+	if (!request || nlmsg_append(request, &rule, sizeof(rule), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	nlmsg_for_each_attr(attr, nlh, sizeof(rule),
+			    rest) if (nla_type(attr) != FRA_PRIORITY && nla_type(attr) != FRA_PROTOCOL &&
+				      nla_type(attr) != FRA_PAD &&
+				      nla_put(request, nla_type(attr), nla_len(attr), nla_data(attr)) <
+					      0) return -ENOMEM;
+	if (nla_put_u32(request, FRA_PRIORITY, priority + behind) < 0 ||
+	    nla_put_u8(request, FRA_PROTOCOL, protocol) < 0)
+		return -ENOMEM;
+	return transact(sock, request, NULL, NULL);
+}
+
+static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int type, int flags, uint32_t behind,
+			uint8_t protocol)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		CLEANUP(free_rules) struct rules rules = {.family = families[i], .table = table, .protocol = of};
+
+		int r = find_rules(sock, &rules);
+		for (size_t j = 0; r == 0 && j < rules.n; j++) {
+			r = send_rule(sock, rules.list[j], type, flags, behind, protocol);
+			if (r == -EEXIST || r == -ENOENT)
+				r = 0;
+		}
+		ret = ret < 0 ? ret : r;
+	}
+	return ret;
+}
+
+int routing_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
+{
+	return change_rules(sock, table, RTPROT_UNSPEC, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, 1, protocol);
+}
+
+int routing_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
+{
+	return change_rules(sock, table, protocol, RTM_DELRULE, 0, 0, protocol);
 }
 
 static int on_address(struct nl_msg *message, void *userdata)

@@ -28,6 +28,11 @@ int routing_copy(struct nl_sock *sock, const struct route *route, uint8_t protoc
 /* Removes just this route. -ESRCH when it has gone already. */
 int routing_delete(struct nl_sock *sock, const struct route *route);
 
+/* Rules (ip-rule(8)) by which packets come to a table. charon's are those without a protocol. The first puts a copy
+ * with a protocol number right behind each of charon's, the second removes those with that number. */
+int routing_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
+int routing_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
+
 /* Calls `fn` for each address of an interface that has all its bits as prefix length. */
 typedef void (*routing_address_fn)(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex,
 				   void *userdata);

@@ -19,6 +19,10 @@
 
 #define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
 
+/* Lists may take longer than the other answers by this factor: charon waits in turn for its threads that work on
+ * IKE_SAs. */
+#define LIST_PATIENCE 6
+
 /* How often a list is read again that was interrupted. */
 #define DUMPS_MAX 5
 
@@ -85,11 +89,7 @@ static int take_option(int option, const char *value, void *userdata)
 		options->socket = value;
 		return 0;
 	case OPTION_TIMEOUT:
-		if (timespan_parse(value, &options->timeout_usec) < 0 || !options->timeout_usec)
-			return report_failure(-EINVAL, REPORT_USAGE,
-					      "--timeout: '%.64s' is not a time span above 0, such as 500ms or 5s.",
-					      value);
-		return 0;
+		return verb_take_time("timeout", value, 1, &options->timeout_usec);
 	default:
 		return -EINVAL;
 	}
@@ -149,14 +149,14 @@ static void add_owner(const struct owner *owner, void *userdata)
 
 static void ask_charon(struct status_charon *charon, const char *socket, struct vici **vici)
 {
-	charon->error = vici_open(socket, now_usec() + charon->timeout_usec, vici);
+	charon->error = vici_open(socket, later(now_usec(), charon->timeout_usec), vici);
 	if (charon->error < 0)
 		return;
 	charon->pid = vici_peer(*vici);
 	charon->elsewhere = netns_is_elsewhere(charon->pid);
-	charon->error = charon_version(*vici, now_usec() + charon->timeout_usec, &charon->version);
+	charon->error = charon_version(*vici, later(now_usec(), charon->timeout_usec), &charon->version);
 	if (charon->error == 0) {
-		int r = charon_stats(*vici, now_usec() + charon->timeout_usec, &charon->stats);
+		int r = charon_stats(*vici, later(now_usec(), charon->timeout_usec), &charon->stats);
 		charon->has_stats = r == 0;
 		charon->error = r == -EOPNOTSUPP ? 0 : r;
 	}
@@ -209,6 +209,11 @@ static int count_sas(struct kernel *kernel, struct status_states *states)
 	return r;
 }
 
+static uint64_t list_timeout(uint64_t timeout_usec)
+{
+	return timeout_usec > UINT64_MAX / LIST_PATIENCE ? UINT64_MAX : LIST_PATIENCE * timeout_usec;
+}
+
 /* Counts SAs and finds out which of them are orphans, if charon can tell, or is not there. */
 static int look_at_sas(struct status *status, struct kernel *kernel, struct vici *vici)
 {
@@ -218,8 +223,8 @@ static int look_at_sas(struct status *status, struct kernel *kernel, struct vici
 	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
 		return count_sas(kernel, &status->states);
 
-	int r = orphans_find(kernel, state == STATUS_CHARON_UP ? vici : NULL, ORPHANS_INTERVAL, charon->timeout_usec,
-			     see_sa, &status->states, &status->orphans);
+	int r = orphans_find(kernel, state == STATUS_CHARON_UP ? vici : NULL, ORPHANS_INTERVAL,
+			     list_timeout(charon->timeout_usec), see_sa, &status->states, &status->orphans);
 	status->orphans_known = r == 0;
 	if (r == 0) {
 		status_sort_orphans(&status->orphans);
@@ -242,8 +247,9 @@ static void look_at_routes(struct status *status, struct vici *vici)
 
 	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
 		return;
-	status->routes_error = routes_find(status->table, state == STATUS_CHARON_UP ? vici : NULL,
-					   now_usec() + status->charon.timeout_usec, &status->routes);
+	status->routes_error =
+		routes_find(status->table, state == STATUS_CHARON_UP ? vici : NULL,
+			    later(now_usec(), list_timeout(status->charon.timeout_usec)), &status->routes);
 	status->routes_known = !status->routes_error;
 }
 

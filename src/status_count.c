@@ -250,7 +250,9 @@ static const char *charon_problem(const struct status_charon *charon, char *buff
 		snprintf(buffer, size, "charon cannot be asked on %.128s: %s.", charon->socket,
 			 charon->error == -ECONNRESET ? "it hung up"
 			 : charon->error == -EBADMSG  ? "what it says is not VICI"
-						      : strerror(-charon->error));
+			 : charon->error == -EMSGSIZE
+				 ? "it leaves out IKE SAs with more child SAs than fit into a message"
+				 : strerror(-charon->error));
 		break;
 	}
 	return buffer;

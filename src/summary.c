@@ -139,7 +139,7 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 {
 	struct text text = {buffer, size, 0};
 
-	if (!summary_policies(summary) && !summary->failed) {
+	if (!summary_policies(summary) && !summary->failed && (summary->shadows || !summary->stand_ins)) {
 		append(&text, summary->shadows ? "No policies" : "No policies: no shadows are needed");
 		append_shadows(&text, summary);
 		append(&text, ".");
@@ -147,6 +147,8 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 	}
 	append(&text, "Put shadows behind ");
 	append_policies(&text, summary);
+	if (summary->stand_ins)
+		append_count(&text, " and stand-ins behind ", summary->stand_ins, "route", "routes");
 	append_duration(&text, summary);
 	append(&text, ".");
 	return buffer;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -56,6 +57,27 @@ static inline uint64_t now_usec(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* A time that is so much later, or never (UINT64_MAX). */
+static inline uint64_t later(uint64_t usec, uint64_t by)
+{
+	return __builtin_add_overflow(usec, by, &usec) ? UINT64_MAX : usec;
+}
+
+static inline struct timespec timespec_of(uint64_t usec)
+{
+	return (struct timespec){.tv_sec = (time_t)(usec / USEC_PER_SEC),
+				 .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
+}
+
+/* Sleeps until such a time, whatever signals come. */
+static inline void sleep_until(uint64_t usec)
+{
+	const struct timespec until = timespec_of(usec);
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
 }
 
 static inline uint32_t max_u32(uint32_t a, uint32_t b)

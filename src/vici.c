@@ -175,10 +175,7 @@ static int transfer(struct vici *vici, short direction, uint8_t *data, size_t si
 			return -ECONNRESET;
 		} else if (errno == EAGAIN) {
 			struct pollfd wanted = {.fd = vici->fd, .events = direction};
-			const struct timespec timeout = {
-				.tv_sec = (time_t)(left / USEC_PER_SEC),
-				.tv_nsec = (long)(left % USEC_PER_SEC * 1000),
-			};
+			const struct timespec timeout = timespec_of(left);
 			if (ppoll(&wanted, 1, &timeout, NULL) < 0 && errno != EINTR)
 				return -errno;
 		} else if (errno != EINTR) {

@@ -12,14 +12,15 @@
 /* Where charon listens unless told otherwise (charon.plugins.vici.socket; /var/run is /run). */
 #define VICI_SOCKET "/run/charon.vici"
 
-/* No message is longer: charon's own limit (VICI_MESSAGE_SIZE_MAX). */
+/* No message is longer: charon's own limit (VICI_MESSAGE_SIZE_MAX). An event that would be longer, as that of an IKE_SA
+ * with more than some 1,300 CHILD_SAs, charon drops without a word to us (send_() of vici_socket.c). */
 #define VICI_MESSAGE_MAX ((size_t)512 * 1024)
 
 struct vici;
 
 /* Connects. Errors: -ENOENT when there is no such socket, -ECONNREFUSED when nobody listens on it any more, -EACCES
- * without the privilege, -ENOTSOCK for a file that is no socket, -ENAMETOOLONG, -ETIMEDOUT when the daemon does not
- * take the connection (its backlog is full). */
+ * without the privilege, -ENOTSOCK for a file that is no socket, -EPROTOTYPE for a socket of another kind,
+ * -ENAMETOOLONG, -ETIMEDOUT when the daemon does not take the connection (its backlog is full). */
 int vici_open(const char *path, uint64_t deadline, struct vici **ret);
 void vici_close(struct vici **vici);
 
@@ -30,9 +31,9 @@ pid_t vici_peer(const struct vici *vici);
 typedef int (*vici_message_fn)(struct vici_reader *message, void *userdata);
 
 /* Sends a command and hands out the answer. `arguments` and `fn` may be NULL. Errors: -ETIMEDOUT; -EOPNOTSUPP when the
- * daemon does not know the command; -ECONNRESET when it hangs up; -EBADMSG when it does not speak the protocol, also
- * when the answer is malformed and `fn` is NULL; -EMSGSIZE when the arguments are too long. After any of them but
- * -EOPNOTSUPP the connection is of no more use. */
+ * daemon does not know the command or event; -ECONNRESET when it hangs up; -EBADMSG when it does not speak the
+ * protocol, also when the answer is malformed and `fn` is NULL; -EMSGSIZE when the arguments are too long. After any of
+ * them but -EOPNOTSUPP the connection is of no more use. */
 int vici_request(struct vici *vici, const char *command, const struct vici_writer *arguments, uint64_t deadline,
 		 vici_message_fn fn, void *userdata);
 

@@ -15,6 +15,7 @@
 #include "patience.h"
 #include "process.h"
 #include "report.h"
+#include "starter.h"
 #include "timespan.h"
 #include "unit.h"
 #include "util.h"
@@ -40,12 +41,15 @@ enum {
 	OPTION_DEADLINE,
 	OPTION_MISSES,
 	OPTION_LIMIT,
+	OPTION_STARTER,
 };
 
 struct options {
 	const char *socket, *unit;
 	uint64_t interval_usec, deadline_usec;
 	struct patience patience;
+	bool starter;
+	bool daemon; /* some option that is about a daemon which can be asked */
 };
 
 /* What was seen of a daemon at one time. */
@@ -78,6 +82,8 @@ static void print_help(void)
 	       "  --misses=N           So many questions in a row have to go without an answer (default 3)\n"
 	       "  --limit=TIME         After so long without an answer it is ended even if it is busy\n"
 	       "                       (default 5min; infinity)\n"
+	       "  --starter            Waits instead until strongSwan's starter has lost its charon, and ends starter\n"
+	       "                       then, so that systemd starts both again\n"
 	       "  -h, --help           Show this\n");
 }
 
@@ -96,7 +102,11 @@ static int take_option(int option, const char *value, void *userdata)
 {
 	struct options *options = userdata;
 
+	options->daemon |= option != OPTION_STARTER;
 	switch (option) {
+	case OPTION_STARTER:
+		options->starter = true;
+		return 0;
 	case OPTION_SOCKET:
 		options->socket = value;
 		return 0;
@@ -422,17 +432,6 @@ static void turn(struct watch *watch, uint64_t planned)
 	}
 }
 
-static void sleep_until(uint64_t usec)
-{
-	const struct timespec until = {
-		.tv_sec = (time_t)(usec / USEC_PER_SEC),
-		.tv_nsec = (long)(usec % USEC_PER_SEC) * 1000,
-	};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-		;
-}
-
 int verb_watch(struct globals *globals, int argc, char **argv)
 {
 	static const struct option long_options[] = {
@@ -443,6 +442,7 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		{"deadline", required_argument, NULL, OPTION_DEADLINE},
 		{"misses", required_argument, NULL, OPTION_MISSES},
 		{"limit", required_argument, NULL, OPTION_LIMIT},
+		{"starter", no_argument, NULL, OPTION_STARTER},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {long_options, print_help, take_option};
@@ -458,10 +458,14 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
 	if (r == 0 && (options.interval_usec > INTERVAL_MAX_USEC || options.deadline_usec > INTERVAL_MAX_USEC))
 		r = report_failure(-EINVAL, REPORT_USAGE, "--interval and --deadline take at most 1d.");
+	if (r == 0 && options.starter && options.daemon)
+		r = report_failure(-EINVAL, REPORT_USAGE, "--starter takes none of the other options.");
 	if (r < 0)
 		return verb_parsed(r);
 	if (globals->netns && verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
+	if (options.starter)
+		return starter_watch() < 0 ? STATUS_FAILED : STATUS_DONE;
 
 	report_about(options.unit);
 	forget(&watch, 0);

@@ -14,7 +14,7 @@
 
 #define SEEDS_MAX 64
 #define SIZE_MAX_INPUT 16384
-#define SECONDS_MAX 10
+#define SECONDS_MAX 5
 
 struct input {
 	uint8_t bytes[SIZE_MAX_INPUT];

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Preloaded into xfrmctl by the tests (ld.so(8), LD_PRELOAD), to make happen between it and the kernel what cannot be
- * had on demand. It stands in for the C library's system calls on NETLINK_XFRM and NETLINK_ROUTE sockets (whose types of
- * messages count from ROUTE on here) and follows the rules in $FAULTS, which are separated by semicolons:
+ * had on demand. It stands in for the C library's system calls on NETLINK_XFRM and NETLINK_ROUTE sockets (whose types
+ * of messages count from ROUTE on here) and follows the rules in $FAULTS, which are separated by semicolons:
  *
  *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
  *
  * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
  *     socket       sockets opened; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
- *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the kernel by
- *                  itself, and the effect takes place when the kernel has carried it out
+ *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the
+ *                  kernel by itself, and the effect takes place when the kernel has carried it out
  *     receive      calls on a socket on which a message of this type was the last one sent
  * EFFECT and VALUE:
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
  *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
  *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
- * packets for each time that this took place: this machine's kernel may have no ciphers for real ones later (receive)
- * the clock has moved on by VALUE milliseconds run          $FAULT_COMMAND is run before the call, or behind a change
+ *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
+ *                  With such a rule nothing sleeps: the clock moves on
+ *     later        (receive) the clock has moved on by VALUE milliseconds
+ *     run          $FAULT_COMMAND is run before the call, or behind a change
  *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
  *     note         nothing
  *

@@ -8,22 +8,24 @@ from pathlib import Path
 import netlink
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
-from program import IN_UNIT, XFRMCTL, flush
+from program import IN_UNIT, XFRMCTL, Fault, flush, flush_with
 from tap import case, cases, contains, equal, main
 from vici_server import HANG_UP, Server, Stream, in_turn
 
-ENDS = "src 192.0.2.1 dst 192.0.2.2"
-KEYS = "auth hmac(sha256) 0x" + "01" * 32 + " enc cbc(aes) 0x" + "02" * 16
+# This machine's kernel may have no ciphers: larval SAs pass for such as have been negotiated.
+MATURE = Fault("receive", netlink.MSG_GETSA, "mature")
+
+V4 = {"src": "192.0.2.1", "dst": "192.0.2.2"}
 
 # By SPI: SAs that people might have.
 SAS = {
-    0x1001: f"{ENDS} proto esp spi 0x1001 mode tunnel reqid 1 {KEYS}",
-    0x1002: f"src 192.0.2.2 dst 192.0.2.1 proto esp spi 0x1002 mode tunnel reqid 1 {KEYS}",
-    0x1003: f"{ENDS} proto esp spi 0x1003 mode transport reqid 2 mark 0x10 mask 0xff {KEYS}",
-    0x1004: f"src 2001:db8::1 dst 2001:db8::2 proto esp spi 0x1004 mode tunnel reqid 3 if_id 7 {KEYS}",
-    0x1005: f"{ENDS} proto ah spi 0x1005 mode transport reqid 4 auth hmac(sha256) 0x{'03' * 32}",
-    0x1006: f"{ENDS} proto comp spi 0x1006 mode tunnel reqid 5 comp deflate",
-    0x1007: f"src 192.0.2.2 dst 192.0.2.1 proto ah spi 0x1007 mode transport reqid 4 auth hmac(sha256) 0x{'03' * 32}",
+    0x1001: {**V4, "reqid": 1},
+    0x1002: {"src": "192.0.2.2", "dst": "192.0.2.1", "reqid": 1},
+    0x1003: {**V4, "mode": "transport", "reqid": 2, "mark": (0x10, 0xff)},
+    0x1004: {"src": "2001:db8::1", "dst": "2001:db8::2", "reqid": 3, "if_id": 7},
+    0x1005: {**V4, "proto": "ah", "mode": "transport", "reqid": 4},
+    0x1006: {**V4, "proto": "comp", "reqid": 5},
+    0x1007: {**V4, "proto": "ah", "mode": "transport", "reqid": 6},
 }
 
 
@@ -43,17 +45,21 @@ CONNS = Stream("list-conn", [])
 
 
 @contextmanager
-def charon(sas, conns=CONNS):
+def charon(sas, conns=CONNS, ike_sas=0):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "charon.vici"
-        with Server(path, {"list-sas": sas, "list-conns": conns}) as server:
+        with Server(path, {"list-sas": sas, "list-conns": conns, "stats": {"ikesas": {"total": ike_sas}}}) as server:
             server.option = f"--socket={path}"
             yield server
 
 
 def make(*spis):
     for spi in spis:
-        xfrm.add_sa(SAS[spi])
+        netlink.allocate_spi(spi=spi, **SAS[spi])
+
+
+def flush_orphans(server, *options, status=0):
+    return flush_with([MATURE], "-v", "--orphans", server.option, *options, status=status)
 
 
 def left():
@@ -70,9 +76,8 @@ def known_stay():
         child(**{"spi-in": "00001007"}),
     ]
     with charon(Stream("list-sa", children)) as server:
-        result = flush("--orphans", server.option)
-    # With an IPComp SA in tunnel mode comes one of IPIP.
-    equal(left() & set(SAS), {0x1001, 0x1002, 0x1005, 0x1006}, "what is left")
+        result = flush_orphans(server)
+    equal(left(), {0x1001, 0x1002, 0x1005, 0x1006}, "what is left")
     contains(result.out, "Removed 3 SAs (2 esp, 1 ah)")
 
 
@@ -82,7 +87,7 @@ def unknown_go():
     make(*SAS)
     xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1")
     with charon(NOTHING_KNOWN) as server:
-        flush("--orphans", server.option)
+        flush_orphans(server)
     equal(xfrm.counts(), (1, 0), "policies and SAs")
 
 
@@ -91,7 +96,7 @@ def known_later():
     """An SA that charon tells of at the second look only is no orphan."""
     make(0x1001, 0x1002)
     with charon(in_turn(known(0x1001), known(0x1001, 0x1002))) as server:
-        result = flush("-v", "--orphans", server.option)
+        result = flush_orphans(server)
         equal([command for command, _ in server.seen], ["list-sas"] * 2, "questions")
     equal(left(), {0x1001, 0x1002}, "what is left")
     contains(result.out, "Nothing to remove.")
@@ -103,7 +108,7 @@ def known_no_more():
     """An SA that charon told of at the first look only is no orphan."""
     make(0x1001, 0x1002)
     with charon(in_turn(known(0x1001), known(0x1002))) as server:
-        flush("--orphans", server.option)
+        flush_orphans(server)
     equal(left(), {0x1001, 0x1002}, "what is left")
 
 
@@ -113,19 +118,8 @@ def selected(option, expected):
     make(0x1001, 0x1003, 0x1004, 0x1005)
     before = left()
     with charon(known(0x1001)) as server:
-        flush("--orphans", option, server.option)
+        flush_orphans(server, option)
     equal(before - left(), expected, "what is gone")
-
-
-@case
-def listed():
-    """--dry-run lists the orphans, names no other SA, and changes nothing."""
-    make(0x1001, 0x1002)
-    with charon(known(0x1001)) as server:
-        result = flush("--orphans", "--dry-run", server.option)
-    contains(result.out, "spi 0x00001002", "Would remove 1 SA (1 esp)")
-    equal("0x00001001" in result.out, False, "a known SA is listed")
-    equal(left(), {0x1001, 0x1002}, "what is left")
 
 
 @case
@@ -157,11 +151,21 @@ def answers_badly(_, answer, why):
 
 
 @case
+def left_out():
+    """charon that has more IKE_SAs than it lists may know everything: nothing is removed."""
+    make(0x1001, 0x1002)
+    with charon(known(0x1001), ike_sas=2) as server:
+        result = flush_orphans(server, status=1)
+    contains(result.err, "it leaves out IKE SAs with more child SAs than fit into a message")
+    equal(left(), {0x1001, 0x1002}, "what is left")
+
+
+@case
 def breaks_off_later():
     """charon that dies between the two looks saves its SAs."""
     make(0x1001)
     with charon(in_turn(NOTHING_KNOWN, HANG_UP)) as server:
-        flush("--orphans", server.option, status=1)
+        flush_orphans(server, status=1)
     equal(left(), {0x1001}, "what is left")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What strongSwan's starter lacks under systemd: `xfrmctl wait --starter` sees that it has loaded the connections, and
-`xfrmctl bind` that its charon has ended. Processes stand in for both, in a /run of their own; the machine has the real
-ones."""
+`xfrmctl watch --starter` that its charon has ended. Processes stand in for both, in a /run of their own; the machine has
+the real ones."""
 
 import re
 import signal
@@ -84,9 +84,9 @@ def check_killed(family, err):
 
 @case
 def charon_ends():
-    """bind: charon ends, and starter goes on: that is killed."""
+    """watch --starter: charon ends, and starter goes on: that is killed."""
     with Family() as family:
-        process = family.xfrmctl("bind")
+        process = family.xfrmctl("watch", "--starter")
         equal(family.starter.poll(), None, "starter before")
         family.end("charon")
         status, out, err = outcome(process)
@@ -96,9 +96,9 @@ def charon_ends():
 
 @case
 def both_end():
-    """bind: starter ends right behind charon, as in a stop: nothing is said."""
+    """watch --starter: starter ends right behind charon, as in a stop: nothing is said."""
     with Family() as family:
-        process = family.xfrmctl("bind")
+        process = family.xfrmctl("watch", "--starter")
         family.end("charon")
         family.end("starter")
         equal(outcome(process), (0, "", ""), "how it ends")
@@ -106,9 +106,9 @@ def both_end():
 
 @case
 def starter_ends():
-    """bind: starter ends first: charon is left alone."""
+    """watch --starter: starter ends first: charon is left alone."""
     with Family() as family:
-        process = family.xfrmctl("bind")
+        process = family.xfrmctl("watch", "--starter")
         family.end("starter")
         equal(outcome(process), (0, "", ""), "how it ends")
         equal(family.charon.poll(), None, "charon")
@@ -116,21 +116,21 @@ def starter_ends():
 
 @cases([("has ended",), ("has no file any more",)])
 def charon_is_gone(how):
-    """bind: charon {0} when it comes: starter is killed."""
+    """watch --starter: charon {0} when it comes: starter is killed."""
     with Family() as family:
         family.end("charon")
         if how != "has ended":
             FILES["charon"].unlink()
-        check_killed(family, xfrmctl("bind").err)
+        check_killed(family, xfrmctl("watch", "--starter").err)
 
 
 @case
 def charon_comes():
-    """bind: charon comes only now: nothing happens until it ends."""
+    """watch --starter: charon comes only now: nothing happens until it ends."""
     with Family() as family:
         text = FILES["charon"].read_text()
         FILES["charon"].unlink()
-        process = family.xfrmctl("bind")
+        process = family.xfrmctl("watch", "--starter")
         FILES["charon"].write_text(text)
         family.end("starter")
         equal(outcome(process), (0, "", ""), "how it ends")
@@ -139,10 +139,10 @@ def charon_comes():
 @cases([("charon", "", NO_PID), ("charon", "0", NO_PID), ("starter", "-1", NO_PID),
         ("starter", "99999999999999999999", NO_PID), ("starter", "4194305", NO_STARTER), ("starter", None, NO_STARTER)])
 def bad_file(name, text, said):
-    """bind: the file of {0} has {1!r}: refused, nothing is killed."""
+    """watch --starter: the file of {0} has {1!r}: refused, nothing is killed."""
     with Family() as family:
         FILES[name].unlink() if text is None else FILES[name].write_text(text)
-        contains(xfrmctl("bind", status=1).err, str(FILES[name]), said)
+        contains(xfrmctl("watch", "--starter", status=1).err, str(FILES[name]), said)
         equal((family.charon.poll(), family.starter.poll()), (None, None), "both live on")
 
 

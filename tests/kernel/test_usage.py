@@ -16,7 +16,6 @@ PROGRAM_HELP = "`xfrmctl --help` shows"
 FLUSH_HELP = "`xfrmctl flush --help` shows"
 ARM_HELP = "`xfrmctl arm --help` shows"
 RELEASE_HELP = "`xfrmctl release --help` shows"
-BIND_HELP = "`xfrmctl bind --help` shows"
 WAIT_HELP = "`xfrmctl wait --help` shows"
 WATCH_HELP = "`xfrmctl watch --help` shows"
 
@@ -72,8 +71,7 @@ WORDS = [
     (["release", "--grace=soon"], "is not a time span"),
     (["release", "--match=reqid=1"], RELEASE_HELP),
     (["release", "--force"], RELEASE_HELP),
-    (["bind", "--no-such-option"], BIND_HELP),
-    (["bind", "all"], BIND_HELP),
+    (["watch", "--starter", "--misses=2"], "--starter takes none of the other options"),
     (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
     (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
     (["wait", "--no-such-option"], WAIT_HELP),
@@ -209,9 +207,10 @@ def late_mistake():
 @case
 def no_socket():
     """Neither a usage error nor a help text opens a socket to the kernel; the verbs do."""
-    verbs = ["flush"], ["arm"], ["release"]
+    verbs = ["flush"], ["arm"], ["release"], ["status"]
     for words in (["flush", "--match=reqid=x"], ["arm", "--match=reqid=x"], ["release", "--grace=x"],
-                  ["flush", "--on-stop"], ["--help"], ["--version"], *(verb + ["--help"] for verb in verbs), *verbs):
+                  ["status", "--timeout=x"], ["flush", "--on-stop"], ["--help"], ["--version"],
+                  *(verb + ["--help"] for verb in verbs), *verbs):
         with Faults(Fault("socket", 0, "note"), Fault("send", MSG_GETSADINFO, "note")) as faults:
             run(*words, env=faults.env)
             equal(faults.count() > 0, words in verbs, f"whether {words} opened a socket")
@@ -228,9 +227,8 @@ def helps(words, *parts):
 @cases([("--help",), ("-h",), ("-q --help",)])
 def help_of_program(words):
     """xfrmctl {0} lists verbs and options."""
-    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "  wait ", "  watch ",
-          "--netns=NAME|PATH", "--version",
-          "xfrmctl(8)")
+    helps(words.split(), "Usage: xfrmctl ", "  flush ", "  arm ", "  release ", "  status ", "  wait ", "  watch ",
+          "--netns=NAME|PATH", "--version", "xfrmctl(8)")
 
 
 @cases([("flush --help",), ("flush -h",), ("flush --match=reqid=1 --help",), ("-v flush --states-only -h",)])
@@ -257,10 +255,11 @@ def help_of_release(words):
           "infinity")
 
 
-@cases([("bind --help",), ("-q bind -h",)])
-def help_of_bind(words):
-    """xfrmctl {0} says what it does."""
-    helps(words.split(), "Usage: xfrmctl [-q|-v] bind [OPTION...]\n", "charon of strongSwan's starter")
+@cases([("status --help",), ("status -h",), ("-q status --json --help",)])
+def help_of_status(words):
+    """The help of status is shown: {0}"""
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n", "--output=FILE",
+          "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n")
 
 
 @cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])
@@ -274,7 +273,7 @@ def help_of_wait(words):
 def help_of_watch(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n", "--unit=UNIT",
-          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME")
+          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME", "--starter")
 
 
 @case

@@ -3,6 +3,7 @@
 
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -241,11 +242,22 @@ def mailbox():
         yield there / "notify", receive
 
 
-def start(path, *command, options=(LONG,), notify=None, **more):
+@contextmanager
+def started(path, *command, options=(LONG,), notify=None, prefix=(), **more):
     """`xfrmctl wait --exec` with this command."""
     env = environment(NOTIFY_SOCKET=str(notify)) if notify else environment()
-    return subprocess.Popen([XFRMCTL, "wait", "--exec", f"--socket={path}", *options, "--", *command], env=env,
-                            text=True, **more)
+    words = map(str, [*prefix, XFRMCTL, "wait", "--exec", f"--socket={path}", *options, "--", *command])
+    process = subprocess.Popen(words, env=env, text=True, **more)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def said(process):
+    """What it writes on standard error, all of it."""
+    return process.communicate(timeout=SECONDS)[1]
 
 
 def daemon(path):
@@ -256,48 +268,43 @@ def daemon(path):
 def notifies():
     """The process becomes the daemon, and when that answers, systemd is told so in its name."""
     with folder() as there, mailbox() as (notify, receive):
-        with start(there / "vici", *daemon(there / "vici"), notify=notify, stdin=subprocess.PIPE,
+        with started(there / "vici", *daemon(there / "vici"), notify=notify, stdin=subprocess.PIPE,
                    stdout=subprocess.PIPE) as process:
             equal(receive(), (["EXTEND_TIMEOUT_USEC=70000000"], process.pid), "the first message")
             lines, pid = receive()
             equal((lines[0], pid), ("READY=1", process.pid), "the second message")
             assert ANSWERS.fullmatch(lines[1].removeprefix("STATUS=") + "\n"), lines
             contains(Path(f"/proc/{process.pid}/cmdline").read_text(), "vici_daemon.py")
-            process.kill()
 
 
 @case
 def unprivileged():
     """Without the privilege to speak for another, systemd is told so in another name."""
     with folder() as there, mailbox() as (notify, receive):
-        shown = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--")
-        env = environment(NOTIFY_SOCKET=str(notify))
-        with subprocess.Popen([*shown, XFRMCTL, "wait", "--exec", f"--socket={there}/vici", "--",
-                               *map(str, daemon(there / "vici"))], env=env, stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True) as process:
+        with started(there / "vici", *daemon(there / "vici"), notify=notify, stdin=subprocess.PIPE,
+                     stdout=subprocess.PIPE,
+                     prefix=("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--")) as process:
             receive()
             lines, pid = receive()
             equal((lines[0], pid != process.pid), ("READY=1", True), "the message, and whether it is another's")
-            process.kill()
 
 
 @case
 def no_systemd():
     """Without a service manager it starts the daemon too, and says when it answers."""
     with folder() as there:
-        with start(there / "vici", *daemon(there / "vici"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with started(there / "vici", *daemon(there / "vici"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             said = [process.stdout.readline() for _ in range(2)]
             assert "ready\n" in said and any(ANSWERS.fullmatch(line) for line in said), said
-            process.kill()
 
 
 @cases([("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", -15), ("kill -SEGV $$", -11)])
 def status(script, expected):
     """The status is the command's: {0}"""
     with folder() as there, mailbox() as (notify, receive):
-        process = start(there / "vici", "sh", "-c", script, notify=notify)
-        equal(process.wait(SECONDS), expected, "status")
-        receive()
+        with started(there / "vici", "sh", "-c", script, notify=notify) as process:
+            equal(process.wait(SECONDS), expected, "status")
+            receive()
 
 
 @case
@@ -326,24 +333,28 @@ def inherits():
 
 @case
 def pipe_ends():
-    """Nobody but the command holds what it was given, and nobody is left when it has ended."""
+    """Nobody but the command holds what it was given."""
     with folder() as there:
         inside, outside = os.pipe()
-        process = start(there / "vici", "sh", "-c", "exit 0", pass_fds=[outside])
-        os.close(outside)
-        process.wait(SECONDS)
-        with open(inside, "rb") as end:
-            equal(end.read(), b"", "what comes out of the pipe")
+
+        def prepare():
+            # Before and behind what xfrmctl opens itself.
+            for fd in (3, 9):
+                os.dup2(outside, fd)
+        with started(there / "vici", "sh", "-c", "exec 3>&- 9>&-; cat", preexec_fn=prepare, pass_fds=[3, 9],
+                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL), open(inside, "rb") as end:
+            os.close(outside)
+            assert select.select([end], [], [], SECONDS)[0], "somebody holds the pipe"
+            equal(end.read(), b"", "what comes out of it")
 
 
 @case
 def children():
     """The command has no child that it did not start."""
     with folder() as there:
-        with start(there / "vici", "sh", "-c", "sleep 1000; true") as process:
-            until(lambda: "sleep" in comm_of_children(process.pid), "it has come to its sleep")
-            equal(comm_of_children(process.pid), ["sleep"], "the children")
-            process.kill()
+        with started(there / "vici", "sh", "-c", "cat; true", stdin=subprocess.PIPE) as process:
+            until(lambda: "cat" in comm_of_children(process.pid), "it has started its child")
+            equal(comm_of_children(process.pid), ["cat"], "the children")
 
 
 def comm_of_children(pid):
@@ -355,20 +366,19 @@ def comm_of_children(pid):
 def never_answers():
     """A daemon that does not answer in time is ended, and it is said why."""
     with folder() as there, mailbox() as (notify, receive):
-        with start(there / "vici", "sleep", "1000", options=[SHORT], notify=notify, stderr=subprocess.PIPE) as process:
+        with started(there / "vici", "sleep", "1000", options=[SHORT], notify=notify, stderr=subprocess.PIPE) as process:
             equal(receive()[0], ["EXTEND_TIMEOUT_USEC=10700000"], "the first message")
-            out = process.stderr.read()
-            equal(process.wait(SECONDS), -signal.SIGTERM, "status")
-            contains(out, f"xfrmctl: No IKE daemon answers on {there}/vici after ", "there is no such socket")
+            contains(said(process), f"xfrmctl: No IKE daemon answers on {there}/vici after ", "there is no such socket")
+            equal(process.returncode, -signal.SIGTERM, "status")
 
 
 @case
 def stopped():
     """One that is stopped is ended too."""
     with folder() as there:
-        with start(there / "vici", "sh", "-c", "kill -STOP $$", options=[SHORT], stderr=subprocess.PIPE) as process:
-            process.stderr.read()
-            equal(process.wait(SECONDS), -signal.SIGTERM, "status")
+        with started(there / "vici", "sh", "-c", "kill -STOP $$", options=[SHORT], stderr=subprocess.PIPE) as process:
+            said(process)
+            equal(process.returncode, -signal.SIGTERM, "status")
 
 
 @case
@@ -376,24 +386,24 @@ def another_answers():
     """The answer of another daemon is none; that of a child is one."""
     with folder() as there:
         with Server(there / "vici", VERSION):
-            with start(there / "vici", "sleep", "1000", options=[SHORT], stderr=subprocess.PIPE) as process:
-                contains(process.stderr.read(), "it is another process that answers there.")
-                equal(process.wait(SECONDS), -signal.SIGTERM, "status")
+            with started(there / "vici", "sleep", "1000", options=[SHORT], stderr=subprocess.PIPE) as process:
+                contains(said(process), "it is another process that answers there.")
+                equal(process.returncode, -signal.SIGTERM, "status")
         script = f"{sys.executable} {DAEMON} {there}/vici 1000 silent; true"
-        with start(there / "vici", "sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with started(there / "vici", "sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             until(lambda: "answers after" in process.stdout.readline(), "the answer")
-            process.stdin.close()
-            equal(process.wait(SECONDS), 0, "status")
+            process.communicate(timeout=SECONDS)
+            equal(process.returncode, 0, "status")
 
 
 @case
 def no_command():
     """A command that cannot be started is named."""
     with folder() as there:
-        with start(there / "vici", "/nonexistent", stderr=subprocess.PIPE) as process:
-            equal(process.stderr.read(), "xfrmctl: Could not start /nonexistent: No such file or directory.\n",
+        with started(there / "vici", "/nonexistent", stderr=subprocess.PIPE) as process:
+            equal(said(process), "xfrmctl: Could not start /nonexistent: No such file or directory.\n",
                   "standard error")
-            equal(process.wait(SECONDS), 1, "status")
+            equal(process.returncode, 1, "status")
 
 
 @case

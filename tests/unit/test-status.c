@@ -272,7 +272,7 @@ static void says_problem(void **state)
 	const char *why = status_problem(&row->status, row->part, buffer);
 
 	if (row->why)
-		check_contains(why, row->why);
+		check_contains(why ? why : "", row->why);
 	else
 		assert_null(why);
 }
@@ -359,17 +359,16 @@ static struct status make_status(void)
 	return status;
 }
 
-/* What a renderer writes; freed by the caller. */
-static char *text_of(const struct status *status, struct status_style style)
+/* More than any renderer writes here. */
+#define TEXT_SIZE 16384
+
+static void text_of(const struct status *status, struct status_style style, char text[TEXT_SIZE])
 {
-	char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	FILE *f = fmemopen(text, TEXT_SIZE, "w");
 
 	assert_non_null(f);
 	status_text(status, &style, f);
 	fclose(f);
-	return text;
 }
 
 static void writes_text(void **state)
@@ -399,9 +398,10 @@ static void writes_text(void **state)
 		"  esp  0xc0000001  192.0.2.1  198.51.100.1     11  2h 3min      12k   1.0M  net\\4\"\n"
 		"  esp  0xc0000002  192.0.2.1  198.51.100.1     11  2h 3min        0      0\n";
 	const struct status status = make_status();
-	char *text = text_of(&status, (struct status_style){0});
+	char text[TEXT_SIZE];
 
 	(void)state;
+	text_of(&status, (struct status_style){0}, text);
 	assert_memory_equal(text, expected, strlen(expected));
 	check_contains(text, "  esp  0xc000000a ");
 	check_contains(text, "\n  … and 2 more; --all shows them\n"
@@ -409,33 +409,32 @@ static void writes_text(void **state)
 			     "  10.2.1.0/24 dev wan src 10.9.0.1");
 	check_contains(text, "; its source is probably a left-over virtual address on wan\n");
 	assert_null(strstr(text, "0xc000000b"));
-	free(text);
 
-	text = text_of(&status, (struct status_style){.all = true});
+	text_of(&status, (struct status_style){.all = true}, text);
 	check_contains(text, "  esp  0xc000000c ");
 	assert_null(strstr(text, "more"));
-	free(text);
 }
 
 static void writes_text_when_all_is_well(void **state)
 {
 	struct status status = make_status();
+	char text[TEXT_SIZE];
 
 	(void)state;
 	status.orphans.n = 0;
 	status.routes.n = 1;
 	status.policies.shadows = (struct status_shadows){0};
 	status.n_owners = 0;
-	char *text = text_of(&status, (struct status_style){0});
+	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "\norphans      none\nroutes       1 in table 220\n");
 	check_contains(text, "\nshadows      none\n");
 	check_contains(text, "\nkey managers none\n");
-	free(text);
 }
 
 static void writes_text_of_what_is_missing(void **state)
 {
 	struct status status = make_status();
+	char text[TEXT_SIZE];
 
 	(void)state;
 	status.kernel_error = -EPERM;
@@ -444,20 +443,18 @@ static void writes_text_of_what_is_missing(void **state)
 	status.n_owners = 0;
 	status.orphans_known = false;
 	status.routes_known = false;
-	char *text = text_of(&status, (struct status_style){0});
+	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "\n             cannot be asked: no permission to connect to /run/charon.vici");
 	check_contains(text, "\nkernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN");
 	check_contains(text, "\nkey managers Key managers cannot be looked for: ");
 	check_contains(text, "\norphans      not known: ");
 	assert_null(strstr(text, "\nSAs "));
 	assert_null(strstr(text, "\nroutes "));
-	free(text);
 
 	/* Nothing at all is known of charon. */
 	status.charon = (struct status_charon){.socket = "/run/x", .error = -ENOENT};
-	text = text_of(&status, (struct status_style){0});
+	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "charon       does not answer: there is no socket /run/x.\n");
-	free(text);
 }
 
 static size_t columns(const char *line)
@@ -473,33 +470,37 @@ static size_t columns(const char *line)
 static void keeps_to_the_width(void **state)
 {
 	struct status status = make_status();
+	char text[TEXT_SIZE];
 
 	(void)state;
 	some_orphans[3] = orphan_of("2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8:1111:2222:3333:4444:5555:7777",
 				    1, 0, NOW);
 	for (unsigned int width = 60; width < 200; width++) {
-		char *text = text_of(&status, (struct status_style){.width = width});
+		text_of(&status, (struct status_style){.width = width}, text);
 		for (const char *line = text; *line; line = strchr(line, '\n') + 1)
 			if (columns(line) > width)
 				fail_msg("at %u columns: %.*s", width, (int)strcspn(line, "\n"), line);
 		check_contains(text, width < 110 ? "2001:db8" : "2001:db8:1111:2222:3333:");
 		check_contains(text, "threads idle, 0 jobs queued\n");
-		free(text);
 	}
+	/* The addresses give way, and no other column. */
+	text_of(&status, (struct status_style){.width = 80}, text);
+	check_contains(text, " net\\4\"\n");
 	/* Words are not lost where lines are broken. */
 	status.charon.error = -ETIMEDOUT;
-	char *text = text_of(&status, (struct status_style){.width = 80});
+	text_of(&status, (struct status_style){.width = 80}, text);
 	check_contains(text, "\n             does not answer: no word on /run/charon.vici within 0. It hangs or\n"
 			     "             is very busy (--timeout= waits longer).\n");
-	free(text);
 }
 
 /* Escape sequences are around whole lines, and without them the text is the same. */
 static void colours_lines(void **state)
 {
 	const struct status status = make_status();
-	char *plain = text_of(&status, (struct status_style){.width = 80});
-	char *coloured = text_of(&status, (struct status_style){.width = 80, .colour = true}), *to = coloured;
+	char plain[TEXT_SIZE], coloured[TEXT_SIZE], *to = coloured;
+
+	text_of(&status, (struct status_style){.width = 80}, plain);
+	text_of(&status, (struct status_style){.width = 80, .colour = true}, coloured);
 
 	(void)state;
 	assert_null(strchr(plain, '\033'));
@@ -514,22 +515,18 @@ static void colours_lines(void **state)
 			*to++ = *from++;
 	*to = '\0';
 	assert_string_equal(coloured, plain);
-	free(plain);
-	free(coloured);
 }
 
 static json_t *json_of(const struct status *status)
 {
-	char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	char text[TEXT_SIZE];
+	FILE *f = fmemopen(text, TEXT_SIZE, "w");
 
 	assert_non_null(f);
 	assert_int_equal(status_json(status, f), 0);
 	fclose(f);
 	json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(json);
-	free(text);
 	return json;
 }
 
@@ -602,16 +599,13 @@ static void writes_json_of_what_is_missing(void **state)
 	json_decref(json);
 }
 
-static char *metrics_of(const struct status *status)
+static void metrics_of(const struct status *status, char text[TEXT_SIZE])
 {
-	char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	FILE *f = fmemopen(text, TEXT_SIZE, "w");
 
 	assert_non_null(f);
 	status_metrics(status, f);
 	fclose(f);
-	return text;
 }
 
 static void writes_metrics(void **state)
@@ -646,18 +640,21 @@ static void writes_metrics(void **state)
 		"\nxfrmctl_route_stand_ins 1\n",
 	};
 	struct status status = make_status();
+	char text[TEXT_SIZE];
 
 	(void)state;
 	strcpy(status.charon.version.version, "5\\9\"8");
-	char *text = metrics_of(&status);
+	metrics_of(&status, text);
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
 		check_contains(text, samples[i]);
-	free(text);
+	/* Sub policies are so rare that they are left out where there are none. */
+	assert_null(strstr(text, "dir=\"out\",kind=\"protect\",ptype=\"sub\""));
 }
 
 static void writes_metrics_of_what_is_missing(void **state)
 {
 	struct status status = make_status();
+	char text[TEXT_SIZE];
 
 	(void)state;
 	status.kernel_error = -EPERM;
@@ -666,7 +663,7 @@ static void writes_metrics_of_what_is_missing(void **state)
 	status.orphans_known = false;
 	status.routes_known = false;
 	status.charon = (struct status_charon){.socket = "/run/x", .error = -EACCES};
-	char *text = metrics_of(&status);
+	metrics_of(&status, text);
 	assert_string_equal(text,
 			    "# HELP xfrmctl_kernel_readable Whether the kernel's SAs and policies could be read.\n"
 			    "# TYPE xfrmctl_kernel_readable gauge\n"
@@ -674,7 +671,6 @@ static void writes_metrics_of_what_is_missing(void **state)
 			    "# HELP xfrmctl_charon_up Whether charon answers on its VICI socket.\n"
 			    "# TYPE xfrmctl_charon_up gauge\n"
 			    "xfrmctl_charon_up 0\n");
-	free(text);
 }
 
 int main(void)

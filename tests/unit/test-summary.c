@@ -167,6 +167,15 @@ static const struct arm_row {
 	  .shadows = 11,
 	  .usec = 1200},
 	 "Put shadows behind 11 policies (4 in, 4 out, 3 fwd) in 1.200 ms."},
+	{"arm: routes",
+	 {.policies[XFRM_POLICY_OUT] = 1, .shadows = 1, .stand_ins = 2},
+	 "Put shadows behind 1 policy (1 out) and stand-ins behind 2 routes in 0.000 ms."},
+	{"arm: one route alone",
+	 {.stand_ins = 1},
+	 "Put shadows behind 0 policies and stand-ins behind 1 route in 0.000 ms."},
+	{"arm: shadows and stand-ins that are there already",
+	 {.shadows = 3, .stand_ins = 2},
+	 "No policies; 3 shadows and 2 stand-ins of routes hold their place."},
 	{"arm: SAs do not matter",
 	 {.sas[IPPROTO_ESP] = 5, .policies[XFRM_POLICY_IN] = 2, .shadows = 2},
 	 "Put shadows behind 2 policies (2 in) in 0.000 ms."},
@@ -175,10 +184,11 @@ static const struct arm_row {
 	 {.sas[IPPROTO_ESP] = UINT64_MAX,
 	  .policies = {[XFRM_POLICY_IN] = UINT64_MAX, [XFRM_POLICY_OUT] = UINT64_MAX, [XFRM_POLICY_FWD] = UINT64_MAX},
 	  .shadows = UINT64_MAX,
+	  .stand_ins = UINT64_MAX,
 	  .failed = UINT64_MAX,
 	  .usec = UINT64_MAX},
 	 "Put shadows behind 18446744073709551613 policies (18446744073709551615 in, 18446744073709551615 out, "
-	 "18446744073709551615 fwd) in 18446744073709551.615 ms."},
+	 "18446744073709551615 fwd) and stand-ins behind 18446744073709551615 routes in 18446744073709551.615 ms."},
 };
 
 static void write_of_arm(char *buffer, size_t size, const void *what)

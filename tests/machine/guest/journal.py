@@ -18,10 +18,10 @@ def now():
     return last["__CURSOR"]
 
 
-def of_unit(unit, cursor=None):
-    """What `journalctl -u` shows, since the cursor or since boot."""
+def of_unit(unit, cursor=None, *matches):
+    """What `journalctl -u` shows, since the cursor or since boot, of the entries with these fields."""
     # With --after-cursor, systemd 252 leaves out the unit's first entry when that at the cursor is not the unit's.
-    found = entries("-u", unit, *([f"--cursor={cursor}"] if cursor else []))
+    found = entries("-u", unit, *([f"--cursor={cursor}"] if cursor else []), *matches)
     return [entry for entry in found if entry["__CURSOR"] != cursor]
 
 

@@ -74,7 +74,7 @@ def removed(summary):
 
 def said(message, cursor=None, unit=gateway.unit):
     """The entries with a MESSAGE_ID of the catalog, by its subject there, as `journalctl -u` finds them."""
-    return [entry for entry in journal.of_unit(unit, cursor) if entry.get("MESSAGE_ID") == message_id(message)]
+    return journal.of_unit(unit, cursor, f"MESSAGE_ID={message_id(message)}")
 
 
 def message_id(subject):

@@ -2,10 +2,11 @@
 """The stories, in the order in which they are told."""
 
 from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, messages, never_back, no_xfrm, not_blocked,
-               orphans, other_owners, reporting, restarts, service, starter, status, ten_crashes, wait_exec, watch)
+               orphans, other_owners, reporting, restarts, routes, service, starter, status, ten_crashes, wait_exec,
+               watch)
 
-MODULES = (service, crash, hold, grace, never_back, restarts, ten_crashes, not_blocked, failing_helper, other_owners,
-           orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite, starter, no_xfrm, messages)
+MODULES = (service, crash, hold, grace, never_back, restarts, routes, ten_crashes, not_blocked, failing_helper,
+           other_owners, orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite, starter, no_xfrm, messages)
 
 
 def chosen(names):

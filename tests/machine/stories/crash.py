@@ -4,14 +4,19 @@
 import signal
 
 import network
+import routes
 import xfrmctl
 from command import wait_for
-from scenario import crash_under_traffic, of_retired, wait_in_step
+from connections import CONNECTIONS
+from scenario import RETIRED, crash_under_traffic, of_retired, wait_in_step
 from strongswan import gateway
 
 from .traffic import carries_traffic, trigger
 
 PACKETS = 50
+
+# Of the removed connection.
+ROUTE = CONNECTIONS[RETIRED].networks[1]
 
 
 def wait_for_esp():
@@ -28,6 +33,7 @@ def check_stock(check, crash):
                and crash.counts_restarted["esp_in"] >= PACKETS, crash.counts_restarted)
     check.equal("old policies are in force, those of the removed connection too",
                 crash.before.indexes - crash.after.indexes, set())
+    check.that("the route of the removed connection is there", ROUTE in routes.destinations(), routes.routes())
 
 
 def check_clean(check, crash):
@@ -45,6 +51,8 @@ def check_removed_connection(check, crash):
                crash.before.retired_spis and crash.before.retired_policies, crash.before)
     check.equal("no SA of the removed connection is left", crash.before.retired_spis & crash.after.spis, set())
     check.empty("no policy of the removed connection is left", crash.after.retired_policies)
+    check.that("no route of the removed connection is left", ROUTE not in [route.dst for route in routes.routes()],
+               routes.routes())
     check.that("what it protected stays blocked for the grace", of_retired(xfrmctl.shadows([xfrmctl.GRACE])),
                xfrmctl.shadows())
 

@@ -10,29 +10,9 @@
 #include "report.h"
 #include "starter.h"
 #include "util.h"
-#include "verb.h"
 
 /* A starter that stops its charon ends within milliseconds; otherwise it waits 5 s before it starts another one. */
 #define PATIENCE_MSEC 2000
-
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [-q|-v] bind [OPTION...]\n"
-	       "\n"
-	       "Waits until the charon of strongSwan's starter has ended. If starter goes on, to start\n"
-	       "another charon on what the first left in the kernel, kills starter, so that systemd sees\n"
-	       "a crash and starts the whole service again.\n"
-	       "\n"
-	       "  -h, --help           Show this\n");
-}
-
-static int take_option(int option, const char *value, void *userdata)
-{
-	(void)option;
-	(void)value;
-	(void)userdata;
-	return -EINVAL;
-}
 
 /* Opens the process whose id is in a file: a pidfd, -ESRCH when there is no such file or process, or another negative
  * errno; reports what is not -ESRCH. */
@@ -88,7 +68,7 @@ static int wait_for_charon(int starter)
 	return r == 0 ? wait_for_end(starter, -1, PATIENCE_MSEC) : r;
 }
 
-static int run(void)
+int starter_watch(void)
 {
 	CLEANUP(free_text) char *unit = NULL;
 	CLEANUP(close_fd) int starter = -1;
@@ -106,7 +86,7 @@ static int run(void)
 	int r = wait_for_charon(starter);
 	if (r != 0)
 		return r;
-	report_notice(REPORT_BOUND,
+	report_notice(REPORT_STARTER,
 		      "charon has ended, and starter (process %d) would start another one on the SAs and policies that "
 		      "it left; killing starter, so that systemd starts the whole service again.",
 		      pid);
@@ -114,15 +94,4 @@ static int run(void)
 		return report_failure(-errno, REPORT_FAILED, "Could not kill starter (process %d): %s.", pid,
 				      strerror(errno));
 	return 0;
-}
-
-int verb_bind(struct globals *globals, int argc, char **argv)
-{
-	static const struct option options[] = {GLOBAL_LONG_OPTIONS, {NULL, 0, NULL, 0}};
-	static const struct verb_syntax syntax = {options, print_help, take_option};
-
-	int r = verb_parse(globals, argc, argv, &syntax, NULL);
-	if (r < 0)
-		return verb_parsed(r);
-	return run() < 0 ? STATUS_FAILED : STATUS_DONE;
 }

@@ -161,8 +161,8 @@ def loads(how, in_unit):
 def check_fails(said, *words, **more):
     result = xfrmctl("wait", "--starter", *words, status=1, env=environment(**more))
     equal(result.out, "", "output")
-    assert re.fullmatch(rf"xfrmctl: charon has not got all its connections from starter after \d\.\d{{3}} s: {said}.*\.\n",
-                        result.err), result.err
+    assert re.fullmatch(r"xfrmctl: charon has not got all its connections from starter after \d\.\d{3} s: "
+                        rf"{said}.*\.\n", result.err), result.err
 
 
 @cases([("is busy",), ("has no charon yet",), ("is not the one of the file",), ("does not run",)])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
 ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
-SWANCTL_FILE = Path("/etc/strongswan.d/swanctl.conf")
+SWANCTL_FILE = Path("/etc/strongswan.d/tests.conf")
 RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 # How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is

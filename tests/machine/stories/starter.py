@@ -47,7 +47,7 @@ conn {name}
 
 
 def install():
-    """The files of the packages: beside charon-systemd, which runs the peer, Debian 13 does not let them be installed."""
+    """Only the files of the packages: Debian 13 does not install them beside charon-systemd, which runs the peer."""
     for package in Path("/opt/packages").glob("strongswan-*.deb"):
         run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C / --keep-directory-symlink', "sh", str(package))
     run("systemctl", "daemon-reload")

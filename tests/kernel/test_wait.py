@@ -134,6 +134,7 @@ def late_listen():
         listener.bind(str(there / "vici"))
         with waiting(there / "vici") as process:
             listener.listen()
+            listener.settimeout(SECONDS)
             connection, _ = listener.accept()
             connection.close()
             listener.close()

@@ -213,11 +213,20 @@ def systemd_is_at_work(_, properties):
 @case
 def another_process():
     """A daemon that is not the unit's main process is named at once, and never ended."""
-    with watched(main_pid=os.getpid()) as (process, watch):
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other, watched(main_pid=other.pid) as (process, watch):
         watch.wait_for(f"charon-test (PID {process.pid}) is not the main process of strongswan.service")
         process.send_signal(signal.SIGSTOP)
         until(lambda: watch.misses() > 5, "more questions")
         equal(process.poll(), None, "its exit status")
+
+
+@case
+def child_of_main():
+    """A daemon that is a child of the unit's main process, as with starter, is ended, and not its parent."""
+    with watched(main_pid=os.getpid()) as (process, watch):
+        process.send_signal(signal.SIGSTOP)
+        ends_by(process, signal.SIGABRT)
+        watch.wait_for(f"charon-test (PID {process.pid}) ended ")
 
 
 @case

@@ -253,7 +253,11 @@ def started(path, *command, options=(LONG,), notify=None, prefix=(), **more):
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        # Not read to their ends, which somebody who was left behind might hold up.
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
 
 
 def said(process):

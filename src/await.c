@@ -22,8 +22,8 @@
 #define PAUSE_MIN_USEC (10 * USEC_PER_MSEC)
 #define PAUSE_MAX_USEC USEC_PER_SEC
 
-#define APPEARS (IN_CREATE | IN_MOVED_TO)
-#define GOES (IN_DELETE_SELF | IN_MOVE_SELF)
+/* That the folder itself is removed is told without being asked for (IN_IGNORED). */
+#define EVENTS (IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF)
 
 static uint64_t earlier_of(uint64_t a, uint64_t b)
 {
@@ -48,7 +48,7 @@ static int add_watch(int inotify, const char *file)
 	char folder[PATH_MAX], missing[PATH_MAX] = "";
 
 	copy_folder(file, folder);
-	while (inotify_add_watch(inotify, folder, APPEARS | GOES | IN_ONLYDIR) < 0) {
+	while (inotify_add_watch(inotify, folder, EVENTS | IN_ONLYDIR) < 0) {
 		if (errno != ENOENT || strcmp(missing, folder) == 0)
 			return -errno;
 		memcpy(missing, folder, sizeof(missing));

@@ -22,9 +22,9 @@ DAEMON = Path(__file__).with_name("vici_daemon.py")
 VERSION = {"version": {"daemon": "charon-test", "version": "5.9.8"}}
 ANSWERS = re.compile(r"charon-test 5\.9\.8 answers after (\d+\.\d{3}) s\.\n")
 
-# Far more than it takes for one more try, far less than a test may take.
+# Far less than a test may take, and far more.
 SHORT = "--timeout=700ms"
-LONG = "--timeout=1min"
+LONG = "--timeout=10min"
 
 
 @contextmanager
@@ -97,14 +97,14 @@ def folder_appears():
                 ends_well(process)
 
 
-@case
-def folder_anew():
-    """It ends when the folder of the socket was removed and made again."""
+@cases([("removed", Path.rmdir), ("moved away", lambda path: path.rename(path.with_name("away")))])
+def folder_anew(_, leave):
+    """It ends when the folder of the socket was {0} and made again."""
     with folder() as there:
         path = there / "run/vici"
         path.parent.mkdir()
         with waiting(path) as process:
-            path.parent.rmdir()
+            leave(path.parent)
             path.parent.mkdir()
             with Server(path, VERSION):
                 ends_well(process)
@@ -253,7 +253,11 @@ def started(path, *command, options=(LONG,), notify=None, prefix=(), **more):
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        # Not read to their ends, which somebody who was left behind might hold up.
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
 
 
 def said(process):
@@ -271,7 +275,7 @@ def notifies():
     with folder() as there, mailbox() as (notify, receive):
         with started(there / "vici", *daemon(there / "vici"), notify=notify, stdin=subprocess.PIPE,
                    stdout=subprocess.PIPE) as process:
-            equal(receive(), (["EXTEND_TIMEOUT_USEC=70000000"], process.pid), "the first message")
+            equal(receive(), (["EXTEND_TIMEOUT_USEC=610000000"], process.pid), "the first message")
             lines, pid = receive()
             equal((lines[0], pid), ("READY=1", process.pid), "the second message")
             assert ANSWERS.fullmatch(lines[1].removeprefix("STATUS=") + "\n"), lines
@@ -347,6 +351,13 @@ def pipe_ends():
             os.close(outside)
             assert select.select([end], [], [], SECONDS)[0], "somebody holds the pipe"
             equal(end.read(), b"", "what comes out of it")
+
+
+@case
+def nobody_left():
+    """When the command has ended, nobody waits any more."""
+    with folder() as there, started(there / "vici", "true", stderr=subprocess.PIPE) as process:
+        equal((said(process), process.returncode), ("", 0), "standard error, to its end, and status")
 
 
 @case

@@ -11,8 +11,8 @@ SWANCTL_FILE = Path("/etc/strongswan.d/tests.conf")
 RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 # How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
-# still installing the trap policy ("trap not found, unable to acquire reqid"), as may happen under traffic.
-ACQUIRE_SECONDS = 10
+# still installing the trap policy ("trap not found, unable to acquire reqid"), as may happen at each start under traffic.
+ACQUIRE_SECONDS = 2
 ACQUIRE_SECONDS_DEFAULT = 165
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stories, in the order in which they are told."""
 
+import re
+from pathlib import Path
+
 from . import (crash, failing_helper, grace, hold, kernel_suite, leftovers, messages, never_back, no_xfrm, not_blocked,
                orphans, other_owners, reporting, restarts, routes, service, starter, status, ten_crashes, wait_exec,
                watch)
@@ -9,10 +12,22 @@ MODULES = (service, crash, hold, grace, never_back, restarts, routes, ten_crashe
            other_owners, orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite, starter, no_xfrm, messages)
 
 
+# Debian 12 is the reference. What does not depend on the release (of a module: its ONLY_REFERENCE) is told there alone.
+REFERENCE = "bookworm"
+
+
+def release():
+    """The code name of this machine's release."""
+    return re.search(r"^VERSION_CODENAME=(\S+)", Path("/etc/os-release").read_text(), re.MULTILINE)[1]
+
+
 def chosen(names):
-    """The stories of these names, or of these files; all, if none is named."""
+    """The stories of these names, or of these files; if none is named, all that this machine has to tell."""
     found = [(module.__name__.split(".")[1], story) for module in MODULES for story in module.STORIES]
     known = {name for module, story in found for name in (module, story.__name__)}
     if unknown := sorted(set(names) - known):
         raise SystemExit(f"Bail out! no such story: {', '.join(unknown)}")
-    return [story for module, story in found if not names or story.__name__ in names or module in names]
+    if names:
+        return [story for module, story in found if story.__name__ in names or module in names]
+    elsewhere = {story for module in MODULES for story in getattr(module, "ONLY_REFERENCE", ())}
+    return [story for _, story in found if release() == REFERENCE or story not in elsewhere]

@@ -97,3 +97,4 @@ def failing_helper(check):
 
 
 STORIES = (failing_helper,)
+ONLY_REFERENCE = (failing_helper,)

@@ -73,3 +73,4 @@ def listener(check):
 
 
 STORIES = (half_open, listener)
+ONLY_REFERENCE = (listener,)

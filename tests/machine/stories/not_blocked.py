@@ -32,7 +32,6 @@ SSH = ("tcp", "10.1.0.1", 22)
 
 PEER_CONFIGURATION = Path("/etc/strongswan-peer/swanctl.conf")
 
-ACQUIRE_SECONDS = 2
 PACKETS = 20
 
 # A charon that was killed stays away, and when it comes back, its shadows stay.
@@ -128,7 +127,7 @@ def wait_established():
 
 
 def not_blocked(check):
-    start((), acquire_seconds=ACQUIRE_SECONDS)
+    start(())
     (GATEWAY_FOLDER / "everything.conf").write_text(configuration("trap"))
     with (gateway.drop_in(DROP_IN), peer_with(configuration("none", 1)), server(*DNS, netns="peer"), server(*SSH),
           Pings(INNER) as tunnel, Pings(OUTER) as hosts):

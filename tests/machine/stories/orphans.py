@@ -89,3 +89,4 @@ def rekeyings(check):
 
 
 STORIES = (orphans, rekeyings)
+ONLY_REFERENCE = (rekeyings,)

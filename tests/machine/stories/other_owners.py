@@ -105,3 +105,4 @@ def by_hand(check):
 
 
 STORIES = (excluded, own_namespace, by_hand)
+ONLY_REFERENCE = (excluded, own_namespace, by_hand)

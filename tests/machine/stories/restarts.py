@@ -20,9 +20,6 @@ NAME = "net4"
 INNER = CONNECTIONS[NAME].inner
 [PACKAGE] = Path("/opt/packages").glob("charon-systemd_*.deb")
 
-# See ACQUIRE_SECONDS; each restart here may lose an acquire.
-ACQUIRE_SECONDS = 2
-
 # With 50 packets a second each way; what strongSwan alone lets out is dozens.
 DOZENS = 24
 
@@ -83,7 +80,7 @@ def check_stopped(check):
 
 def restarts(check):
     for setup, with_xfrmctl, check_restart in (("stock", False, check_stock), ("xfrmctl", True, check_held)):
-        start([NAME], with_xfrmctl, acquire_seconds=ACQUIRE_SECONDS)
+        start([NAME], with_xfrmctl)
         establish([NAME])
         for what, command in RESTARTS:
             check.variant = f"{setup}, {what}"

@@ -10,7 +10,7 @@ import kernel
 import scenario
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
-from connections import CONNECTIONS, configure_acquires
+from connections import ACQUIRE_SECONDS, CONNECTIONS, configure_acquires
 from scenario import look, wait_in_step
 from streams import FEW, Flows
 from strongswan import Strongswan
@@ -19,9 +19,6 @@ starter = Strongswan("strongswan-starter.service")
 
 NAME = "net4"
 RETIRED = "retired"
-
-# See connections.ACQUIRE_SECONDS: here each start may lose an acquire.
-ACQUIRE_SECONDS = 2
 
 # Loading these takes starter a while, in which charon answers already.
 MORE = 8

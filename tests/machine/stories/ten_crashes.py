@@ -18,7 +18,6 @@ from .traffic import carries_traffic, check_closed, note_seen, trigger
 
 NAMES = ("net4", "net6")
 
-ACQUIRE_SECONDS = 2
 START_SECONDS = 30
 MINUTE = 60
 
@@ -127,7 +126,7 @@ def selectors(policies):
 
 
 def ten_crashes(check):
-    start(NAMES, acquire_seconds=ACQUIRE_SECONDS)
+    start(NAMES)
     establish(NAMES)
     before = look()
     with BEHIND_HOLD, BEFORE_RELEASE, BothWays("net4") as pings:

@@ -28,7 +28,8 @@ def of_unit(unit, cursor=None, *matches):
 def explained(unit, cursor):
     """What `journalctl -x -u` shows since the cursor, as an operator reads it."""
     run("journalctl", "--sync")
-    return run("journalctl", "-b", "-x", "-u", unit, f"--after-cursor={cursor}").stdout
+    # See of_unit(); an entry too many does no harm.
+    return run("journalctl", "-b", "-x", "-u", unit, f"--cursor={cursor}").stdout
 
 
 def monotonic(entry):

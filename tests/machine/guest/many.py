@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import connections
+import vici
 from connections import CONNECTIONS
 from strongswan import gateway, peer
 
@@ -17,7 +18,7 @@ def network(end, connection, child):
     return f"10.{100 + end}.{connection}.{child}/32"
 
 
-def configuration(here, n_connections, n_children, child_settings):
+def configuration(here, n_connections, n_children):
     """The swanctl.conf text of one end: 0 is the gateway's, 1 the peer's."""
     there = 1 - here
     conns = []
@@ -27,7 +28,7 @@ def configuration(here, n_connections, n_children, child_settings):
                 local_ts = {network(here, i, j)}
                 remote_ts = {network(there, i, j)}
                 esp_proposals = aes128-sha256
-                {child_settings}
+                rekey_time = 0s
             }}""" for j in range(n_children))
         conns.append(f"""
     many{i} {{
@@ -58,14 +59,35 @@ secrets {{
 
 
 @contextmanager
-def configured(n_connections, n_children, gateway_settings):
+def configured(n_connections, n_children):
     """Both ends have so many connections with so many children each, and no others."""
-    GATEWAY_FILE.write_text(configuration(0, n_connections, n_children, gateway_settings))
-    PEER_FILE.write_text(configuration(1, n_connections, n_children, "rekey_time = 0s"))
+    GATEWAY_FILE.write_text(configuration(0, n_connections, n_children))
+    PEER_FILE.write_text(configuration(1, n_connections, n_children))
     peer.swanctl("--load-all", "--file", PEER_FILE)
     gateway.swanctl("--load-all")
     try:
         yield
     finally:
         GATEWAY_FILE.unlink()
-        peer.swanctl("--load-all")
+        peer.systemctl("restart")
+
+
+def establish(n_connections, n_children):
+    """Has the gateway negotiate all of them; does not wait for each."""
+    for j in range(n_children):
+        for i in range(n_connections):
+            # Two at a time for one peer would make charon's threads wait for each other.
+            vici.ask(gateway.socket, "initiate", ike=f"many{i}", child=f"child{j}", timeout="-1" if j else "60000")
+
+
+def rekey(n_children):
+    """Has the gateway rekey all CHILD_SAs; does not wait for it."""
+    for j in range(n_children):
+        vici.ask(gateway.socket, "rekey", child=f"child{j}")
+
+
+def rekeyings():
+    """How many CHILD_SAs are being rekeyed, or are about to be."""
+    _, events = vici.ask(gateway.socket, "list-sas", "list-sa")
+    return sum(tasks.count("CHILD_REKEY") for event in events for sa in event.values()
+               for tasks in (sa.get("tasks-queued", []), sa.get("tasks-active", [])))

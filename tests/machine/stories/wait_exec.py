@@ -19,6 +19,7 @@ DAEMON = f"/bin/sh -c 'until [ -e {GO} ]; do sleep 0.2; done; exec /usr/sbin/cha
 DROP_IN = """
 [Service]
 NotifyAccess={access}
+SyslogIdentifier=charon
 Restart={restart}
 ExecStart=
 ExecStart={program} wait --exec {options} -- {command}

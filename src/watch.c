@@ -258,7 +258,8 @@ static bool is_main(struct watch *watch, struct unit_running *state)
 		     strerror(-r), watch->daemon, watch->pid);
 	else if (!state->main_pid || !process_descends(watch->pid, state->main_pid))
 		tell(watch,
-		     "%s (PID %d) is not the main process of %.128s, nor a child of it, so it is not ended, whatever it does: --unit or "
+		     "%s (PID %d) is not the main process of %.128s, nor a child of it, so it is not ended, whatever "
+		     "it does: --unit or "
 		     "--socket is wrong.",
 		     watch->daemon, watch->pid, unit);
 	else

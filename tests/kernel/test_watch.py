@@ -135,7 +135,7 @@ def journal_fields():
         with Watch(path, *PATIENT, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM)):
             until(lambda: any("answers after" in lines[0] for lines in messages), "an answer")
             process.send_signal(signal.SIGSTOP)
-            until(lambda: any(" ended " in lines[0] for lines in messages), "the end")
+            until(lambda: any(f"MESSAGE_ID={ENDED}" in lines for lines in messages), "the end")
     found = [dict(line.split("=", 1) for line in lines) for lines in messages]
     [hung, ended] = [fields for fields in found if fields["MESSAGE_ID"] in (HUNG, ENDED)]
     equal({name: hung.get(name) for name in ("PRIORITY", "MESSAGE_ID", "OBJECT_SYSTEMD_UNIT", "XFRM_DAEMON_PID",

@@ -82,3 +82,4 @@ def crash_segv(check):
 
 
 STORIES = (crash_kill, crash_segv)
+ONLY_REFERENCE = (crash_segv,)

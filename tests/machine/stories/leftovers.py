@@ -73,4 +73,4 @@ def listener(check):
 
 
 STORIES = (half_open, listener)
-ONLY_REFERENCE = (listener,)
+ONLY_REFERENCE = STORIES

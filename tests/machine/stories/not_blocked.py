@@ -168,3 +168,4 @@ def tell(check, scene):
 
 
 STORIES = (not_blocked,)
+ONLY_REFERENCE = STORIES

@@ -46,10 +46,8 @@ static int take_option(int option, const char *value, void *userdata)
 {
 	struct arm *arm = userdata;
 
-	if (option == OPTION_ROUTES) {
-		arm->routes = ROUTE_TABLE;
-		return value ? routes_parse_table(value, &arm->routes) : 0;
-	}
+	if (option == OPTION_ROUTES)
+		return routes_parse_table(value, &arm->routes);
 	return verb_add_selection(&arm->filter, option == OPTION_EXCLUDE, value);
 }
 

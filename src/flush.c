@@ -108,8 +108,7 @@ static int take_option(int option, const char *value, void *userdata)
 		options->on_stop_unit = value;
 		return 0;
 	case OPTION_ROUTES:
-		options->routes = ROUTE_TABLE;
-		return value ? routes_parse_table(value, &options->routes) : 0;
+		return routes_parse_table(value, &options->routes);
 	case OPTION_DRY_RUN:
 		options->dry_run = true;
 		return 0;

@@ -127,12 +127,6 @@ static unsigned int unseen(const struct sockets *sockets)
 	return kinds;
 }
 
-static void close_directory(DIR **directory)
-{
-	if (*directory)
-		closedir(*directory);
-}
-
 static void read_name(int proc, pid_t pid, char *name, size_t size)
 {
 	static const char deleted[] = " (deleted)";

@@ -12,12 +12,6 @@
 
 #define NSEC_PER_USEC 1000
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-
 int process_parse_stat(const char *line, uint64_t ticks, struct process *ret)
 {
 	/* The name of the program, in parentheses, can hold anything. */
@@ -89,7 +83,7 @@ static void add_thread(pid_t pid, const char *thread, struct process *process)
 
 int process_look(pid_t pid, struct process *ret)
 {
-	CLEANUP(close_dir) DIR *threads = NULL;
+	CLEANUP(close_directory) DIR *threads = NULL;
 	char path[64], status[4096];
 	const struct dirent *thread;
 

@@ -57,8 +57,7 @@ static int take_option(int option, const char *value, void *userdata)
 	case OPTION_GRACE:
 		return verb_take_time("grace", value, 0, &release->grace_usec);
 	case OPTION_ROUTES:
-		release->routes = ROUTE_TABLE;
-		return value ? routes_parse_table(value, &release->routes) : 0;
+		return routes_parse_table(value, &release->routes);
 	case OPTION_SOCKET:
 		release->socket = value;
 		return 0;

@@ -40,6 +40,10 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	static const char *const names[] = {"default", "main", "local"};
 	char *end;
 
+	if (!text) {
+		*ret = ROUTE_TABLE;
+		return 0;
+	}
 	/* Not octal: strtoull(3) with base 0 would take 0220 for something else. */
 	int base = strncasecmp(text, "0x", 2) == 0 ? 16 : 10;
 

@@ -21,7 +21,8 @@ struct routes_summary {
 	uint64_t failed;
 };
 
-/* The number of a table, for --routes=TABLE. Reports what is wrong with it and returns -EINVAL. */
+/* The number of a table, for --routes[=TABLE]; ROUTE_TABLE for NULL. Reports what is wrong with it and returns -EINVAL.
+ */
 int routes_parse_table(const char *text, uint32_t *ret);
 
 /* Lists the static routes and the stand-ins of a table, and says which of them the running charon explains. With `vici`

@@ -10,20 +10,14 @@
 #include "timespan.h"
 #include "util.h"
 
-static const struct {
-	uint8_t proto;
-	const char *name;
-} protos[STATUS_PROTOS] = {
-	[STATUS_ESP] = {IPPROTO_ESP, "esp"},
-	[STATUS_AH] = {IPPROTO_AH, "ah"},
-	[STATUS_COMP] = {IPPROTO_COMP, "comp"},
-};
+static const uint8_t protos[STATUS_PROTOS] = {
+	[STATUS_ESP] = IPPROTO_ESP, [STATUS_AH] = IPPROTO_AH, [STATUS_COMP] = IPPROTO_COMP};
 
 void status_add_sa(struct status_states *states, const struct entry *sa)
 {
 	size_t proto = 0;
 
-	while (proto < STATUS_PROTOS && protos[proto].proto != sa->sa.id.proto)
+	while (proto < STATUS_PROTOS && protos[proto] != sa->sa.id.proto)
 		proto++;
 	if (proto == STATUS_PROTOS) {
 		states->other++;
@@ -195,7 +189,7 @@ const char *status_charon_state_name(enum status_charon_state state)
 
 const char *status_proto_name(enum status_proto proto)
 {
-	return protos[proto].name;
+	return entry_proto_name(protos[proto]);
 }
 
 const char *status_family_name(enum status_family family)

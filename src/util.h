@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
+#include <dirent.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +31,12 @@ static inline void close_file(FILE **f)
 {
 	if (*f)
 		fclose(*f);
+}
+
+static inline void close_directory(DIR **directory)
+{
+	if (*directory)
+		closedir(*directory);
 }
 
 static inline void free_text(char **text)

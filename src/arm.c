@@ -111,7 +111,7 @@ static int run(struct arm *arm, const struct globals *globals)
 		if (r == 0)
 			r = sweep_run(sweep, ENTRY_POLICY);
 		if (r == 0)
-			r = sweep_count_shadows(sweep, &arm->filter);
+			r = sweep_count_shadows(sweep, &arm->filter, false);
 	}
 	sweep_report_unnamed(sweep);
 	if (arm->routes) {

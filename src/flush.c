@@ -529,7 +529,7 @@ static int is_stopping(struct globals *globals, const struct options *options, s
 				      unit ? unit : "this unit", strerror(-r));
 	/* A unit that has failed is not stopped once more: there is no job then. A unit whose own command this is has
 	 * none when it ended by itself. */
-	if (state->job == UNIT_JOB_OTHER || (!unit && state->job == UNIT_NO_JOB)) {
+	if (state->job != UNIT_JOB_STOP && (!unit || state->job != UNIT_NO_JOB)) {
 		report_detail("%.64s is not being stopped for good: there is nothing to do.",
 			      unit ? unit : "This unit");
 		return 0;

@@ -40,9 +40,10 @@ def unit(name):
         folder.rmdir()
 
 
-def command_in(members):
-    """xfrmctl as systemd starts it in the unit with this file."""
-    return "sh", "-c", f'echo $$ >{members} && SYSTEMD_EXEC_PID=$$ exec "$0" "$@"', XFRMCTL
+def command_in(members, by_systemd=True):
+    """xfrmctl in the unit with this file, as systemd starts it or as a process of the unit does."""
+    told = "SYSTEMD_EXEC_PID=$$ " if by_systemd else ""
+    return "sh", "-c", f'echo $$ >{members} && {told}exec "$0" "$@"', XFRMCTL
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import service
 import xfrm
-from program import SECONDS, XFRMCTL, environment, run
+from program import SECONDS, environment, run
 from service import command_in, manager, running, unit
 from shadows import shadows
 from tables import ESP
@@ -30,7 +30,7 @@ def daemon(members, program=DAEMON):
         yield process
 
 
-def arm(*words, status=0, command=(XFRMCTL,), **variables):
+def arm(*words, command, status=0, **variables):
     """One policy, and arm beside it; the shadow is looked for."""
     xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}")
     result = run("-v", "arm", *words, command=command, env=environment(**variables))
@@ -47,10 +47,10 @@ def ended_by(process, number):
 
 
 @contextmanager
-def restarting(program=DAEMON, job="restart"):
-    """A daemon whose unit has this job, and the command of a unit that runs beside it."""
+def restarting(program=DAEMON, job="restart", by_systemd=True):
+    """A daemon whose unit has this job, and the command that is xfrmctl in this unit."""
     with unit(UNIT) as members, daemon(members, program) as process, manager(process.pid, state(job)):
-        yield process, command_in(members)
+        yield process, command_in(members, by_systemd)
         process.kill()
         process.wait(SECONDS)
 
@@ -114,9 +114,9 @@ def flush():
 
 @case
 def by_hand():
-    """By hand nothing is ended, whatever $MAINPID says."""
-    with restarting() as (process, _):
-        arm("--mode=handover", MAINPID=str(process.pid))
+    """What systemd has not started itself ends nothing, whatever $MAINPID says."""
+    with restarting(by_systemd=False) as (process, command):
+        arm("--mode=handover", command=command, MAINPID=str(process.pid))
         lives(process)
 
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "keep.h"
+#include "mode.h"
 #include "netns.h"
 #include "orphans.h"
 #include "owner.h"
@@ -25,6 +26,7 @@ enum {
 	OPTION_POLICIES_ONLY,
 	OPTION_HOLD,
 	OPTION_KEEP,
+	OPTION_MODE,
 	OPTION_ORPHANS,
 	OPTION_SOCKET,
 	OPTION_ON_STOP,
@@ -67,6 +69,8 @@ static void print_help(void)
 	       "                       comes in in plaintext until `xfrmctl release`\n"
 	       "  --keep               As --hold, but traffic goes on through the SAs that are there, until\n"
 	       "                       `xfrmctl handover`\n"
+	       "  --mode=MODE          What the unit is for: `flush` as without this, `hold` as --hold, `handover`\n"
+	       "                       as --keep\n"
 	       "  --orphans            Only SAs that the running charon does not know\n"
 	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
 	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
@@ -84,6 +88,16 @@ static void print_help(void)
 	       "  dir=in|out|fwd       ptype=main|sub       priority=N or N-M   spi=N\n"
 	       "  src=PREFIX and dst=PREFIX (traffic selector), peer=PREFIX (tunnel end point)\n"
 	       "Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.\n");
+}
+
+static int take_mode(struct options *options, const char *value)
+{
+	enum mode mode = MODE_FLUSH;
+
+	int r = mode_take(value, &mode);
+	options->keep |= mode == MODE_HANDOVER;
+	options->hold |= options->keep || mode == MODE_HOLD;
+	return r;
 }
 
 static int take_option(int option, const char *value, void *userdata)
@@ -106,6 +120,8 @@ static int take_option(int option, const char *value, void *userdata)
 	case OPTION_KEEP:
 		options->hold = options->keep = true;
 		return 0;
+	case OPTION_MODE:
+		return take_mode(options, value);
 	case OPTION_ORPHANS:
 		options->orphans = options->states_only = true;
 		return 0;
@@ -142,6 +158,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
 		{"hold", no_argument, NULL, OPTION_HOLD},
 		{"keep", no_argument, NULL, OPTION_KEEP},
+		{"mode", required_argument, NULL, OPTION_MODE},
 		{"orphans", no_argument, NULL, OPTION_ORPHANS},
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},

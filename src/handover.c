@@ -382,18 +382,16 @@ static int is_through(struct handover *handover, struct kept_group *group)
 
 static int ask(struct handover *handover, struct kept_group *group)
 {
-	struct child *child = &handover->children.list[group->child];
-	struct children_connection *connection = &handover->children.connections[child->connection];
 	const struct asker_question question = {
 		.group = (size_t)(group - handover->kept.groups),
 		.child = group->child,
-		.siblings = connection->asked,
+		.again = group->tries != 0,
 	};
 
 	int r = asker_ask(&handover->asker, &question);
 	if (r < 0)
 		return r;
-	connection->asked = group->asking = true;
+	group->asking = true;
 	group->tries++;
 	group->retry = UINT64_MAX;
 	if (group->fate == KEPT_WAITS) {

@@ -18,6 +18,7 @@ def why_host_binary_cannot_run(program):
 
 
 def tell_stories(names):
+    import connections
     import stories
     import xfrmctl
     from tap import Tap, tell
@@ -25,6 +26,8 @@ def tell_stories(names):
     if reason := why_host_binary_cannot_run(xfrmctl.PROGRAM):
         print(f"1..0 # SKIP the program of the host does not run here: {reason}")
         return
+    # Figures are taken, and the machine has booted, with all that Debian loads.
+    connections.configure_plugins()
     tap = Tap()
     for story in stories.chosen(names):
         tell(tap, story.__name__, story)

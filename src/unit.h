@@ -8,9 +8,10 @@
 #include <sys/types.h>
 
 enum unit_job {
-	UNIT_NO_JOB,	/* nothing: the unit stays as it is, or has ended by itself */
-	UNIT_JOB_STOP,	/* it is being stopped, and stays so */
-	UNIT_JOB_OTHER, /* it is being started or restarted */
+	UNIT_NO_JOB,	  /* nothing: the unit stays as it is, or has ended by itself */
+	UNIT_JOB_STOP,	  /* it is being stopped, and stays so */
+	UNIT_JOB_RESTART, /* it is being stopped, to be started again */
+	UNIT_JOB_OTHER,	  /* it is being started, or reloaded */
 };
 
 struct unit_state {
@@ -26,6 +27,16 @@ struct unit_running {
 	bool undisturbed; /* it runs, and nobody is starting, stopping, reloading or freezing it */
 	pid_t main_pid;	  /* 0 without one */
 };
+
+/* How far a unit is with its start. */
+enum unit_phase {
+	UNIT_DOWN, /* it neither runs nor starts */
+	UNIT_STARTING,
+	UNIT_UP,
+};
+
+/* Asks systemd about a unit of the system manager. Returns 0 or a negative errno. */
+int unit_find_phase(const char *unit, enum unit_phase *ret);
 
 /* Asks systemd about a service of the system manager. Returns 0 or a negative errno. */
 int unit_find_running(const char *unit, struct unit_running *ret);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a crash and a planned restart cost the traffic in each mode, and how long many connections take to be handed over:
-for tools/compare."""
+"""What a crash and a planned restart cost the traffic in each mode, and how long many connections take to be handed
+over: for tools/compare."""
 
 import json
 import signal
@@ -60,7 +60,8 @@ def compare(rounds):
     for number in range(rounds):
         for mode in MODES:
             for event in EVENTS:
-                print(json.dumps({"mode": mode, "event": event, "round": number + 1, **measured(mode, event)}), flush=True)
+                print(json.dumps({"mode": mode, "event": event, "round": number + 1, **measured(mode, event)}),
+                      flush=True)
 
 
 def handed_over(count):

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "children.h"
 #include "vici.h"
 
 #define CHARON_NAME_MAX 64
@@ -69,3 +70,22 @@ void charon_free_configuration(struct charon_configuration *configuration);
  * direction; NULL when there is none, or more than one. */
 const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,
 				      const xfrm_address_t *src, const xfrm_address_t *dst, uint8_t mode);
+
+/* The commands `list-conns` and `get-conns`: all children of the loaded configuration. `ret` is incomplete when there
+ * are more connections than charon told of. Memory as children.h says. */
+int charon_children(struct vici *vici, uint64_t deadline, struct children *ret);
+
+/* How far charon is with a child. */
+enum charon_progress {
+	CHARON_ABSENT, /* nobody has asked for it, or it has failed */
+	CHARON_COMING, /* the IKE_SA of its connection is being made, or negotiates children */
+	CHARON_THERE,  /* it has SAs */
+};
+/* The command `list-sas` for one connection, in the blocking way. */
+int charon_child_progress(struct vici *vici, const char *connection, const char *child, uint64_t deadline,
+			  enum charon_progress *ret);
+
+/* The command `initiate`: has charon begin with a child, and does not wait for its SAs. -ENOENT when charon refuses,
+ * which `why` says, terminated. */
+int charon_initiate(struct vici *vici, const char *connection, const char *child, uint64_t deadline, char *why,
+		    size_t size);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "keep.h"
+#include "mode.h"
 #include "netns.h"
 #include "orphans.h"
 #include "owner.h"
@@ -23,6 +25,8 @@ enum {
 	OPTION_STATES_ONLY,
 	OPTION_POLICIES_ONLY,
 	OPTION_HOLD,
+	OPTION_KEEP,
+	OPTION_MODE,
 	OPTION_ORPHANS,
 	OPTION_SOCKET,
 	OPTION_ON_STOP,
@@ -34,7 +38,8 @@ enum {
 
 struct options {
 	struct filter filter;
-	bool states_only, policies_only, hold, orphans, on_stop, dry_run, json, force;
+	bool states_only, policies_only, orphans, on_stop, dry_run, json, force;
+	bool hold, keep;	  /* the second implies the first */
 	uint32_t routes;	  /* the table whose routes go as well, or 0 */
 	const char *socket;	  /* charon's */
 	const char *on_stop_unit; /* NULL for the unit that we belong to */
@@ -45,6 +50,7 @@ struct flush {
 	const struct options *options;
 	const struct orphans *orphans; /* that may go alone, or NULL */
 	struct vici *vici;	       /* the way to the charon that knows them */
+	struct keep keep;	       /* what goes on carrying traffic */
 	size_t turn;		       /* of the survey's */
 };
 
@@ -61,6 +67,10 @@ static void print_help(void)
 	       "  --policies-only      Only policies\n"
 	       "  --hold               Put a shadow in the place of each policy, so that nothing leaves or\n"
 	       "                       comes in in plaintext until `xfrmctl release`\n"
+	       "  --keep               As --hold, but traffic goes on through the SAs that are there, until\n"
+	       "                       `xfrmctl handover`\n"
+	       "  --mode=MODE          What the unit is for: `flush` as without this, `hold` as --hold, `handover`\n"
+	       "                       as --keep\n"
 	       "  --orphans            Only SAs that the running charon does not know\n"
 	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
 	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
@@ -80,6 +90,16 @@ static void print_help(void)
 	       "Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.\n");
 }
 
+static int take_mode(struct options *options, const char *value)
+{
+	enum mode mode = MODE_FLUSH;
+
+	int r = mode_take(value, &mode);
+	options->keep |= mode == MODE_HANDOVER;
+	options->hold |= options->keep || mode == MODE_HOLD;
+	return r;
+}
+
 static int take_option(int option, const char *value, void *userdata)
 {
 	struct options *options = userdata;
@@ -97,6 +117,11 @@ static int take_option(int option, const char *value, void *userdata)
 	case OPTION_HOLD:
 		options->hold = true;
 		return 0;
+	case OPTION_KEEP:
+		options->hold = options->keep = true;
+		return 0;
+	case OPTION_MODE:
+		return take_mode(options, value);
 	case OPTION_ORPHANS:
 		options->orphans = options->states_only = true;
 		return 0;
@@ -132,6 +157,8 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"states-only", no_argument, NULL, OPTION_STATES_ONLY},
 		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
 		{"hold", no_argument, NULL, OPTION_HOLD},
+		{"keep", no_argument, NULL, OPTION_KEEP},
+		{"mode", required_argument, NULL, OPTION_MODE},
 		{"orphans", no_argument, NULL, OPTION_ORPHANS},
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
@@ -148,16 +175,20 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		return r;
 	if (ret->orphans && (ret->policies_only || ret->hold || ret->on_stop))
 		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--orphans is about SAs beside a running charon: --policies-only, --hold and "
-				      "--on-stop do not go with it.");
+				      "--orphans is about SAs beside a running charon: --policies-only, --hold, "
+				      "--keep and --on-stop do not go with it.");
 	if (ret->socket && !ret->orphans)
 		return report_failure(-EINVAL, REPORT_USAGE, "--socket goes with --orphans only.");
 	if (ret->states_only && ret->policies_only)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--states-only and --policies-only exclude each other; without them both go.");
-	if (ret->hold && ret->on_stop)
+	if (ret->keep && ret->states_only)
 		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--hold and --on-stop exclude each other: a stop removes what holds.");
+				      "--keep and --states-only exclude each other: what goes on needs its policies.");
+	if (ret->hold && ret->on_stop)
+		return report_failure(
+			-EINVAL, REPORT_USAGE,
+			"--hold (or --keep) and --on-stop exclude each other: a stop removes what holds.");
 	if (ret->on_stop && (ret->on_stop_unit ? !*ret->on_stop_unit : !report_in_unit()))
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--on-stop needs the name of a unit when systemd has not started it, as in "
@@ -224,26 +255,57 @@ static int check_owner(const struct options *options, pid_t charon)
 
 static bool selects(const struct flush *flush, const struct entry *entry)
 {
-	return filter_selects(&flush->options->filter, entry) &&
-	       (!flush->orphans || orphans_have(flush->orphans, entry));
+	if (!filter_selects(&flush->options->filter, entry))
+		return false;
+	if (flush->orphans)
+		return orphans_have(flush->orphans, entry);
+	return !flush->options->keep ||
+	       (entry->kind == ENTRY_SA ? !keep_has_sa(&flush->keep, entry) : !keep_has_policy(&flush->keep, entry));
+}
+
+/* The kept shadow comes first: where there is no room behind a policy, the other one has its priority, and of equals
+ * the kernel takes the older. */
+static int keep_policy(struct flush *flush, const struct entry *policy)
+{
+	struct sweep *sweep = &flush->sweep;
+	struct entry kept, shadow;
+
+	if (shadow_is_kept(policy))
+		return 0;
+	shadow_make_kept(policy, &kept);
+	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	int r = sweep_exchange(sweep, &kept, policy);
+	return r < 0 ? r : sweep_exchange(sweep, &shadow, NULL);
+}
+
+static int hold_policy(struct flush *flush, const struct entry *policy)
+{
+	struct sweep *sweep = &flush->sweep;
+	const struct options *options = flush->options;
+	uint32_t tag = shadow_tag(policy);
+	struct entry shadow;
+
+	/* A shadow that would go by itself has to stay now, whosever it is. */
+	if (tag == SHADOW_HOLD || (options->keep && tag == SHADOW_CLOSE) ||
+	    (!tag && !filter_selects(&options->filter, policy)) || !shadow_is_turn(&sweep->survey, flush->turn, policy))
+		return 0;
+	if (options->keep && keep_has_policy(&flush->keep, policy))
+		return keep_policy(flush, policy);
+	if (options->keep && !tag)
+		shadow_make_close(policy, &sweep->survey, &sweep->blocked, &shadow);
+	else
+		shadow_make(policy, &sweep->survey, &sweep->blocked, false, &shadow);
+	return sweep_exchange(sweep, &shadow, policy);
 }
 
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
 	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
 	const struct options *options = flush->options;
-	uint32_t tag = shadow_tag(entry);
-	struct entry shadow;
 
-	if (options->hold && entry->kind == ENTRY_POLICY) {
-		/* A shadow that would go by itself has to stay now, whosever it is. */
-		if (tag == SHADOW_HOLD || (!tag && !filter_selects(&options->filter, entry)) ||
-		    !shadow_is_turn(&sweep->survey, flush->turn, entry))
-			return 0;
-		shadow_make(entry, &sweep->survey, &sweep->blocked, false, &shadow);
-		return sweep_exchange(sweep, &shadow, entry);
-	}
-	if (selects(flush, entry) || (options->on_stop && tag))
+	if (options->hold && entry->kind == ENTRY_POLICY)
+		return hold_policy(flush, entry);
+	if (selects(flush, entry) || (options->on_stop && shadow_tag(entry)))
 		return sweep_remove(sweep, entry);
 	return 0;
 }
@@ -306,6 +368,15 @@ static bool flush_sas(struct flush *flush)
 	return before.sas == 0;
 }
 
+/* Finds what goes on. */
+static int find_kept(struct flush *flush, bool dry_run)
+{
+	int r = keep_find(&flush->keep, flush->sweep.kernel, &flush->options->filter, dry_run);
+
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not find out which SAs carry traffic: %s.", strerror(-r))
+		     : 0;
+}
+
 static int remove_policies(struct flush *flush)
 {
 	const struct options *options = flush->options;
@@ -316,14 +387,16 @@ static int remove_policies(struct flush *flush)
 		return sweep_run(&flush->sweep, ENTRY_POLICY);
 	}
 	int r = sweep_prepare(&flush->sweep, &options->filter);
+	if (r == 0 && options->keep)
+		r = find_kept(flush, false);
 	for (flush->turn = 0; r == 0 && flush->turn < flush->sweep.survey.turns; flush->turn++)
 		r = sweep_run(&flush->sweep, ENTRY_POLICY);
-	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter);
+	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter, options->keep);
 }
 
 static int remove_sas(struct flush *flush)
 {
-	if (!flush->orphans && filter_is_empty(&flush->options->filter) && flush_sas(flush))
+	if (!flush->orphans && !flush->options->keep && filter_is_empty(&flush->options->filter) && flush_sas(flush))
 		return 0;
 	return sweep_run(&flush->sweep, ENTRY_SA);
 }
@@ -436,9 +509,11 @@ static int show_all(struct flush *flush)
 	char sentence[SUMMARY_SENTENCE_MAX];
 	int r = 0;
 
+	if (options->keep)
+		r = find_kept(flush, true);
 	if (options->json)
 		printf("{\"policies\": [");
-	if (!options->states_only)
+	if (!options->states_only && r == 0)
 		r = show_kind(flush, ENTRY_POLICY);
 	if (options->json)
 		printf("], \"sas\": [");
@@ -471,7 +546,7 @@ static int is_stopping(struct globals *globals, const struct options *options, s
 				      unit ? unit : "this unit", strerror(-r));
 	/* A unit that has failed is not stopped once more: there is no job then. A unit whose own command this is has
 	 * none when it ended by itself. */
-	if (state->job == UNIT_JOB_OTHER || (!unit && state->job == UNIT_NO_JOB)) {
+	if (state->job != UNIT_JOB_STOP && (!unit || state->job != UNIT_NO_JOB)) {
 		report_detail("%.64s is not being stopped for good: there is nothing to do.",
 			      unit ? unit : "This unit");
 		return 0;
@@ -518,6 +593,16 @@ static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans
 	return 0;
 }
 
+static int remove_counted(struct flush *flush, const struct kernel_counts *counts)
+{
+	const struct options *options = flush->options;
+
+	report_begin((options->policies_only ? 0 : counts->sas) +
+			     (options->states_only ? 0 : kernel_sum_policies(counts)),
+		     "Removing");
+	return remove_all(flush);
+}
+
 static enum exit_status run(struct globals *globals, const struct options *options)
 {
 	static const struct sweep_verb verb = {"remove", "removed"};
@@ -552,12 +637,11 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 		flush.vici = vici;
 	}
 	if (options->dry_run)
-		return show_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;
-
-	uint64_t entries =
-		(options->policies_only ? 0 : counts.sas) + (options->states_only ? 0 : kernel_sum_policies(&counts));
-	report_begin(entries, "Removing");
-	return remove_all(&flush) < 0 ? STATUS_FAILED : STATUS_DONE;
+		r = show_all(&flush);
+	else
+		r = remove_counted(&flush, &counts);
+	keep_free(&flush.keep);
+	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
 int verb_flush(struct globals *globals, int argc, char **argv)

@@ -20,9 +20,11 @@
  * in /proc/net/netlink, Linux 6.18): all of them fit even into the 64 KiB that libnl sets. */
 #define BATCH_MESSAGES 64
 
-/* A deletion has at most 120 bytes, an addition 228 and a security context, of which the kernel takes a page. */
+/* A deletion has at most 120 bytes, an addition 228, templates, and a security context, of which the kernel takes a
+ * page. */
 #define BATCH_SIZE (BATCH_MESSAGES * 320)
 #define SECURITY_MAX 4096
+#define TEMPLATES_MAX (ENTRY_TEMPLATES_MAX * sizeof(struct xfrm_user_tmpl))
 
 /* Room for kernels that take more for an error message; the kernel doubles it, up to twice net.core.rmem_max. */
 #define CHANGE_RECEIVE_BUFFER (256 * 1024)
@@ -33,7 +35,7 @@
 /* A single request, with room for its attributes. */
 union request {
 	struct nlmsghdr header;
-	char bytes[512 + SECURITY_MAX]; /* cppcheck-suppress unusedStructMember ; it is the size */
+	char bytes[512 + TEMPLATES_MAX + SECURITY_MAX]; /* cppcheck-suppress unusedStructMember ; it is the size */
 };
 
 union buffer {
@@ -562,18 +564,23 @@ static void fill_sa_id(struct xfrm_usersa_id *id, const struct xfrm_usersa_info 
 		.daddr = sa->id.daddr, .spi = sa->id.spi, .family = sa->family, .proto = sa->id.proto};
 }
 
-/* Checks that the SA that the kernel finds under this SA's name is this one. */
-static int check_not_hidden(struct kernel *kernel, const struct entry *entry)
+int kernel_find_sa(struct kernel *kernel, const struct entry *sa, struct entry *ret)
 {
 	union request request;
 	struct nlmsghdr *answer;
+
+	fill_sa_id(message_begin(&request.header, XFRM_MSG_GETSA, 0, sizeof(struct xfrm_usersa_id)), &sa->sa);
+	message_put_mark(&request.header, &sa->mark);
+	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
+	return r == 0 ? entry_decode(answer, ret) : r;
+}
+
+/* Checks that the SA that the kernel finds under this SA's name is this one. */
+static int check_not_hidden(struct kernel *kernel, const struct entry *entry)
+{
 	struct entry found = {0};
 
-	fill_sa_id(message_begin(&request.header, XFRM_MSG_GETSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
-	message_put_mark(&request.header, &entry->mark);
-	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
-	if (r == 0)
-		r = entry_decode(answer, &found);
+	int r = kernel_find_sa(kernel, entry, &found);
 	if (r < 0)
 		return r;
 	kernel->refused = found.mark.v != entry->mark.v || found.mark.m != entry->mark.m;
@@ -711,6 +718,9 @@ static void write_policy(struct nlmsghdr *message, uint16_t type, const struct e
 	info.index = 0; /* the kernel finds one */
 	/* The structure wants to be aligned to 8 bytes, netlink aligns to 4. */
 	memcpy(message_begin(message, type, 0, sizeof(info)), &info, sizeof(info));
+	if (policy->policy.n_templates)
+		message_put(message, XFRMA_TMPL, policy->policy.templates,
+			    policy->policy.n_templates * sizeof(*policy->policy.templates));
 	put_policy_attributes(message, policy);
 	put_security(message, policy);
 }
@@ -758,6 +768,11 @@ int kernel_update_policy(struct kernel *kernel, const struct entry *policy)
 
 	write_policy(&request.header, XFRM_MSG_UPDPOLICY, policy);
 	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
+}
+
+int kernel_request(struct kernel *kernel, struct nlmsghdr *request)
+{
+	return transact(kernel, request, NLMSG_ERROR, NULL);
 }
 
 bool kernel_refused(const struct kernel *kernel)

@@ -70,7 +70,7 @@ typedef void (*kernel_refused_fn)(const struct kernel_refusal *refusal, void *us
 int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata);
 
 /* Queues the addition of a policy (XFRM_MSG_NEWPOLICY: selector with `user`, priority, action, flags, lifetimes, ptype,
- * mark, if_id and security context of `policy`; no templates), and behind it the deletion of `old`, which may be NULL.
+ * mark, if_id, templates and security context of `policy`), and behind it the deletion of `old`, which may be NULL.
  * `old` is deleted only when the kernel has confirmed the addition, so that at no time both are missing.
  *
  * An addition is refused with -EEXIST when there is a policy with the same selector, ptype, mark, if_id and security
@@ -85,6 +85,13 @@ int kernel_find_policy(struct kernel *kernel, const struct entry *policy, struct
 /* Puts a policy in the place of the one with the same key at once (XFRM_MSG_UPDPOLICY). Of network policies that costs
  * the kernel a walk over all of them. */
 int kernel_update_policy(struct kernel *kernel, const struct entry *policy);
+
+/* Looks for the SA with this destination, SPI, protocol and mark; whatever else `sa` says does not matter. -ESRCH when
+ * there is none. */
+int kernel_find_sa(struct kernel *kernel, const struct entry *sa, struct entry *ret);
+
+/* Sends a request that somebody else has written, sets its sequence number, and waits for the acknowledgement. */
+int kernel_request(struct kernel *kernel, struct nlmsghdr *request);
 
 /* Whether the errno of kernel_find_policy() or kernel_update_policy() was the kernel's answer, so that it is about this
  * policy alone; otherwise something happened on the way. */

@@ -19,6 +19,7 @@ static const struct verb {
 	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon"},
 	{"arm", verb_arm, "Put shadows behind live policies, as before a restart"},
 	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place"},
+	{"handover", verb_handover, "Move traffic to new SAs, then remove the old ones that `flush --keep` left"},
 	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned"},
 	{"wait", verb_wait, "Wait until the IKE daemon answers"},
 	{"watch", verb_watch, "End an IKE daemon that has stopped answering"},

@@ -29,6 +29,10 @@
 #define REPORT_ANSWERS SD_ID128_MAKE(d4, b8, 85, 0d, 2e, 1d, 44, 4a, a1, 1e, 4e, 9c, f8, bf, c7, e6)
 #define REPORT_UNWATCHED SD_ID128_MAKE(9b, 92, 87, 41, 5f, b8, 42, 57, 9b, dd, c0, d6, 91, 86, 19, ac)
 
+#define REPORT_FELL_BACK SD_ID128_MAKE(f1, 35, 07, 93, d1, c5, 47, 89, 8b, 4d, 2e, e2, db, cf, 40, 64)
+#define REPORT_NO_GOODBYE SD_ID128_MAKE(32, 5f, 81, fa, 64, 77, 4d, c2, b1, e0, 67, 04, 32, d1, ac, e2)
+#define REPORT_HANDED_OVER SD_ID128_MAKE(ca, 34, 2f, ee, b8, 8b, 4c, dc, be, 18, b6, f3, 60, b7, 5c, d0)
+
 #define REPORT_STARTER SD_ID128_MAKE(49, 2b, 0a, 0d, be, f0, 48, f8, b5, 33, a7, 2c, 24, e8, d2, 45)
 #define REPORT_LOADED SD_ID128_MAKE(98, fe, b8, 57, 31, 3e, 46, f5, 8b, 8d, cd, 2d, 48, ab, cb, 7a)
 #define REPORT_NOT_LOADED SD_ID128_MAKE(3a, 4a, 7f, d0, 2f, ad, 45, e3, 87, a3, 19, 26, fc, 0a, 7b, 78)

@@ -141,26 +141,35 @@ static int parse_target(char *text, struct match_prefix *ret)
 	return 0;
 }
 
-int route_targets_add(struct route_targets *targets, const char *text)
+int route_parse_selector(const char *text, struct route_selector *ret)
 {
 	char buffer[TARGET_TEXT_MAX];
-	struct match_prefix prefix = {0};
 
+	*ret = (struct route_selector){0};
 	if ((size_t)snprintf(buffer, sizeof(buffer), "%s", text) >= sizeof(buffer))
 		return -EINVAL;
 	char *protocol = strchr(buffer, '[');
 	if (protocol) {
-		/* add_policy() in kernel_netlink_ipsec.c; a range of ports alone may still have a route there. */
-		if (strncmp(protocol, "[0", 2) != 0)
-			return 0;
+		ret->protocol = strncmp(protocol, "[0", 2) != 0;
 		*protocol = '\0';
 	}
-	if (strcmp(buffer, "dynamic") == 0) {
+	ret->dynamic = strcmp(buffer, "dynamic") == 0;
+	return ret->dynamic ? 0 : parse_target(buffer, &ret->prefix);
+}
+
+int route_targets_add(struct route_targets *targets, const char *text)
+{
+	struct route_selector selector;
+
+	int r = route_parse_selector(text, &selector);
+	/* add_policy() in kernel_netlink_ipsec.c; a range of ports alone may still have a route there. */
+	if (selector.protocol)
+		return 0;
+	if (r == 0 && selector.dynamic) {
 		targets->dynamic = true;
 		return 0;
 	}
-	int r = parse_target(buffer, &prefix);
-	return r < 0 ? r : route_targets_add_prefix(targets, &prefix);
+	return r < 0 ? r : route_targets_add_prefix(targets, &selector.prefix);
 }
 
 int route_targets_add_prefix(struct route_targets *targets, const struct match_prefix *prefix)
@@ -174,7 +183,7 @@ int route_targets_add_prefix(struct route_targets *targets, const struct match_p
 	return 0;
 }
 
-static bool contains(const struct match_prefix *outer, const struct match_prefix *inner)
+bool route_contains(const struct match_prefix *outer, const struct match_prefix *inner)
 {
 	return outer->family == inner->family && outer->length <= inner->length &&
 	       common_bits(&outer->address, &inner->address, outer->length) == outer->length;
@@ -195,7 +204,7 @@ void route_targets_sort(struct route_targets *targets)
 		return;
 	qsort(targets->list, targets->n, sizeof(*targets->list), compare_for_sort);
 	for (size_t i = 1; i < targets->n; i++)
-		if (!contains(&targets->list[n], &targets->list[i]))
+		if (!route_contains(&targets->list[n], &targets->list[i]))
 			targets->list[++n] = targets->list[i];
 	targets->n = n + 1;
 }
@@ -213,7 +222,7 @@ bool route_targets_explain(const struct route_targets *targets, const struct rou
 		else
 			behind = middle;
 	}
-	return first && contains(&targets->list[first - 1], &route->dst);
+	return first && route_contains(&targets->list[first - 1], &route->dst);
 }
 
 void route_targets_free(struct route_targets *targets)

@@ -71,6 +71,19 @@ struct match_prefix route_source(const struct route *route);
  * returns `buffer`. `size` is not 0. */
 const char *route_describe(const struct route *route, char *buffer, size_t size);
 
+/* Whether a network is within another, or the same. */
+bool route_contains(const struct match_prefix *outer, const struct match_prefix *inner);
+
+/* A traffic selector, as charon writes it: "10.2.0.0/24", "10.2.0.3..10.2.0.9", "dynamic", each perhaps with "[tcp/80]"
+ * behind it. */
+struct route_selector {
+	struct match_prefix prefix; /* for a range the smallest network around it, as charon makes its policies */
+	bool dynamic;		    /* known only when the peer has its address; `prefix` is nothing then */
+	bool protocol;		    /* it is of a single protocol */
+};
+/* -EINVAL when it is none of these. */
+int route_parse_selector(const char *text, struct route_selector *ret);
+
 /* Where a configuration sends packets through its tunnels: remote traffic selectors. Zeroed to begin with. */
 struct route_targets {
 	struct match_prefix *list;
@@ -78,9 +91,8 @@ struct route_targets {
 	bool dynamic; /* some are known only when the peer has its address */
 };
 
-/* Takes in one traffic selector as charon writes it: "10.2.0.0/24", "10.2.0.3..10.2.0.9", "dynamic", each perhaps with
- * "[tcp/80]" behind it; a range counts as the smallest network around it, as charon makes its route. Those of a single
- * protocol have no route and are left out. -EINVAL when it is none of these, -ENOMEM. */
+/* Takes in one traffic selector. Those of a single protocol have no route and are left out. Errors: those of
+ * route_parse_selector(), -ENOMEM. */
 int route_targets_add(struct route_targets *targets, const char *text);
 
 /* Takes in a network. -ENOMEM. */

@@ -13,6 +13,11 @@ uint32_t shadow_tag(const struct entry *entry)
 	return user == SHADOW_HOLD || user == SHADOW_GRACE || user == SHADOW_CLOSE ? user : 0;
 }
 
+bool shadow_is_kept(const struct entry *entry)
+{
+	return entry->kind == ENTRY_POLICY && entry->policy.info.sel.user == SHADOW_KEEP;
+}
+
 /* What a shadow was made from had this priority; kept in it, since its own does not always tell. */
 static uint32_t original_priority(const struct entry *policy)
 {
@@ -87,6 +92,7 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	survey->n_grace += tag == SHADOW_GRACE;
 	survey->n_close += tag == SHADOW_CLOSE;
 	survey->n_passing += tag && shadow_lets_pass(policy);
+	survey->n_kept += shadow_is_kept(policy);
 	/* Those of sockets are asked before all others, whatever their priority. */
 	if (entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
 		return;
@@ -265,15 +271,11 @@ static void place(const struct entry *policy, const struct shadow_survey *survey
 		++*priority;
 }
 
-void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
-		 bool later, struct entry *ret)
+/* What a shadow has of its policy. */
+static struct entry copy_of(const struct entry *policy, uint32_t tag, uint32_t priority)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
-	const struct shadow_blocked before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
-	uint32_t tag, priority;
-
-	place(policy, survey, later, &tag, &priority);
-	*ret = (struct entry){
+	struct entry copy = {
 		.kind = ENTRY_POLICY,
 		.mark = policy->mark,
 		.if_id = policy->if_id,
@@ -282,14 +284,9 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 				.info =
 					{
 						.sel = info->sel,
-						.lft =
-							{
-								.soft_byte_limit = original_priority(policy),
-								.hard_byte_limit = XFRM_INF,
-							},
 						.priority = priority,
 						.dir = info->dir,
-						.action = policy->policy.n_templates ? XFRM_POLICY_BLOCK : info->action,
+						.action = info->action,
 						.flags = info->flags,
 						.share = info->share,
 					},
@@ -298,8 +295,51 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 				.security = policy->policy.security,
 			},
 	};
-	ret->policy.info.sel.user = tag;
+
+	copy.policy.info.sel.user = tag;
+	return copy;
+}
+
+static void make(const struct entry *policy, const struct shadow_blocked *blocked, uint32_t tag, uint32_t priority,
+		 struct entry *ret)
+{
+	const struct shadow_blocked before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
+
+	*ret = copy_of(policy, tag, priority);
+	if (policy->policy.n_templates)
+		ret->policy.info.action = XFRM_POLICY_BLOCK;
+	ret->policy.info.lft.soft_byte_limit = original_priority(policy);
+	ret->policy.info.lft.hard_byte_limit = XFRM_INF;
 	shadow_set_blocked(ret, &before);
+}
+
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
+		 bool later, struct entry *ret)
+{
+	uint32_t tag, priority;
+
+	place(policy, survey, later, &tag, &priority);
+	make(policy, blocked, tag, priority, ret);
+}
+
+void shadow_make_close(const struct entry *policy, const struct shadow_survey *survey,
+		       const struct shadow_blocked *blocked, struct entry *ret)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+	uint32_t priority = info->priority;
+
+	if (info->dir < XFRM_POLICY_MAX)
+		priority = right_behind(&survey->directions[info->dir], priority);
+	make(policy, blocked, SHADOW_CLOSE, priority, ret);
+}
+
+void shadow_make_kept(const struct entry *policy, struct entry *ret)
+{
+	*ret = copy_of(policy, SHADOW_KEEP, policy->policy.info.priority);
+	ret->policy.info.lft.soft_byte_limit = ret->policy.info.lft.hard_byte_limit = XFRM_INF;
+	ret->policy.info.lft.soft_packet_limit = ret->policy.info.lft.hard_packet_limit = XFRM_INF;
+	ret->policy.n_templates = policy->policy.n_templates;
+	ret->policy.templates = policy->policy.templates;
 }
 
 void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run)
@@ -334,6 +374,10 @@ bool shadow_suffices(const struct entry *present, const struct entry *wanted)
 {
 	const struct xfrm_userpolicy_info *have = &present->policy.info, *want = &wanted->policy.info;
 
+	if (shadow_is_kept(wanted) && (present->policy.n_templates != wanted->policy.n_templates ||
+				       memcmp(present->policy.templates, wanted->policy.templates,
+					      wanted->policy.n_templates * sizeof(*wanted->policy.templates)) != 0))
+		return false;
 	if (have->action == XFRM_POLICY_BLOCK && want->action != XFRM_POLICY_BLOCK)
 		return true;
 	return have->action == want->action && have->priority == want->priority && want->sel.user != SHADOW_GRACE;

@@ -20,6 +20,11 @@
 #define SHADOW_CLOSE \
 	0x58464d43U /* stands close behind its policy for now; flush --hold puts a SHADOW_HOLD in its place */
 
+/* The tag of a kept shadow: a copy of a policy with its templates, in that policy's own place, which goes on sending
+ * traffic through the SAs of an earlier life. All that looks at policies takes it for one, and it is no shadow to the
+ * functions below; handover ends it. A stopper (stopper.h) carries the tag too. */
+#define SHADOW_KEEP 0x58464d4bU
+
 /* Real policies at or above this priority leave no room for shadows behind them. */
 #define SHADOW_PRIORITY 0x80000000U
 
@@ -63,6 +68,7 @@ struct shadow_survey {
 	uint64_t n_real;		   /* those that are no shadows, */
 	uint64_t n_hold, n_grace, n_close; /* and shadows that are there already, */
 	uint64_t n_passing;		   /* so many of which let traffic pass */
+	uint64_t n_kept;		   /* kept shadows */
 	uint32_t newest;		   /* the index of the youngest real one that does not, but for its direction */
 	bool high;			   /* a real policy has a priority of SHADOW_PRIORITY or above */
 	struct shadow_direction directions[XFRM_POLICY_MAX];
@@ -80,6 +86,19 @@ struct shadow_blocked {
 
 /* The tag of an entry, or 0 when it is no shadow. */
 uint32_t shadow_tag(const struct entry *entry);
+
+/* Whether this is a kept shadow. */
+bool shadow_is_kept(const struct entry *entry);
+
+/* Makes the kept shadow of a policy: templates (which point to where the policy's do), action and priority are the
+ * policy's. Of two policies of equal priority the kernel asks the older one (xfrm_policy_insert_list()), and charon
+ * gives a policy the same priority each time, a trap a higher one: what it installs later stands behind. */
+void shadow_make_kept(const struct entry *policy, struct entry *ret);
+
+/* Makes a shadow that stands right behind its policy's place (SHADOW_CLOSE), for where kept shadows stand in theirs:
+ * otherwise those would come before the bypasses and blocks that decided before them. Else as shadow_make(). */
+void shadow_make_close(const struct entry *policy, const struct shadow_survey *survey,
+		       const struct shadow_blocked *blocked, struct entry *ret);
 
 /* Takes note of one policy; `filter` says which of them get a shadow. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
@@ -136,7 +155,7 @@ void shadow_set_blocked(struct entry *shadow, const struct shadow_blocked *block
 bool shadow_lets_pass(const struct entry *policy);
 
 /* Whether a shadow that is in the place of `wanted` will do. One that blocks is never to be replaced by one that lets
- * pass; one that expires has to be replaced to get a new time. */
+ * pass; one that expires has to be replaced to get a new time; a kept one has to have the same templates. */
 bool shadow_suffices(const struct entry *present, const struct entry *wanted);
 
 /* What a real policy that covers the shadow's traffic would be found by: the shadow's key without its tag. */

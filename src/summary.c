@@ -100,6 +100,9 @@ static void append_shadows(struct text *text, const struct summary *summary)
 	if (summary->shadows || summary->stand_ins)
 		append(text, "%s",
 		       summary->shadows + summary->stand_ins == 1 ? " holds its place" : " hold their place");
+	if (summary->carrying)
+		append(text, "; traffic of %" PRIu64 " %s goes on", summary->carrying,
+		       summary->carrying == 1 ? "policy" : "policies");
 }
 
 static void append_policies(struct text *text, const struct summary *summary)

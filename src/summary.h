@@ -17,6 +17,7 @@ struct summary {
 	uint64_t sas[UINT8_MAX + 1];	    /* removed, by protocol number */
 	uint64_t policies[XFRM_POLICY_MAX]; /* removed, by direction */
 	uint64_t shadows;		    /* hold the place of policies, or were made to expire */
+	uint64_t carrying;		    /* kept shadows, through which traffic goes on */
 	uint64_t routes;		    /* removed from charon's table */
 	uint64_t stand_ins;		    /* hold the place of routes */
 	uint64_t failed;		    /* could not be removed, or got no shadow */

@@ -58,7 +58,7 @@ static bool is_counted(const struct sweep *sweep, const struct entry *entry)
 {
 	uint32_t tag = shadow_tag(entry);
 
-	return !sweep->renews || (tag != SHADOW_GRACE && (tag != SHADOW_CLOSE || sweep->keeps));
+	return !sweep->renews || (tag != SHADOW_GRACE && (sweep->keeps || (tag != SHADOW_CLOSE && tag != SHADOW_HOLD)));
 }
 
 static void on_refused(const struct kernel_refusal *refusal, void *userdata)
@@ -127,13 +127,14 @@ int sweep_exchange(struct sweep *sweep, const struct entry *shadow, const struct
 	return kernel_refused(sweep->kernel) ? 0 : r;
 }
 
-int sweep_count_shadows(struct sweep *sweep, const struct filter *filter)
+int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool kept)
 {
 	/* Nothing was there, and nothing went another way than counted. */
-	if (!sweep->ask_first)
+	if (!sweep->ask_first && !kept)
 		return 0;
 	int r = sweep_survey(sweep, filter);
 	sweep->summary.shadows = sweep->survey.n_hold + sweep->survey.n_close;
+	sweep->summary.carrying = sweep->survey.n_kept;
 	return r;
 }
 

@@ -53,8 +53,9 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind);
 /* To be called when all is done: reports how many there were beyond those that were named. */
 void sweep_report_unnamed(const struct sweep *sweep);
 
-/* Makes summary.shadows the number of SHADOW_HOLD that there are, if it may not be that already. */
-int sweep_count_shadows(struct sweep *sweep, const struct filter *filter);
+/* Makes summary.shadows the number of shadows that hold a place if it may not be that already; with `kept` also
+ * summary.carrying that of kept shadows. */
+int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool kept);
 
 /* For visit(): removes an entry, */
 int sweep_remove(struct sweep *sweep, const struct entry *entry);

@@ -64,7 +64,9 @@ static int find_job(sd_bus *bus, const char *path, enum unit_job *ret)
 	r = sd_bus_get_property_string(bus, SYSTEMD, job, SYSTEMD ".Job", "JobType", NULL, &type);
 	if (r < 0)
 		return r;
-	*ret = strcmp(type, "stop") == 0 ? UNIT_JOB_STOP : UNIT_JOB_OTHER;
+	*ret = strcmp(type, "stop") == 0      ? UNIT_JOB_STOP
+	       : strcmp(type, "restart") == 0 ? UNIT_JOB_RESTART
+					      : UNIT_JOB_OTHER;
 	return 0;
 }
 

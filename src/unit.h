@@ -8,9 +8,10 @@
 #include <sys/types.h>
 
 enum unit_job {
-	UNIT_NO_JOB,	/* nothing: the unit stays as it is, or has ended by itself */
-	UNIT_JOB_STOP,	/* it is being stopped, and stays so */
-	UNIT_JOB_OTHER, /* it is being started or restarted */
+	UNIT_NO_JOB,	  /* nothing: the unit stays as it is, or has ended by itself */
+	UNIT_JOB_STOP,	  /* it is being stopped, and stays so */
+	UNIT_JOB_RESTART, /* it is being stopped, to be started again */
+	UNIT_JOB_OTHER,	  /* it is being started, or reloaded */
 };
 
 struct unit_state {

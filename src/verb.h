@@ -85,6 +85,7 @@ enum exit_status verb_parsed(int r);
 int verb_flush(struct globals *globals, int argc, char **argv);
 int verb_arm(struct globals *globals, int argc, char **argv);
 int verb_release(struct globals *globals, int argc, char **argv);
+int verb_handover(struct globals *globals, int argc, char **argv);
 int verb_status(struct globals *globals, int argc, char **argv);
 int verb_wait(struct globals *globals, int argc, char **argv);
 int verb_watch(struct globals *globals, int argc, char **argv);

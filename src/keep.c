@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "keep.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "report.h"
+#include "stopper.h"
+#include "util.h"
+
+/* How often a dump is taken again that was interrupted. */
+#define DUMPS_MAX 5
+
+/* The kernel's clock of seconds may be this much late. */
+#define CLOCK_TICK_USEC (10 * USEC_PER_MSEC)
+
+static int compare(const void *a, const void *b)
+{
+	const struct keep_sa *left = a, *right = b;
+
+	if (left->spi != right->spi)
+		return left->spi < right->spi ? -1 : 1;
+	if (left->reqid != right->reqid)
+		return left->reqid < right->reqid ? -1 : 1;
+	return left->proto - right->proto;
+}
+
+static int compare_reqids(const void *a, const void *b)
+{
+	const uint32_t *left = a, *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+static struct keep_sa *find(const struct keep *keep, uint8_t proto, uint32_t spi, uint32_t reqid)
+{
+	const struct keep_sa key = {.proto = proto, .spi = spi, .reqid = reqid};
+
+	return keep->n ? bsearch(&key, keep->list, keep->n, sizeof(key), compare) : NULL;
+}
+
+static bool has_reqid(const struct keep *keep, uint32_t reqid)
+{
+	return keep->n_reqids && bsearch(&reqid, keep->reqids, keep->n_reqids, sizeof(reqid), compare_reqids);
+}
+
+/* Templates lie in the message as netlink aligns them. */
+static struct xfrm_user_tmpl template_at(const struct entry *policy, size_t i)
+{
+	struct xfrm_user_tmpl template;
+
+	memcpy(&template, &policy->policy.templates[i], sizeof(template));
+	return template;
+}
+
+/* Whether all of an outbound policy's templates name their SAs. */
+static bool names_sas(const struct entry *policy)
+{
+	for (size_t i = 0; i < policy->policy.n_templates; i++)
+		if (!template_at(policy, i).id.spi)
+			return false;
+	return policy->policy.n_templates != 0 && policy->policy.info.dir == XFRM_POLICY_OUT &&
+	       policy->policy.info.action == XFRM_POLICY_ALLOW && !entry_is_per_socket(policy);
+}
+
+struct noting {
+	struct keep *keep;
+	const struct filter *filter;
+	struct kernel *kernel;
+	bool dry_run;
+};
+
+static int note_policy(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+{
+	const struct noting *noting = userdata;
+	struct keep *keep = noting->keep;
+
+	(void)message;
+	if (!names_sas(policy) || !filter_selects(noting->filter, policy))
+		return 0;
+	for (size_t i = 0; i < policy->policy.n_templates; i++) {
+		const struct xfrm_user_tmpl template = template_at(policy, i);
+		struct keep_sa *list = grow(keep->list, keep->n, &keep->allocated, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		keep->list = list;
+		list[keep->n++] =
+			(struct keep_sa){.proto = template.id.proto, .spi = template.id.spi, .reqid = template.reqid};
+	}
+	return 0;
+}
+
+/* Of two SAs the kernel takes the one of the later second. Waits, if need be, until this second is not that of the SA;
+ * -ERANGE when the SA is of the future: the clock was set back. */
+static int wait_until_later(const struct entry *sa)
+{
+	const uint64_t made = sa->sa.curlft.add_time;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if ((uint64_t)now.tv_sec < made)
+		return -ERANGE;
+	if ((uint64_t)now.tv_sec == made)
+		sleep_until(now_usec() + USEC_PER_SEC - (uint64_t)now.tv_nsec / 1000 + CLOCK_TICK_USEC);
+	return 0;
+}
+
+/* Makes sure that there is a stopper, and that it is younger than its SA. */
+static int put_stopper(struct kernel *kernel, const struct entry *sa)
+{
+	const struct entry stopper = stopper_of(sa);
+	union stopper_message message;
+	struct entry present = {0};
+
+	int r = wait_until_later(sa);
+	if (r == 0)
+		r = stopper_write(sa, &message);
+	if (r == 0)
+		r = kernel_request(kernel, &message.header);
+	/* There may be one of an earlier run. */
+	if (r == 0 || r == -EEXIST)
+		r = kernel_find_sa(kernel, &stopper, &present);
+	if (r == 0 && !stopper_is(&present))
+		r = -EEXIST;
+	if (r == 0 && present.sa.curlft.add_time <= sa->sa.curlft.add_time)
+		r = -ERANGE;
+	return r;
+}
+
+/* An SA of IPComp carries nothing without the ESP or AH SA behind it. */
+static bool is_stopped(struct kernel *kernel, const struct entry *sa)
+{
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	int r = sa->sa.id.proto == IPPROTO_COMP ? 0 : put_stopper(kernel, sa);
+	if (r < 0)
+		report_detail("No stopper for %s: %s. It does not stay.",
+			      entry_describe(sa, description, sizeof(description)), strerror(-r));
+	return r == 0;
+}
+
+static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	const struct noting *noting = userdata;
+
+	(void)message;
+	if (sa->larval || stopper_is(sa))
+		return 0;
+	struct keep_sa *named = find(noting->keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
+	if (named && !named->live)
+		named->live = noting->dry_run || is_stopped(noting->kernel, sa);
+	return 0;
+}
+
+static int dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, struct noting *noting)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
+		r = kernel_dump(kernel, kind, fn, noting);
+	return r == -EAGAIN ? 0 : r;
+}
+
+/* The same SA is named by each policy of its connection. */
+static void sort(struct keep *keep)
+{
+	size_t n = 0;
+
+	qsort(keep->list, keep->n, sizeof(*keep->list), compare);
+	for (size_t i = 1; i < keep->n; i++)
+		if (compare(&keep->list[n], &keep->list[i]) != 0)
+			keep->list[++n] = keep->list[i];
+	keep->n = n + 1;
+}
+
+static int collect_reqids(struct keep *keep)
+{
+	keep->reqids = calloc(keep->n, sizeof(*keep->reqids));
+	if (!keep->reqids)
+		return -ENOMEM;
+	for (size_t i = 0; i < keep->n; i++)
+		if (keep->list[i].live && keep->list[i].proto != IPPROTO_COMP)
+			keep->reqids[keep->n_reqids++] = keep->list[i].reqid;
+	qsort(keep->reqids, keep->n_reqids, sizeof(*keep->reqids), compare_reqids);
+	return 0;
+}
+
+int keep_find(struct keep *keep, struct kernel *kernel, const struct filter *filter, bool dry_run)
+{
+	struct noting noting = {keep, filter, kernel, dry_run};
+
+	int r = dump(kernel, ENTRY_POLICY, note_policy, &noting);
+	if (r < 0 || !keep->n)
+		return r;
+	sort(keep);
+	r = dump(kernel, ENTRY_SA, note_sa, &noting);
+	return r < 0 ? r : collect_reqids(keep);
+}
+
+bool keep_has_policy(const struct keep *keep, const struct entry *policy)
+{
+	if (policy->policy.info.dir != XFRM_POLICY_OUT) {
+		for (size_t i = 0; i < policy->policy.n_templates; i++)
+			if (!has_reqid(keep, template_at(policy, i).reqid))
+				return false;
+		return policy->policy.n_templates != 0;
+	}
+	if (!names_sas(policy))
+		return false;
+	for (size_t i = 0; i < policy->policy.n_templates; i++) {
+		const struct xfrm_user_tmpl template = template_at(policy, i);
+		const struct keep_sa *named = find(keep, template.id.proto, template.id.spi, template.reqid);
+		if (!named || !named->live)
+			return false;
+	}
+	return true;
+}
+
+bool keep_has_sa(const struct keep *keep, const struct entry *sa)
+{
+	return !sa->larval && has_reqid(keep, sa->sa.reqid);
+}
+
+void keep_free(struct keep *keep)
+{
+	free(keep->list);
+	free(keep->reqids);
+	*keep = (struct keep){0};
+}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs what the file `arguments` says: `stories [NAME...]`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
-`compare ROUNDS`, or `handovers ROUNDS COUNTS...`."""
+`compare ROUNDS MODES...`, or `handovers ROUNDS COUNTS...`."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def main():
         thousand.measure(int(count), int(rounds), selectors)
     elif program == "compare":
         import compare
-        compare.compare(int(arguments[0]))
+        compare.compare(int(arguments[0]), arguments[1:])
     elif program == "handovers":
         import compare
         rounds, *counts = map(int, arguments)

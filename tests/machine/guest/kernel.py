@@ -16,6 +16,7 @@ class SA(NamedTuple):
     reqid: int
     mode: str
     if_id: int
+    user: int       # xfrmctl's tag in the selector of a stopper
 
 
 class Policy(NamedTuple):
@@ -38,7 +39,8 @@ def sas(netns=None):
     for line in run("ip", "-o", "-d", "-s", "xfrm", "state", netns=netns).stdout.splitlines():
         src, dst, proto = re.match(r"src (\S+) dst (\S+)\s*\\\s*proto (\S+)", line).groups()
         mode = re.search(r"\bmode ([a-z_]+)", line)[1]
-        found.append(SA(src, dst, proto, number(line, "spi"), number(line, "reqid"), mode, number(line, "if_id")))
+        found.append(SA(src, dst, proto, number(line, "spi"), number(line, "reqid"), mode, number(line, "if_id"),
+                        number(line, "uid")))
     return found
 
 

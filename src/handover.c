@@ -533,6 +533,22 @@ static int time_left(const struct handover *handover)
 	return msec > INT32_MAX ? INT32_MAX : (int)msec;
 }
 
+static int remove_stopper(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	struct handover *handover = userdata;
+
+	(void)message;
+	return stopper_is(sa) ? kernel_delete(handover->kernel, sa, on_refused, handover) : 0;
+}
+
+/* Those that an earlier run left, which did not come to its end. */
+static int remove_stoppers(struct handover *handover)
+{
+	int r = load(handover, ENTRY_SA, remove_stopper);
+
+	return r < 0 ? r : kernel_commit(handover->kernel, on_refused, handover);
+}
+
 static bool is_done(const struct handover *handover)
 {
 	const struct kept *kept = &handover->kept;
@@ -602,7 +618,7 @@ static int hand_over(struct handover *handover)
 		return r;
 	if (!handover->kept.n_shadows) {
 		report_detail("Nothing was kept: there is nothing to hand over.");
-		return 0;
+		return remove_stoppers(handover);
 	}
 
 	r = kept_sort(&handover->kept);
@@ -617,6 +633,8 @@ static int hand_over(struct handover *handover)
 		r = load(handover, ENTRY_POLICY, add_rivals);
 	if (r == 0)
 		r = move_traffic(handover);
+	if (r == 0)
+		r = remove_stoppers(handover);
 	if (r < 0)
 		report_failure(r, REPORT_FAILED, "The handover broke off: %s. Run it again.", strerror(-r));
 	report(handover);

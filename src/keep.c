@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "report.h"
 #include "stopper.h"
@@ -12,6 +13,9 @@
 
 /* How often a dump is taken again that was interrupted. */
 #define DUMPS_MAX 5
+
+/* The kernel's clock of seconds may be this much late. */
+#define CLOCK_TICK_USEC (10 * USEC_PER_MSEC)
 
 static int compare(const void *a, const void *b)
 {
@@ -89,29 +93,53 @@ static int note_policy(const struct entry *policy, const struct nlmsghdr *messag
 	return 0;
 }
 
-/* An SA of IPComp carries nothing without the ESP or AH SA behind it. */
-static int add_stopper(struct kernel *kernel, const struct entry *sa)
+/* Of two SAs the kernel takes the one of the later second. Waits, if need be, until this second is not that of the SA;
+ * -ERANGE when the SA is of the future: the clock was set back. */
+static int wait_until_later(const struct entry *sa)
 {
+	const uint64_t made = sa->sa.curlft.add_time;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if ((uint64_t)now.tv_sec < made)
+		return -ERANGE;
+	if ((uint64_t)now.tv_sec == made)
+		sleep_until(now_usec() + USEC_PER_SEC - (uint64_t)now.tv_nsec / 1000 + CLOCK_TICK_USEC);
+	return 0;
+}
+
+/* Makes sure that there is a stopper, and that it is younger than its SA. */
+static int put_stopper(struct kernel *kernel, const struct entry *sa)
+{
+	const struct entry stopper = stopper_of(sa);
 	union stopper_message message;
 	struct entry present = {0};
-	char description[ENTRY_DESCRIPTION_MAX];
 
-	if (sa->sa.id.proto == IPPROTO_COMP)
-		return 0;
-	int r = stopper_write(sa, &message);
+	int r = wait_until_later(sa);
+	if (r == 0)
+		r = stopper_write(sa, &message);
 	if (r == 0)
 		r = kernel_request(kernel, &message.header);
-	if (r == -EEXIST) {
-		/* Of an earlier run. */
-		const struct entry stopper = stopper_of(sa);
+	/* There may be one of an earlier run. */
+	if (r == 0 || r == -EEXIST)
 		r = kernel_find_sa(kernel, &stopper, &present);
-		if (r == 0 && !stopper_is(&present))
-			r = -EEXIST;
-	}
+	if (r == 0 && !stopper_is(&present))
+		r = -EEXIST;
+	if (r == 0 && present.sa.curlft.add_time <= sa->sa.curlft.add_time)
+		r = -ERANGE;
+	return r;
+}
+
+/* An SA of IPComp carries nothing without the ESP or AH SA behind it. */
+static bool is_stopped(struct kernel *kernel, const struct entry *sa)
+{
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	int r = sa->sa.id.proto == IPPROTO_COMP ? 0 : put_stopper(kernel, sa);
 	if (r < 0)
 		report_detail("No stopper for %s: %s. It does not stay.",
 			      entry_describe(sa, description, sizeof(description)), strerror(-r));
-	return r;
+	return r == 0;
 }
 
 static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
@@ -123,7 +151,7 @@ static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void 
 		return 0;
 	struct keep_sa *named = find(noting->keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
 	if (named && !named->live)
-		named->live = noting->dry_run || add_stopper(noting->kernel, sa) == 0;
+		named->live = noting->dry_run || is_stopped(noting->kernel, sa);
 	return 0;
 }
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "stopper.h"
+
 /* How often a dump is taken again that was interrupted. */
 #define DUMPS_MAX 5
 
@@ -55,7 +57,8 @@ static int look_first(const struct entry *entry, const struct nlmsghdr *message,
 	(void)message;
 	if (first->visit)
 		first->visit(entry, first->userdata);
-	if (entry->larval || !entry_proto_name(entry->sa.id.proto) ||
+	/* A stopper carries nothing, and stays as long as handover needs it. */
+	if (entry->larval || stopper_is(entry) || !entry_proto_name(entry->sa.id.proto) ||
 	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
 		return 0;
 	struct orphan *list = grow(orphans->list, orphans->n, &orphans->allocated, sizeof(*list));

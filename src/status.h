@@ -67,13 +67,15 @@ struct status_shadows {
 struct status_policies {
 	uint64_t n[XFRM_POLICY_MAX][STATUS_ACTIONS][STATUS_PTYPES]; /* without shadows */
 	uint64_t of_sockets;
+	uint64_t kept; /* kept shadows, through which traffic goes on */
 	struct status_shadows shadows;
 };
 
 struct status_states {
 	struct status_sas sas[STATUS_PROTOS][STATUS_FAMILIES][STATUS_MODES];
 	uint64_t larval;
-	uint64_t other; /* protocols that are none of IPsec's */
+	uint64_t stoppers; /* in front of SAs that were kept */
+	uint64_t other;	   /* protocols that are none of IPsec's */
 };
 
 /* What became of the question to charon. */

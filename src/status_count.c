@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "status.h"
+#include "stopper.h"
 #include "timespan.h"
 #include "util.h"
 
@@ -25,6 +26,10 @@ void status_add_sa(struct status_states *states, const struct entry *sa)
 	}
 	if (sa->larval) {
 		states->larval++;
+		return;
+	}
+	if (stopper_is(sa)) {
+		states->stoppers++;
 		return;
 	}
 
@@ -71,6 +76,10 @@ void status_add_policy(struct status_policies *policies, const struct entry *pol
 	}
 	if (tag) {
 		add_shadow(&policies->shadows, policy, tag);
+		return;
+	}
+	if (shadow_is_kept(policy)) {
+		policies->kept++;
 		return;
 	}
 	if (policy->policy.info.dir >= XFRM_POLICY_MAX)

@@ -131,6 +131,7 @@ static json_t *shadows_to_json(const struct status *status)
 	add(object, "hold", shadows->hold);
 	add(object, "grace", shadows->grace);
 	add(object, "close", shadows->close);
+	add(object, "kept", status->policies.kept);
 	add(object, "passing", shadows->passing);
 	if (shadows->grace)
 		add(object, "grace_seconds", shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0);

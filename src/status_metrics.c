@@ -119,6 +119,7 @@ static void put_shadows(const struct status *status, FILE *f)
 	fprintf(f, "xfrmctl_shadows{kind=\"hold\"} %" PRIu64 "\n", shadows->hold);
 	fprintf(f, "xfrmctl_shadows{kind=\"grace\"} %" PRIu64 "\n", shadows->grace);
 	fprintf(f, "xfrmctl_shadows{kind=\"close\"} %" PRIu64 "\n", shadows->close);
+	fprintf(f, "xfrmctl_shadows{kind=\"kept\"} %" PRIu64 "\n", status->policies.kept);
 	if (shadows->grace)
 		put(f, "xfrmctl_shadows_end_timestamp_seconds", "gauge",
 		    "When the last of the shadows with a grace goes.", shadows->grace_ends);

@@ -311,6 +311,17 @@ static void show_shadows(const struct screen *screen, const struct status *statu
 		      status->blocked.in - shadows->before.in);
 }
 
+static void show_kept(const struct screen *screen, const struct status *status)
+{
+	uint64_t kept = status->policies.kept, stoppers = status->states.stoppers;
+
+	if (kept || stoppers)
+		entry(screen, YELLOW, "kept",
+		      "%" PRIu64 " polic%s of an earlier life, with %" PRIu64
+		      " stopper%s; `xfrmctl handover` ends them",
+		      kept, kept == 1 ? "y" : "ies", stoppers, plural(stoppers));
+}
+
 /* A table of orphans. The last column is as wide as it gets. */
 enum column {
 	PROTO,
@@ -522,6 +533,7 @@ void status_text(const struct status *status, const struct status_style *style, 
 		show_sas(&screen, status);
 		show_policies(&screen, status);
 		show_shadows(&screen, status);
+		show_kept(&screen, status);
 	}
 	fputs("\n", f);
 	show_orphans(&screen, status);

@@ -6,8 +6,9 @@
  * charon numbers the reqids of its policies from 1 at each start, in the order in which connections come up
  * (alloc_reqid() in kernel_interface.c), so that a new trap policy may have the reqid of another connection's old SA.
  * Its template names no SPI, and of all SAs with the same reqid and end points the kernel would take the youngest
- * (xfrm_state_look_at()): the old one, of another connection. A stopper is an SA like the old one, but younger. Its
- * output sequence number is at its end, so that the kernel drops whatever comes to it (xfrm_replay_overflow(),
+ * (xfrm_state_look_at()): the old one, of another connection. A stopper is an SA like the old one, but of a later
+ * second (of equal ones the order in a hash chain decides, which turns with each growth of the table). Its output
+ * sequence number is at its end, so that the kernel drops whatever comes to it (xfrm_replay_overflow(),
  * XfrmOutStateSeqError). Policies whose templates name the SPI of the old SA, as those of a negotiated SA do, go on
  * using that. */
 

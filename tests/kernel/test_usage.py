@@ -40,9 +40,12 @@ WORDS = [
     (["flush", ""], FLUSH_HELP),
     (["flush", "x" * 5000], FLUSH_HELP),
     (["flush", "--states-only", "--policies-only"], "exclude each other; without them both go"),
-    (["flush", "--orphans", "--hold"], "--policies-only, --hold and --on-stop do not go with it"),
-    (["flush", "--orphans", "--policies-only"], "--policies-only, --hold and --on-stop do not go with it"),
-    (["flush", "--orphans", "--on-stop=x.service"], "--policies-only, --hold and --on-stop do not go with it"),
+    (["flush", "--orphans", "--hold"], "--hold, --keep and --on-stop do not go with it"),
+    (["flush", "--orphans", "--policies-only"], "--hold, --keep and --on-stop do not go with it"),
+    (["flush", "--orphans", "--on-stop=x.service"], "--hold, --keep and --on-stop do not go with it"),
+    (["flush", "--orphans", "--keep"], "--hold, --keep and --on-stop do not go with it"),
+    (["flush", "--keep", "--states-only"], "--keep and --states-only exclude each other"),
+    (["flush", "--keep", "--on-stop=x.service"], "(or --keep) and --on-stop exclude each other"),
     (["flush", "--socket=/run/charon.vici"], "--socket goes with --orphans only"),
     (["flush", "--json"], "--json goes with --dry-run only"),
     (["flush", "--hold", "--json"], "--json goes with --dry-run only"),
@@ -59,6 +62,10 @@ WORDS = [
     (["arm", "--match"], ARM_HELP),
     (["arm", "--force"], ARM_HELP),
     (["arm", "--hold"], ARM_HELP),
+    (["arm", "--mode"], ARM_HELP),
+    (["arm", "--mode="], "flush, hold or handover"),
+    (["arm", "--mode=hold "], "flush, hold or handover"),
+    (["arm", "--mode=keep"], "flush, hold or handover"),
     (["arm", "--grace=1s"], ARM_HELP),
     (["arm", "--match=reqid=x"], RANGE),
     (["arm", "--exclude=dir=up"], "in, out or fwd"),
@@ -235,7 +242,7 @@ def help_of_program(words):
 def help_of_verb(words):
     """xfrmctl {0} lists the verb's options and the keys of expressions."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--orphans", "--socket=PATH",
+          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--keep", "--orphans", "--socket=PATH",
           "--on-stop[=UNIT]", "--dry-run", "--json",
           "--force",
           "reqid=N or N-M", "mark=V or V/M", "if-id=N", "dir=in|out|fwd", "ptype=main|sub", "peer=PREFIX")
@@ -245,7 +252,7 @@ def help_of_verb(words):
 def help_of_arm(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] arm [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR")
+          "--exclude=EXPR", "--routes[=TABLE]", "--mode=MODE")
 
 
 @cases([("release --help",), ("release -h",), ("-v release --grace=1s --help",)])

@@ -15,19 +15,16 @@ from pathlib import Path
 import sandbox
 from listening import INTO_JOURNAL, JOURNAL_STREAM, journal
 from program import SECONDS, XFRMCTL, environment, until
+from service import RUNNING, manager, running
 from tap import case, cases, contains, equal, is_lacking, main
 from vici_server import busy
 
 DAEMON = Path(__file__).with_name("vici_daemon.py")
-MANAGER = os.environ["MANAGER"]
-MANAGERS_SOCKET = Path("/run/systemd/private")
 
 PTRACE_SEIZE = 0x4206
 
 HUNG = "e2c325a28bfc4b4c8ed7e08ca694cf6a"
 ENDED = "057303beb6c5421086526223c1ed0b63"
-
-RUNNING = ("active", "running", "running", "")
 
 # Many answers, before anything happens.
 ALWAYS = 10**9
@@ -36,28 +33,9 @@ PATIENT = ("--interval=100ms", "--deadline=300ms", "--misses=2")
 
 
 @contextmanager
-def running(*command, **options):
-    """A process that says when it is ready."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options) as process:
-        try:
-            equal(process.stdout.readline(), "ready\n", "what it says")
-            yield process
-        finally:
-            process.kill()
-
-
-@contextmanager
 def daemon(path, answers=ALWAYS, then="silent"):
     with running(sys.executable, DAEMON, path, str(answers), then) as process:
         yield process
-
-
-@contextmanager
-def manager(main_pid, properties=RUNNING):
-    MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
-    MANAGERS_SOCKET.unlink(missing_ok=True)
-    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid)):
-        yield
 
 
 class Watch:

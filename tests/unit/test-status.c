@@ -561,7 +561,7 @@ static void writes_json(void **state)
 	check_json(json, "sas_larval", "2");
 	check_json(json, "policies_of_sockets", "8");
 	check_json(json, "shadows",
-		   "{\"hold\":3,\"grace\":2,\"close\":0,\"passing\":0,\"grace_seconds\":252,\"blocked_out\":46,"
+		   "{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_seconds\":252,\"blocked_out\":46,"
 		   "\"blocked_in\":73}");
 	check_json(json, "blocked", "{\"out\":56,\"in\":93}");
 	check_json(json, "problems", "[]");

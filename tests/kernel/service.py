@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A service manager with one service, which says what it is told to; and how its commands are run."""
+
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import sandbox
+from program import XFRMCTL
+from tap import Skip, equal
+
+MANAGER = os.environ["MANAGER"]
+MANAGERS_SOCKET = Path("/run/systemd/private")
+
+# ActiveState, SubState, FreezerState and the type of its job.
+RUNNING = ("active", "running", "running", "")
+
+CLONE_NEWCGROUP = 0x02000000
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def own_control_groups():
+    """Gives this process and its children a tree of control groups in which units can be made, besides a /run."""
+    sandbox.new_run_folder()
+    if sandbox.libc.unshare(CLONE_NEWCGROUP) == 0:
+        subprocess.run(("mount", "-t", "cgroup2", "cgroup2", CGROUPS), capture_output=True, check=False)
+
+
+@contextmanager
+def unit(name):
+    """A control group, by which a process is known to belong to this unit. Yields the file to move into it."""
+    if not (CGROUPS / "cgroup.procs").exists():
+        raise Skip("no control groups (cgroup2) can be mounted here")
+    folder = CGROUPS / name
+    folder.mkdir()
+    try:
+        yield folder / "cgroup.procs"
+    finally:
+        folder.rmdir()
+
+
+def command_in(members, by_systemd=True):
+    """xfrmctl in the unit with this file, as systemd starts it or as a process of the unit does."""
+    told = "SYSTEMD_EXEC_PID=$$ " if by_systemd else ""
+    return "sh", "-c", f'echo $$ >{members} && {told}exec "$0" "$@"', XFRMCTL
+
+
+@contextmanager
+def running(*command, **options):
+    """A process that says when it is ready."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options) as process:
+        try:
+            equal(process.stdout.readline(), "ready\n", "what it says")
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def manager(main_pid, properties=RUNNING):
+    MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
+    MANAGERS_SOCKET.unlink(missing_ok=True)
+    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid)):
+        yield

@@ -65,10 +65,20 @@ def indexes(netns=None):
     return {policy.index for policy in policies(netns)}
 
 
+def counted(name):
+    """How many packets of the gateway the kernel has dropped for this reason since boot."""
+    counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
+    return int(counters[name])
+
+
 def blocked():
     """How many packets of the gateway block policies have kept from leaving since boot."""
-    counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
-    return int(counters["XfrmOutPolBlock"])
+    return counted("XfrmOutPolBlock")
+
+
+def stopped():
+    """How many packets of the gateway stoppers have kept from leaving since boot."""
+    return counted("XfrmOutStateSeqError")
 
 
 def flush(netns=None):

@@ -14,17 +14,28 @@
 /* charon answers within this time, or is of no use. */
 #define ANSWER_USEC (30 * USEC_PER_SEC)
 
+/* Whether charon is to begin. When its connection is coming up, that may be for this child (start_action=start, or an
+ * earlier question), unless it is we who have had charon begin with another one. */
+static bool is_wanted(const struct asker_question *question, const struct children_connection *connection,
+		      enum charon_progress found)
+{
+	return found == CHARON_ABSENT || (found == CHARON_COMING && connection->begun && !question->again);
+}
+
 static void answer(struct vici *vici, const struct children *children, const struct asker_question *question,
 		   struct asker_answer *ret)
 {
 	const struct child *child = &children->list[question->child];
-	const char *connection = children->connections[child->connection].name;
+	struct children_connection *connection = &children->connections[child->connection];
 
 	*ret = (struct asker_answer){.group = question->group};
-	ret->error = charon_child_progress(vici, connection, child->name, later(now_usec(), ANSWER_USEC), &ret->found);
-	if (ret->error == 0 && (ret->found == CHARON_ABSENT || (ret->found == CHARON_COMING && question->siblings)))
-		ret->error = charon_initiate(vici, connection, child->name, later(now_usec(), ANSWER_USEC), ret->why,
-					     sizeof(ret->why));
+	ret->error =
+		charon_child_progress(vici, connection->name, child->name, later(now_usec(), ANSWER_USEC), &ret->found);
+	if (ret->error < 0 || !is_wanted(question, connection, ret->found))
+		return;
+	ret->error = charon_initiate(vici, connection->name, child->name, later(now_usec(), ANSWER_USEC), ret->why,
+				     sizeof(ret->why));
+	connection->begun |= ret->error == 0;
 }
 
 static void __attribute__((noreturn)) work(int fd, struct vici *vici, const struct children *children)

@@ -19,7 +19,7 @@ struct asker {
 
 struct asker_question {
 	size_t group, child;
-	bool siblings; /* we have asked for another child of its connection, which may be under way for that reason */
+	bool again; /* it was asked before */
 };
 
 struct asker_answer {

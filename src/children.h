@@ -23,7 +23,7 @@ struct children_connection {
 	char *name;
 	struct children_networks addresses[CHILDREN_SIDES];
 	bool can_begin; /* charon knows an address, or a name, to which to send */
-	bool asked;	/* somebody has had charon begin with one of its children */
+	bool begun;	/* somebody has had charon begin with one of its children */
 };
 
 struct child {

@@ -32,7 +32,11 @@ static struct kept_group group_of(const struct entry *policy)
 	struct xfrm_user_tmpl template;
 
 	memcpy(&template, policy->policy.templates, sizeof(template));
-	struct kept_group group = {.reqid = template.reqid, .family = template.family};
+	struct kept_group group = {.reqid = template.reqid,
+				   .family = template.family,
+				   .look = true,
+				   .deadline = UINT64_MAX,
+				   .retry = UINT64_MAX};
 	group.end_points[out ? CHILDREN_LOCAL : CHILDREN_REMOTE] = plain(template.family, &template.saddr);
 	group.end_points[out ? CHILDREN_REMOTE : CHILDREN_LOCAL] = plain(template.family, &template.id.daddr);
 	return group;

@@ -45,7 +45,7 @@ struct kept_group {
 	bool half;	     /* there is a new policy, whose SA is not there yet */
 	bool rivalled;	     /* by kept_mark_rivals(): it may not go on */
 	unsigned int tries;
-	uint64_t deadline, retry; /* now_usec() */
+	uint64_t deadline, retry; /* now_usec(); UINT64_MAX when there is none */
 };
 
 /* Zeroed to begin with. Memory: about 270 bytes for each shadow and each SA. */

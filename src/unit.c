@@ -138,3 +138,25 @@ int unit_find_running(const char *unit, struct unit_running *ret)
 	*ret = (struct unit_running){.undisturbed = runs && job == UNIT_NO_JOB, .main_pid = (pid_t)pid};
 	return 0;
 }
+
+int unit_find_phase(const char *unit, enum unit_phase *ret)
+{
+	CLEANUP(free_text) char *active = NULL, *sub = NULL;
+	CLEANUP(free_message) sd_bus_message *reply = NULL;
+	CLEANUP(close_bus) sd_bus *bus = NULL;
+	const char *path;
+
+	int r = load_unit(unit, &bus, &reply, &path);
+	if (r >= 0)
+		r = sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", "ActiveState", NULL, &active);
+	if (r >= 0)
+		r = sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", "SubState", NULL, &sub);
+	if (r < 0)
+		return r;
+	/* "activating" is also a unit that waits for its automatic restart. */
+	*ret = strcmp(active, "active") == 0 || strcmp(active, "reloading") == 0 ? UNIT_UP
+	       : strcmp(active, "activating") == 0 && strncmp(sub, "auto-restart", strlen("auto-restart")) != 0
+		       ? UNIT_STARTING
+		       : UNIT_DOWN;
+	return 0;
+}

@@ -28,5 +28,15 @@ struct unit_running {
 	pid_t main_pid;	  /* 0 without one */
 };
 
+/* How far a unit is with its start. */
+enum unit_phase {
+	UNIT_DOWN, /* it neither runs nor starts */
+	UNIT_STARTING,
+	UNIT_UP,
+};
+
+/* Asks systemd about a unit of the system manager. Returns 0 or a negative errno. */
+int unit_find_phase(const char *unit, enum unit_phase *ret);
+
 /* Asks systemd about a service of the system manager. Returns 0 or a negative errno. */
 int unit_find_running(const char *unit, struct unit_running *ret);

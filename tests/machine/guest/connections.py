@@ -8,6 +8,7 @@ from typing import NamedTuple
 GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
 ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
 SWANCTL_FILE = Path("/etc/strongswan.d/tests.conf")
+PLUGINS_FILE = Path("/etc/strongswan.d/plugins.conf")
 RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 # How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
@@ -168,6 +169,13 @@ def configure_acquires(seconds):
 def configure_swanctl():
     """It loads no plugins that the configuration of the tests does not need: that takes a second at each start."""
     SWANCTL_FILE.write_text("swanctl { load = nonce random }\n")
+
+
+def configure_plugins():
+    """For each charon that starts from now on: what the configuration of the tests needs. Debian's others take as long
+    again to load, and some of them listen to every packet."""
+    PLUGINS_FILE.write_text("charon {\n    load_modular = no\n    load = random nonce openssl hmac kdf aes sha1 sha2"
+                            " kernel-netlink socket-default vici stroke updown resolve attr counters\n}\n")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs what the file `arguments` says: `stories [NAME...]`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
-`compare ROUNDS`, or `handovers ROUNDS COUNTS...`."""
+`compare ROUNDS MODES...`, or `handovers ROUNDS COUNTS...`."""
 
 import subprocess
 import sys
@@ -19,6 +19,7 @@ def why_host_binary_cannot_run(program):
 
 
 def tell_stories(names):
+    import connections
     import stories
     import xfrmctl
     from tap import Tap, tell
@@ -26,6 +27,8 @@ def tell_stories(names):
     if reason := why_host_binary_cannot_run(xfrmctl.PROGRAM):
         print(f"1..0 # SKIP the program of the host does not run here: {reason}")
         return
+    # Figures are taken, and the machine has booted, with all that Debian loads.
+    connections.configure_plugins()
     tap = Tap()
     for story in stories.chosen(names):
         tell(tap, story.__name__, story)
@@ -45,7 +48,7 @@ def main():
         thousand.measure(int(count), int(rounds), selectors)
     elif program == "compare":
         import compare
-        compare.compare(int(arguments[0]))
+        compare.compare(int(arguments[0]), arguments[1:])
     elif program == "handovers":
         import compare
         rounds, *counts = map(int, arguments)

@@ -122,3 +122,4 @@ def grace(check):
 
 
 STORIES = (grace,)
+ONLY_REFERENCE = STORIES

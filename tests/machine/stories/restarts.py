@@ -79,10 +79,12 @@ def check_stopped(check):
 
 
 def restarts(check):
-    for setup, with_xfrmctl, check_restart in (("stock", False, check_stock), ("xfrmctl", True, check_held)):
+    # What strongSwan alone lets out is shown once: it is the same way down that lets it out.
+    for setup, with_xfrmctl, check_restart, commands in (("stock", False, check_stock, RESTARTS[:1]),
+                                                         ("xfrmctl", True, check_held, RESTARTS)):
         start([NAME], with_xfrmctl)
         establish([NAME])
-        for what, command in RESTARTS:
+        for what, command in commands:
             check.variant = f"{setup}, {what}"
             restart = restart_under_traffic(command)
             check.that("a new charon runs", restart.is_new)

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "moving.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "report.h"
+#include "shadow.h"
+#include "stopper.h"
+#include "timespan.h"
+#include "util.h"
+
+/* How often a dump is taken again that was interrupted. */
+#define DUMPS_MAX 5
+
+/* So many connections that fell back, and entries that could not be removed, are named; the others are counted. */
+#define NAMED_MAX 10
+
+#define DESCRIPTION_MAX 256
+
+static void on_refused(const struct kernel_refusal *refusal, void *userdata)
+{
+	struct moving *moving = userdata;
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	if (refusal->error == -ENOENT || refusal->error == -ESRCH)
+		return;
+	if (moving->n_failed++ < NAMED_MAX)
+		report_failure(0, REPORT_INCOMPLETE, "Could not remove %s: %s.",
+			       entry_describe(&refusal->entry, description, sizeof(description)),
+			       strerror(-refusal->error));
+}
+
+static int remove_shadows(struct moving *moving, const struct kept_group *group)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < group->n; i++)
+		r = kernel_delete(moving->kernel, &moving->kept.shadows[group->first + i].policy, on_refused, moving);
+	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
+}
+
+/* Removes the shadows that hold the places of a group as well. */
+static int remove_holds(struct moving *moving, const struct kept_group *group)
+{
+	static const uint32_t tags[] = {SHADOW_HOLD, SHADOW_GRACE, SHADOW_CLOSE};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < group->n * ARRAY_SIZE(tags); i++) {
+		struct entry shadow = moving->kept.shadows[group->first + i / ARRAY_SIZE(tags)].policy, found = {0};
+
+		shadow.policy.info.sel.user = tags[i % ARRAY_SIZE(tags)];
+		r = kernel_find_policy(moving->kernel, &shadow, &found);
+		if (r == 0)
+			r = kernel_delete(moving->kernel, &found, on_refused, moving);
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
+}
+
+/* Removes a group's SAs, or the stoppers in front of them. */
+static int remove_sas(struct moving *moving, const struct kept_group *group, bool stoppers)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < group->n_sas; i++) {
+		const struct entry *sa = &moving->kept.sas[group->first_sa + i].sa;
+
+		if (stopper_is(sa) != stoppers)
+			continue;
+		moving->n_sas += !stoppers;
+		r = kernel_delete(moving->kernel, sa, on_refused, moving);
+	}
+	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
+}
+
+/* charon's policies decide on a group's traffic from now on: which others does that concern? */
+static int look_for_rivals(struct moving *moving, const struct kept_group *group)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < group->n; i++) {
+		const struct entry real = shadow_covering(&moving->kept.shadows[group->first + i].policy);
+		struct entry found = {0};
+
+		r = kernel_find_policy(moving->kernel, &real, &found);
+		if (r == 0)
+			moving->rivalled |= kept_mark_rivals(&moving->kept, &found);
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	return r;
+}
+
+static void name_fallen(const struct moving *moving, const struct kept_group *group)
+{
+	char description[DESCRIPTION_MAX], timeout[TIMESPAN_MAX];
+
+	if (moving->n_fell_back > NAMED_MAX)
+		return;
+	kept_describe(&moving->kept, group, description, sizeof(description));
+	if (group->rivalled)
+		report_notice(REPORT_FELL_BACK,
+			      "%s is held: charon uses its reqid for another connection now, so its old SAs could not "
+			      "stay for long.",
+			      description);
+	else
+		report_notice(REPORT_FELL_BACK, "%s is held: there are no new SAs of it after %s.", description,
+			      timespan_format(moving->timeout_usec, timeout, sizeof(timeout)));
+}
+
+int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate fate)
+{
+	group->fate = fate;
+	moving->n_over += fate == KEPT_OVER;
+	moving->n_removed += fate == KEPT_REMOVED;
+	moving->n_fell_back += fate == KEPT_FELL_BACK;
+
+	int r = remove_shadows(moving, group);
+	if (r == 0)
+		r = remove_sas(moving, group, false);
+	if (r == 0)
+		r = remove_sas(moving, group, true);
+	if (r == 0 && fate != KEPT_FELL_BACK)
+		r = remove_holds(moving, group);
+	if (r == 0)
+		r = look_for_rivals(moving, group);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not remove what was kept: %s.", strerror(-r));
+	if (fate == KEPT_FELL_BACK)
+		name_fallen(moving, group);
+	return 0;
+}
+
+static int add_shadow(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+{
+	struct moving *moving = userdata;
+
+	(void)message;
+	return kept_add_shadow(&moving->kept, policy);
+}
+
+static int add_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	struct moving *moving = userdata;
+
+	(void)message;
+	/* What is younger than the shadows is charon's. */
+	if (sa->larval || sa->sa.curlft.add_time > moving->kept.newest_time)
+		return 0;
+	return kept_add_sa(&moving->kept, sa);
+}
+
+static int add_rivals(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+{
+	struct moving *moving = userdata;
+
+	(void)message;
+	moving->rivalled |= kept_mark_rivals(&moving->kept, policy);
+	return 0;
+}
+
+static int load(struct moving *moving, enum entry_kind kind, kernel_entry_fn fn)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		if (fn == add_shadow)
+			kept_free(&moving->kept);
+		else if (fn == add_sa)
+			moving->kept.n_sas = 0;
+		r = kernel_dump(moving->kernel, kind, fn, moving);
+	}
+	if (r < 0 && r != -EAGAIN)
+		return report_failure(r, REPORT_FAILED, "Could not list what was kept: %s.", strerror(-r));
+	return 0;
+}
+
+int moving_load(struct moving *moving)
+{
+	int r = load(moving, ENTRY_POLICY, add_shadow);
+
+	if (r == 0 && kept_sort(&moving->kept) < 0)
+		r = report_failure(-ENOMEM, REPORT_FAILED, "Could not list what was kept: out of memory.");
+	if (r == 0 && moving->kept.n_shadows)
+		r = load(moving, ENTRY_SA, add_sa);
+	kept_sort_sas(&moving->kept);
+	return r;
+}
+
+int moving_find_rivals(struct moving *moving)
+{
+	return load(moving, ENTRY_POLICY, add_rivals);
+}
+
+/* Whether a policy sends its packets through SAs that are there, and new. */
+static int names_new_sas(struct moving *moving, const struct kept_group *group, const struct entry *policy)
+{
+	struct xfrm_user_tmpl templates[ENTRY_TEMPLATES_MAX];
+	size_t n = policy->policy.n_templates;
+	int r = 0;
+
+	/* The next question to the kernel takes the place of its last answer. */
+	memcpy(templates, policy->policy.templates, n * sizeof(templates[0]));
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct entry sa = {.kind = ENTRY_SA, .mark = policy->mark}, found = {0};
+		const struct xfrm_selector *sel = &policy->policy.info.sel;
+
+		if (!templates[i].id.spi)
+			return -ENOENT;
+		sa.sa.id = templates[i].id;
+		sa.sa.family = templates[i].family;
+		/* Behind the first, and in transport mode, templates leave the end points to the packet. */
+		if (templates[i].mode == XFRM_MODE_TRANSPORT && i)
+			sa.sa.id.daddr = templates[0].id.daddr;
+		else if (templates[i].mode == XFRM_MODE_TRANSPORT)
+			sa.sa.id.daddr = sel->daddr;
+		r = kernel_find_sa(moving->kernel, &sa, &found);
+		if (r == 0 && (found.larval || kept_has_sa(&moving->kept, group, &found)))
+			r = -ESRCH;
+	}
+	return r;
+}
+
+int moving_is_through(struct moving *moving, struct kept_group *group)
+{
+	group->half = false;
+	for (size_t i = 0; i < group->n; i++) {
+		const struct entry real = shadow_covering(&moving->kept.shadows[group->first + i].policy);
+		struct entry found = {0};
+
+		int r = kernel_find_policy(moving->kernel, &real, &found);
+		if (r == 0 && real.policy.info.dir == XFRM_POLICY_OUT)
+			r = names_new_sas(moving, group, &found);
+		if (r == -ESRCH)
+			group->half = true;
+		if (r == -ENOENT || r == -ESRCH)
+			return 0;
+		if (r < 0)
+			return report_failure(r, REPORT_FAILED, "Could not look for charon's policies and SAs: %s.",
+					      strerror(-r));
+	}
+	return 1;
+}
+
+static int remove_stopper(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	struct moving *moving = userdata;
+
+	(void)message;
+	return stopper_is(sa) ? kernel_delete(moving->kernel, sa, on_refused, moving) : 0;
+}
+
+int moving_remove_stoppers(struct moving *moving)
+{
+	int r = load(moving, ENTRY_SA, remove_stopper);
+
+	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
+}

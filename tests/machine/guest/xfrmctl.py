@@ -77,7 +77,7 @@ def releases(cursor=None, unit=gateway.unit):
 
 def handovers(cursor=None, unit=gateway.unit):
     """The entries in which a handover says how it went."""
-    return [entry for entry in journal.of_unit(f"xfrmctl-handover@{unit}", cursor) if "XFRM_HANDED_OVER" in entry]
+    return [entry for entry in journal.of_unit(unit, cursor) if "XFRM_HANDED_OVER" in entry]
 
 
 def removed(summary):

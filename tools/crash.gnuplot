@@ -2,7 +2,7 @@
 # Draws packets per 100 ms over a crash of charon. Set before: data (a CSV of tools/demo), picture, and for each variant
 # NAME_says (a string) and NAME_back (seconds until the tunnel is back; NaN: not at all).
 
-set terminal svg size 900,540 dynamic enhanced font "Arial,14" background rgb "white"
+set terminal svg size 900,700 dynamic enhanced font "Arial,14" background rgb "white"
 set output picture
 set datafile separator ","
 
@@ -18,8 +18,9 @@ dashed_ink = "#000000"
 
 left = 0.062
 right = 0.985
-panel_height = 0.165
-panel_step = 0.272
+rows = 4
+panel_height = 0.127
+panel_step = 0.21
 
 set style fill solid 1 noborder
 set boxwidth 0.086
@@ -35,38 +36,39 @@ set key off
 set multiplot
 
 # The legend, drawn by hand: all of it in one row.
-entry_y = 0.962
+entry_y = 0.971
 array entry_x[6] = [left, 0.257, 0.476, 0.61, 0.732, 0.82]
 array entry[6] = ["protected, answered", "protected, unanswered", "in plaintext", "held back", \
 	"crash", "tunnel is back"]
 array entry_colour[4] = [protected, unanswered, plaintext, held_back]
 do for [i = 1:6] {
 	if (i <= 4) {
-		set object 10 + i rectangle from screen entry_x[i], screen entry_y - 0.013 \
-			to screen entry_x[i] + 0.016, screen entry_y + 0.013 fillcolor rgb entry_colour[i] fillstyle solid 1 noborder
+		set object 10 + i rectangle from screen entry_x[i], screen entry_y - 0.01 \
+			to screen entry_x[i] + 0.016, screen entry_y + 0.01 fillcolor rgb entry_colour[i] fillstyle solid 1 noborder
 	}
 	set label 20 + i entry[i] at screen entry_x[i] + 0.022, screen entry_y left textcolor rgb ink
 }
 array mark_x[2] = [entry_x[5] + 0.014, entry_x[6] + 0.014]
-set arrow 21 from screen mark_x[1], screen entry_y - 0.02 to screen mark_x[1], screen entry_y + 0.02 \
+set arrow 21 from screen mark_x[1], screen entry_y - 0.016 to screen mark_x[1], screen entry_y + 0.016 \
 	nohead linecolor rgb ink linewidth 1.5
-set arrow 22 from screen mark_x[2], screen entry_y - 0.02 to screen mark_x[2], screen entry_y + 0.02 \
+set arrow 22 from screen mark_x[2], screen entry_y - 0.016 to screen mark_x[2], screen entry_y + 0.016 \
 	nohead linecolor rgb dashed_ink linewidth 1.5 dashtype (4, 3)
 
 set label 10 "packets per 100 ms" at screen 0.014, screen 0.47 center rotate by 90 textcolor rgb ink
 set ytics (0, 5) nomirror scale 0 textcolor rgb ink
-array name[3] = ["stock", "flush", "xfrmctl"]
-array title[3] = ["strongSwan alone", "with ip xfrm flush in ExecStartPre", "with xfrmctl"]
-array says[3] = [stock_says, flush_says, xfrmctl_says]
-array back[3] = [stock_back, flush_back, xfrmctl_back]
+array name[rows] = ["stock", "flush", "hold", "handover"]
+array title[rows] = ["strongSwan alone", "with ip xfrm flush in ExecStartPre", "with xfrmctl, mode hold", \
+	"with xfrmctl, mode handover"]
+array says[rows] = [stock_says, flush_says, hold_says, handover_says]
+array back[rows] = [stock_back, flush_back, hold_back, handover_back]
 
-do for [row = 1:3] {
-	bottom = 0.105 + (3 - row) * panel_step
+do for [row = 1:rows] {
+	bottom = 0.082 + (rows - row) * panel_step
 	set bmargin at screen bottom
 	set tmargin at screen bottom + panel_height
-	if (row == 3) {
+	if (row == rows) {
 		set xtics 1 nomirror scale 0 textcolor rgb ink
-		set label 11 "seconds after the crash" at screen (left + right) / 2, screen 0.022 center textcolor rgb ink
+		set label 11 "seconds after the crash" at screen (left + right) / 2, screen 0.018 center textcolor rgb ink
 	}
 	set label 1 "{/:Bold ".title[row]."}" at graph 0, graph 1.2 left textcolor rgb ink
 	set label 2 says[row] at graph 1, graph 1.2 right textcolor rgb ink

@@ -37,6 +37,8 @@ CONNECTIONS = {connection.name: connection for connection in (
                start_action="start"),
     Connection("warrior", ("192.0.2.1", "198.51.100.1"), ("10.1.3.1", "10.9.0.1"), ("10.1.3.0/24", "dynamic"),
                start_action="none", pool="10.9.0.0/24"),
+    Connection("third", ("192.0.2.1", "198.51.100.1"), ("10.1.4.1", "10.2.4.1"), ("10.1.4.0/24", "10.2.4.0/24")),
+    Connection("added", ("192.0.2.1", "198.51.100.1"), ("10.1.5.1", "10.2.5.1"), ("10.1.5.0/24", "10.2.5.0/24")),
     Connection("blue", ("203.0.113.1", "198.51.100.1"), ("10.3.0.1", "10.2.0.1"), ("10.3.0.0/24", "10.2.0.0/24")),
 )}
 
@@ -110,11 +112,12 @@ secrets {{
 
 
 def configure_gateway(names):
-    """Exactly these connections are in the gateway's configuration, to be loaded at its next start."""
+    """Exactly these connections are in the gateway's configuration, to be loaded at its next start, in this order."""
     for file in GATEWAY_FOLDER.glob("*.conf"):
         file.unlink()
-    for name in names:
-        (GATEWAY_FOLDER / f"{name}.conf").write_text(rendered(CONNECTIONS[name], CONNECTIONS[name].start_action))
+    for number, name in enumerate(names):
+        file = GATEWAY_FOLDER / f"{number:02}-{name}.conf"
+        file.write_text(rendered(CONNECTIONS[name], CONNECTIONS[name].start_action))
 
 
 def configure_acquires(seconds):
@@ -145,8 +148,13 @@ def retransmitting_each_second():
         RETRANSMIT_FILE.unlink()
 
 
+def gateway_file(name):
+    [file] = GATEWAY_FOLDER.glob(f"??-{name}.conf")
+    return file
+
+
 def remove_from_gateway(name):
-    (GATEWAY_FOLDER / f"{name}.conf").unlink()
+    gateway_file(name).unlink()
 
 
 def configure_instance(instance, swanctl, settings=""):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, with xfrmctl: for tools/demo."""
+"""The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, with two modes of xfrmctl: for
+tools/demo."""
 
 import json
 import signal
@@ -19,6 +20,9 @@ RESULTS = Path("/opt/machine/results")
 
 # The cure that people use, and nothing else.
 FLUSH = "[Service]\nExecStartPre=/bin/sh -c 'ip xfrm state flush; ip xfrm policy flush'\n"
+
+MODES = ("hold", "handover")      # of xfrmctl
+VARIANTS = ("stock", "flush", *MODES)
 
 # The peer rekeys, as every peer does some day. That needs a charon that knows the SAs: here it comes this much later
 # than the crash, and when it has failed the peer drops its SAs.
@@ -42,7 +46,8 @@ def wait_until(moment):
 
 def crash_under_traffic(name):
     """Kills charon while pings go through net4 and RETIRED has just left the configuration, and looks on."""
-    scenario.start(scenario.STANDARD, with_xfrmctl=name == "xfrmctl", acquire_seconds=ACQUIRE_SECONDS)
+    mode = name if name in MODES else None
+    scenario.start(scenario.STANDARD, with_xfrmctl=bool(mode), acquire_seconds=ACQUIRE_SECONDS, mode=mode)
     begun = time.monotonic()
     scenario.establish(scenario.STANDARD)
     before = scenario.look()
@@ -86,7 +91,7 @@ def run():
     connections.configure_peer(f"{REKEY_SECONDS}s")
     peer.systemctl("restart")
     results = {}
-    for name in ("stock", "flush", "xfrmctl"):
+    for name in VARIANTS:
         print(f"{name}: charon crashes under traffic; {WATCH_SECONDS} s of pings after that", flush=True)
         with gateway.drop_in(FLUSH) if name == "flush" else nullcontext():
             results[name] = crash_under_traffic(name)

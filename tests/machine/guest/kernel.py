@@ -16,6 +16,7 @@ class SA(NamedTuple):
     reqid: int
     mode: str
     if_id: int
+    user: int       # xfrmctl's tag in the selector of a stopper
 
 
 class Policy(NamedTuple):
@@ -38,7 +39,8 @@ def sas(netns=None):
     for line in run("ip", "-o", "-d", "-s", "xfrm", "state", netns=netns).stdout.splitlines():
         src, dst, proto = re.match(r"src (\S+) dst (\S+)\s*\\\s*proto (\S+)", line).groups()
         mode = re.search(r"\bmode ([a-z_]+)", line)[1]
-        found.append(SA(src, dst, proto, number(line, "spi"), number(line, "reqid"), mode, number(line, "if_id")))
+        found.append(SA(src, dst, proto, number(line, "spi"), number(line, "reqid"), mode, number(line, "if_id"),
+                        number(line, "uid")))
     return found
 
 
@@ -63,10 +65,20 @@ def indexes(netns=None):
     return {policy.index for policy in policies(netns)}
 
 
+def counted(name):
+    """How many packets of the gateway the kernel has dropped for this reason since boot."""
+    counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
+    return int(counters[name])
+
+
 def blocked():
     """How many packets of the gateway block policies have kept from leaving since boot."""
-    counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
-    return int(counters["XfrmOutPolBlock"])
+    return counted("XfrmOutPolBlock")
+
+
+def stopped():
+    """How many packets of the gateway stoppers have kept from leaving since boot."""
+    return counted("XfrmOutStateSeqError")
 
 
 def flush(netns=None):

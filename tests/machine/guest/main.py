@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs what the file `arguments` says: `stories [NAME...]`, `demo`, or `thousand COUNT ROUNDS SELECTORS...`."""
+"""Runs what the file `arguments` says: `stories [NAME...]`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
+`compare ROUNDS MODES...`, or `handovers ROUNDS COUNTS...`."""
 
 import subprocess
 import sys
@@ -45,6 +46,13 @@ def main():
         import thousand
         count, rounds, *selectors = arguments
         thousand.measure(int(count), int(rounds), selectors)
+    elif program == "compare":
+        import compare
+        compare.compare(int(arguments[0]), arguments[1:])
+    elif program == "handovers":
+        import compare
+        rounds, *counts = map(int, arguments)
+        compare.hand_over(counts, rounds)
 
 
 if __name__ == "__main__":

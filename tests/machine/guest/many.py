@@ -18,7 +18,7 @@ def network(end, connection, child):
     return f"10.{100 + end}.{connection}.{child}/32"
 
 
-def configuration(here, n_connections, n_children):
+def configuration(here, n_connections, n_children, start_action="none"):
     """The swanctl.conf text of one end: 0 is the gateway's, 1 the peer's."""
     there = 1 - here
     conns = []
@@ -29,6 +29,7 @@ def configuration(here, n_connections, n_children):
                 remote_ts = {network(there, i, j)}
                 esp_proposals = aes128-sha256
                 rekey_time = 0s
+                start_action = {start_action}
             }}""" for j in range(n_children))
         conns.append(f"""
     many{i} {{
@@ -59,9 +60,9 @@ secrets {{
 
 
 @contextmanager
-def configured(n_connections, n_children):
-    """Both ends have so many connections with so many children each, and no others."""
-    GATEWAY_FILE.write_text(configuration(0, n_connections, n_children))
+def configured(n_connections, n_children, start_action="none"):
+    """Both ends have so many connections with so many children each, and no others; start_action is the gateway's."""
+    GATEWAY_FILE.write_text(configuration(0, n_connections, n_children, start_action))
     PEER_FILE.write_text(configuration(1, n_connections, n_children))
     peer.swanctl("--load-all", "--file", PEER_FILE)
     gateway.swanctl("--load-all")

@@ -2,7 +2,7 @@
 """The network inside the machine: gateway - router - peer, and the router's counts.
 
     gateway (the machine itself)   namespace inet           namespace peer
-    lan  10.1.0.1 .. 10.1.3.1      gateway  192.0.2.254     lan  10.2.0.1 .. 10.2.2.1
+    lan  10.1.0.1 .. 10.1.5.1      gateway  192.0.2.254     lan  10.2.0.1 .. 10.2.5.1
          fd00:1::1                          2001:db8:1::fe       fd00:2::1
     wan  192.0.2.1                 peer     198.51.100.254  wan  198.51.100.1
          2001:db8:1::1                      2001:db8:2::fe       2001:db8:2::1
@@ -18,9 +18,9 @@ from command import run
 ROUTER = "inet"
 SITES = {   # namespace: (outer addresses, router's outer addresses, inner addresses, inner networks)
     "gateway": (("192.0.2.1", "2001:db8:1::1"), ("192.0.2.254", "2001:db8:1::fe"),
-                ("10.1.0.1", "10.1.1.1", "10.1.2.1", "10.1.3.1", "fd00:1::1"), ("10.1.0.0/16", "fd00:1::/64")),
+                (*(f"10.1.{n}.1" for n in range(6)), "fd00:1::1"), ("10.1.0.0/16", "fd00:1::/64")),
     "peer": (("198.51.100.1", "2001:db8:2::1"), ("198.51.100.254", "2001:db8:2::fe"),
-             ("10.2.0.1", "10.2.1.1", "10.2.2.1", "fd00:2::1"), ("10.2.0.0/16", "10.9.0.0/24", "fd00:2::/64")),
+             (*(f"10.2.{n}.1" for n in range(6)), "fd00:2::1"), ("10.2.0.0/16", "10.9.0.0/24", "fd00:2::/64")),
     "blue": (("203.0.113.1",), ("203.0.113.254",), ("10.3.0.1",), ("10.3.0.0/16",)),
 }
 
@@ -112,12 +112,17 @@ def counted_since(before):
     return {name: packets - before[name] for name, packets in counts().items()}
 
 
+def counted_in_set(table, name, netns=ROUTER):
+    """Packets by the elements of a set of concatenations."""
+    listed = json.loads(run("nft", "-j", "list", "set", "inet", table, name, netns=netns).stdout)["nftables"]
+    [found] = [entry["set"] for entry in listed if "set" in entry]
+    return {tuple(element["elem"]["val"]["concat"]): element["elem"]["counter"]["packets"]
+            for element in found.get("elem", ())}
+
+
 def leaks():
     """Plaintext IPv4 packets of the gateway that the router has passed on, by (source, destination)."""
-    [leaked] = [entry["set"] for entry in json.loads(run("nft", "-j", "list", "set", "inet", "counted", "leaks",
-                                                         netns=ROUTER).stdout)["nftables"] if "set" in entry]
-    return {tuple(element["elem"]["val"]["concat"]): element["elem"]["counter"]["packets"]
-            for element in leaked.get("elem", ())}
+    return counted_in_set("counted", "leaks")
 
 
 def block_ike():

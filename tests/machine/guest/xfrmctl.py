@@ -25,15 +25,21 @@ CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/l
 DEFAULTS_INSTALLED = DEFAULTS.read_text()
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
 
-# What the selectors of shadows carry: those that hold, those that the kernel lets expire, and those that arm puts close
-# behind a policy.
+# What the selectors of shadows carry: those that hold, those that the kernel lets expire, those that stand close behind a
+# policy, and those that go on with the old SAs; the last is also in the stoppers of these SAs.
 HOLD = 0x58464d48
 GRACE = 0x58464d47
 CLOSE = 0x58464d43
+KEEP = 0x58464d4b
 
 
-def shadows(tags=(HOLD, GRACE, CLOSE), netns=None):
+def shadows(tags=(HOLD, GRACE, CLOSE, KEEP), netns=None):
     return [policy for policy in kernel.policies(netns) if policy.user in tags]
+
+
+def kept(netns=None):
+    """What goes on with the old SAs until the handover is over: policies and stoppers."""
+    return shadows([KEEP], netns) + [sa for sa in kernel.sas(netns) if sa.user == KEEP]
 
 
 def enable(wanted, unit=gateway.unit):
@@ -46,11 +52,11 @@ def enable(wanted, unit=gateway.unit):
         run("systemctl", "daemon-reload")
 
 
-def configure(options=None, release_options=None, select=None, watch_options=None):
-    """Sets the options of the flush, those of the release, what is charon's, and the options of the watch; without any,
-    the file is as it was installed."""
+def configure(options=None, release_options=None, select=None, watch_options=None, mode=None):
+    """Sets the options of the flush, those of the release, what is charon's, the options of the watch, and the mode;
+    without any, the file is as it was installed."""
     settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select,
-                "XFRMCTL_WATCH_OPTIONS": watch_options}
+                "XFRMCTL_WATCH_OPTIONS": watch_options, "XFRMCTL_MODE": mode}
     chosen = "".join(f'{name}="{value}"\n' for name, value in settings.items() if value is not None)
     DEFAULTS.write_text(chosen or DEFAULTS_INSTALLED)
 
@@ -65,6 +71,11 @@ def releases(cursor=None, unit=gateway.unit):
     """The entries in which a release says what became of the shadows."""
     return [entry for entry in journal.of_unit(unit, cursor)
             if entry.get("SYSLOG_IDENTIFIER") == "xfrmctl" and "XFRM_SHADOWS_RELEASED" in entry]
+
+
+def handovers(cursor=None, unit=gateway.unit):
+    """The entries in which a handover says how it went."""
+    return [entry for entry in journal.of_unit(f"xfrmctl-handover@{unit}", cursor) if "XFRM_HANDED_OVER" in entry]
 
 
 def removed(summary):

@@ -122,7 +122,7 @@ def addresses():
 
 
 def configure_pool(pool):
-    file = connections.GATEWAY_FOLDER / "warrior.conf"
+    file = connections.gateway_file("warrior")
     file.write_text(re.sub(r"\baddrs = \S+", f"addrs = {pool}", file.read_text()))
     # As long as somebody has an address of it, a pool stays as it is.
     gateway.swanctl("--terminate", "--ike", "warrior", "--force", check=False)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TCP stream through a connection, from the gateway to the peer: whether it breaks, and for how long it stalls.
+
+As a program it is both ends of it, and writes a line for each event: a word, a number, a time by time.time().
+"""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from command import wait_for
+from connections import CONNECTIONS
+from exchange import bound
+
+PORT = 7003
+
+# Slow enough that an emulated machine has time for other things.
+SECONDS_BETWEEN = 0.02
+CHUNK = bytes(4096)
+
+CONNECT_SECONDS = 20
+CARRIED = 10
+CARRIED_SECONDS = 60
+
+
+class Result(NamedTuple):
+    broken: bool
+    bytes: int          # that came out at the peer
+    longest_stall: float        # seconds for which nothing did
+
+
+def read(output, begin, end):
+    """What became of the stream between two moments."""
+    events = [(word, int(number), float(moment)) for word, number, moment in
+              re.findall(r"^(\w+) (\d+) ([\d.]+)$", output, re.MULTILINE)]
+    came = [(number, moment) for word, number, moment in events if word == "received" and begin <= moment <= end]
+    moments = [begin, *(moment for _, moment in came), end]
+    return Result(any(word == "broken" for word, _, _ in events), sum(number for number, _ in came),
+                  max(later - earlier for earlier, later in zip(moments, moments[1:])))
+
+
+class TcpStream:
+    """The stream, in a with block."""
+
+    def __init__(self, name):
+        self.command = [sys.executable, __file__, name]
+
+    def __enter__(self):
+        self.output = tempfile.NamedTemporaryFile("w+")
+        self.process = subprocess.Popen(self.command, stdout=self.output)
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        self.output.close()
+
+    def text(self):
+        return Path(self.output.name).read_text()
+
+    def wait_carried(self):
+        """Until some more has come out at the peer."""
+        before = self.text().count("received")
+        wait_for(lambda: self.text().count("received") >= before + CARRIED, CARRIED_SECONDS, "TCP goes on")
+
+    def result(self, begin):
+        """What became of it from this moment until now."""
+        return read(self.text(), begin, time.time())
+
+
+def carry(sender, receiver, write):
+    """Until an error breaks the connection."""
+    due = time.monotonic()
+    while True:
+        if select.select([receiver], [], [], max(due - time.monotonic(), 0))[0]:
+            data = receiver.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError(0, "the other end has closed")
+            write("received", len(data))
+        if time.monotonic() >= due:
+            try:
+                sender.send(CHUNK)
+            except BlockingIOError:     # it stalls
+                pass
+            due = max(due + SECONDS_BETWEEN, time.monotonic())
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # Not to be kept waiting by what starts meanwhile.
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    here, there = CONNECTIONS[sys.argv[1]].inner
+    with os.fdopen(1, "w", buffering=1) as output, \
+            bound("tcp", there, PORT, "peer") as listener, bound("tcp", here, 0) as sender:
+        def write(word, number):
+            output.write(f"{word} {number} {time.time():.6f}\n")
+
+        listener.listen()
+        sender.settimeout(CONNECT_SECONDS)
+        sender.connect((there, PORT))
+        sender.setblocking(False)
+        with listener.accept()[0] as receiver:
+            try:
+                carry(sender, receiver, write)
+            except OSError as error:
+                write("broken", error.errno or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""charon crashes, and is restarted, and traffic hardly notices: it goes on through the old SAs until there are new ones."""
+
+import signal
+
+import connections
+import journal
+import kernel
+import xfrmctl
+from command import POLL_SECONDS_SLOW, wait_for
+from losses import losses
+from scenario import RECOVERY_SECONDS, RETIRED, establish, is_in_step, look, of_retired, start, wait_known
+from strongswan import gateway, peer
+
+# Pings go through the first, TCP through the second, which charon brings up by itself.
+NAMES = ("net4", "started")
+
+LOST_AT_MOST = 5
+
+
+def crash():
+    gateway.crash_and_wait(signal.SIGKILL)
+
+
+def wait_handed_over(_):
+    wait_for(lambda: is_in_step() and not xfrmctl.kept(), RECOVERY_SECONDS,
+             "the kernel's SAs are those that charon lists, and nothing is kept", POLL_SECONDS_SLOW)
+
+
+def check_event(check, event):
+    before, cursor, pid = look(), journal.now(), gateway.main_pid()
+    result = losses(event, wait_handed_over, *NAMES)
+    after, said = look(), xfrmctl.handovers(cursor)
+    check.that("another charon runs", gateway.is_running_again(pid))
+    check.that(f"not more than {LOST_AT_MOST} packets are lost each way",
+               result.ours <= LOST_AT_MOST and result.theirs <= LOST_AT_MOST, result)
+    check.that("a TCP connection does not break", not result.tcp.broken and result.tcp.bytes > 0, result.tcp)
+    check.that("no packet leaves, or is accepted, in plaintext", result.seen.out == result.seen.accepted == 0,
+               result.seen)
+    check.equal("no SA and no policy of before is left", (before.spis & after.spis, before.indexes & after.indexes),
+                (set(), set()))
+    check.equal("charon knows every SA of the kernel", after.spis, after.known_spis)
+    check.equal("each connection has one", sorted(child.name for child in gateway.child_sas()), sorted(NAMES))
+    check.equal("nothing is kept", xfrmctl.kept(), [])
+    check.equal("the journal says how many were handed over, fell back, and are not configured any more",
+                [(entry["XFRM_HANDED_OVER"], entry["XFRM_FELL_BACK"], entry["XFRM_REMOVED"]) for entry in said],
+                [(str(len(NAMES)), "0", str(int(bool(before.retired_spis))))])
+    check.note(f"{result.ours} and {result.theirs} of {result.sent} pings lost; longest stall of TCP "
+               f"{result.tcp.longest_stall:.2f} s; {journal.text(said)}")
+
+
+def check_stop(check):
+    gateway.stop()
+    check.equal("no SA, no policy and no shadow is left", (kernel.sas(), kernel.policies()), ([], []))
+    # Of the removed connection, nobody tells it.
+    wait_for(lambda: not any(peer.has_ike_sas(name) for name in NAMES), 20, "the peer has heard of it")
+
+
+def handover(check):
+    names = (*NAMES, RETIRED)
+    start(names, mode="handover")
+    establish(("net4", RETIRED))        # the other one begins by itself
+    wait_known(names)
+    connections.remove_from_gateway(RETIRED)
+    check.variant = "SIGKILL"
+    check_event(check, crash)
+    check.empty("no policy and no shadow of the removed connection is left", of_retired(kernel.policies()))
+    check.variant = "restart"
+    check_event(check, lambda: gateway.systemctl("restart"))
+    check.variant = "stop"
+    check_stop(check)
+
+
+STORIES = (handover,)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""No connection's traffic goes through an old SA of another one, though charon deals out its reqids anew at each start.
+
+charon counts them in the order in which it loads the connections. All of these have the same end points, so for the kernel
+an old SA fits a new trap policy when the reqid does.
+"""
+
+import signal
+from contextlib import ExitStack, contextmanager
+
+import connections
+import kernel
+import network
+import xfrmctl
+from arrivals import Arrivals
+from command import run, wait_for
+from connections import CONNECTIONS
+from pings import Pings, ping
+from scenario import RETIRED, establish, of_retired, start, wait_known
+from strongswan import gateway
+
+# "added" gets the reqid of the first one's old SAs, the others each other's; the retired one's place is taken as well.
+BEFORE = ("net4", RETIRED, "third")
+AFTER = ("added", "third", "net4")
+
+HANDOVER = f"xfrmctl-handover@{gateway.unit}"
+SECONDS = 20
+PACKETS = 10
+
+
+def source(name):
+    return CONNECTIONS[name].inner[0]
+
+
+def spis_out():
+    """Of the SAs that charon has, by connection."""
+    return {child.name: child.spi_out for child in gateway.child_sas()}
+
+
+def mixed(arrivals):
+    """SPIs that have carried packets of several connections."""
+    return {spi: sources for spi, sources in arrivals.sources().items() if len(sources) > 1}
+
+
+def crash(names):
+    """Kills charon; the next one has these connections, in this order."""
+    connections.configure_gateway(names)
+    gateway.crash_and_wait(signal.SIGKILL)
+
+
+@contextmanager
+def without_handover():
+    run("systemctl", "mask", "--runtime", HANDOVER)
+    try:
+        yield
+    finally:
+        run("systemctl", "unmask", "--runtime", HANDOVER)
+
+
+def stock(check):
+    """With strongSwan alone, where old SAs stay as well."""
+    start(BEFORE, with_xfrmctl=False)
+    establish(BEFORE)
+    old = spis_out()
+    crash(AFTER)
+    with Arrivals() as arrivals:
+        for name in ("added", "net4"):
+            ping(CONNECTIONS[name].inner, PACKETS)
+        counts = arrivals.counts()
+    for name, other in (("added", "net4"), ("net4", "third")):
+        check.equal(f"packets of {name} go through the old SA of {other}", counts.get((source(name), old[other])), PACKETS)
+
+
+def check_held_up(check, arrivals, streams, old):
+    """The new charon has its trap policies, and nobody hands anything over."""
+    stopped = kernel.stopped()
+    wait_for(lambda: kernel.stopped() >= stopped + PACKETS, SECONDS, "packets of the added connection are stopped")
+    for name in BEFORE:
+        streams[name].wait_for_answers()
+    check.equal("before the handover: each old SA carries its own connection's packets alone", arrivals.sources(),
+                {old[name]: {source(name)} for name in BEFORE})
+
+
+def check_handover(check):
+    start(BEFORE, mode="handover")
+    establish(BEFORE)
+    old, leaks = spis_out(), network.leaks()
+    with ExitStack() as stack:
+        arrivals = stack.enter_context(Arrivals())
+        streams = {name: stack.enter_context(Pings(CONNECTIONS[name].inner)) for name in BEFORE}
+        for stream in streams.values():
+            stream.wait_for_answers()
+        with without_handover():
+            crash(AFTER)
+            streams["added"] = stack.enter_context(Pings(CONNECTIONS["added"].inner))
+            check_held_up(check, arrivals, streams, old)
+        # Nothing protects it any more when it is known to be removed.
+        retired = streams.pop(RETIRED).stop()
+        check.equal(f"{RETIRED}: no packet is lost until the handover", retired.lost, 0)
+        run("systemctl", "start", HANDOVER)
+        wait_known(AFTER)
+        for stream in streams.values():
+            stream.wait_for_answers()
+        results = {name: stream.stop() for name, stream in streams.items()}
+        check.empty("in the end: no SA has carried packets of two connections", mixed(arrivals))
+        check.that("there are new ones, which carry traffic", set(spis_out().values()) <= set(arrivals.sources()), old)
+    check.equal("no packet has left in plaintext", network.leaks(), leaks)
+    check.equal("nothing is kept, and no shadow is left but those of the grace", xfrmctl.kept(), [])
+    check.empty(f"nothing of {RETIRED} is left", of_retired(kernel.policies()))
+    check.equal("no old SA is left", kernel.spis() & set(old.values()), set())
+    check.note(", ".join(f"{name}: {result.lost} of {result.sent} lost" for name, result in results.items())
+               + f"; {xfrmctl.handovers()[-1]['MESSAGE']}")
+
+
+def check_without_stopper(check):
+    """The check sees what it is to see: without the stopper of third's SA, whose reqid RETIRED has now."""
+    old = spis_out()
+    with without_handover(), Arrivals() as arrivals:
+        crash(BEFORE)
+        [stopper] = [sa for sa in kernel.sas() if sa.user == xfrmctl.KEEP and sa.spi == old["third"] ^ 0xffffffff]
+        run("ip", "xfrm", "state", "delete", "src", stopper.src, "dst", stopper.dst, "proto", stopper.proto, "spi",
+            hex(stopper.spi))
+        ping(CONNECTIONS[RETIRED].inner, PACKETS)
+        check.equal("its packets go through third's old SA", arrivals.counts(), {(source(RETIRED), old["third"]): PACKETS})
+
+
+def mixups(check):
+    check.variant = "stock"
+    stock(check)
+    check.variant = "handover"
+    check_handover(check)
+    check.variant = "without a stopper"
+    check_without_stopper(check)
+
+
+STORIES = (mixups,)

@@ -19,8 +19,8 @@
  *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
  *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
- *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), the others are ten seconds
- *                  older than they are. With such a rule nothing sleeps: the clock moves on
+ *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), those with its second bit
+ *                  stay as they are, and the others are ten seconds older than they are. With such a rule nothing sleeps: the clock moves on
  *     later        (receive) the clock has moved on by VALUE milliseconds
  *     run          $FAULT_COMMAND is run before the call, or behind a change
  *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
@@ -58,6 +58,7 @@
 #define ROUTE 0x1000U
 
 #define STOPPER_BIT 0x80000000U
+#define LARVAL_BIT 0x40000000U
 #define STOPPER_TAG 0x58464d4bU
 #define OLDER_SECONDS 10
 
@@ -351,6 +352,8 @@ static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
 	if (nlh->nlmsg_type != XFRM_MSG_NEWSA)
 		return;
 	memcpy(&sa, nlmsg_data(nlh), sizeof(sa));
+	if ((ntohl(sa.id.spi) & (STOPPER_BIT | LARVAL_BIT)) == LARVAL_BIT)
+		return;
 	sa.curlft.packets = rule->count * (unsigned long)rule->value;
 	sa.curlft.bytes = 84 * sa.curlft.packets;
 	if (ntohl(sa.id.spi) & STOPPER_BIT)

@@ -67,12 +67,15 @@ def goes_on():
 
 @case
 def larval_go():
-    """SAs that are being negotiated go, also those with the reqid of what lives."""
-    make_sas(1)
-    xfrm.add_policies(*policies(1, spi_out(1)))
-    # Nothing makes them look mature.
-    keep()
-    equal((spis(), shadows(KEEP)), (set(), []), "the SAs left, and the kept shadows")
+    """SAs that are being negotiated go, also those with the reqid of what lives, and keep no policy going."""
+    make(1)
+    larval = 0x40000001
+    netlink.allocate_spi(HERE, THERE, larval, reqid=1)
+    netlink.allocate_spi(HERE, THERE, larval + 1, reqid=2)
+    netlink.allocate_spi(HERE, THERE, complement(larval + 1), reqid=2)
+    xfrm.add_policies(*policies(2, larval + 1))
+    keep_living()
+    equal((spis(), len(shadows(KEEP)), len(shadows())), (LIVE, 3, 6), "the SAs left, and the shadows")
 
 
 @cases([

@@ -12,13 +12,15 @@
  *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the
  *                  kernel by itself, and the effect takes place when the kernel has carried it out
  *     receive      calls on a socket on which a message of this type was the last one sent
+ *     event        messages of the kernel's own accord, which the program takes by recvfrom(); TYPE does not matter
  * EFFECT and VALUE:
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
  *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
  *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
  *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
- *                  With such a rule nothing sleeps: the clock moves on
+ *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), those with its second bit
+ *                  stay as they are, and the others are ten seconds older than they are. With such a rule nothing sleeps: the clock moves on
  *     later        (receive) the clock has moved on by VALUE milliseconds
  *     run          $FAULT_COMMAND is run before the call, or behind a change
  *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
@@ -30,6 +32,7 @@
 #undef _GNU_SOURCE
 #define _DEFAULT_SOURCE
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -53,6 +56,11 @@
 #define DATAGRAM_SIZE (64 * 1024)
 
 #define ROUTE 0x1000U
+
+#define STOPPER_BIT 0x80000000U
+#define LARVAL_BIT 0x40000000U
+#define STOPPER_TAG 0x58464d4bU
+#define OLDER_SECONDS 10
 
 #define WORD "15[a-z]"
 
@@ -344,8 +352,14 @@ static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
 	if (nlh->nlmsg_type != XFRM_MSG_NEWSA)
 		return;
 	memcpy(&sa, nlmsg_data(nlh), sizeof(sa));
+	if ((ntohl(sa.id.spi) & (STOPPER_BIT | LARVAL_BIT)) == LARVAL_BIT)
+		return;
 	sa.curlft.packets = rule->count * (unsigned long)rule->value;
 	sa.curlft.bytes = 84 * sa.curlft.packets;
+	if (ntohl(sa.id.spi) & STOPPER_BIT)
+		sa.sel.user = STOPPER_TAG;
+	else
+		sa.curlft.add_time -= OLDER_SECONDS;
 	memcpy(nlmsg_data(nlh), &sa, sizeof(sa));
 	struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(sa), XFRMA_REPLAY_VAL);
 	if (attr)
@@ -379,6 +393,17 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	     nlh = nlmsg_next(nlh, &rest))
 		change(nlh, rule);
 	return n;
+}
+
+ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *from, socklen_t *from_length)
+{
+	ssize_t n = syscall(SYS_recvfrom, fd, buffer, size, flags, from, from_length);
+	const struct rule *rule = find(fd) && n >= 0 ? count("event", 0) : NULL;
+
+	if (!rule || !is(rule, "fail"))
+		return n;
+	errno = (int)rule->value;
+	return -1;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *ret)

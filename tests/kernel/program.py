@@ -82,6 +82,10 @@ def hold(*words, **options):
     return xfrmctl("flush", "--hold", *words, **options)
 
 
+def keep(*words, **options):
+    return xfrmctl("flush", "--keep", *words, **options)
+
+
 def arm(*words, **options):
     return xfrmctl("arm", *words, **options)
 

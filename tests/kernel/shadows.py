@@ -3,8 +3,9 @@
 
 from netlink import ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
 
-# The tags in the user of a selector: "XFMH", "XFMG" and "XFMC".
+# The tags in the user of a selector: "XFMH", "XFMG" and "XFMC"; and that of kept shadows, "XFMK".
 HOLD, GRACE, CLOSE = 0x58464d48, 0x58464d47, 0x58464d43
+KEEP = 0x58464d4b
 
 BEHIND = 0x80000000
 
@@ -16,6 +17,12 @@ def shadow_of(policy, user=HOLD, seconds=0, **more):
     wanted = {"user": user, "lifetime": (policy.priority, INFINITE, 0, 0, 0, seconds, 0, 0), "attributes": without,
               "priority": policy.priority | BEHIND, "action": BLOCK if policy.templates else policy.action}
     return policy._replace(**wanted | more)
+
+
+def kept_shadow_of(policy, **more):
+    """The kept shadow that this policy gets in its place."""
+    without = {kind: data for kind, data in policy.attributes.items() if kind != ATTRIBUTE_OFFLOAD}
+    return policy._replace(**{"user": KEEP, "attributes": without, "lifetime": (INFINITE,) * 4 + (0,) * 4} | more)
 
 
 def make_shadow(policy, *args, **more):

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections whose SAs live, as a crash leaves them. Larval SAs pass for such as have been negotiated (see fault.c), and so
+do stoppers, which the kernel's refusal of theirs finds there: this machine's kernel may have no ciphers for real ones."""
+
+import errno
+
+import netlink
+import xfrm
+from program import Fault, xfrmctl_with
+from tables import both_ways
+
+HERE, THERE = "192.0.2.1", "198.51.100.1"
+
+MATURE = Fault("receive", netlink.MSG_GETSA, "mature")
+STOPPED = Fault("send", netlink.MSG_NEWSA, "refuse", errno.EEXIST)
+LIVING = (MATURE, STOPPED)
+
+PRIORITY = 2000
+
+
+def complement(spi):
+    """The SPI of an SA's stopper."""
+    return spi ^ 0xffffffff
+
+
+def template(number, spi=0, mode="tunnel"):
+    """Out, and the other way."""
+    ends = [(HERE, THERE), (THERE, HERE)]
+    named = [f"spi {spi:#x} " if spi else "", ""]
+    return [f"tmpl src {src} dst {dst} proto esp {name}reqid {number} mode {mode}"
+            for (src, dst), name in zip(ends, named)]
+
+
+def policies(number, spi=0, priority=PRIORITY, here="10.1.0.0/16", there=None):
+    """Of connection `number`; without an SPI, of its trap."""
+    out, back = template(number, spi)
+    return [policy.replace(out, back) if "dir out" not in policy else policy
+            for policy in both_ways(here, there or f"10.{10 + number}.0.0/16", f"priority {priority} {out}")]
+
+
+def spi_out(number):
+    return 0x1000 + number
+
+
+def spi_in(number):
+    return 0x2000 + number
+
+
+def make_sas(number, stopper=True, first=0):
+    netlink.allocate_spi(HERE, THERE, first + spi_out(number), reqid=number)
+    netlink.allocate_spi(THERE, HERE, first + spi_in(number), reqid=number)
+    if stopper:
+        netlink.allocate_spi(HERE, THERE, complement(first + spi_out(number)), reqid=number)
+
+
+def make(*numbers, **more):
+    """Connections with their SAs and policies."""
+    for number in numbers:
+        make_sas(number)
+        xfrm.add_policies(*policies(number, spi_out(number), **more))
+
+
+def xfrmctl_living(*words, faults=(), **options):
+    return xfrmctl_with([*LIVING, *faults], *words, **options)
+
+
+def spis():
+    return set(xfrm.numbers(xfrm.sa_lines(), "spi"))

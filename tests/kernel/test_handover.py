@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""handover beside a server that speaks for charon: what it negotiates takes over, everything else is held or goes."""
+
+import errno
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import living
+import netlink
+import xfrm
+from living import HERE, LIVING, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
+from netlink import MSG_DELPOLICY, MSG_DELSA
+from program import Fault, Steps, run
+from shadows import CLOSE, GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
+from tables import flows
+from tap import case, cases, contains, equal, is_lacking, main
+from vici_server import HANG_UP, Server, Stream
+from wire import PROTECTED, Wire
+
+# SPIs of the new life.
+NEW = 0x100
+
+YES, NO = {"success": "yes"}, {"success": "no", "errmsg": "CHILD_SA config not found"}
+
+
+def connection(number, remote=THERE, **more):
+    """As `list-conns` tells of it; connection and child have one name."""
+    return {f"site{number}": {"local_addrs": [HERE], "remote_addrs": [remote], "version": "IKEv2", "children": {
+        f"site{number}": {"mode": "TUNNEL", "local-ts": ["10.1.0.0/16"], "remote-ts": [f"10.{10 + number}.0.0/16"]}}},
+        **more}
+
+
+def conns(*messages):
+    return Stream("list-conn", messages)
+
+
+def sas(*numbers):
+    """New ones of these connections, as `list-sas` tells of them."""
+    return Stream("list-sa", [{f"site{number}": {"state": "ESTABLISHED", "child-sas": {f"site{number}-1": {
+        "name": f"site{number}", "state": "INSTALLED", "protocol": "ESP", "spi-in": f"{NEW + spi_in(number):08x}",
+        "spi-out": f"{NEW + spi_out(number):08x}"}}}} for number in numbers])
+
+
+def install(number, reqid=None):
+    """What charon does in the kernel when it has negotiated a connection, or has found another reqid for it."""
+    reqid = reqid or number
+    netlink.allocate_spi(HERE, THERE, NEW + spi_out(number), reqid=reqid)
+    netlink.allocate_spi(THERE, HERE, NEW + spi_in(number), reqid=reqid)
+    replace(policies(number, NEW + spi_out(number)), number, reqid)
+
+
+def replace(wanted, number, reqid):
+    """charon updates its traps."""
+    xfrm.ip("-batch", "-", stdin="".join(
+        f"xfrm policy update {policy.replace(f'reqid {number} ', f'reqid {reqid} ')}\n" for policy in wanted))
+
+
+@contextmanager
+def charon(numbers=(1,), **commands):
+    """With these connections; it negotiates what it is asked for at once."""
+    def initiate(arguments):
+        install(int(arguments["child"].removeprefix("site")))
+        return YES
+
+    answers = {"list-conns": conns(*map(connection, numbers)),
+               "get-conns": {"conns": [f"site{number}" for number in numbers]},
+               "list-sas": sas(), "initiate": initiate, **{name.replace("_", "-"): answer
+                                                         for name, answer in commands.items()}}
+    with tempfile.TemporaryDirectory() as folder:
+        with Server(Path(folder) / "charon.vici", answers) as server:
+            server.option = f"--socket={server.path}"
+            yield server
+
+
+def kept(*numbers):
+    """Connections that were kept, and SAs and policies of theirs alone."""
+    make(*numbers)
+    xfrmctl_living("flush", "--keep")
+    equal((len(shadows(KEEP)), len(shadows(HOLD)), len(spis())), (3 * len(numbers),) * 3, "what is kept")
+
+
+def handover(server, *options, status=0, faults=()):
+    """The refusals of stoppers are not needed any more."""
+    return living.xfrmctl_with([living.MATURE, *faults], "-v", "handover", getattr(server, "option", server), *options,
+                               status=status)
+
+
+def asked(server):
+    return [arguments["child"] for name, arguments in server.seen if name == "initiate"]
+
+
+def old(number):
+    return {spi_out(number), spi_in(number), complement(spi_out(number))}
+
+
+def new(*numbers):
+    return {NEW + spi for number in numbers for spi in (spi_out(number), spi_in(number))}
+
+
+def expect(sas_left, real=0, held=0):
+    equal((spis(), len(shadows(KEEP)), len(real_policies()), len(shadows())), (sas_left, 0, real, held),
+          "SAs, kept shadows, policies, and shadows that block")
+
+
+@case
+def handed_over():
+    """charon is asked for each connection; then its SAs and policies are all that is left."""
+    kept(1, 2)
+    with charon((1, 2)) as server:
+        result = handover(server)
+    equal(asked(server), ["site1", "site2"], "what charon was asked for")
+    equal({arguments["timeout"] for name, arguments in server.seen if name == "initiate"}, {"-1"}, "how long charon is to wait")
+    expect(new(1, 2), real=6)
+    contains(result.out, "Handed over 2 of 2 connections in ", "; 0 fell back to hold, 0 no longer configured. Removed 4 old SAs.")
+
+
+@case
+def behind_traps():
+    """The same when charon has trap policies of its connections by then."""
+    kept(1)
+    xfrm.add_policies(*policies(1))
+    with charon() as server:
+        handover(server)
+    expect(new(1), real=3)
+
+
+@case
+def other_reqid():
+    """The same when charon has another reqid for the connection now."""
+    kept(1)
+    with charon(initiate=lambda _: install(1, 9) or YES) as server:
+        handover(server)
+    expect(new(1), real=3)
+
+
+@case
+def by_itself():
+    """What charon has brought up by itself is through at once; nobody asks for it."""
+    kept(1)
+    install(1)
+    with charon(list_sas=sas(1)) as server:
+        handover(server)
+    equal(asked(server), [], "what charon was asked for")
+    expect(new(1), real=3)
+
+
+@case
+def under_way():
+    """What charon is at already is waited for, and not asked for."""
+    kept(1)
+    coming = Stream("list-sa", [{"site1": {"state": "CONNECTING", "tasks-active": ["CHILD_CREATE"], "child-sas": {}}}])
+    timer = threading.Timer(0.2, install, (1,))
+    with charon(list_sas=coming) as server:
+        timer.start()
+        handover(server)
+        timer.join()
+    equal(asked(server), [], "what charon was asked for")
+    expect(new(1), real=3)
+
+
+@case
+def removed():
+    """A connection that is no longer configured goes at once, with all that held its place."""
+    kept(1, 2)
+    with charon((2,)) as server:
+        result = handover(server)
+    equal(asked(server), ["site2"], "what charon was asked for")
+    expect(new(2), real=3)
+    contains(result.out, "Handed over 1 of 2 connections", "1 no longer configured")
+
+
+@cases([("GRACE", GRACE), ("CLOSE", CLOSE)])
+def removed_with(name, tag):
+    """With a connection that is no longer configured its shadows go, those too that carry the tag {0}."""
+    kept(1)
+    for policy in shadows(HOLD):
+        make_shadow(policy, tag, seconds=3600 if tag == GRACE else 0)
+        policy.delete()
+    with charon(()) as server:
+        handover(server)
+    expect(set())
+
+
+@case
+def incomplete():
+    """When charon does not tell of all its connections none counts as removed: what is unknown is held."""
+    kept(1)
+    with charon((), get_conns={"conns": ["site1"]}) as server:
+        handover(server, "--timeout=0")
+    expect(set(), held=3)
+
+
+@case
+def refused_by_charon():
+    """What charon cannot begin with is held when its time is over; the others go on meanwhile."""
+    kept(1, 2)
+
+    def initiate(arguments):
+        if arguments["child"] == "site1":
+            return NO
+        install(2)
+        return YES
+    with charon((1, 2), initiate=initiate) as server:
+        result = handover(server, "--timeout=300ms")
+    expect(new(2), real=3, held=3)
+    contains(result.err, "charon does not begin with site1: CHILD_SA config not found",
+             "10.1.0.0/16 → 10.11.0.0/16 (192.0.2.1 → 198.51.100.1, reqid 1) is held: there are no new SAs of it after 300ms")
+    contains(result.out, "Handed over 1 of 2 connections", "1 fell back to hold")
+
+
+@case
+def half():
+    """A policy of charon's whose SA is not there yet does not count."""
+    kept(1)
+    with charon(initiate=lambda _: replace(policies(1, NEW + spi_out(1)), 1, 1) or YES) as server:
+        handover(server, "--timeout=300ms")
+    expect(set(), real=3, held=3)
+
+
+@case
+def half_then_whole():
+    """It counts as soon as its SA is there."""
+    kept(1)
+
+    def initiate(_):
+        replace(policies(1, NEW + spi_out(1)), 1, 1)
+        threading.Timer(0.2, netlink.allocate_spi, (HERE, THERE, NEW + spi_out(1)), {"reqid": 1}).start()
+        return YES
+    # An SA that is added is an event, a larval one is not: this one is of another connection.
+    with charon(initiate=initiate) as server:
+        handover(server, "--timeout=2s")
+    assert not shadows(KEEP), "kept shadows are left"
+
+
+@case
+def still_old():
+    """A policy of charon's that names an old SA does not count."""
+    kept(1)
+    with charon(initiate=lambda _: replace(policies(1, spi_out(1)), 1, 1) or YES) as server:
+        handover(server, "--timeout=300ms")
+    expect(set(), real=3, held=3)
+
+
+@case
+def only_the_peer():
+    """A connection that only the peer can begin is not asked for; it is held when nobody comes."""
+    kept(1)
+    with charon(list_conns=conns(connection(1, "%any"))) as server:
+        handover(server, "--timeout=200ms")
+    equal(asked(server), [], "what charon was asked for")
+    expect(set(), held=3)
+
+
+@case
+def peer_comes():
+    """When the peer begins in time, its new SAs take over."""
+    kept(1)
+    timer = threading.Timer(0.2, install, (1,))
+    with charon(list_conns=conns(connection(1, "%any"))) as server:
+        timer.start()
+        handover(server)
+        timer.join()
+    equal(asked(server), [], "what charon was asked for")
+    expect(new(1), real=3)
+
+
+@case
+def rival():
+    """A connection whose reqid charon uses for other traffic is asked for, and held soon."""
+    kept(1)
+    # Connection 5, not kept, has reqid 1 now.
+    xfrm.add_policies(*(policy.replace("reqid 5 ", "reqid 1 ") for policy in policies(5)))
+    with charon((1, 5), initiate=YES) as server:
+        result = handover(server, "--timeout=1min")
+    expect(set(), real=3, held=3)
+    contains(result.err, "charon uses its reqid for another connection now")
+
+
+@case
+def no_time():
+    """With --timeout=0 everything is held at once."""
+    kept(1)
+    with charon(initiate=YES) as server:
+        handover(server, "--timeout=0")
+    expect(set(), held=3)
+
+
+@cases([("there is no socket", None), ("it hangs up at once", {"list_conns": HANG_UP}),
+        ("it knows no such command", {"list_conns": b"\0\0\0\1\2"}),
+        ("it cannot tell its SAs", {"list_sas": HANG_UP})])
+def no_charon(_, commands):
+    """When charon cannot be asked ({0}), what is kept is held, and the program says that it failed."""
+    kept(1)
+    if commands is None:
+        result = handover("--socket=/run/nobody.vici", "--timeout=0", status=1)
+    else:
+        with charon(**commands) as server:
+            result = handover(server, "--timeout=0", status=1)
+    contains(result.err, "charon does not answer on /")
+    expect(set(), held=3)
+
+
+@case
+def ends_in_the_middle():
+    """When charon ends while it is asked, what it has not negotiated is held, and the program says that it failed."""
+    kept(1, 2)
+    with charon((1, 2), initiate=HANG_UP) as server:
+        result = handover(server, "--timeout=300ms", status=1)
+    contains(result.err, "charon does not answer any more on /")
+    expect(set(), held=6)
+
+
+@case
+def silent():
+    """When charon gives no answer, what it has not negotiated is held when its time is over."""
+    kept(1, 2)
+    with charon((1, 2), initiate=b"") as server:
+        handover(server, "--timeout=300ms")
+    expect(set(), held=6)
+
+
+@case
+def nothing_kept():
+    """Without kept shadows there is nothing to do, and nothing is said; charon is not needed."""
+    xfrm.add_policies(*policies(1))
+    netlink.allocate_spi(HERE, THERE, spi_out(1), reqid=1)
+    result = run("handover", "--socket=/run/nobody.vici")
+    equal((result.status, result.out, result.err), (0, "", ""), "the result")
+    equal((len(real_policies()), len(spis())), (3, 1), "policies and SAs")
+
+
+@case
+def stoppers_left():
+    """Stoppers of an earlier run that did not come to its end go."""
+    make_sas(1)
+    living.xfrmctl_with([living.MATURE], "handover", "--socket=/run/nobody.vici")
+    equal(spis(), {spi_out(1), spi_in(1)}, "the SAs left")
+
+
+@case
+def others_untouched():
+    """SAs and policies of others stay, also of the same reqid between other end points."""
+    kept(1)
+    netlink.allocate_spi(HERE, "203.0.113.1", 0x5000, reqid=1)
+    netlink.allocate_spi(HERE, THERE, 0x5001, reqid=8)
+    xfrm.add_policies(*policies(8, 0x5001))
+    with charon() as server:
+        handover(server)
+    expect(new(1) | {0x5000, 0x5001}, real=6)
+
+
+@case
+def many():
+    """Of many connections a bounded number is under way at a time, and all are handed over."""
+    numbers = range(1, 61)
+    kept(*numbers)
+    with charon(numbers) as server:
+        handover(server)
+    equal(sorted(asked(server)), sorted(f"site{number}" for number in numbers), "what charon was asked for")
+    expect(new(*numbers), real=180)
+
+
+@case
+def bounded():
+    """No more than 32 are asked for before any has an answer."""
+    numbers = range(1, 41)
+    kept(*numbers)
+    with charon(numbers, initiate=YES) as server:
+        handover(server, "--timeout=300ms")
+        first = asked(server)[:33]
+    expect(set(), held=120)
+    equal(len(set(asked(server))), 40, "what charon was asked for in the end")
+    equal(first[:32], [f"site{number}" for number in range(1, 33)], "the first ones")
+
+
+@case
+def events_lost():
+    """Events that are lost are made up for by looking at everything."""
+    kept(1, 2)
+    with charon((1, 2)) as server:
+        handover(server, faults=[Fault("event", 0, "fail", errno.ENOBUFS, 1, 3)])
+    expect(new(1, 2), real=6)
+
+
+@cases([("a policy", MSG_DELPOLICY), ("an SA", MSG_DELSA)])
+def deletion_refused(_, kind):
+    """When the kernel refuses to remove {0}, that is said, and everything else goes."""
+    kept(1)
+    with charon() as server:
+        result = handover(server, faults=[Fault("send", kind, "refuse", errno.EPERM, 1, 1)], status=1)
+    contains(result.err, "Could not remove ", "Operation not permitted")
+    equal(len(shadows(KEEP)) + len(spis() & old(1)) + len(shadows()), 1, "what is left of the old life")
+
+
+@case
+def gone_already():
+    """What has gone by itself meanwhile (an SA that has expired) is no failure."""
+    kept(1)
+    with charon() as server:
+        handover(server, faults=[Fault("send", MSG_DELSA, "refuse", errno.ESRCH, 1, 1)])
+
+
+# At every instant.
+
+LIVES = flows("10.11.0.1")
+
+
+@cases([("handed over", "yes"), ("removed from the configuration beside a wider bypass", "removed"),
+        ("with charon's traps", "traps")])
+def stopped_anywhere(_, how):
+    """Stopped anywhere, what lives goes on protected: {0}"""
+    with Wire() as wire, charon((1,) if how != "removed" else ()) as server:
+        kept(1)
+        if how == "traps":
+            xfrm.add_policies(*policies(1))
+        with Steps("handover", server.option, faults=[living.MATURE]) as steps:
+            for count, _ in enumerate(steps, 1):
+                if how != "removed":
+                    equal(set(wire.verdicts(LIVES).values()), {PROTECTED}, f"the flows behind change {count}")
+            equal(steps.result().status, 0, "exit status")
+        assert count > 6, f"the number of changes: {count}"
+    equal(spis(), set() if how == "removed" else new(1), "SAs")
+
+
+@case
+def killed_anywhere():
+    """Killed anywhere, what lives goes on protected, and a second run leaves nothing of the old life."""
+    number, killed = 0, True
+    with Wire() as wire:
+        while killed:
+            number += 1
+            xfrm.clear()
+            kept(1)
+            with charon() as server:
+                killed = kill_behind(number, server)
+                equal(set(wire.verdicts(LIVES).values()), {PROTECTED}, f"the flows, killed behind change {number}")
+            with charon(list_sas=sas(1)) as server:
+                living.xfrmctl_with([living.MATURE], "handover", server.option)
+            equal((spis(), len(shadows(KEEP)), len(real_policies())), (new(1), 0, 3), f"killed behind change {number}")
+    assert number > 6, f"the number of changes: {number - 1}"
+
+
+def kill_behind(number, server):
+    with Steps("handover", server.option, faults=[living.MATURE]) as steps:
+        for count, _ in enumerate(steps, 1):
+            if count == number:
+                steps.kill()
+                return True
+    return False
+
+
+main()

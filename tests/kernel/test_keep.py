@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""flush --keep: what lives goes on, everything else is held, and nothing is opened at any instant."""
+
+import errno
+import json
+from functools import partial
+
+import living
+import netlink
+import xfrm
+from living import HERE, STOPPED, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
+from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_NEWSA, MSG_UPDPOLICY
+from program import Fault, Steps, arm, flush, hold, keep, release
+from shadows import CLOSE, GRACE, HOLD, KEEP, kept_shadow_of, make_shadow, real_policies, shadow_of, shadows
+from tables import flows
+from tap import case, cases, contains, equal, is_lacking, main
+from wire import BLOCKED, PROTECTED, Wire
+
+# Connection 1 lives; 2 is a trap that nobody has used yet, or whose SAs are not there.
+LIVE = {spi_out(1), spi_in(1), complement(spi_out(1))}
+BYPASS = ["src 10.1.0.0/16 dst 10.11.7.0/24 dir out priority 1500", "src 10.11.7.0/24 dst 10.1.0.0/16 dir in priority 1500",
+          "src 10.11.7.0/24 dst 10.1.0.0/16 dir fwd priority 1500"]
+DROP = "src 10.1.0.0/16 dst 10.13.0.0/16 dir out priority 1600 action block"
+
+keep_living = partial(xfrmctl_living, "flush", "--keep")
+
+
+def comparable(found):
+    """Without what differs from one run to the next: times, indices and counters."""
+    return sorted((policy._replace(used=(), index=0, lifetime=policy.lifetime[4:], attributes=sorted(
+        policy.attributes.items())) for policy in found), key=repr)
+
+
+def state():
+    return comparable(netlink.policies()), sorted(spis())
+
+
+def deciding():
+    """What traffic meets, but for the shadows that block behind it: a policy may have more than one."""
+    return comparable(policy for policy in netlink.policies() if policy.user in (0, KEEP)), sorted(spis())
+
+
+def expect_kept(kept, behind=HOLD):
+    """A kept shadow in the place of each of these policies, and a shadow that blocks behind it."""
+    equal(comparable(shadows(KEEP)), comparable(map(kept_shadow_of, kept)), "the kept shadows")
+    equal(comparable(policy for policy in shadows(behind) if policy.key in {policy.key for policy in kept}),
+          comparable(shadow_of(policy, behind) for policy in kept), "the shadows behind them")
+
+
+@case
+def goes_on():
+    """What has live SAs goes on through them in its own place, with shadows far behind; what has none is held."""
+    make(1)
+    kept = netlink.policies()
+    xfrm.add_policies(*policies(2), *BYPASS, DROP)
+    netlink.allocate_spi(HERE, THERE, 0x3000, reqid=7)
+    others = [policy for policy in netlink.policies() if policy not in kept]
+    result = keep_living()
+    expect_kept(kept)
+    equal(spis(), LIVE, "the SAs: an SA of another reqid goes")
+    equal(real_policies(), [], "policies without a tag")
+    equal(sorted((policy.key, policy.action) for policy in shadows(CLOSE)),
+          sorted((policy.key, netlink.BLOCK if policy.templates else policy.action) for policy in others),
+          "the shadows right behind the places of the others")
+    contains(result.out, "Removed 1 SA (1 esp) and 10 policies", "10 shadows hold their place; traffic of 3 policies goes on.")
+
+
+@case
+def larval_go():
+    """SAs that are being negotiated go, also those with the reqid of what lives, and keep no policy going."""
+    make(1)
+    larval = 0x40000001
+    netlink.allocate_spi(HERE, THERE, larval, reqid=1)
+    netlink.allocate_spi(HERE, THERE, larval + 1, reqid=2)
+    netlink.allocate_spi(HERE, THERE, complement(larval + 1), reqid=2)
+    xfrm.add_policies(*policies(2, larval + 1))
+    keep_living()
+    equal((spis(), len(shadows(KEEP)), len(shadows())), (LIVE, 3, 6), "the SAs left, and the shadows")
+
+
+@cases([
+    ("its SA is not there", lambda: xfrm.add_policies(*policies(1, spi_out(1)))),
+    ("the SA that it names has another reqid", lambda: (netlink.allocate_spi(HERE, THERE, spi_out(1), reqid=9),
+                                                       netlink.allocate_spi(HERE, THERE, complement(spi_out(1)), reqid=9),
+                                                       xfrm.add_policies(*policies(1, spi_out(1))))),
+    ("it is a trap beside SAs of its reqid", lambda: (make_sas(1), xfrm.add_policies(*policies(1)))),
+])
+def held(_, prepare):
+    """A policy is held, and all SAs go, when {0}."""
+    prepare()
+    count = len(netlink.policies())
+    living.xfrmctl_with([living.MATURE] if spis() else [], "flush", "--keep")
+    equal((len(shadows(HOLD, CLOSE)), shadows(KEEP), real_policies(), spis()), (count, [], [], set()), "what is left")
+
+
+@cases([("the kernel refuses it", False, [Fault("send", MSG_NEWSA, "refuse", errno.ENOSYS)]),
+        ("an SA that is no stopper has its SPI", False, [STOPPED])])
+def without_stopper(_, stopper, faults):
+    """An SA without a stopper does not stay, and its policies are held: {0}."""
+    make_sas(1, stopper)
+    xfrm.add_policies(*policies(1, spi_out(1)))
+    result = living.xfrmctl_with([living.MATURE, *faults], "-v", "flush", "--keep")
+    contains(result.err, "No stopper for ")
+    equal((len(shadows()), shadows(KEEP), real_policies(), spis()), (3, [], [], set()), "what is left")
+
+
+@case
+def some_without_stopper():
+    """That one SA gets no stopper does not concern the others."""
+    make(1, 2)
+    make_sas(3, stopper=False)
+    xfrm.add_policies(*policies(3, spi_out(3)))
+    kept = [policy for policy in netlink.policies() if b"\x0d" not in (policy.selector[0][1:2], policy.selector[1][1:2])]
+    keep_living()
+    expect_kept(kept)
+    equal(spis(), {spi for number in (1, 2) for spi in (spi_out(number), spi_in(number), complement(spi_out(number)))},
+          "the SAs")
+
+
+@case
+def selected():
+    """What is not selected stays as it is, SAs included."""
+    make(1, 2)
+    before = netlink.policies()
+    keep_living("--match=reqid=1")
+    # The kernel lists the youngest first.
+    equal([policy for policy in netlink.policies() if policy in before], before[:3], "policies as before")
+    equal((len(shadows(KEEP)), len(shadows(HOLD))), (3, 3), "shadows")
+    equal(len(spis()), 6, "SAs")
+
+
+@case
+def excluded():
+    """What is excluded gets no shadow, and no stopper of it goes."""
+    make(1, 2)
+    keep_living("--exclude=reqid=1")
+    equal((len(real_policies()), len(shadows(KEEP)), len(spis())), (3, 3, 6), "policies, kept shadows and SAs")
+
+
+@case
+def dry_run():
+    """A dry run lists what would be held, and not what goes on, and changes nothing."""
+    make(1)
+    xfrm.add_policies(*policies(2))
+    netlink.allocate_spi(HERE, THERE, 0x3000, reqid=7)
+    before = xfrm.policy_lines(), xfrm.sa_lines()
+    # Those that pass for negotiated ones cannot be shown: they have no keys.
+    words = ("flush", "--keep", "--policies-only", "--dry-run")
+    text, told = living.xfrmctl_with([living.MATURE], *words).out, json.loads(
+        living.xfrmctl_with([living.MATURE], *words, "--json").out)
+    equal((xfrm.policy_lines(), xfrm.sa_lines()), before, "the state")
+    contains(text, "reqid 2")
+    is_lacking(text, "reqid 1 ")
+    equal((len(told["policies"]), told["counts"]["policies"]), (3, 3), "the policies that would be held")
+
+
+@case
+def again():
+    """A second run changes nothing but what is new: a policy of charon's behind a kept shadow."""
+    make(1)
+    xfrm.add_policies(*policies(2))
+    keep_living()
+    first, first_deciding = state(), deciding()
+    keep_living()
+    equal(state(), first, "the state")
+    # What a start that failed halfway leaves.
+    xfrm.add_policies(*policies(1))
+    keep_living()
+    equal(deciding(), first_deciding, "kept shadows, policies and SAs")
+
+
+@case
+def behind_arm():
+    """Over the shadows of arm it ends as without them."""
+    make(1)
+    xfrm.add_policies(*policies(2))
+    kept = netlink.policies()[3:]
+    arm()
+    keep_living()
+    expect_kept(kept)
+    equal((real_policies(), spis()), ([], LIVE), "policies and SAs")
+
+
+@case
+def over_grace():
+    """Shadows that would expire give way to ones that do not."""
+    make(1)
+    kept = netlink.policies()
+    for policy in kept:
+        make_shadow(policy, GRACE, seconds=3600)
+    keep_living()
+    expect_kept(kept)
+    equal(shadows(GRACE), [], "shadows that expire")
+
+
+@case
+def dead_by_now():
+    """Kept shadows of an earlier run whose SAs have gone since are held."""
+    make(1)
+    keep_living()
+    netlink.flush_sas()
+    keep()
+    equal((shadows(KEEP), len(shadows(HOLD)), real_policies()), ([], 3, []), "what is left")
+
+
+@case
+def new_life():
+    """Crashed again in the middle of a handover: traffic goes on through charon's new SAs, and no old one goes yet."""
+    make(1)
+    keep_living()
+    # The same connection with SAs of its own, behind its kept shadows.
+    make_sas(1, first=0x100)
+    xfrm.add_policies(*policies(1, 0x100 + spi_out(1)))
+    keep_living()
+    equal((len(shadows(KEEP)), len(shadows(HOLD)), real_policies()), (3, 3, []), "what is left")
+    out = [policy for policy in shadows(KEEP) if policy.dir == netlink.DIRS["out"]]
+    equal(len(out), 1, "outbound kept shadows")
+    [policy] = [line for line in xfrm.policy_lines() if "\tdir out" in line and "tmpl" in line]
+    contains(policy, f"spi {0x100 + spi_out(1):#010x}")
+    assert LIVE <= spis() and len(spis()) == 6, f"an SA has gone: {spis()}"
+
+
+@cases([
+    ("flush", flush, 0, 0, 0), ("flush --hold", hold, 0, 3, 0), ("release", release, 3, 0, 3), ("arm", arm, 3, 3, 3),
+])
+def others(_, run, kept, held_after, sas):
+    """What {0} does with kept shadows, their SAs and stoppers."""
+    make(1)
+    keep_living()
+    run()
+    equal((len(shadows(KEEP)), len(shadows(HOLD)), len(spis())), (kept, held_after, sas), "kept shadows, shadows and SAs")
+
+
+@case
+def arm_without_holds():
+    """arm takes kept shadows for policies: it puts shadows behind them."""
+    make(1)
+    keep_living()
+    for policy in shadows(HOLD):
+        policy.delete()
+    arm()
+    equal((len(shadows(KEEP)), len(shadows())), (3, 3), "kept shadows, and shadows behind them")
+
+
+# At every instant.
+
+RICH = [("one connection", lambda: make(1)),
+        ("traps, bypasses and blocks between", lambda: (make(1), xfrm.add_policies(*policies(2), *BYPASS, DROP))),
+        ("two of one priority, the narrower one lives", lambda: (
+            make(1, there="10.11.0.0/24"), xfrm.add_policies(*policies(2, there="10.11.0.0/16")))),
+        ("behind arm", lambda: (make(1), xfrm.add_policies(*policies(2), *BYPASS), arm())),
+        ("over kept shadows, with charon's traps", lambda: (make(1), keep_living(), xfrm.add_policies(*policies(1),
+                                                                                                     *policies(2))))]
+
+FLOWS = [*flows("10.11.0.1"), *flows("10.11.7.1"), *flows("10.12.0.1"), *flows("10.13.0.1"),
+         *flows("10.14.0.1")]
+LIVES = flows("10.11.0.1")
+
+CHANGES = {MSG_NEWPOLICY, MSG_DELPOLICY, MSG_UPDPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWSA}
+
+
+def check(before, now):
+    """What lives goes on, what passes or is blocked does, and what is protected is so or is held."""
+    wrong = {str(flow): (before[flow], now[flow]) for flow in now if now[flow] != before[flow]
+             and (flow in LIVES or (before[flow], now[flow]) != (PROTECTED, BLOCKED))}
+    equal(wrong, {}, "the flows that change")
+    assert LIVE <= spis(), f"an SA has gone that lives: {spis()}"
+
+
+def clear():
+    netlink.flush_policies()
+    netlink.flush_sas()
+
+
+@cases(RICH)
+def stopped_anywhere(_, prepare):
+    """Stopped anywhere, what lives goes on and nothing is opened: {0}"""
+    with Wire() as wire:
+        prepare()
+        before = wire.verdicts(FLOWS)
+        equal({before[flow] for flow in LIVES}, {PROTECTED}, "what lives is protected")
+        with Steps("flush", "--keep", faults=living.LIVING) as steps:
+            seen = []
+            for kind in steps:
+                seen.append(kind)
+                check(before, wire.verdicts(FLOWS))
+            equal(steps.result().status, 0, "exit status")
+        check(before, wire.verdicts(FLOWS))
+        assert set(seen) <= CHANGES and len(seen) > 1, f"the messages: {seen}"
+        equal({wire.verdict(flow) for flow in LIVES}, {PROTECTED}, "what lives, in the end")
+
+
+@cases(RICH)
+def killed_anywhere(_, prepare):
+    """Killed anywhere, nothing is opened, and a second run ends as one that nobody has killed: {0}"""
+    with Wire() as wire:
+        prepare()
+        before = wire.verdicts(FLOWS)
+        keep_living()
+        undisturbed, after = deciding(), wire.verdicts(FLOWS)
+        number, killed = 0, True
+        while killed:
+            number += 1
+            clear()
+            prepare()
+            killed = kill_behind(number)
+            check(before, wire.verdicts(FLOWS))
+            keep_living()
+            equal(deciding(), undisturbed, f"policies, kept shadows and SAs, killed behind change {number}")
+            equal(wire.verdicts(FLOWS), after, f"the flows, killed behind change {number}")
+        assert number > 2, f"the number of changes: {number - 1}"
+
+
+def kill_behind(number):
+    with Steps("flush", "--keep", faults=living.LIVING) as steps:
+        for count, _ in enumerate(steps, 1):
+            if count == number:
+                steps.kill()
+                return True
+    return False
+
+
+# Faults.
+
+def guarded(before):
+    """Each policy of before, a kept shadow of it, or a shadow that blocks is there."""
+    present = {policy.key for policy in netlink.policies()
+               if not policy.user or policy.user == KEEP or policy.action == netlink.BLOCK}
+    equal({policy.key for policy in before} - present, set(), "the policies that nothing stands for")
+
+
+@cases([
+    (f"{what} {name} ({errno.errorcode[code]})", Fault("send", kind, "refuse", code, first, last))
+    for what, kind in (("an addition", MSG_NEWPOLICY), ("a deletion", MSG_DELPOLICY))
+    for name, first, last in (("is refused", 2, 2), ("is always refused", 1, 2**31))
+    for code in (errno.ENOMEM, errno.EPERM)
+])
+def refused(_, fault):
+    """Each policy keeps somebody who stands for it when {0}, and the program says that it failed."""
+    make(1)
+    xfrm.add_policies(*policies(2))
+    before = netlink.policies()
+    result = xfrmctl_living("flush", "--keep", faults=[fault], status=1)
+    assert result.err, "nothing was said"
+    guarded(before)
+    assert LIVE <= spis() or not shadows(KEEP), "an SA has gone that a kept shadow names"
+
+
+@cases([("policies", netlink.MSG_GETPOLICY), ("SAs", netlink.MSG_GETSA)])
+def lost(_, kind):
+    """An answer about {0} that is lost is asked for again."""
+    make(1)
+    xfrm.add_policies(*policies(2))
+    before = netlink.policies()
+    # The rule in front of it makes what is left mature.
+    with_loss = [Fault("receive", kind, "fail", errno.ENOBUFS, 1, 1), *living.LIVING]
+    result = living.xfrmctl_with(with_loss, "flush", "--keep")
+    contains(result.out, "6 shadows hold their place; traffic of 3 policies goes on.")
+    guarded(before)
+
+
+main()

@@ -41,7 +41,7 @@ static bool is_unspecified(const struct match_prefix *prefix)
 {
 	static const xfrm_address_t none;
 
-	return memcmp(&prefix->address, &none, sizeof(none)) == 0;
+	return memcmp(prefix->address.a6, none.a6, sizeof(none.a6)) == 0;
 }
 
 int children_add_address(struct children *children, size_t side, const char *text)

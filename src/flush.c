@@ -277,11 +277,12 @@ static int keep_policy(struct flush *flush, const struct entry *policy)
 	struct sweep *sweep = &flush->sweep;
 	struct entry kept, shadow;
 
-	if (shadow_is_kept(policy))
-		return 0;
-	shadow_make_kept(policy, &kept);
+	int r = 0;
+	if (!shadow_is_kept(policy)) {
+		shadow_make_kept(policy, &kept);
+		r = sweep_exchange(sweep, &kept, policy);
+	}
 	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
-	int r = sweep_exchange(sweep, &kept, policy);
 	return r < 0 ? r : sweep_exchange(sweep, &shadow, NULL);
 }
 

@@ -34,7 +34,7 @@ WORDS = [
     (["flush", "--match"], FLUSH_HELP),
     (["flush", "--netns"], FLUSH_HELP),
     (["flush", "--force=yes"], FLUSH_HELP),
-    (["flush", "--st", "--p"], "exclude each other"),
+    (["flush", "--stat", "--p"], "exclude each other"),
     (["flush", "all"], FLUSH_HELP),
     (["flush", "--", "--force"], FLUSH_HELP),
     (["flush", ""], FLUSH_HELP),

@@ -23,7 +23,6 @@ from strongswan import gateway
 BEFORE = ("net4", RETIRED, "third")
 AFTER = ("added", "third", "net4")
 
-HANDOVER = f"xfrmctl-handover@{gateway.unit}"
 SECONDS = 20
 PACKETS = 10
 
@@ -50,11 +49,11 @@ def crash(names):
 
 @contextmanager
 def without_handover():
-    run("systemctl", "mask", "--runtime", HANDOVER)
+    run("systemctl", "mask", "--runtime", xfrmctl.HANDOVER_UNIT)
     try:
         yield
     finally:
-        run("systemctl", "unmask", "--runtime", HANDOVER)
+        run("systemctl", "unmask", "--runtime", xfrmctl.HANDOVER_UNIT)
 
 
 def check_held_up(check, arrivals, streams, old):
@@ -83,7 +82,7 @@ def check_handover(check):
         # Nothing protects it any more when it is known to be removed.
         retired = streams.pop(RETIRED).stop()
         check.equal(f"{RETIRED}: no packet is lost until the handover", retired.lost, 0)
-        run("systemctl", "start", HANDOVER)
+        run("systemctl", "start", xfrmctl.HANDOVER_UNIT)
         wait_known(AFTER)
         for stream in streams.values():
             stream.wait_for_answers()
@@ -128,7 +127,7 @@ def mixups(check):
     check_handover(check)
     check.variant = "without a stopper"
     check_without_stopper(check)
-    run("systemctl", "start", HANDOVER)
+    run("systemctl", "start", xfrmctl.HANDOVER_UNIT)
     establish(BEFORE)
     check.variant = "stock"
     check_stock(check)

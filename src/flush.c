@@ -27,6 +27,7 @@ enum {
 	OPTION_HOLD,
 	OPTION_KEEP,
 	OPTION_MODE,
+	OPTION_START,
 	OPTION_ORPHANS,
 	OPTION_SOCKET,
 	OPTION_ON_STOP,
@@ -43,6 +44,7 @@ struct options {
 	uint32_t routes;	  /* the table whose routes go as well, or 0 */
 	const char *socket;	  /* charon's */
 	const char *on_stop_unit; /* NULL for the unit that we belong to */
+	const char *start;	  /* the unit that ends what was kept, or NULL */
 };
 
 struct flush {
@@ -71,6 +73,7 @@ static void print_help(void)
 	       "                       `xfrmctl handover`\n"
 	       "  --mode=MODE          What the unit is for: `flush` as without this, `hold` as --hold, `handover`\n"
 	       "                       as --keep\n"
+	       "  --start=UNIT         If something is kept, have systemd start UNIT, which hands over\n"
 	       "  --orphans            Only SAs that the running charon does not know\n"
 	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
 	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
@@ -122,6 +125,9 @@ static int take_option(int option, const char *value, void *userdata)
 		return 0;
 	case OPTION_MODE:
 		return take_mode(options, value);
+	case OPTION_START:
+		options->start = value;
+		return 0;
 	case OPTION_ORPHANS:
 		options->orphans = options->states_only = true;
 		return 0;
@@ -159,6 +165,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"hold", no_argument, NULL, OPTION_HOLD},
 		{"keep", no_argument, NULL, OPTION_KEEP},
 		{"mode", required_argument, NULL, OPTION_MODE},
+		{"start", required_argument, NULL, OPTION_START},
 		{"orphans", no_argument, NULL, OPTION_ORPHANS},
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
@@ -603,7 +610,7 @@ static int remove_counted(struct flush *flush, const struct kernel_counts *count
 	return remove_all(flush);
 }
 
-static enum exit_status run(struct globals *globals, const struct options *options)
+static enum exit_status run(struct globals *globals, const struct options *options, bool *kept)
 {
 	static const struct sweep_verb verb = {"remove", "removed"};
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
@@ -641,15 +648,34 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 	else
 		r = remove_counted(&flush, &counts);
 	keep_free(&flush.keep);
+	*kept = !options->dry_run && flush.sweep.summary.carrying;
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
+}
+
+/* Has systemd start the unit that ends what was kept. */
+static int start_handover(const char *unit)
+{
+	int r = unit_start(unit);
+
+	return r < 0 ? report_failure(r, REPORT_FAILED,
+				      "Could not have systemd start %.128s, which hands over what goes on: %s. It is "
+				      "held instead.",
+				      unit, strerror(-r))
+		     : 0;
 }
 
 int verb_flush(struct globals *globals, int argc, char **argv)
 {
 	struct options options = {0};
+	bool kept = false;
 
 	int r = parse_options(globals, argc, argv, &options);
 	if (r < 0)
 		return verb_parsed(r);
-	return run(globals, &options);
+	enum exit_status status = run(globals, &options, &kept);
+	if (!kept || !options.start || start_handover(options.start) == 0)
+		return status;
+	options.keep = false;
+	run(globals, &options, &kept);
+	return STATUS_FAILED;
 }

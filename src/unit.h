@@ -23,6 +23,10 @@ struct unit_state {
  * or a negative errno. */
 int unit_find(const char *unit, struct unit_state *ret);
 
+/* Has systemd start a unit of the system manager at once, whatever other units it is ordered behind. Does not wait for
+ * it. Returns 0 or a negative errno. */
+int unit_start(const char *unit);
+
 struct unit_running {
 	bool undisturbed; /* it runs, and nobody is starting, stopping, reloading or freezing it */
 	pid_t main_pid;	  /* 0 without one */

@@ -9,10 +9,10 @@ import connections
 import kernel
 import network
 import xfrmctl
-from command import POLL_SECONDS_SLOW, run, wait_for
+from command import run, wait_for
 from connections import CONNECTIONS
 from pings import Pings, ping
-from scenario import RECOVERY_SECONDS, RETIRED, establish, of_retired, start, wait_known
+from scenario import RECOVERY_SECONDS, RETIRED, establish, of_retired, start, wait_handover_over, wait_known
 from strongswan import gateway
 
 NAMES = ("net4", "warrior")
@@ -34,10 +34,6 @@ def crash_unreachable():
     """Kills charon; the next one's IKE does not reach the peer."""
     network.block_ike()
     gateway.crash_and_wait(signal.SIGKILL)
-
-
-def wait_over():
-    wait_for(lambda: not xfrmctl.kept(), RECOVERY_SECONDS, "nothing is kept", POLL_SECONDS_SLOW)
 
 
 class Streams:
@@ -81,7 +77,7 @@ def check_twice(check):
                    set().union(*old.values()) <= kernel.spis(), old)
         network.unblock_ike()
         wait_known(NAMES)
-        wait_over()
+        wait_handover_over()
         streams.wait_for_answers()
         check.equal("when the peer answers, or comes back, they go", kernel.spis() & set().union(*old.values()), set())
         streams.check_closed(check)
@@ -95,7 +91,7 @@ def check_timeout(check):
         crash_unreachable()
         streams.wait_for_answers()
         check.that("old SAs go on", set().union(*old.values()) <= kernel.spis(), old)
-        wait_over()
+        wait_handover_over()
         check.equal("until the time is over", kernel.spis() & set().union(*old.values()), set())
         for name in NAMES:
             check.equal(f"{name}: then packets are held back", ping(CONNECTIONS[name].inner, PACKETS).lost, PACKETS)
@@ -114,7 +110,7 @@ def check_stop(check):
     crash_unreachable()
     wait_for(xfrmctl.kept, RECOVERY_SECONDS, "old SAs go on")
     check.equal("the handover is under way",
-                run("systemctl", "is-active", xfrmctl.HANDOVER_UNIT, check=False).stdout.strip(), "activating")
+                run("systemctl", "is-active", xfrmctl.HANDOVER_UNIT, check=False).stdout.strip(), "active")
     gateway.stop()
     check.equal("nothing is left", (kernel.sas(), kernel.policies()), ([], []))
 

@@ -37,12 +37,15 @@ def crash_unreachable():
 
 
 class Streams:
-    """Pings through the connections, in a with block; none may leave in plaintext."""
+    """Pings through connections, in a with block; none may leave in plaintext."""
+
+    def __init__(self, names):
+        self.names = names
 
     def __enter__(self):
         self.leaks = network.leaks()
         with ExitStack() as stack:
-            self.pings = {name: stack.enter_context(Pings(CONNECTIONS[name].inner)) for name in NAMES}
+            self.pings = {name: stack.enter_context(Pings(CONNECTIONS[name].inner)) for name in self.names}
             self.stack = stack.pop_all()
         self.wait_for_answers()
         return self
@@ -66,7 +69,9 @@ def check_twice(check):
     """charon crashes, and its successor in the middle of the handover. Somebody has removed a connection."""
     old, retired = {name: spis_of(name) for name in NAMES}, spis_of(RETIRED)
     connections.remove_from_gateway(RETIRED)
-    with Streams() as streams:
+    # What comes in through an old SA is a sign of life: with a stream, the road warrior would not miss its gateway, which
+    # does not know it any more.
+    with Streams(["net4"]) as streams:
         crash_unreachable()
         wait_for(lambda: not kernel.spis() & retired, RECOVERY_SECONDS, f"the SAs of {RETIRED} go")
         check.empty(f"{RETIRED}: nor is there a policy or a shadow of it", of_retired(kernel.policies()))
@@ -87,7 +92,7 @@ def check_twice(check):
 def check_timeout(check):
     old = {name: spis_of(name) for name in NAMES}
     configure(f"--timeout={TIMEOUT_SECONDS}s")
-    with Streams() as streams:
+    with Streams(NAMES) as streams:
         crash_unreachable()
         streams.wait_for_answers()
         check.that("old SAs go on", set().union(*old.values()) <= kernel.spis(), old)

@@ -25,7 +25,30 @@ class Connection(NamedTuple):
     mode: str = "tunnel"
     start_action: str = "trap"      # at the gateway
     pool: str = ""      # of virtual addresses: the peer begins, and asks for one
+    settings: dict = {}         # other than usual, of both ends
+    child_settings: dict = {}
+    gateway_child_settings: dict = {}
+    second_child: tuple = ()    # its traffic selectors
 
+
+def numbered(name, number, **more):
+    """A connection between the networks of this number."""
+    return Connection(name, ("192.0.2.1", "198.51.100.1"), (f"10.1.{number}.1", f"10.2.{number}.1"),
+                      (f"10.1.{number}.0/24", f"10.2.{number}.0/24"), **more)
+
+
+# Each is negotiated in a way of its own. Only their story loads them.
+IF_ID = 77
+KINDS = {connection.name: connection for connection in (
+    numbered("never", 6, settings={"unique": "never"}),
+    numbered("ikev1", 7, settings={"version": "1"}),
+    numbered("mobike", 8, settings={"mobike": "yes"}),
+    numbered("encap", 9, settings={"encap": "yes"}),
+    numbered("interface", 10, gateway_child_settings={"if_id_in": IF_ID, "if_id_out": IF_ID}),
+    numbered("ipcomp", 11, child_settings={"ipcomp": "yes"}),
+    numbered("selectors", 12)._replace(networks=("10.1.12.0/24, 10.1.13.0/24", "10.2.12.0/24, 10.2.13.0/24")),
+    numbered("children", 14, second_child=("10.1.15.0/24", "10.2.15.0/24")),
+)}
 
 CONNECTIONS = {connection.name: connection for connection in (
     Connection("net4", ("192.0.2.1", "198.51.100.1"), ("10.1.0.1", "10.2.0.1"), ("10.1.0.0/24", "10.2.0.0/24")),
@@ -37,20 +60,21 @@ CONNECTIONS = {connection.name: connection for connection in (
                start_action="start"),
     Connection("warrior", ("192.0.2.1", "198.51.100.1"), ("10.1.3.1", "10.9.0.1"), ("10.1.3.0/24", "dynamic"),
                start_action="none", pool="10.9.0.0/24"),
-    Connection("third", ("192.0.2.1", "198.51.100.1"), ("10.1.4.1", "10.2.4.1"), ("10.1.4.0/24", "10.2.4.0/24")),
-    Connection("added", ("192.0.2.1", "198.51.100.1"), ("10.1.5.1", "10.2.5.1"), ("10.1.5.0/24", "10.2.5.0/24")),
+    numbered("third", 4),
+    numbered("added", 5),
     Connection("blue", ("203.0.113.1", "198.51.100.1"), ("10.3.0.1", "10.2.0.1"), ("10.3.0.0/24", "10.2.0.0/24")),
+    *KINDS.values(),
 )}
 
 
 def indented(settings, levels):
-    return "".join(f"{'    ' * levels}{setting}\n" for setting in settings)
+    return "".join(f"{'    ' * levels}{name} = {value}\n" for name, value in settings.items()).rstrip("\n")
 
 
 # Settings of one end of a connection with virtual addresses. A road warrior that loses its gateway tries until it is
 # back.
-POOL_SETTINGS = (("pools = {name}",), ("vips = 0.0.0.0", "dpd_delay = 2s", "keyingtries = 0"))
-POOL_CHILD_SETTINGS = ((), ("dpd_action = restart",))
+POOL_SETTINGS = ({"pools": "{name}"}, {"vips": "0.0.0.0", "dpd_delay": "2s", "keyingtries": "0"})
+POOL_CHILD_SETTINGS = ({}, {"dpd_action": "restart"})
 POOL_SECTIONS = ("""
 pools {{
     {name} {{
@@ -58,6 +82,31 @@ pools {{
     }}
 }}
 """, "")
+
+
+def rendered_children(connection, start_action, here, rekey_time):
+    children = {connection.name: connection.networks}
+    if connection.second_child:
+        children[f"{connection.name}2"] = connection.second_child
+    text = ""
+    for name, networks in children.items():
+        settings = {
+            "mode": connection.mode,
+            "local_ts": networks[here],
+            "remote_ts": networks[1 - here],
+            "esp_proposals": "aes128-sha256",
+            "start_action": start_action,
+            "rekey_time": rekey_time,
+            "rand_time": "0s",
+            **(POOL_CHILD_SETTINGS[here] if connection.pool else {}),
+            **connection.child_settings,
+            **({} if here else connection.gateway_child_settings),
+        }
+        text += f"""
+            {name} {{
+{indented(settings, 4)}
+            }}"""
+    return text
 
 
 def rendered(connection, start_action, here=0, rekey_time="1h"):
@@ -68,18 +117,20 @@ def rendered(connection, start_action, here=0, rekey_time="1h"):
     there = 1 - here
     ends = ("gateway", "peer")
     name = connection.name
-    settings = [setting.format(name=name) for setting in POOL_SETTINGS[here] if connection.pool]
-    child_settings = POOL_CHILD_SETTINGS[here] if connection.pool else ()
+    settings = {
+        "version": "2",
+        "mobike": "no",
+        "proposals": "aes128-sha256-ecp256",
+        "local_addrs": connection.outer[here],
+        "remote_addrs": connection.outer[there],
+        **(POOL_SETTINGS[here] if connection.pool else {}),
+        **connection.settings,
+    }
     pools = POOL_SECTIONS[here].format(name=name, pool=connection.pool) if connection.pool else ""
     return f"""
 connections {{
     {name} {{
-        version = 2
-        mobike = no
-        proposals = aes128-sha256-ecp256
-        local_addrs = {connection.outer[here]}
-        remote_addrs = {connection.outer[there]}
-{indented(settings, 2)}
+{indented(settings, 2).format(name=name)}
         local {{
             auth = psk
             id = {name}.{ends[here]}.example
@@ -88,17 +139,7 @@ connections {{
             auth = psk
             id = {name}.{ends[there]}.example
         }}
-        children {{
-            {name} {{
-                mode = {connection.mode}
-                local_ts = {connection.networks[here]}
-                remote_ts = {connection.networks[there]}
-                esp_proposals = aes128-sha256
-                start_action = {start_action}
-                rekey_time = {rekey_time}
-                rand_time = 0s
-{indented(child_settings, 4)}
-            }}
+        children {{{rendered_children(connection, start_action, here, rekey_time)}
         }}
     }}
 }}
@@ -179,10 +220,13 @@ swanctl {{
     (folder / "swanctl.conf").write_text(swanctl)
 
 
+def rendered_peer(names, rekey_time="1h"):
+    return "".join(rendered(CONNECTIONS[name], "none", 1, rekey_time) for name in names)
+
+
 def configure_peer(rekey_time="1h"):
     """The peer waits for the gateways to begin, however many times at once. When one does not answer, it soon gives up."""
-    configure_instance("peer",
-                       "".join(rendered(connection, "none", 1, rekey_time) for connection in CONNECTIONS.values()),
+    configure_instance("peer", rendered_peer([name for name in CONNECTIONS if name not in KINDS], rekey_time),
                        "dos_protection = no\n    retransmit_tries = 2\n    retransmit_timeout = 1\n    retransmit_base = 1")
 
 

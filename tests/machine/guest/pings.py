@@ -39,11 +39,11 @@ class Pings:
     """Pings from one address to another, in a with block; they end by count or by stop(). None as the first leaves it to
     the kernel, for each packet."""
 
-    def __init__(self, addresses, netns=None, count=None):
+    def __init__(self, addresses, netns=None, count=None, seconds_between=SECONDS_BETWEEN):
         source, destination = addresses
         limit = ["-c", str(count), "-W", "1"] if count else []
         bound = ["-I", source] if source else []
-        self.command = in_namespace(netns, ["ping", "-D", "-i", str(SECONDS_BETWEEN), *bound, *limit, destination])
+        self.command = in_namespace(netns, ["ping", "-D", "-i", str(seconds_between), *bound, *limit, destination])
 
     def __enter__(self):
         self.output = tempfile.NamedTemporaryFile("w+")

@@ -20,6 +20,7 @@ class ChildSA(NamedTuple):
     spi_out: int
     packets_in: int
     packets_out: int
+    cpis: tuple     # of IPComp, where that is used
 
 
 class Strongswan:
@@ -79,11 +80,12 @@ class Strongswan:
 
     def child_sas(self):
         return [ChildSA(child["name"], int(child["spi-in"], 16), int(child["spi-out"], 16),
-                        int(child.get("packets-in", 0)), int(child.get("packets-out", 0)))
+                        int(child.get("packets-in", 0)), int(child.get("packets-out", 0)),
+                        tuple(int(child[cpi], 16) for cpi in ("cpi-in", "cpi-out") if cpi in child))
                 for _, ike in self.ike_sas() for child in ike["child-sas"].values() if "spi-in" in child]
 
     def known_spis(self):
-        return {spi for child in self.child_sas() for spi in (child.spi_in, child.spi_out)}
+        return {spi for child in self.child_sas() for spi in (child.spi_in, child.spi_out, *child.cpis)}
 
     def has_ike_sas(self, name=None):
         """Of this connection, or of any."""

@@ -52,11 +52,13 @@ def enable(wanted, unit=gateway.unit):
         run("systemctl", "daemon-reload")
 
 
-def configure(options=None, release_options=None, select=None, watch_options=None, mode=None):
-    """Sets the options of the flush, those of the release, what is charon's, the options of the watch, and the mode;
-    without any, the file is as it was installed."""
+def configure(options=None, release_options=None, select=None, watch_options=None, mode=None,
+              handover_options=None):
+    """Sets the options of the flush, those of the release, what is charon's, the options of the watch, the mode, and the
+    options of the handover; without any, the file is as it was installed."""
     settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select,
-                "XFRMCTL_WATCH_OPTIONS": watch_options, "XFRMCTL_MODE": mode}
+                "XFRMCTL_WATCH_OPTIONS": watch_options, "XFRMCTL_MODE": mode,
+                "XFRMCTL_HANDOVER_OPTIONS": handover_options}
     chosen = "".join(f'{name}="{value}"\n' for name, value in settings.items() if value is not None)
     DEFAULTS.write_text(chosen or DEFAULTS_INSTALLED)
 
@@ -75,7 +77,7 @@ def releases(cursor=None, unit=gateway.unit):
 
 def handovers(cursor=None, unit=gateway.unit):
     """The entries in which a handover says how it went."""
-    return [entry for entry in journal.of_unit(f"xfrmctl-handover@{unit}", cursor) if "XFRM_HANDED_OVER" in entry]
+    return [entry for entry in journal.of_unit(unit, cursor) if "XFRM_HANDED_OVER" in entry]
 
 
 def removed(summary):

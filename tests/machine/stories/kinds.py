@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections of every kind are handed over after a crash, all at once."""
+
+import signal
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import connections
+import journal
+import kernel
+import network
+import xfrmctl
+from command import POLL_SECONDS_SLOW, run, wait_for
+from connections import CONNECTIONS, IF_ID, KINDS
+from pings import Pings
+from scenario import RECOVERY_SECONDS, start
+from strongswan import gateway, peer
+
+PEER_FILE = Path("/run/kinds.conf")
+
+# Their own kinds: IPv4 with a peer that removes the old SAs when it is contacted anew, IPv6, and transport mode.
+NAMES = ("net4", "net6", "host", *KINDS)
+
+# By child. One of them has two streams, one for each of its traffic selectors.
+STREAMS = {
+    **{name: CONNECTIONS[name].inner for name in NAMES},
+    "selectors, second": ("10.1.13.1", "10.2.13.1"),
+    "children2": ("10.1.15.1", "10.2.15.1"),
+}
+CHILDREN = {*NAMES, "children2"}
+
+SECONDS_BETWEEN = 0.1
+
+# A second's worth: a peer that removes the old SAs does so before there are new ones, and here they share two emulated
+# processors. Without the old SAs it would be three times as much, and more.
+LOST_AT_MOST = 10
+
+# Only noted, as they have to lose some: without charon's socket the kernel does not take ESP out of UDP, and in IKEv1 the
+# peer hears of the new IKE_SA a whole exchange before there are new SAs.
+LOSE_MORE = ("encap", "ikev1")
+
+# In an emulated machine, a dozen negotiations at once take their time.
+PATIENCE = "--timeout=1min"
+
+# In the kernel, an SA of IPComp has one of IP in IP beside it.
+PROTOS_OF_CHARON = ("esp", "comp")
+
+
+@contextmanager
+def xfrm_interface():
+    network.ip_batch([f"link add ipsec type xfrm dev wan if_id {IF_ID}", "link set ipsec up",
+                      f"route add {CONNECTIONS['interface'].networks[1]} dev ipsec"])
+    try:
+        yield
+    finally:
+        run("ip", "link", "delete", "ipsec")
+
+
+def children():
+    return sorted(child.name for child in gateway.child_sas())
+
+
+def spis():
+    return {sa.spi for sa in kernel.sas() if sa.proto in PROTOS_OF_CHARON}
+
+
+def establish():
+    for child in sorted(CHILDREN):
+        gateway.initiate(child)
+
+
+def is_handed_over():
+    return not xfrmctl.kept() and set(children()) >= CHILDREN
+
+
+def crash_under_traffic():
+    """Returns what became of each stream's packets."""
+    with ExitStack() as stack:
+        streams = {name: stack.enter_context(Pings(addresses, seconds_between=SECONDS_BETWEEN))
+                   for name, addresses in STREAMS.items()}
+        for stream in streams.values():
+            stream.wait_for_answers()
+        gateway.crash_and_wait(signal.SIGKILL)
+        wait_for(is_handed_over, RECOVERY_SECONDS, "all children are handed over", POLL_SECONDS_SLOW)
+        for stream in streams.values():
+            stream.wait_for_answers()
+        return {name: stream.stop() for name, stream in streams.items()}
+
+
+def kinds(check):
+    start((), mode="handover")
+    xfrmctl.configure(mode="handover", handover_options=PATIENCE)
+    with xfrm_interface():
+        connections.configure_gateway(NAMES)
+        PEER_FILE.write_text(connections.rendered_peer(NAMES))
+        peer.swanctl("--load-all", "--file", PEER_FILE)
+        gateway.swanctl("--load-all")
+        establish()
+        old, before, cursor = spis(), network.counts(), journal.now()
+        results = crash_under_traffic()
+        counts = network.counted_since(before)
+        known = gateway.known_spis()
+        check.equal("charon has one of each child", children(), sorted(CHILDREN))
+        check.equal("no old SA is left", old & spis(), set())
+        check.equal("charon knows every SA of the kernel", spis(), known)
+        check.equal("no packet has left, or come, in plaintext", (counts["plain_out"], counts["plain_in"]), (0, 0))
+        for name, result in results.items():
+            if name not in LOSE_MORE:
+                check.that(f"{name}: not more than {LOST_AT_MOST} packets are lost", result.lost <= LOST_AT_MOST,
+                           f"{result.lost} of {result.sent}")
+        said = xfrmctl.handovers(cursor)
+        check.equal("the journal says so", [(entry["XFRM_HANDED_OVER"], entry["XFRM_FELL_BACK"]) for entry in said],
+                    [(str(len(CHILDREN)), "0")])
+        check.note(f"packets lost, {1 / SECONDS_BETWEEN:.0f} a second: "
+                   + ", ".join(f"{name} {result.lost}" for name, result in results.items()))
+        check.note(journal.text(said))
+        gateway.stop()
+        check.equal("a stop leaves nothing", (kernel.sas(), kernel.policies()), ([], []))
+
+
+STORIES = (kinds,)

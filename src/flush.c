@@ -649,7 +649,7 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 	else
 		r = remove_counted(&flush, &counts);
 	keep_free(&flush.keep);
-	*kept = !options->dry_run && flush.sweep.summary.carrying;
+	*kept = flush.sweep.summary.carrying != 0;
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 

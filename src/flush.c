@@ -661,7 +661,7 @@ static int start_handover(const char *unit)
 	return r < 0 ? report_failure(r, REPORT_FAILED,
 				      "Could not have systemd start %.128s, which hands over what goes on: %s. It is "
 				      "held instead.",
-				      unit, strerror(-r))
+				      unit, r == -ERFKILL ? "it is masked" : strerror(-r))
 		     : 0;
 }
 

@@ -59,6 +59,7 @@
 
 #define STOPPER_BIT 0x80000000U
 #define LARVAL_BIT 0x40000000U
+#define NEW_BIT 0x20000000U
 #define STOPPER_TAG 0x58464d4bU
 #define OLDER_SECONDS 10
 
@@ -358,7 +359,7 @@ static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
 	sa.curlft.bytes = 84 * sa.curlft.packets;
 	if (ntohl(sa.id.spi) & STOPPER_BIT)
 		sa.sel.user = STOPPER_TAG;
-	else
+	else if (!(ntohl(sa.id.spi) & NEW_BIT))
 		sa.curlft.add_time -= OLDER_SECONDS;
 	memcpy(nlmsg_data(nlh), &sa, sizeof(sa));
 	struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(sa), XFRMA_REPLAY_VAL);

@@ -2,6 +2,8 @@
 #include "children.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +43,20 @@ static bool is_unspecified(const struct match_prefix *prefix)
 {
 	static const xfrm_address_t none;
 
-	return memcmp(&prefix->address, &none, sizeof(none)) == 0;
+	return memcmp(prefix->address.a6, none.a6, sizeof(none.a6)) == 0;
+}
+
+/* "192.0.2.1-192.0.2.9": charon has ranges as they were written (ike_cfg.c). Names can have a '-' as well. */
+static bool is_range(const char *text)
+{
+	char first[INET6_ADDRSTRLEN + 1];
+	struct route_selector selector;
+	const char *dash = strchr(text, '-');
+
+	if (!dash || (size_t)(dash - text) >= sizeof(first))
+		return false;
+	snprintf(first, sizeof(first), "%.*s", (int)(dash - text), text);
+	return route_parse_selector(first, &selector) == 0 && !selector.dynamic;
 }
 
 int children_add_address(struct children *children, size_t side, const char *text)
@@ -50,6 +65,10 @@ int children_add_address(struct children *children, size_t side, const char *tex
 	struct route_selector selector;
 
 	if (strcmp(text, "%any") == 0 || strcmp(text, "%any4") == 0 || strcmp(text, "%any6") == 0) {
+		connection->addresses[side].any = true;
+		return 0;
+	}
+	if (is_range(text)) {
 		connection->addresses[side].any = true;
 		return 0;
 	}

@@ -141,7 +141,8 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 	 * past an --exclude. */
 	struct nlattr *attr;
 	int rest;
-	nlmsg_for_each_attr(attr, nlh, header, rest);
+	nlmsg_for_each_attr(attr, nlh, header, rest)
+		;
 	if (rest > 0)
 		return -EBADMSG;
 	decode_header(nlh->nlmsg_type, nlmsg_data(nlh), &entry);

@@ -277,11 +277,12 @@ static int keep_policy(struct flush *flush, const struct entry *policy)
 	struct sweep *sweep = &flush->sweep;
 	struct entry kept, shadow;
 
-	if (shadow_is_kept(policy))
-		return 0;
-	shadow_make_kept(policy, &kept);
+	int r = 0;
+	if (!shadow_is_kept(policy)) {
+		shadow_make_kept(policy, &kept);
+		r = sweep_exchange(sweep, &kept, policy);
+	}
 	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
-	int r = sweep_exchange(sweep, &kept, policy);
 	return r < 0 ? r : sweep_exchange(sweep, &shadow, NULL);
 }
 
@@ -648,7 +649,7 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 	else
 		r = remove_counted(&flush, &counts);
 	keep_free(&flush.keep);
-	*kept = !options->dry_run && flush.sweep.summary.carrying;
+	*kept = flush.sweep.summary.carrying != 0;
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
@@ -660,7 +661,7 @@ static int start_handover(const char *unit)
 	return r < 0 ? report_failure(r, REPORT_FAILED,
 				      "Could not have systemd start %.128s, which hands over what goes on: %s. It is "
 				      "held instead.",
-				      unit, strerror(-r))
+				      unit, r == -ERFKILL ? "it is masked" : strerror(-r))
 		     : 0;
 }
 

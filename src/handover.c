@@ -37,7 +37,7 @@
 #define RIVALLED_USEC (2 * USEC_PER_SEC)
 
 /* How often systemd is asked whether the unit has started: it tells nobody who does not look. */
-#define PHASE_USEC (100 * USEC_PER_MSEC)
+#define PHASE_USEC (250 * USEC_PER_MSEC)
 
 #define SENTENCE_MAX 512
 

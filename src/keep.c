@@ -133,12 +133,13 @@ static int put_stopper(struct kernel *kernel, const struct entry *sa)
 /* An SA of IPComp carries nothing without the ESP or AH SA behind it. */
 static bool is_stopped(struct kernel *kernel, const struct entry *sa)
 {
-	char description[ENTRY_DESCRIPTION_MAX];
-
 	int r = sa->sa.id.proto == IPPROTO_COMP ? 0 : put_stopper(kernel, sa);
-	if (r < 0)
+
+	if (r < 0) {
+		char description[ENTRY_DESCRIPTION_MAX];
 		report_detail("No stopper for %s: %s. It does not stay.",
 			      entry_describe(sa, description, sizeof(description)), strerror(-r));
+	}
 	return r == 0;
 }
 

@@ -42,31 +42,57 @@ static struct kept_group group_of(const struct entry *policy)
 	return group;
 }
 
+static int compare_addresses(const xfrm_address_t *a, const xfrm_address_t *b)
+{
+	return memcmp(a->a6, b->a6, sizeof(a->a6));
+}
+
 static int compare_groups(const struct kept_group *a, const struct kept_group *b)
 {
 	if (a->reqid != b->reqid)
 		return a->reqid < b->reqid ? -1 : 1;
 	if (a->family != b->family)
 		return a->family < b->family ? -1 : 1;
-	return memcmp(a->end_points, b->end_points, sizeof(a->end_points));
+	int r = compare_addresses(&a->end_points[0], &b->end_points[0]);
+	return r ? r : compare_addresses(&a->end_points[1], &b->end_points[1]);
+}
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int compare_selectors(const struct xfrm_selector *a, const struct xfrm_selector *b)
+{
+	int r = compare_addresses(&a->daddr, &b->daddr);
+
+	if (r == 0)
+		r = compare_addresses(&a->saddr, &b->saddr);
+	if (r == 0)
+		r = compare_numbers((uint64_t)a->dport << 48 | (uint64_t)a->dport_mask << 32 |
+					    (uint64_t)a->sport << 16 | a->sport_mask,
+				    (uint64_t)b->dport << 48 | (uint64_t)b->dport_mask << 32 |
+					    (uint64_t)b->sport << 16 | b->sport_mask);
+	if (r == 0)
+		r = compare_numbers((uint64_t)a->family << 24 | (uint64_t)a->prefixlen_d << 16 |
+					    (uint64_t)a->prefixlen_s << 8 | a->proto,
+				    (uint64_t)b->family << 24 | (uint64_t)b->prefixlen_d << 16 |
+					    (uint64_t)b->prefixlen_s << 8 | b->proto);
+	return r ? r : compare_numbers((uint32_t)a->ifindex, (uint32_t)b->ifindex);
 }
 
 /* By what the kernel tells policies apart, the tag aside. */
 static int compare_policies(const struct entry *a, const struct entry *b)
 {
-	struct xfrm_selector left = a->policy.info.sel, right = b->policy.info.sel;
+	int r = compare_selectors(&a->policy.info.sel, &b->policy.info.sel);
 
-	left.user = right.user = 0;
-	int r = memcmp(&left, &right, sizeof(left));
 	if (r == 0)
 		r = a->policy.info.dir - b->policy.info.dir;
 	if (r == 0)
 		r = a->policy.ptype - b->policy.ptype;
 	if (r == 0)
 		r = memcmp(&a->mark, &b->mark, sizeof(a->mark));
-	if (r == 0 && a->if_id != b->if_id)
-		r = a->if_id < b->if_id ? -1 : 1;
-	return r;
+	return r ? r : compare_numbers(a->if_id, b->if_id);
 }
 
 static int compare_shadows(const void *a, const void *b)
@@ -165,18 +191,24 @@ static size_t first_of_reqid(const struct kept *kept, uint32_t reqid)
 	return first;
 }
 
+static bool is_none(const xfrm_address_t *address)
+{
+	static const xfrm_address_t none;
+
+	return compare_addresses(address, &none) == 0;
+}
+
 /* Whether a group's traffic goes between two end points, in either direction. */
 static bool goes_between(const struct kept_group *group, sa_family_t family, const xfrm_address_t *a,
 			 const xfrm_address_t *b)
 {
-	static const xfrm_address_t none[CHILDREN_SIDES];
 	const xfrm_address_t *ends = group->end_points;
 
 	if (family != group->family)
 		return false;
-	return memcmp(ends, none, sizeof(none)) == 0 ||
-	       (memcmp(&ends[0], a, sizeof(*a)) == 0 && memcmp(&ends[1], b, sizeof(*b)) == 0) ||
-	       (memcmp(&ends[1], a, sizeof(*a)) == 0 && memcmp(&ends[0], b, sizeof(*b)) == 0);
+	return (is_none(&ends[0]) && is_none(&ends[1])) ||
+	       (compare_addresses(&ends[0], a) == 0 && compare_addresses(&ends[1], b) == 0) ||
+	       (compare_addresses(&ends[1], a) == 0 && compare_addresses(&ends[0], b) == 0);
 }
 
 int kept_add_sa(struct kept *kept, const struct entry *sa)
@@ -232,7 +264,7 @@ bool kept_has_sa(const struct kept *kept, const struct kept_group *group, const 
 		const struct xfrm_usersa_info *own = &kept->sas[group->first_sa + i].sa.sa;
 
 		if (own->id.spi == sa->sa.id.spi && own->id.proto == sa->sa.id.proto &&
-		    memcmp(&own->id.daddr, &sa->sa.id.daddr, sizeof(own->id.daddr)) == 0)
+		    compare_addresses(&own->id.daddr, &sa->sa.id.daddr) == 0)
 			return true;
 	}
 	return false;
@@ -282,7 +314,6 @@ static size_t collect_pairs(const struct kept *kept, const struct kept_group *gr
 bool kept_find_child(const struct kept *kept, const struct kept_group *group, const struct children *children,
 		     size_t *ret)
 {
-	static const xfrm_address_t none;
 	struct children_pair pairs[PAIRS_MAX];
 	struct match_prefix end_points[CHILDREN_SIDES];
 	const uint8_t bits = group->family == AF_INET ? 32 : 128;
@@ -292,7 +323,7 @@ bool kept_find_child(const struct kept *kept, const struct kept_group *group, co
 	for (size_t side = 0; n && side < CHILDREN_SIDES; side++) {
 		end_points[side] = (struct match_prefix){group->family, bits, group->end_points[side]};
 		/* In transport mode the end points are what is protected. */
-		if (memcmp(&group->end_points[side], &none, sizeof(none)) == 0)
+		if (is_none(&group->end_points[side]))
 			end_points[side] = pairs[0].networks[side];
 	}
 	for (size_t i = 0; n && i < children->n; i++) {

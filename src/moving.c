@@ -22,14 +22,15 @@
 static void on_refused(const struct kernel_refusal *refusal, void *userdata)
 {
 	struct moving *moving = userdata;
-	char description[ENTRY_DESCRIPTION_MAX];
 
 	if (refusal->error == -ENOENT || refusal->error == -ESRCH)
 		return;
-	if (moving->n_failed++ < NAMED_MAX)
+	if (moving->n_failed++ < NAMED_MAX) {
+		char description[ENTRY_DESCRIPTION_MAX];
 		report_failure(0, REPORT_INCOMPLETE, "Could not remove %s: %s.",
 			       entry_describe(&refusal->entry, description, sizeof(description)),
 			       strerror(-refusal->error));
+	}
 }
 
 static int remove_shadows(struct moving *moving, const struct kept_group *group)
@@ -38,7 +39,7 @@ static int remove_shadows(struct moving *moving, const struct kept_group *group)
 
 	for (size_t i = 0; r == 0 && i < group->n; i++)
 		r = kernel_delete(moving->kernel, &moving->kept.shadows[group->first + i].policy, on_refused, moving);
-	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
+	return r;
 }
 
 /* Removes the shadows that hold the places of a group as well. */
@@ -73,7 +74,7 @@ static int remove_sas(struct moving *moving, const struct kept_group *group, boo
 		moving->n_sas += !stoppers;
 		r = kernel_delete(moving->kernel, sa, on_refused, moving);
 	}
-	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
+	return r;
 }
 
 /* charon's policies decide on a group's traffic from now on: which others does that concern? */
@@ -96,19 +97,18 @@ static int look_for_rivals(struct moving *moving, const struct kept_group *group
 
 static void name_fallen(const struct moving *moving, const struct kept_group *group)
 {
-	char description[DESCRIPTION_MAX], timeout[TIMESPAN_MAX];
+	char description[DESCRIPTION_MAX], why[TIMESPAN_MAX + 64], timeout[TIMESPAN_MAX];
 
 	if (moving->n_fell_back > NAMED_MAX)
 		return;
 	kept_describe(&moving->kept, group, description, sizeof(description));
-	if (group->rivalled)
-		report_notice(REPORT_FELL_BACK,
-			      "%s is held: charon uses its reqid for another connection now, so its old SAs could not "
-			      "stay for long.",
-			      description);
-	else
-		report_notice(REPORT_FELL_BACK, "%s is held: there are no new SAs of it after %s.", description,
-			      timespan_format(moving->timeout_usec, timeout, sizeof(timeout)));
+	timespan_format(moving->timeout_usec, timeout, sizeof(timeout));
+	snprintf(why, sizeof(why), "there are no new SAs of it after %s", timeout);
+	report_notice(
+		REPORT_FELL_BACK, "%s is held: %s.", description,
+		group->rivalled
+			? "charon uses its reqid for another connection now, so its old SAs could not stay for long"
+			: why);
 }
 
 int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate fate)
@@ -118,11 +118,14 @@ int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate f
 	moving->n_removed += fate == KEPT_REMOVED;
 	moving->n_fell_back += fate == KEPT_FELL_BACK;
 
+	/* In one batch, unless there are very many: whoever is stopped leaves all of it or nothing. */
 	int r = remove_shadows(moving, group);
 	if (r == 0)
 		r = remove_sas(moving, group, false);
 	if (r == 0)
 		r = remove_sas(moving, group, true);
+	int committed = kernel_commit(moving->kernel, on_refused, moving);
+	r = r < 0 ? r : committed;
 	if (r == 0 && fate != KEPT_FELL_BACK)
 		r = remove_holds(moving, group);
 	if (r == 0)
@@ -250,7 +253,12 @@ static int remove_stopper(const struct entry *sa, const struct nlmsghdr *message
 	struct moving *moving = userdata;
 
 	(void)message;
-	return stopper_is(sa) ? kernel_delete(moving->kernel, sa, on_refused, moving) : 0;
+	if (!stopper_is(sa))
+		return 0;
+	/* Never a stopper alone. */
+	const struct entry stopped = stopper_of(sa);
+	int r = kernel_delete(moving->kernel, &stopped, on_refused, moving);
+	return r < 0 ? r : kernel_delete(moving->kernel, sa, on_refused, moving);
 }
 
 int moving_remove_stoppers(struct moving *moving)

@@ -35,5 +35,6 @@ int moving_is_through(struct moving *moving, struct kept_group *group);
  * through the SAs. Unless it fell back, the shadows that hold its place go as well. */
 int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate fate);
 
-/* Removes all stoppers: when no group goes on any more. */
+/* Removes all stoppers, and the SAs behind them, which a run that was stopped may have left: when no group goes on any
+ * more. */
 int moving_remove_stoppers(struct moving *moving);

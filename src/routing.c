@@ -351,11 +351,10 @@ static int send_rule(struct nl_sock *sock, struct nl_msg *message, int type, int
 		return -ERANGE;
 	if (!request || nlmsg_append(request, &rule, sizeof(rule), NLMSG_ALIGNTO) < 0)
 		return -ENOMEM;
-	nlmsg_for_each_attr(attr, nlh, sizeof(rule),
-			    rest) if (nla_type(attr) != FRA_PRIORITY && nla_type(attr) != FRA_PROTOCOL &&
-				      nla_type(attr) != FRA_PAD &&
-				      nla_put(request, nla_type(attr), nla_len(attr), nla_data(attr)) <
-					      0) return -ENOMEM;
+	nlmsg_for_each_attr(attr, nlh, sizeof(rule), rest)
+		if (nla_type(attr) != FRA_PRIORITY && nla_type(attr) != FRA_PROTOCOL && nla_type(attr) != FRA_PAD &&
+		    nla_put(request, nla_type(attr), nla_len(attr), nla_data(attr)) < 0)
+			return -ENOMEM;
 	if (nla_put_u32(request, FRA_PRIORITY, priority + behind) < 0 ||
 	    nla_put_u8(request, FRA_PROTOCOL, protocol) < 0)
 		return -ENOMEM;

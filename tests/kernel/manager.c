@@ -4,7 +4,8 @@
  *
  *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID
  *
- * JOB is a type such as "restart", or "" for none. Says "ready" when it listens, and ends when its standard input does.
+ * JOB is a type such as "restart", or "" for none. Says "ready" when it listens, and then which units it is to start,
+ * and how; it refuses one without a name. Ends when its standard input does.
  */
 
 #include <errno.h>
@@ -34,6 +35,21 @@ static int load_unit(sd_bus_message *message, void *userdata, sd_bus_error *erro
 	return sd_bus_reply_method_return(message, "o", UNIT_PATH);
 }
 
+static int start_unit(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	const char *unit, *mode;
+
+	(void)userdata;
+	int r = sd_bus_message_read(message, "ss", &unit, &mode);
+	if (r < 0)
+		return r;
+	if (!*unit)
+		return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "not a name of a unit");
+	printf("start %s %s\n", unit, mode);
+	fflush(stdout);
+	return sd_bus_reply_method_return(message, "o", JOB_PATH);
+}
+
 static int get_job(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
 		   void *userdata, sd_bus_error *error)
 {
@@ -51,6 +67,7 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
 static const sd_bus_vtable of_manager[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD("LoadUnit", "s", "o", load_unit, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD("StartUnit", "ss", "o", start_unit, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_VTABLE_END,
 };
 static const sd_bus_vtable of_unit[] = {

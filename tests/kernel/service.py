@@ -61,5 +61,5 @@ def running(*command, **options):
 def manager(main_pid, properties=RUNNING):
     MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
     MANAGERS_SOCKET.unlink(missing_ok=True)
-    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid)):
-        yield
+    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid)) as process:
+        yield process

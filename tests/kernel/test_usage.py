@@ -34,7 +34,7 @@ WORDS = [
     (["flush", "--match"], FLUSH_HELP),
     (["flush", "--netns"], FLUSH_HELP),
     (["flush", "--force=yes"], FLUSH_HELP),
-    (["flush", "--st", "--p"], "exclude each other"),
+    (["flush", "--stat", "--p"], "exclude each other"),
     (["flush", "all"], FLUSH_HELP),
     (["flush", "--", "--force"], FLUSH_HELP),
     (["flush", ""], FLUSH_HELP),
@@ -43,6 +43,8 @@ WORDS = [
     (["flush", "--orphans", "--hold"], "--hold, --keep and --on-stop do not go with it"),
     (["flush", "--orphans", "--policies-only"], "--hold, --keep and --on-stop do not go with it"),
     (["flush", "--orphans", "--on-stop=x.service"], "--hold, --keep and --on-stop do not go with it"),
+    (["flush", "--mode="], "flush, hold or handover"),
+    (["flush", "--orphans", "--mode=hold"], "--hold, --keep and --on-stop do not go with it"),
     (["flush", "--orphans", "--keep"], "--hold, --keep and --on-stop do not go with it"),
     (["flush", "--keep", "--states-only"], "--keep and --states-only exclude each other"),
     (["flush", "--keep", "--on-stop=x.service"], "(or --keep) and --on-stop exclude each other"),
@@ -242,7 +244,8 @@ def help_of_program(words):
 def help_of_verb(words):
     """xfrmctl {0} lists the verb's options and the keys of expressions."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--keep", "--orphans", "--socket=PATH",
+          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--keep", "--mode=MODE", "--start=UNIT", "--orphans",
+          "--socket=PATH",
           "--on-stop[=UNIT]", "--dry-run", "--json",
           "--force",
           "reqid=N or N-M", "mark=V or V/M", "if-id=N", "dir=in|out|fwd", "ptype=main|sub", "peer=PREFIX")

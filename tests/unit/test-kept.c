@@ -334,6 +334,8 @@ static const struct begin_row {
 	{"begin: ::", "::", false},
 	{"begin: a network", "198.51.100.0/24", false},
 	{"begin: all", "0.0.0.0/0", false},
+	{"begin: a range", "198.51.100.1-198.51.100.9", false},
+	{"begin: a name with a dash", "peer-1.example.com", true},
 };
 
 static void who_can_begin(void **state)

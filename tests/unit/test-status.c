@@ -560,9 +560,10 @@ static void writes_json(void **state)
 		   "\"oldest_seconds\":4,\"youngest_seconds\":4}]");
 	check_json(json, "sas_larval", "2");
 	check_json(json, "policies_of_sockets", "8");
-	check_json(json, "shadows",
-		   "{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_seconds\":252,\"blocked_out\":46,"
-		   "\"blocked_in\":73}");
+	check_json(
+		json, "shadows",
+		"{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_seconds\":252,\"blocked_out\":46,"
+		"\"blocked_in\":73}");
 	check_json(json, "blocked", "{\"out\":56,\"in\":93}");
 	check_json(json, "problems", "[]");
 	check_json(json, "traffic_usec", "2000100");

@@ -37,5 +37,10 @@ def monotonic(entry):
     return int(entry["__MONOTONIC_TIMESTAMP"])
 
 
+def sent(entry):
+    """When the entry was sent, in microseconds since 1970: a busy journald takes it later."""
+    return int(entry["_SOURCE_REALTIME_TIMESTAMP"])
+
+
 def text(found):
     return "\n".join(str(entry["MESSAGE"]) for entry in found)

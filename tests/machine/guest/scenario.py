@@ -69,6 +69,10 @@ def wait_in_step(strongswan=gateway):
     wait_for(lambda: is_in_step(strongswan), RECOVERY_SECONDS, "the kernel's SAs are those that charon lists")
 
 
+def wait_handover_over():
+    wait_for(lambda: not xfrmctl.kept(), RECOVERY_SECONDS, "no old SA goes on", POLL_SECONDS_SLOW)
+
+
 def establish(names=("net4",), strongswan=gateway):
     for name in names:
         if not (peer if CONNECTIONS[name].pool else strongswan).initiate(name):

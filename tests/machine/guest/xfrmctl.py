@@ -21,6 +21,7 @@ def drop_in_of(unit):
 
 
 DROP_IN = drop_in_of(gateway.unit)
+HANDOVER_UNIT = f"xfrmctl-handover@{gateway.unit}"
 CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/lib/systemd/catalog/xfrmctl.catalog"))
 DEFAULTS_INSTALLED = DEFAULTS.read_text()
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])

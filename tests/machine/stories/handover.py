@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """charon crashes, and is restarted, and traffic hardly notices: it goes on through the old SAs until there are new ones."""
 
+import re
 import signal
 
 import connections
@@ -9,11 +10,14 @@ import kernel
 import xfrmctl
 from command import POLL_SECONDS_SLOW, wait_for
 from losses import losses
+from pings import SECONDS_BETWEEN
 from scenario import RECOVERY_SECONDS, RETIRED, establish, is_in_step, look, of_retired, start, wait_known
 from strongswan import gateway, peer
 
 # Pings go through the first, TCP through the second, which charon brings up by itself.
 NAMES = ("net4", "started")
+
+PING = NAMES[0]
 
 LOST_AT_MOST = 5
 
@@ -27,13 +31,24 @@ def wait_handed_over(_):
              "the kernel's SAs are those that charon lists, and nothing is kept", POLL_SECONDS_SLOW)
 
 
+def peers_gap(cursor):
+    """For how many seconds one end alone had SAs: the peer removes the old ones before it makes new ones (INITIAL_CONTACT),
+    and the gateway hears of these later. In a busy machine, that alone costs packets."""
+    gone = [entry for entry in journal.of_unit(peer.unit, cursor)
+            if f"destroying duplicate IKE_SA for peer '{PING}." in str(entry["MESSAGE"])]
+    new = [entry for entry in journal.of_unit(gateway.unit, cursor)
+           if re.match(rf"CHILD_SA {PING}\{{\d+\}} established", str(entry["MESSAGE"]))]
+    return (journal.sent(new[0]) - journal.sent(gone[0])) / 1e6 if gone and new else 0
+
+
 def check_event(check, event):
     before, cursor, pid = look(), journal.now(), gateway.main_pid()
     result = losses(event, wait_handed_over, *NAMES)
-    after, said = look(), xfrmctl.handovers(cursor)
+    after, said, gap = look(), xfrmctl.handovers(cursor), peers_gap(cursor)
+    at_most = max(LOST_AT_MOST, round(gap / SECONDS_BETWEEN) + 2)
     check.that("another charon runs", gateway.is_running_again(pid))
-    check.that(f"not more than {LOST_AT_MOST} packets are lost each way",
-               result.ours <= LOST_AT_MOST and result.theirs <= LOST_AT_MOST, result)
+    check.that(f"not more than {LOST_AT_MOST} packets are lost each way, or what the peer's gap takes",
+               result.ours <= at_most and result.theirs <= at_most, (result, gap))
     check.that("a TCP connection does not break", not result.tcp.broken and result.tcp.bytes > 0, result.tcp)
     check.that("no packet leaves, or is accepted, in plaintext", result.seen.out == result.seen.accepted == 0,
                result.seen)
@@ -45,8 +60,8 @@ def check_event(check, event):
     check.equal("the journal says how many were handed over, fell back, and are not configured any more",
                 [(entry["XFRM_HANDED_OVER"], entry["XFRM_FELL_BACK"], entry["XFRM_REMOVED"]) for entry in said],
                 [(str(len(NAMES)), "0", str(int(bool(before.retired_spis))))])
-    check.note(f"{result.ours} and {result.theirs} of {result.sent} pings lost; longest stall of TCP "
-               f"{result.tcp.longest_stall:.2f} s; {journal.text(said)}")
+    check.note(f"{result.ours} and {result.theirs} of {result.sent} pings lost, the peer's gap was {gap:.2f} s; "
+               f"longest stall of TCP {result.tcp.longest_stall:.2f} s; {journal.text(said)}")
 
 
 def check_stop(check):

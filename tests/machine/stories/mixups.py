@@ -7,6 +7,7 @@ an old SA fits a new trap policy when the reqid does.
 
 import signal
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import connections
 import kernel
@@ -16,14 +17,22 @@ from arrivals import Arrivals
 from command import run, wait_for
 from connections import CONNECTIONS
 from pings import Pings, ping
-from scenario import RETIRED, establish, of_retired, start, wait_known
-from strongswan import gateway
+from scenario import RETIRED, establish, of_retired, start, wait_handover_over, wait_known
+from strongswan import Strongswan, gateway
+
+from .traffic import trigger
 
 # "added" gets the reqid of the first one's old SAs, the others each other's; the retired one's place is taken as well.
 BEFORE = ("net4", RETIRED, "third")
 AFTER = ("added", "third", "net4")
 
-HANDOVER = f"xfrmctl-handover@{gateway.unit}"
+GO = Path("/run/go")
+HANDOVER = Strongswan(xfrmctl.HANDOVER_UNIT)
+WAITING = f"""
+[Service]
+ExecStart=
+ExecStart=/bin/sh -c 'until [ -e {GO} ]; do sleep 0.1; done; exec {xfrmctl.PROGRAM} handover --unit={gateway.unit}'
+"""
 SECONDS = 20
 PACKETS = 10
 
@@ -49,12 +58,14 @@ def crash(names):
 
 
 @contextmanager
-def without_handover():
-    run("systemctl", "mask", "--runtime", HANDOVER)
-    try:
-        yield
-    finally:
-        run("systemctl", "unmask", "--runtime", HANDOVER)
+def held_up():
+    """Handovers that begin in this with block wait until it ends."""
+    GO.unlink(missing_ok=True)
+    with HANDOVER.drop_in(WAITING):
+        try:
+            yield
+        finally:
+            GO.touch()
 
 
 def check_held_up(check, arrivals, streams, old):
@@ -76,14 +87,14 @@ def check_handover(check):
         streams = {name: stack.enter_context(Pings(CONNECTIONS[name].inner)) for name in BEFORE}
         for stream in streams.values():
             stream.wait_for_answers()
-        with without_handover():
+        with held_up():
             crash(AFTER)
             streams["added"] = stack.enter_context(Pings(CONNECTIONS["added"].inner))
             check_held_up(check, arrivals, streams, old)
-        # Nothing protects it any more when it is known to be removed.
-        retired = streams.pop(RETIRED).stop()
+            # Nothing protects it any more when it is known to be removed.
+            retired = streams.pop(RETIRED).stop()
         check.equal(f"{RETIRED}: no packet is lost until the handover", retired.lost, 0)
-        run("systemctl", "start", HANDOVER)
+        wait_handover_over()
         wait_known(AFTER)
         for stream in streams.values():
             stream.wait_for_answers()
@@ -101,7 +112,7 @@ def check_handover(check):
 def check_without_stopper(check):
     """The check sees what it is to see: without the stopper of third's SA, whose reqid RETIRED has now."""
     old = spis_out()
-    with without_handover(), Arrivals() as arrivals:
+    with held_up(), Arrivals() as arrivals:
         crash(BEFORE)
         [stopper] = [sa for sa in kernel.sas() if sa.user == xfrmctl.KEEP and sa.spi == old["third"] ^ 0xffffffff]
         run("ip", "xfrm", "state", "delete", "src", stopper.src, "dst", stopper.dst, "proto", stopper.proto, "spi",
@@ -128,8 +139,9 @@ def mixups(check):
     check_handover(check)
     check.variant = "without a stopper"
     check_without_stopper(check)
-    run("systemctl", "start", HANDOVER)
-    establish(BEFORE)
+    wait_handover_over()
+    trigger(RETIRED)
+    wait_known(BEFORE)
     check.variant = "stock"
     check_stock(check)
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xfrmctl flush --start`: what is kept has to be ended by somebody, or is held."""
+
+import netlink
+import sandbox
+import xfrm
+from living import MATURE, make, policies, spis, xfrmctl_living
+from program import flush, xfrmctl_with
+from service import MANAGERS_SOCKET, manager
+from shadows import HOLD, KEEP, shadows
+from tap import case, cases, contains, equal, main
+
+UNIT = "handover@x.service"
+
+
+def started(process):
+    """What systemd was asked to start: the manager ends when nobody is left who could ask."""
+    process.stdin.close()
+    return process.stdout.read().splitlines()
+
+
+@case
+def kept():
+    """When something is kept, systemd starts the unit at once, whatever it is ordered behind."""
+    make(1)
+    with manager(0) as process:
+        xfrmctl_living("flush", "--mode=handover", f"--start={UNIT}")
+        equal(started(process), [f"start {UNIT} ignore-dependencies"], "what systemd is asked for")
+    equal(len(shadows(KEEP)), 3, "number of kept shadows")
+
+
+@cases([("flush",), ("hold",), ("handover",)])
+def nothing_kept(mode):
+    """When nothing is kept, systemd is not asked: {0}"""
+    xfrm.add_policies(*policies(1))
+    with manager(0) as process:
+        flush(f"--mode={mode}", f"--start={UNIT}")
+        equal(started(process), [], "what systemd is asked for")
+
+
+@case
+def dry_run():
+    """With --dry-run neither."""
+    make(1)
+    with manager(0) as process:
+        xfrmctl_with([MATURE], "flush", "--keep", f"--start={UNIT}", "--dry-run")
+        equal(started(process), [], "what systemd is asked for")
+
+
+def expect_held(start, why):
+    make(1)
+    result = xfrmctl_living("flush", "--keep", f"--start={start}", status=1)
+    contains(result.err, f"xfrmctl: Could not have systemd start {start}, which hands over what goes on: {why}. It is held "
+             "instead.\n")
+    equal((len(shadows(HOLD)), len(netlink.policies()), spis()), (3, 3, set()), "shadows, policies and SAs")
+
+
+@case
+def refused():
+    """What was kept is held when systemd refuses to start the unit."""
+    with manager(0):
+        expect_held("", "Invalid argument")
+
+
+@case
+def no_systemd():
+    """It is held as well when there is no systemd."""
+    MANAGERS_SOCKET.unlink(missing_ok=True)
+    expect_held(UNIT, "No such file or directory")
+
+
+main(sandbox.new_run_folder)

@@ -3,6 +3,7 @@
 do stoppers, which the kernel's refusal of theirs finds there: this machine's kernel may have no ciphers for real ones."""
 
 import errno
+import re
 
 import netlink
 import xfrm
@@ -58,6 +59,19 @@ def make(*numbers, **more):
     for number in numbers:
         make_sas(number)
         xfrm.add_policies(*policies(number, spi_out(number), **more))
+
+
+def add_real_sas(number, first=0):
+    """Both of a connection's; skips the case where the kernel has no ciphers."""
+    for (src, dst), spi in (((HERE, THERE), spi_out(number)), ((THERE, HERE), spi_in(number))):
+        xfrm.add_sa(f"src {src} dst {dst} proto esp spi {first + spi:#x} reqid {number} mode tunnel flag af-unspec"
+                    f" enc cbc(aes) 0x{spi:032x} auth-trunc hmac(sha256) 0x{spi:064x} 128")
+
+
+def packets(number):
+    """How many have gone through the outbound SA of a connection."""
+    [sa] = [sa for sa in re.split(r"\n(?=src )", xfrm.ip("-s", "xfrm", "state")) if f"spi {spi_out(number):#010x}" in sa]
+    return int(re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", sa)[1])
 
 
 def xfrmctl_living(*words, faults=(), **options):

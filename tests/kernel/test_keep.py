@@ -242,6 +242,35 @@ def arm_without_holds():
     equal((len(shadows(KEEP)), len(shadows())), (3, 3), "kept shadows, and shadows behind them")
 
 
+def sent(wire, flow):
+    """How many packets went through the SA of connection 1 when one of a flow was sent, and what counter moved."""
+    before, counters = living.packets(1), wire.counters()
+    wire.send(flow, b"")
+    return living.packets(1) - before, [name for name, count in wire.counters().items() if count > counters[name]]
+
+
+@case
+def real_sas():
+    """With real SAs: traffic goes on through them, and no other that has their reqid; a second run changes nothing."""
+    with Wire() as wire:
+        living.add_real_sas(1)
+        xfrm.ip("address", "add", f"{HERE}/32", "dev", "uplink")
+        xfrm.add_policies(*policies(1, spi_out(1)))
+        netlink.allocate_spi(HERE, THERE, 0x3000, reqid=1)
+        keep()
+        equal((spis(), len(shadows(KEEP)), len(shadows(HOLD))), (LIVE, 3, 3), "what is left")
+        first = state()
+        keep()
+        equal(state(), first, "the state after a second run")
+        # charon starts anew and gives the reqid to another connection's trap.
+        xfrm.add_policies(*(policy.replace("reqid 2 ", "reqid 1 ") for policy in policies(2)))
+        own, other = flows("10.11.0.1")[0], flows("10.12.0.1")[0]
+        equal((sent(wire, own), sent(wire, other)), ((1, []), (0, ["XfrmOutStateSeqError"])), "packets, and counters")
+        release()
+        flush("--match=reqid=2")
+        equal((spis(), len(shadows(KEEP))), (LIVE, 3), "what a release leaves")
+
+
 # At every instant.
 
 RICH = [("one connection", lambda: make(1)),

@@ -25,6 +25,8 @@ TESTS = {
                   "--exclude=dir=out --exclude"),
     "hold": (),
     "precedence": (),
+    "keep": ("With real SAs",),
+    "handover": ("With real SAs",),
 }
 SECONDS = 200
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import living
 import netlink
 import xfrm
-from living import HERE, LIVING, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
+from living import HERE, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
 from netlink import MSG_DELPOLICY, MSG_DELSA
 from program import Fault, Steps, keep, run
 from shadows import CLOSE, GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
 from tables import flows
-from tap import case, cases, contains, equal, is_lacking, main
+from tap import case, cases, contains, equal, main
 from vici_server import HANG_UP, Server, Stream
 from wire import PROTECTED, Wire
 

@@ -169,7 +169,7 @@ static int assign_children(struct handover *handover)
 			r = moving_end(&handover->moving, group, KEPT_REMOVED);
 			continue;
 		}
-		if (!child || !handover->children.connections[child->connection].can_begin || !handover->asker.pid) {
+		if (!child || !kept_can_begin(kept, group, &handover->children, child) || !handover->asker.pid) {
 			group->waits_for_peer = true;
 			group->fate = KEPT_ASKED;
 			group->deadline = earlier(group->deadline, deadline);

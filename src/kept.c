@@ -342,6 +342,27 @@ bool kept_find_child(const struct kept *kept, const struct kept_group *group, co
 	return best != 0;
 }
 
+bool kept_can_begin(const struct kept *kept, const struct kept_group *group, const struct children *children,
+		    const struct child *child)
+{
+	const struct children_networks *selectors = &child->selectors[CHILDREN_REMOTE];
+	struct children_pair pairs[PAIRS_MAX];
+
+	size_t n = collect_pairs(kept, group, pairs);
+	for (size_t i = 0; i < n; i++) {
+		const struct match_prefix *network = &pairs[i].networks[CHILDREN_REMOTE];
+		bool configured = false;
+
+		for (size_t j = 0; j < selectors->n; j++)
+			configured |= route_contains(&selectors->list[j], network);
+		if (!configured && !is_none(&group->end_points[CHILDREN_REMOTE]) &&
+		    (network->family != group->family ||
+		     compare_addresses(&network->address, &group->end_points[CHILDREN_REMOTE]) != 0))
+			return false;
+	}
+	return children->connections[child->connection].can_begin;
+}
+
 bool kept_goes_on(const struct kept_group *group)
 {
 	return group->fate == KEPT_WAITS || group->fate == KEPT_ASKED;

@@ -83,6 +83,12 @@ const struct kept_shadow *kept_find(const struct kept *kept, const struct entry 
 bool kept_find_child(const struct kept *kept, const struct kept_group *group, const struct children *children,
 		     size_t *ret);
 
+/* Whether charon can begin with a child to get new SAs for a group: it knows where the peer is, and has not given it an
+ * address of its own (a selector that is `dynamic`, and traffic that is not for the peer's end point): only the peer
+ * can ask for that again. */
+bool kept_can_begin(const struct kept *kept, const struct kept_group *group, const struct children *children,
+		    const struct child *child);
+
 /* Marks as rivalled the groups that may not go on beside a policy of charon's, which is no shadow: those whose reqid
  * the policy uses for other traffic between the same end points, so that this traffic would be let in through the
  * group's SAs. A kept shadow in front of the policy, of a group that goes on, prevents that. Returns whether there are

@@ -11,6 +11,8 @@
  *     send         messages of this type sent, each of a batch by itself
  *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the
  *                  kernel by itself, and the effect takes place when the kernel has carried it out
+ *     datagram     datagrams with such messages, which stay whole: the kernel carries all of one out, whoever is killed
+ *                  meanwhile; TYPE does not matter
  *     receive      calls on a socket on which a message of this type was the last one sent
  *     event        messages of the kernel's own accord, which the program takes by recvfrom(); TYPE does not matter
  * EFFECT and VALUE:
@@ -24,7 +26,8 @@
  *                  are. With such a rule nothing sleeps: the clock moves on
  *     later        (receive) the clock has moved on by VALUE milliseconds
  *     run          $FAULT_COMMAND is run before the call, or behind a change
- *     wait         (change) the type of the message is written to the socket $FAULT_FD, and a byte read from there
+ *     wait         (change, datagram) the type of the message, or of the first, is written to the socket $FAULT_FD,
+ *                  and a byte read from there
  *     note         nothing
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
@@ -247,6 +250,15 @@ static bool is_change(unsigned int type)
 	}
 }
 
+/* The type of the first message that changes something; 0 when none does. */
+static unsigned int first_change(const struct netlink *netlink, struct nlmsghdr *nlh, size_t length)
+{
+	for (int rest = (int)length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
+		if (is_change(netlink->base + nlh->nlmsg_type))
+			return netlink->base + nlh->nlmsg_type;
+	return 0;
+}
+
 static bool watches_changes(void)
 {
 	for (size_t i = 0; i < n_rules; i++)
@@ -306,7 +318,11 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 	}
 	if (watches_changes())
 		return send_one_by_one(netlink, &copy.first, length, flags, to, to_length);
-	return syscall(SYS_sendto, fd, &copy, length, flags, to, to_length);
+	const ssize_t n = syscall(SYS_sendto, fd, &copy, length, flags, to, to_length);
+	const unsigned int type = first_change(netlink, &copy.first, length);
+	if (n >= 0 && type)
+		count("datagram", type);
+	return n;
 }
 
 /* How libnl sends. */

@@ -130,12 +130,12 @@ def flush_with(faults, *words, **options):
 
 
 class Steps:
-    """One run that waits each time when the kernel has carried out one more message by which it changes something;
-    iterating lets it go on, and tells the type of that message."""
+    """One run that waits each time when the kernel has carried out one more message by which it changes something, or
+    one more `datagram` of such; iterating lets it go on, and tells the type of that message."""
 
-    def __init__(self, *words, faults=()):
+    def __init__(self, *words, faults=(), of="change"):
         self.words = words
-        self.faults = Faults(Fault("change", ANY, "wait"), *faults)
+        self.faults = Faults(Fault(of, ANY, "wait"), *faults)
 
     def __enter__(self):
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

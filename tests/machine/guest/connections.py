@@ -62,6 +62,7 @@ CONNECTIONS = {connection.name: connection for connection in (
                start_action="none", pool="10.9.0.0/24"),
     numbered("third", 4),
     numbered("added", 5),
+    numbered("another", 16),
     Connection("blue", ("203.0.113.1", "198.51.100.1"), ("10.3.0.1", "10.2.0.1"), ("10.3.0.0/24", "10.2.0.0/24")),
     *KINDS.values(),
 )}

@@ -351,6 +351,32 @@ static void who_can_begin(void **state)
 	children_free(&children);
 }
 
+static const struct virtual_row {
+	const char *name, *theirs, *selector;
+	bool can_begin;
+} virtual_rows[] = {
+	{"begin: a network", "10.11.0.0/16", "10.11.0.0/16", true},
+	{"begin: a narrowed network", "10.11.1.0/24", "10.11.0.0/16", true},
+	{"begin: the peer itself", THERE "/32", "dynamic", true},
+	{"begin: a virtual address of ours", "10.9.0.1/32", "dynamic", false},
+	{"begin: an address that is configured", "10.9.0.1/32", "10.9.0.0/24", true},
+};
+
+static void who_has_a_virtual_address_begins(void **state)
+{
+	const struct virtual_row *row = *state;
+	const struct child_of_test list[] = {{"site", HERE, THERE, OURS, row->selector}, {0}};
+	struct kept kept = {0};
+
+	start();
+	add_connection(&kept, row->theirs, 1, HERE, THERE);
+	assert_int_equal(kept_sort(&kept), 0);
+	struct children children = make_children(list);
+	assert_int_equal(kept_can_begin(&kept, &kept.groups[0], &children, &children.list[0]), row->can_begin);
+	children_free(&children);
+	kept_free(&kept);
+}
+
 static const struct rival_row {
 	const char *name, *theirs;
 	uint32_t reqid;
@@ -508,6 +534,7 @@ int main(void)
 	ADD_CASE(&cases, children_alike_are_shared_out);
 	ADD_CASE(&cases, every_network_of_a_group_counts);
 	ADD_ROWS(&cases, who_can_begin, begin_rows);
+	ADD_ROWS(&cases, who_has_a_virtual_address_begins, virtual_rows);
 	ADD_ROWS(&cases, rivals_are_marked, rival_rows);
 	ADD_CASE(&cases, a_guard_that_has_gone_guards_no_more);
 	ADD_CASE(&cases, what_has_ended_has_no_rivals);

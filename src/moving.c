@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "report.h"
@@ -165,6 +166,22 @@ static int add_rivals(const struct entry *policy, const struct nlmsghdr *message
 	return 0;
 }
 
+static int add_stopper(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	struct moving *moving = userdata;
+
+	(void)message;
+	if (!stopper_is(sa))
+		return 0;
+	struct entry *stoppers =
+		grow(moving->stoppers, moving->n_stoppers, &moving->allocated_stoppers, sizeof(*stoppers));
+	if (!stoppers)
+		return -ENOMEM;
+	moving->stoppers = stoppers;
+	stoppers[moving->n_stoppers++] = *sa;
+	return 0;
+}
+
 static int load(struct moving *moving, enum entry_kind kind, kernel_entry_fn fn)
 {
 	int r = -EAGAIN;
@@ -174,6 +191,8 @@ static int load(struct moving *moving, enum entry_kind kind, kernel_entry_fn fn)
 			kept_free(&moving->kept);
 		else if (fn == add_sa)
 			moving->kept.n_sas = 0;
+		else if (fn == add_stopper)
+			moving->n_stoppers = 0;
 		r = kernel_dump(moving->kernel, kind, fn, moving);
 	}
 	if (r < 0 && r != -EAGAIN)
@@ -248,22 +267,47 @@ int moving_is_through(struct moving *moving, struct kept_group *group)
 	return 1;
 }
 
-static int remove_stopper(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+static bool same(const xfrm_address_t *a, const xfrm_address_t *b)
+{
+	return memcmp(a->a6, b->a6, sizeof(a->a6)) == 0;
+}
+
+/* Whether an SA, of either direction, was there before a stopper of its reqid and end points: charon's own are
+ * younger. */
+static bool is_behind(const struct entry *sa, const struct entry *stopper)
+{
+	const struct xfrm_usersa_info *a = &sa->sa, *b = &stopper->sa;
+
+	return !stopper_is(sa) && a->reqid == b->reqid && a->family == b->family && a->mode == b->mode &&
+	       a->curlft.add_time < b->curlft.add_time &&
+	       ((same(&a->saddr, &b->saddr) && same(&a->id.daddr, &b->id.daddr)) ||
+		(same(&a->saddr, &b->id.daddr) && same(&a->id.daddr, &b->saddr)));
+}
+
+static int remove_behind(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
 {
 	struct moving *moving = userdata;
 
 	(void)message;
-	if (!stopper_is(sa))
-		return 0;
-	/* Never a stopper alone. */
-	const struct entry stopped = stopper_of(sa);
-	int r = kernel_delete(moving->kernel, &stopped, on_refused, moving);
-	return r < 0 ? r : kernel_delete(moving->kernel, sa, on_refused, moving);
+	for (size_t i = 0; i < moving->n_stoppers; i++)
+		if (is_behind(sa, &moving->stoppers[i])) {
+			moving->n_sas++;
+			return kernel_delete(moving->kernel, sa, on_refused, moving);
+		}
+	return 0;
 }
 
 int moving_remove_stoppers(struct moving *moving)
 {
-	int r = load(moving, ENTRY_SA, remove_stopper);
+	int r = load(moving, ENTRY_SA, add_stopper);
 
-	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
+	if (r == 0 && moving->n_stoppers)
+		r = load(moving, ENTRY_SA, remove_behind);
+	for (size_t i = 0; r == 0 && i < moving->n_stoppers; i++)
+		r = kernel_delete(moving->kernel, &moving->stoppers[i], on_refused, moving);
+	int committed = kernel_commit(moving->kernel, on_refused, moving);
+	free(moving->stoppers);
+	moving->stoppers = NULL;
+	moving->n_stoppers = moving->allocated_stoppers = 0;
+	return r < 0 ? r : committed;
 }

@@ -14,6 +14,8 @@ struct moving {
 	struct kernel *kernel;
 	uint64_t timeout_usec; /* for messages */
 	struct kept kept;
+	struct entry *stoppers; /* while they are removed */
+	size_t n_stoppers, allocated_stoppers;
 	bool rivalled;	 /* a group has become so */
 	uint64_t n_over; /* groups, by their fate */
 	uint64_t n_fell_back, n_removed;

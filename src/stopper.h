@@ -27,8 +27,7 @@ union stopper_message {
  * to nobody. -EIO when there is no randomness. */
 int stopper_write(const struct entry *sa, union stopper_message *message);
 
-/* By what the stopper of an SA is found: destination, SPI (the complement of the SA's), protocol and mark; and the SA
- * of a stopper. */
+/* By what the stopper of an SA is found: destination, SPI (the complement of the SA's), protocol and mark. */
 struct entry stopper_of(const struct entry *sa);
 
 /* Whether an SA is a stopper: its selector has SHADOW_KEEP in `user`, which no lookup compares. */

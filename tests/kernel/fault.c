@@ -22,8 +22,8 @@
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
  *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
  *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), those with its second bit
- *                  stay as they are, the others are ten seconds older. With such a rule nothing sleeps: the clock
- *                  moves on
+ *                  stay as they are, and the others, unless they have its third bit, are ten seconds older than they
+ *                  are. With such a rule nothing sleeps: the clock moves on
  *     later        (receive) the clock has moved on by VALUE milliseconds
  *     run          $FAULT_COMMAND is run before the call, or behind a change
  *     wait         (change, datagram) the type of the message, or of the first, is written to the socket $FAULT_FD,
@@ -63,6 +63,7 @@
 
 #define STOPPER_BIT 0x80000000U
 #define LARVAL_BIT 0x40000000U
+#define NEW_BIT 0x20000000U
 #define STOPPER_TAG 0x58464d4bU
 #define OLDER_SECONDS 10
 
@@ -375,7 +376,7 @@ static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
 	sa.curlft.bytes = 84 * sa.curlft.packets;
 	if (ntohl(sa.id.spi) & STOPPER_BIT)
 		sa.sel.user = STOPPER_TAG;
-	else
+	else if (!(ntohl(sa.id.spi) & NEW_BIT))
 		sa.curlft.add_time -= OLDER_SECONDS;
 	memcpy(nlmsg_data(nlh), &sa, sizeof(sa));
 	struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(sa), XFRMA_REPLAY_VAL);

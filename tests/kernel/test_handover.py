@@ -452,18 +452,17 @@ def killed_anywhere():
             kept(*numbers)
             with charon(numbers) as server:
                 killed = kill_behind(number, server)
-                equal(set(wire.verdicts(LIVES).values()), {PROTECTED}, f"the flows, killed behind datagram {number}")
+                equal(set(wire.verdicts(LIVES).values()), {PROTECTED}, f"the flows, killed behind change {number}")
             there = [number for number in numbers if NEW + spi_in(number) in spis()]
             with charon(numbers, list_sas=sas(*there)) as server:
                 living.xfrmctl_with([living.MATURE], "handover", server.option)
             equal((spis(), len(shadows(KEEP)), len(real_policies())), (new(*numbers), 0, 6),
-                  f"killed behind datagram {number}")
-    assert number > 2, f"the number of datagrams: {number - 1}"
+                  f"killed behind change {number}")
+    assert number > 2, f"the number of changes: {number - 1}"
 
 
 def kill_behind(number, server):
-    # What is in one datagram is done as a whole.
-    with Steps("handover", server.option, faults=[living.MATURE], of="datagram") as steps:
+    with Steps("handover", server.option, faults=[living.MATURE]) as steps:
         for count, _ in enumerate(steps, 1):
             if count == number:
                 steps.kill()

@@ -332,6 +332,7 @@ static const struct begin_row {
 	{"begin: %any6", "%any6", false},
 	{"begin: 0.0.0.0", "0.0.0.0", false},
 	{"begin: ::", "::", false},
+	{"begin: a range", "198.51.100.1-198.51.100.9", false},
 	{"begin: a network", "198.51.100.0/24", false},
 	{"begin: all", "0.0.0.0/0", false},
 	{"begin: a range", "198.51.100.1-198.51.100.9", false},

@@ -14,8 +14,20 @@
 /* charon answers within this time, or is of no use. */
 #define ANSWER_USEC (30 * USEC_PER_SEC)
 
-/* Whether charon is to begin. When its connection is coming up, that may be for this child (start_action=start, or an
- * earlier question), unless it is we who have had charon begin with another one. */
+/* Whether charon is at it already, or has it. To list one connection's SAs takes as long as charon works on those of
+ * all others (create_enumerator() of its IKE_SA manager waits for each), so that is not done for nothing: a connection
+ * that had no IKE_SA gets one through us. */
+static int find_progress(struct vici *vici, const struct asker_question *question,
+			 const struct children_connection *connection, const char *child, enum charon_progress *ret)
+{
+	*ret = CHARON_ABSENT;
+	if (!question->again && !connection->busy)
+		return 0;
+	return charon_child_progress(vici, connection->name, child, later(now_usec(), ANSWER_USEC), ret);
+}
+
+/* When its connection is coming up, that may be for this child (start_action=start, or an earlier question), unless it
+ * is we who have had charon begin with another one. */
 static bool is_wanted(const struct asker_question *question, const struct children_connection *connection,
 		      enum charon_progress found)
 {
@@ -29,8 +41,7 @@ static void answer(struct vici *vici, const struct children *children, const str
 	struct children_connection *connection = &children->connections[child->connection];
 
 	*ret = (struct asker_answer){.group = question->group};
-	ret->error =
-		charon_child_progress(vici, connection->name, child->name, later(now_usec(), ANSWER_USEC), &ret->found);
+	ret->error = find_progress(vici, question, connection, child->name, &ret->found);
 	if (ret->error < 0 || !is_wanted(question, connection, ret->found))
 		return;
 	ret->error = charon_initiate(vici, connection->name, child->name, later(now_usec(), ANSWER_USEC), ret->why,

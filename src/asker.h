@@ -33,7 +33,7 @@ struct asker_answer {
 int asker_start(struct vici **vici, const struct children *children, struct asker *ret);
 void asker_end(struct asker *asker);
 
-/* Questions are answered in their order; so many may wait. -EAGAIN when there are more. */
+/* Questions are answered in their order. -EAGAIN when too many wait. */
 int asker_ask(const struct asker *asker, const struct asker_question *question);
 
 /* The next answer, without waiting: 1, or 0 when there is none yet. -ECONNRESET when the process has ended. */

@@ -71,8 +71,9 @@ void charon_free_configuration(struct charon_configuration *configuration);
 const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,
 				      const xfrm_address_t *src, const xfrm_address_t *dst, uint8_t mode);
 
-/* The commands `list-conns` and `get-conns`: all children of the loaded configuration. `ret` is incomplete when there
- * are more connections than charon told of. Memory as children.h says. */
+/* The commands `list-conns`, `get-conns` and `list-sas`: all children of the loaded configuration, and which of their
+ * connections are busy. `ret` is incomplete when there are more connections than charon told of. Memory as children.h
+ * says. */
 int charon_children(struct vici *vici, uint64_t deadline, struct children *ret);
 
 /* How far charon is with a child. */

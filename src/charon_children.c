@@ -85,6 +85,20 @@ static int on_get_conns(struct vici_reader *message, void *userdata)
 	return r;
 }
 
+/* NAME { ... } */
+static int on_busy(struct vici_reader *message, void *userdata)
+{
+	struct children *children = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0)
+		for (size_t i = 0; item.element == VICI_SECTION_START && item.depth == 0 && i < children->n_connections;
+		     i++)
+			children->connections[i].busy |= vici_is(item.name, children->connections[i].name);
+	return r;
+}
+
 int charon_children(struct vici *vici, uint64_t deadline, struct children *ret)
 {
 	struct children children = {0};
@@ -93,6 +107,8 @@ int charon_children(struct vici *vici, uint64_t deadline, struct children *ret)
 	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, on_list_conn, NULL, &children);
 	if (r == 0)
 		r = vici_request(vici, "get-conns", NULL, deadline, on_get_conns, &n);
+	if (r == 0)
+		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_busy, NULL, &children);
 	if (r < 0) {
 		children_free(&children);
 		return r;

@@ -59,6 +59,7 @@ struct handover {
 	struct asker asker; /* without a process before charon is asked, and when it cannot be */
 	struct children children;
 	size_t n_under_way;
+	const struct kept_group *asking; /* charon is being asked for it right now */
 	uint64_t begun;
 	int error; /* charon could not be asked */
 };
@@ -189,7 +190,7 @@ static int ask(struct handover *handover, struct kept_group *group)
 	int r = asker_ask(&handover->asker, &question);
 	if (r < 0)
 		return r;
-	group->asking = true;
+	handover->asking = group;
 	group->tries++;
 	group->retry = UINT64_MAX;
 	if (group->fate == KEPT_WAITS) {
@@ -216,8 +217,8 @@ static void lose_charon(struct handover *handover, int error)
 
 		if (!kept_goes_on(group))
 			continue;
-		if (group->fate == KEPT_WAITS)
-			group->deadline = earlier(group->deadline, deadline);
+		if (group->deadline == UINT64_MAX)
+			group->deadline = deadline;
 		group->fate = KEPT_ASKED;
 		group->waits_for_peer = true;
 	}
@@ -228,7 +229,7 @@ static void take_answer(struct handover *handover, const struct asker_answer *an
 	struct kept_group *group = &handover->moving.kept.groups[answer->group];
 	const char *child = handover->children.list[group->child].name;
 
-	group->asking = false;
+	handover->asking = NULL;
 	group->look = true;
 	group->retry = later(now_usec(), RETRY_USEC);
 	if (answer->error == -ENOENT)
@@ -288,7 +289,8 @@ static int read_events(struct handover *handover)
 
 static bool may_ask(const struct handover *handover, const struct kept_group *group, uint64_t now)
 {
-	if (!handover->asker.pid || group->asking || group->waits_for_peer)
+	/* One at a time, so that the time of none passes while it waits for charon's word on others. */
+	if (!handover->asker.pid || group->waits_for_peer || (handover->asking && kept_goes_on(handover->asking)))
 		return false;
 	return group->fate == KEPT_WAITS ? group->rivalled || handover->n_under_way < UNDER_WAY_MAX
 					 : group->retry <= now && group->tries < TRIES_MAX;

@@ -41,7 +41,6 @@ struct kept_group {
 	size_t child;	     /* of charon's that takes over, if there is one */
 	bool waits_for_peer; /* charon cannot begin */
 	bool look;	     /* something has changed that may concern it */
-	bool asking;	     /* charon is being asked right now */
 	bool half;	     /* there is a new policy, whose SA is not there yet */
 	bool rivalled;	     /* by kept_mark_rivals(): it may not go on */
 	unsigned int tries;

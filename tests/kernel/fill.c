@@ -109,6 +109,9 @@ static struct nl_msg *host_message(unsigned int half)
 	return policy_message("172.16.0.1/32", "10.0.0.0/32", half);
 }
 
+/* To fault.c, the three bits above this say what an SA is. */
+#define SPI_MAX 0x1fffffff
+
 /* libnl-xfrm has no XFRM_MSG_ALLOCSPI that leaves the SPI to the kernel. */
 static struct nl_msg *sa_message(unsigned int half)
 {
@@ -119,7 +122,7 @@ static struct nl_msg *sa_message(unsigned int half)
 			 .mode = XFRM_MODE_TUNNEL,
 			 .reqid = half + 1},
 		.min = 0x100,
-		.max = UINT32_MAX,
+		.max = SPI_MAX,
 	};
 
 	struct nl_msg *msg = nlmsg_alloc_simple(XFRM_MSG_ALLOCSPI, 0);

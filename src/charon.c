@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "entry.h"
 #include "util.h"
 
 /* More addresses of one connection than these are left out. */
@@ -296,24 +297,13 @@ static bool find_remote(const struct charon_configuration *configuration, const 
 	return true;
 }
 
-/* What lies behind an IPv4 address in a union is not part of it. */
-static xfrm_address_t plain_address(sa_family_t family, const xfrm_address_t *address)
-{
-	xfrm_address_t plain = {0};
-
-	if (family != AF_INET)
-		return *address;
-	plain.a4 = address->a4;
-	return plain;
-}
-
 const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,
 				      const xfrm_address_t *src, const xfrm_address_t *dst, uint8_t mode)
 {
 	const struct charon_endpoints out = {
 		.family = family,
-		.local = plain_address(family, src),
-		.remote = plain_address(family, dst),
+		.local = entry_plain_address(family, src),
+		.remote = entry_plain_address(family, dst),
 		.modes = mode < 32 ? 1u << mode : 0,
 	};
 	const struct charon_endpoints in = {

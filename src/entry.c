@@ -188,6 +188,16 @@ bool entry_is_per_socket(const struct entry *entry)
 	return entry->kind == ENTRY_POLICY && (entry->policy.info.index & 7) >= XFRM_POLICY_MAX;
 }
 
+xfrm_address_t entry_plain_address(sa_family_t family, const xfrm_address_t *address)
+{
+	xfrm_address_t plain = {0};
+
+	if (family != AF_INET)
+		return *address;
+	plain.a4 = address->a4;
+	return plain;
+}
+
 const char *entry_address(sa_family_t family, const xfrm_address_t *address, char *buffer)
 {
 	if (!inet_ntop(family, address, buffer, INET6_ADDRSTRLEN))

@@ -70,5 +70,8 @@ int entry_proto_from_name(const char *name);
 int entry_dir_from_name(const char *name);
 int entry_ptype_from_name(const char *name);
 
+/* An address without what lies behind an IPv4 address in the union, which is not part of it. */
+xfrm_address_t entry_plain_address(sa_family_t family, const xfrm_address_t *address);
+
 /* Writes an address of family AF_INET or AF_INET6 as text into a buffer of INET6_ADDRSTRLEN bytes; returns `buffer`. */
 const char *entry_address(sa_family_t family, const xfrm_address_t *address, char *buffer);

@@ -648,8 +648,9 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 		r = show_all(&flush);
 	else
 		r = remove_counted(&flush, &counts);
+	/* Also when not all went well: what there is has to be ended. */
+	*kept = !options->dry_run && (flush.sweep.summary.carrying || flush.keep.n_reqids);
 	keep_free(&flush.keep);
-	*kept = flush.sweep.summary.carrying != 0;
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 

@@ -14,17 +14,6 @@
 /* More networks of one child than these are not looked at. */
 #define PAIRS_MAX 64
 
-/* What lies behind an IPv4 address in a union is not part of it. */
-static xfrm_address_t plain(sa_family_t family, const xfrm_address_t *address)
-{
-	xfrm_address_t only = {0};
-
-	if (family != AF_INET)
-		return *address;
-	only.a4 = address->a4;
-	return only;
-}
-
 /* The group that templates and direction say. Under IPComp the first template has the end points. */
 static struct kept_group group_of(const struct entry *policy)
 {
@@ -37,8 +26,10 @@ static struct kept_group group_of(const struct entry *policy)
 				   .look = true,
 				   .deadline = UINT64_MAX,
 				   .retry = UINT64_MAX};
-	group.end_points[out ? CHILDREN_LOCAL : CHILDREN_REMOTE] = plain(template.family, &template.saddr);
-	group.end_points[out ? CHILDREN_REMOTE : CHILDREN_LOCAL] = plain(template.family, &template.id.daddr);
+	group.end_points[out ? CHILDREN_LOCAL : CHILDREN_REMOTE] =
+		entry_plain_address(template.family, &template.saddr);
+	group.end_points[out ? CHILDREN_REMOTE : CHILDREN_LOCAL] =
+		entry_plain_address(template.family, &template.id.daddr);
 	return group;
 }
 
@@ -213,7 +204,8 @@ static bool goes_between(const struct kept_group *group, sa_family_t family, con
 
 int kept_add_sa(struct kept *kept, const struct entry *sa)
 {
-	const xfrm_address_t src = plain(sa->sa.family, &sa->sa.saddr), dst = plain(sa->sa.family, &sa->sa.id.daddr);
+	const xfrm_address_t src = entry_plain_address(sa->sa.family, &sa->sa.saddr),
+			     dst = entry_plain_address(sa->sa.family, &sa->sa.id.daddr);
 
 	for (size_t i = first_of_reqid(kept, sa->sa.reqid); i < kept->n_groups && kept->groups[i].reqid == sa->sa.reqid;
 	     i++) {
@@ -294,8 +286,8 @@ static struct children_pair pair_of(const struct entry *policy)
 	const struct xfrm_selector *sel = &policy->policy.info.sel;
 
 	return (struct children_pair){{
-		[CHILDREN_LOCAL] = {sel->family, sel->prefixlen_s, plain(sel->family, &sel->saddr)},
-		[CHILDREN_REMOTE] = {sel->family, sel->prefixlen_d, plain(sel->family, &sel->daddr)},
+		[CHILDREN_LOCAL] = {sel->family, sel->prefixlen_s, entry_plain_address(sel->family, &sel->saddr)},
+		[CHILDREN_REMOTE] = {sel->family, sel->prefixlen_d, entry_plain_address(sel->family, &sel->daddr)},
 	}};
 }
 

@@ -11,9 +11,6 @@
 #include "stopper.h"
 #include "util.h"
 
-/* How often a dump is taken again that was interrupted. */
-#define DUMPS_MAX 5
-
 /* The kernel's clock of seconds may be this much late. */
 #define CLOCK_TICK_USEC (10 * USEC_PER_MSEC)
 
@@ -158,10 +155,9 @@ static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void 
 
 static int dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, struct noting *noting)
 {
-	int r = -EAGAIN;
+	int r = kernel_dump_whole(kernel, kind, NULL, fn, noting);
 
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
-		r = kernel_dump(kernel, kind, fn, noting);
+	/* What was not seen does not go on. */
 	return r == -EAGAIN ? 0 : r;
 }
 

@@ -29,6 +29,9 @@
 /* Room for kernels that take more for an error message; the kernel doubles it, up to twice net.core.rmem_max. */
 #define CHANGE_RECEIVE_BUFFER (256 * 1024)
 
+/* How often a dump is taken again that was interrupted. */
+#define DUMPS_MAX 5
+
 /* The kernel answers while it is asked; an answer that is this late will not come. */
 #define ANSWER_SECONDS 30
 
@@ -375,6 +378,19 @@ int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn,
 	else
 		message_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
 	return dump(kernel, &request, fn, userdata);
+}
+
+int kernel_dump_whole(struct kernel *kernel, enum entry_kind kind, void (*begin)(void *userdata), kernel_entry_fn fn,
+		      void *userdata)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		if (begin)
+			begin(userdata);
+		r = kernel_dump(kernel, kind, fn, userdata);
+	}
+	return r;
 }
 
 static int count_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)

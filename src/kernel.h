@@ -57,6 +57,11 @@ typedef int (*kernel_entry_fn)(const struct entry *entry, const struct nlmsghdr 
  * others. */
 int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata);
 
+/* The same, again a few times while it is incomplete. `begin`, unless NULL, is called before each: what `fn` was given
+ * until then comes once more. -EAGAIN when the last one was incomplete too. */
+int kernel_dump_whole(struct kernel *kernel, enum entry_kind kind, void (*begin)(void *userdata), kernel_entry_fn fn,
+		      void *userdata);
+
 /* Called for each change that was not carried out. */
 typedef void (*kernel_refused_fn)(const struct kernel_refusal *refusal, void *userdata);
 

@@ -12,9 +12,6 @@
 #include "timespan.h"
 #include "util.h"
 
-/* How often a dump is taken again that was interrupted. */
-#define DUMPS_MAX 5
-
 /* So many connections that fell back, and entries that could not be removed, are named; the others are counted. */
 #define NAMED_MAX 10
 
@@ -182,19 +179,31 @@ static int add_stopper(const struct entry *sa, const struct nlmsghdr *message, v
 	return 0;
 }
 
-static int load(struct moving *moving, enum entry_kind kind, kernel_entry_fn fn)
+static void begin_shadows(void *userdata)
 {
-	int r = -EAGAIN;
+	struct moving *moving = userdata;
 
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
-		if (fn == add_shadow)
-			kept_free(&moving->kept);
-		else if (fn == add_sa)
-			moving->kept.n_sas = 0;
-		else if (fn == add_stopper)
-			moving->n_stoppers = 0;
-		r = kernel_dump(moving->kernel, kind, fn, moving);
-	}
+	kept_free(&moving->kept);
+}
+
+static void begin_sas(void *userdata)
+{
+	struct moving *moving = userdata;
+
+	moving->kept.n_sas = 0;
+}
+
+static void begin_stoppers(void *userdata)
+{
+	struct moving *moving = userdata;
+
+	moving->n_stoppers = 0;
+}
+
+static int load(struct moving *moving, enum entry_kind kind, void (*begin)(void *userdata), kernel_entry_fn fn)
+{
+	int r = kernel_dump_whole(moving->kernel, kind, begin, fn, moving);
+
 	if (r < 0 && r != -EAGAIN)
 		return report_failure(r, REPORT_FAILED, "Could not list what was kept: %s.", strerror(-r));
 	return 0;
@@ -202,19 +211,19 @@ static int load(struct moving *moving, enum entry_kind kind, kernel_entry_fn fn)
 
 int moving_load(struct moving *moving)
 {
-	int r = load(moving, ENTRY_POLICY, add_shadow);
+	int r = load(moving, ENTRY_POLICY, begin_shadows, add_shadow);
 
 	if (r == 0 && kept_sort(&moving->kept) < 0)
 		r = report_failure(-ENOMEM, REPORT_FAILED, "Could not list what was kept: out of memory.");
 	if (r == 0 && moving->kept.n_shadows)
-		r = load(moving, ENTRY_SA, add_sa);
+		r = load(moving, ENTRY_SA, begin_sas, add_sa);
 	kept_sort_sas(&moving->kept);
 	return r;
 }
 
 int moving_find_rivals(struct moving *moving)
 {
-	return load(moving, ENTRY_POLICY, add_rivals);
+	return load(moving, ENTRY_POLICY, NULL, add_rivals);
 }
 
 /* Whether a policy sends its packets through SAs that are there, and new. */
@@ -299,10 +308,10 @@ static int remove_behind(const struct entry *sa, const struct nlmsghdr *message,
 
 int moving_remove_stoppers(struct moving *moving)
 {
-	int r = load(moving, ENTRY_SA, add_stopper);
+	int r = load(moving, ENTRY_SA, begin_stoppers, add_stopper);
 
 	if (r == 0 && moving->n_stoppers)
-		r = load(moving, ENTRY_SA, remove_behind);
+		r = load(moving, ENTRY_SA, NULL, remove_behind);
 	for (size_t i = 0; r == 0 && i < moving->n_stoppers; i++)
 		r = kernel_delete(moving->kernel, &moving->stoppers[i], on_refused, moving);
 	int committed = kernel_commit(moving->kernel, on_refused, moving);

@@ -9,9 +9,6 @@
 
 #include "stopper.h"
 
-/* How often a dump is taken again that was interrupted. */
-#define DUMPS_MAX 5
-
 /* How often charon is asked for its SAs when some are missing. */
 #define LISTS_MAX 5
 
@@ -82,19 +79,13 @@ static int look_again(const struct entry *entry, const struct nlmsghdr *message,
 	return 0;
 }
 
-static int look(struct kernel *kernel, struct first_look *first, struct orphans *orphans)
+static void begin_look(void *userdata)
 {
-	int r = -EAGAIN;
+	const struct first_look *first = userdata;
 
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
-		if (first)
-			orphans->n = 0;
-		if (first && first->visit)
-			first->visit(NULL, first->userdata);
-		r = first ? kernel_dump(kernel, ENTRY_SA, look_first, first)
-			  : kernel_dump(kernel, ENTRY_SA, look_again, orphans);
-	}
-	return r;
+	first->orphans->n = 0;
+	if (first->visit)
+		first->visit(NULL, first->userdata);
 }
 
 /* Drops those that charon knows now, or, at the end, those that are in the kernel no more. The order stays. */
@@ -157,7 +148,7 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 	uint64_t begun = now_usec();
 
 	if (r == 0)
-		r = look(kernel, first, orphans);
+		r = kernel_dump_whole(kernel, ENTRY_SA, begin_look, look_first, first);
 	orphans->n_first = orphans->n;
 	if (r < 0 || !orphans->n)
 		return r;
@@ -168,7 +159,7 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 		r = ask_again(orphans, vici, timeout);
 	orphans->usec = now_usec() - begun;
 	if (r == 0 && orphans->n)
-		r = look(kernel, NULL, orphans);
+		r = kernel_dump_whole(kernel, ENTRY_SA, NULL, look_again, orphans);
 	if (r == 0)
 		drop(orphans, true);
 	if (r == 0 && vici && orphans->n)

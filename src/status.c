@@ -23,9 +23,6 @@
  * IKE_SAs. */
 #define LIST_PATIENCE 6
 
-/* How often a list is read again that was interrupted. */
-#define DUMPS_MAX 5
-
 /* What a terminal that does not tell its width has. */
 #define WIDTH_DEFAULT 80
 
@@ -187,26 +184,26 @@ static int count_sa(const struct entry *entry, const struct nlmsghdr *message, v
 	return 0;
 }
 
+static void begin_policies(void *userdata)
+{
+	struct status_policies *policies = userdata;
+
+	*policies = (struct status_policies){0};
+}
+
 static int count_policies(struct kernel *kernel, struct status_policies *policies)
 {
-	int r = -EAGAIN;
+	return kernel_dump_whole(kernel, ENTRY_POLICY, begin_policies, count_policy, policies);
+}
 
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
-		*policies = (struct status_policies){0};
-		r = kernel_dump(kernel, ENTRY_POLICY, count_policy, policies);
-	}
-	return r;
+static void begin_sas(void *userdata)
+{
+	see_sa(NULL, userdata);
 }
 
 static int count_sas(struct kernel *kernel, struct status_states *states)
 {
-	int r = -EAGAIN;
-
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
-		see_sa(NULL, states);
-		r = kernel_dump(kernel, ENTRY_SA, count_sa, states);
-	}
-	return r;
+	return kernel_dump_whole(kernel, ENTRY_SA, begin_sas, count_sa, states);
 }
 
 static uint64_t list_timeout(uint64_t timeout_usec)

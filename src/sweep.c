@@ -31,15 +31,18 @@ static int survey_entry(const struct entry *entry, const struct nlmsghdr *messag
 	return 0;
 }
 
+static void begin_survey(void *userdata)
+{
+	struct surveying *surveying = userdata;
+
+	*surveying->survey = (struct shadow_survey){0};
+}
+
 int sweep_survey(struct sweep *sweep, const struct filter *filter)
 {
 	struct surveying surveying = {&sweep->survey, filter};
-	int r = -EAGAIN;
 
-	for (unsigned int i = 0; r == -EAGAIN && i < PASSES_MAX; i++) {
-		sweep->survey = (struct shadow_survey){0};
-		r = kernel_dump(sweep->kernel, ENTRY_POLICY, survey_entry, &surveying);
-	}
+	int r = kernel_dump_whole(sweep->kernel, ENTRY_POLICY, begin_survey, survey_entry, &surveying);
 	if (r < 0 && r != -EAGAIN)
 		return report_failure(r, REPORT_FAILED, "Could not list the policies: %s.", strerror(-r));
 	/* What was not seen may be what matters. */

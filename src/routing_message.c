@@ -52,6 +52,34 @@ static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
 	rtnl_route_nh_unset_flags(hop, ~(unsigned int)FLAGS_TO_KEEP);
 }
 
+static bool is_sound(const struct nlattr *hops)
+{
+	size_t rest = (size_t)nla_len(hops);
+	const char *next = nla_data(hops);
+	struct rtnexthop hop;
+
+	for (; rest >= sizeof(hop); next += RTNH_ALIGN(hop.rtnh_len)) {
+		memcpy(&hop, next, sizeof(hop));
+		if (hop.rtnh_len < sizeof(hop) || (size_t)RTNH_ALIGN(hop.rtnh_len) > rest)
+			return false;
+		rest -= (size_t)RTNH_ALIGN(hop.rtnh_len);
+	}
+	return true;
+}
+
+/* libnl goes from one next hop to the next by their lengths, and neither asks whether that gets it any further nor
+ * whether it is still within the attribute (parse_multipath() in lib/route/route_obj.c of 3.7). */
+static bool has_sound_hops(struct nlmsghdr *nlh)
+{
+	const struct nlattr *attr;
+	int rest;
+
+	nlmsg_for_each_attr(attr, nlh, sizeof(struct rtmsg), rest)
+		if (nla_type(attr) == RTA_MULTIPATH && !is_sound(attr))
+			return false;
+	return true;
+}
+
 int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, struct route *ret,
 			  unsigned int *ifindex)
 {
@@ -62,15 +90,16 @@ int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t tab
 	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != family ||
 	    rtm->rtm_flags & RTM_F_CLONED)
 		return 0;
-	if (rtnl_route_parse(nlh, &object) < 0)
+	if (!has_sound_hops(nlh) || rtnl_route_parse(nlh, &object) < 0)
 		return -EBADMSG;
 	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);
 	rtnl_route_foreach_nexthop(object, keep_flags, NULL);
 	read_route(object, ret, ifindex);
-	if (ret->table == table)
+	bool sound = ret->dst.length <= route_address_bits(family);
+	if (sound && ret->table == table)
 		return 1;
 	rtnl_route_put(object);
-	return 0;
+	return sound ? 0 : -EBADMSG;
 }
 
 static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)

@@ -7,6 +7,7 @@
 #include <netlink/msg.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "util.h"
@@ -52,7 +53,9 @@ static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
 	rtnl_route_nh_unset_flags(hop, ~(unsigned int)FLAGS_TO_KEEP);
 }
 
-static bool is_sound(const struct nlattr *hops)
+static bool is_sound(const struct nlattr *attributes, int length, bool in_hop);
+
+static bool has_sound_hops(const struct nlattr *hops)
 {
 	size_t rest = (size_t)nla_len(hops);
 	const char *next = nla_data(hops);
@@ -60,23 +63,27 @@ static bool is_sound(const struct nlattr *hops)
 
 	for (; rest >= sizeof(hop); next += RTNH_ALIGN(hop.rtnh_len)) {
 		memcpy(&hop, next, sizeof(hop));
-		if (hop.rtnh_len < sizeof(hop) || (size_t)RTNH_ALIGN(hop.rtnh_len) > rest)
+		if (hop.rtnh_len < sizeof(hop) || (size_t)RTNH_ALIGN(hop.rtnh_len) > rest ||
+		    !is_sound((const void *)(next + sizeof(hop)), hop.rtnh_len - (int)sizeof(hop), true))
 			return false;
 		rest -= (size_t)RTNH_ALIGN(hop.rtnh_len);
 	}
 	return true;
 }
 
-/* libnl goes from one next hop to the next by their lengths, and neither asks whether that gets it any further nor
- * whether it is still within the attribute (parse_multipath() in lib/route/route_obj.c of 3.7). */
-static bool has_sound_hops(struct nlmsghdr *nlh)
+/* libnl (3.7, lib/route/route_obj.c) takes the length of RTA_VIA on trust, and goes from one next hop to the next by
+ * their lengths without asking whether that gets it any further, or whether it is still within the attribute. */
+static bool is_sound(const struct nlattr *attributes, int length, bool in_hop)
 {
 	const struct nlattr *attr;
 	int rest;
 
-	nlmsg_for_each_attr(attr, nlh, sizeof(struct rtmsg), rest)
-		if (nla_type(attr) == RTA_MULTIPATH && !is_sound(attr))
+	nla_for_each_attr(attr, attributes, length, rest) {
+		if (nla_type(attr) == RTA_VIA && (size_t)nla_len(attr) < offsetof(struct rtvia, rtvia_addr))
 			return false;
+		if (nla_type(attr) == RTA_MULTIPATH && !in_hop && !has_sound_hops(attr))
+			return false;
+	}
 	return true;
 }
 
@@ -90,7 +97,8 @@ int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t tab
 	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != family ||
 	    rtm->rtm_flags & RTM_F_CLONED)
 		return 0;
-	if (!has_sound_hops(nlh) || rtnl_route_parse(nlh, &object) < 0)
+	if (!is_sound(nlmsg_attrdata(nlh, sizeof(*rtm)), nlmsg_attrlen(nlh, sizeof(*rtm)), false) ||
+	    rtnl_route_parse(nlh, &object) < 0)
 		return -EBADMSG;
 	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);
 	rtnl_route_foreach_nexthop(object, keep_flags, NULL);

@@ -8,16 +8,14 @@
 
 #include "util.h"
 
-int blocked_read(struct shadow_blocked *ret)
+int blocked_parse(const char *text, struct shadow_blocked *ret)
 {
-	CLEANUP(close_file) FILE *f = fopen("/proc/net/xfrm_stat", "re");
+	unsigned int found = 0;
 	char name[64];
 	uint64_t value;
-	unsigned int found = 0;
+	int length;
 
-	if (!f)
-		return -errno;
-	while (fscanf(f, "%63s %" SCNu64, name, &value) == 2) {
+	for (; sscanf(text, "%63s %" SCNu64 "%n", name, &value, &length) == 2; text += length) {
 		if (strcmp(name, "XfrmOutPolBlock") == 0) {
 			ret->out = value;
 			found |= 1;
@@ -27,4 +25,12 @@ int blocked_read(struct shadow_blocked *ret)
 		}
 	}
 	return found == 3 ? 0 : -EBADMSG;
+}
+
+int blocked_read(struct shadow_blocked *ret)
+{
+	char text[8192];
+
+	int r = read_text("/proc/net/xfrm_stat", text, sizeof(text));
+	return r < 0 ? r : blocked_parse(text, ret);
 }

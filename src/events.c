@@ -2,12 +2,13 @@
 #include "events.h"
 
 #include <errno.h>
-#include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include "answer.h"
 
 /* Room for the events of some hundred negotiations; the kernel grants as much as net.core.rmem_max says, or all of it
  * to the privileged (SO_RCVBUFFORCE). */
@@ -61,20 +62,6 @@ int events_fd(const struct events *events)
 	return nl_socket_get_fd(events->sock);
 }
 
-static void read_messages(struct events *events, int length, events_fn fn, void *userdata)
-{
-	struct nlmsghdr *nlh = &events->buffer.first;
-
-	for (; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
-		const bool about = nlh->nlmsg_type == XFRM_MSG_NEWSA || nlh->nlmsg_type == XFRM_MSG_UPDSA ||
-				   nlh->nlmsg_type == XFRM_MSG_NEWPOLICY || nlh->nlmsg_type == XFRM_MSG_UPDPOLICY;
-		struct entry entry;
-
-		if (about && entry_decode(nlh, &entry) == 0)
-			fn(&entry, userdata);
-	}
-}
-
 int events_read(struct events *events, events_fn fn, void *userdata)
 {
 	for (;;) {
@@ -88,6 +75,6 @@ int events_read(struct events *events, events_fn fn, void *userdata)
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
 		if (from.nl_pid == 0)
-			read_messages(events, (int)n, fn, userdata);
+			answer_events(&events->buffer.first, (int)n, fn, userdata);
 	}
 }

@@ -64,6 +64,11 @@ int owner_parse_udp(const char *line, struct owner_socket *ret)
 	return 1;
 }
 
+int owner_parse_link(const char *target, uint64_t *ret)
+{
+	return sscanf(target, "socket:[%" SCNu64 "]", ret) == 1 ? 0 : -EBADMSG;
+}
+
 enum owner_kind owner_classify(const char *name, bool has_ike_port)
 {
 	/* strongSwan's daemons (charon, charon-systemd, charon-nm …), of which some take a random port; libreswan;
@@ -170,7 +175,7 @@ static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, stru
 		if (n < 0)
 			continue;
 		target[n] = '\0';
-		if (sscanf(target, "socket:[%" SCNu64 "]", &inode) != 1)
+		if (owner_parse_link(target, &inode) < 0)
 			continue;
 		listens |= mark_seen(listeners, inode);
 		has_ike_port |= mark_seen(ike, inode);

@@ -45,6 +45,9 @@ int owner_parse_netlink(const char *line, struct owner_socket *ret);
 int owner_parse_pfkey(const char *line, struct owner_socket *ret);
 int owner_parse_udp(const char *line, struct owner_socket *ret);
 
+/* Takes the inode from what a socket's link in /proc/PID/fd says; -EBADMSG when it is something else's. */
+int owner_parse_link(const char *target, uint64_t *ret);
+
 /* Weighs the evidence on a process that is told of acquires: the base name of its executable ("" when unknown) and
  * whether it has an IKE port open. */
 enum owner_kind owner_classify(const char *name, bool has_ike_port);

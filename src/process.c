@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,16 +32,42 @@ int process_parse_stat(const char *line, uint64_t ticks, struct process *ret)
 	return 0;
 }
 
-/* Reads the beginning of a file of /proc, where a page holds all that is looked for. */
-static int read_text(const char *path, char *text, size_t size)
+static uint64_t read_number(const char *text, const char *name)
 {
-	CLEANUP(close_file) FILE *f = fopen(path, "re");
+	const char *found = strstr(text, name);
 
-	if (!f)
-		return -errno;
-	size_t length = fread(text, 1, size - 1, f);
-	text[length] = '\0';
-	return ferror(f) ? -errno : 0;
+	return found ? strtoull(found + strlen(name), NULL, 10) : 0;
+}
+
+void process_parse_status(const char *text, struct process *ret)
+{
+	ret->traced = read_number(text, "\nTracerPid:") > 0;
+	ret->dumping = read_number(text, "\nCoreDumping:") > 0;
+}
+
+int process_parse_queued(const char *text, uint64_t *ret_usec)
+{
+	uint64_t queued;
+
+	if (sscanf(text, "%*u %" SCNu64, &queued) != 1)
+		return -EBADMSG;
+	*ret_usec = queued / NSEC_PER_USEC;
+	return 0;
+}
+
+int process_parse_blocked(const char *line, uint64_t *ret)
+{
+	return sscanf(line, "SigBlk: %" SCNx64, ret) == 1 ? 0 : -EBADMSG;
+}
+
+int process_parse_pid(const char *text, pid_t *ret)
+{
+	long pid = strtol(text, NULL, 10);
+
+	if (pid < 1 || pid > INT_MAX)
+		return -EBADMSG;
+	*ret = (pid_t)pid;
+	return 0;
 }
 
 static int read_stat(const char *path, struct process *ret)
@@ -59,26 +86,19 @@ int process_find(pid_t pid, struct process *ret)
 	return read_stat(path, ret);
 }
 
-static uint64_t read_number(const char *text, const char *name)
-{
-	const char *found = strstr(text, name);
-
-	return found ? strtoull(found + strlen(name), NULL, 10) : 0;
-}
-
 /* A thread may have gone by the time that it is looked at. */
 static void add_thread(pid_t pid, const char *thread, struct process *process)
 {
 	char path[64], text[128];
 	struct process of_thread;
-	uint64_t queued;
+	uint64_t queued_usec;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/stat", pid, thread);
 	if (read_stat(path, &of_thread) == 0 && of_thread.state == 'D')
 		process->on_disk = true;
 	snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", pid, thread);
-	if (read_text(path, text, sizeof(text)) == 0 && sscanf(text, "%*u %" SCNu64, &queued) == 1)
-		process->queued_usec += queued / NSEC_PER_USEC;
+	if (read_text(path, text, sizeof(text)) == 0 && process_parse_queued(text, &queued_usec) == 0)
+		process->queued_usec += queued_usec;
 }
 
 int process_look(pid_t pid, struct process *ret)
@@ -94,8 +114,7 @@ int process_look(pid_t pid, struct process *ret)
 	r = read_text(path, status, sizeof(status));
 	if (r < 0)
 		return r;
-	ret->traced = read_number(status, "\nTracerPid:") > 0;
-	ret->dumping = read_number(status, "\nCoreDumping:") > 0;
+	process_parse_status(status, ret);
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	threads = opendir(path);

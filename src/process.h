@@ -22,6 +22,15 @@ struct process {
 /* Reads a line of /proc/PID/stat; `ticks` is how many of its units of time make a second. -EBADMSG when it is none. */
 int process_parse_stat(const char *line, uint64_t ticks, struct process *ret);
 
+/* Takes from /proc/PID/status who traces it, and whether the kernel writes its core. */
+void process_parse_status(const char *text, struct process *ret);
+
+/* Each reads one thing, or says -EBADMSG: what /proc/PID/task/TID/schedstat says of the time in the queue, which
+ * signals a line of /proc/PID/status says are blocked, the number that a process has written into its file. */
+int process_parse_queued(const char *text, uint64_t *ret_usec);
+int process_parse_blocked(const char *line, uint64_t *ret);
+int process_parse_pid(const char *text, pid_t *ret);
+
 /* Each returns 0, or a negative errno: -ENOENT or -ESRCH when there is no such process. */
 int process_find(pid_t pid, struct process *ret);
 int process_look(pid_t pid, struct process *ret);

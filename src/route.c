@@ -26,8 +26,7 @@ int route_stand_in_metric(const struct route *route, uint32_t *ret)
 	return 0;
 }
 
-/* So many bits has an address of this family. */
-static uint8_t address_bits(sa_family_t family)
+uint8_t route_address_bits(sa_family_t family)
 {
 	return family == AF_INET ? 32 : 128;
 }
@@ -65,7 +64,7 @@ bool route_competes(const struct route *a, const struct route *b)
 struct match_prefix route_source(const struct route *route)
 {
 	return (struct match_prefix){
-		.family = route->dst.family, .length = address_bits(route->dst.family), .address = route->src};
+		.family = route->dst.family, .length = route_address_bits(route->dst.family), .address = route->src};
 }
 
 const char *route_describe(const struct route *route, char *buffer, size_t size)
@@ -101,7 +100,7 @@ static uint8_t common_bits(const xfrm_address_t *a, const xfrm_address_t *b, uin
 
 static void clear_host_bits(struct match_prefix *prefix)
 {
-	for (unsigned int i = prefix->length; i < address_bits(prefix->family); i++)
+	for (unsigned int i = prefix->length; i < route_address_bits(prefix->family); i++)
 		address_bytes(&prefix->address)[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
 }
 
@@ -125,7 +124,7 @@ static int parse_target(char *text, struct match_prefix *ret)
 		*dots = '\0';
 	if ((slash && dots) || parse_address(text, &ret->family, &ret->address) < 0)
 		return -EINVAL;
-	ret->length = address_bits(ret->family);
+	ret->length = route_address_bits(ret->family);
 	if (slash) {
 		unsigned long length = strtoul(slash + 1, &end, 10);
 		if (slash[1] < '0' || slash[1] > '9' || *end || length > ret->length)
@@ -213,7 +212,7 @@ bool route_targets_explain(const struct route_targets *targets, const struct rou
 {
 	size_t first = 0, behind = targets->n;
 
-	if (targets->dynamic && route->dst.length == address_bits(route->dst.family))
+	if (targets->dynamic && route->dst.length == route_address_bits(route->dst.family))
 		return true;
 	while (first < behind) {
 		size_t middle = first + (behind - first) / 2;

@@ -64,6 +64,9 @@ int route_compare(const struct route *a, const struct route *b);
 /* Whether these have the same destination and TOS, so that the one with the lower metric decides. */
 bool route_competes(const struct route *a, const struct route *b);
 
+/* So many bits has an address of this family. */
+uint8_t route_address_bits(sa_family_t family);
+
 /* The preferred source, with all its bits; for a route that has one. */
 struct match_prefix route_source(const struct route *route);
 

@@ -12,6 +12,7 @@
 #include "entry.h"
 #include "netns.h"
 #include "privileges.h"
+#include "reasons.h"
 #include "report.h"
 #include "routing.h"
 #include "util.h"
@@ -21,20 +22,6 @@
 
 /* How long charon may take to say what it is configured for. */
 #define CHARON_USEC (5 * USEC_PER_SEC)
-
-#define SELECTOR_MAX 128
-
-/* What the running charon says of itself. */
-struct reasons {
-	struct route_targets targets;
-	struct route_targets addresses; /* that it has use for: virtual ones, and sources of its routes */
-};
-
-static void free_reasons(struct reasons *reasons)
-{
-	route_targets_free(&reasons->targets);
-	route_targets_free(&reasons->addresses);
-}
 
 int routes_parse_table(const char *text, uint32_t *ret)
 {
@@ -62,47 +49,6 @@ int routes_parse_table(const char *text, uint32_t *ret)
 				      table, names[table - RT_TABLE_DEFAULT]);
 	*ret = (uint32_t)table;
 	return 0;
-}
-
-/* Takes in the remote traffic selectors and the virtual addresses of one message, wherever they are in it. */
-static int collect(struct vici_reader *message, void *userdata)
-{
-	struct reasons *reasons = userdata;
-	struct vici_item item;
-	int r;
-
-	while ((r = vici_next(message, &item)) > 0) {
-		char text[SELECTOR_MAX];
-
-		if (item.element != VICI_LIST_ITEM)
-			continue;
-		if (vici_is(item.name, "remote-ts"))
-			r = route_targets_add(&reasons->targets, vici_copy(item.value, text, sizeof(text)));
-		else if (vici_is(item.name, "local-vips"))
-			r = route_targets_add(&reasons->addresses, vici_copy(item.value, text, sizeof(text)));
-		/* One that cannot be understood might explain any route. */
-		if (r < 0)
-			return r == -EINVAL ? -EBADMSG : r;
-	}
-	return r;
-}
-
-static int ask_charon(struct vici *vici, uint64_t deadline, struct reasons *ret)
-{
-	uint8_t buffer[64];
-	struct vici_writer all = {.buffer = buffer, .size = sizeof(buffer)};
-
-	*ret = (struct reasons){0};
-	vici_put_value(&all, "trap", "yes");
-	vici_put_value(&all, "drop", "yes");
-	vici_put_value(&all, "pass", "yes");
-	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, collect, NULL, ret);
-	if (r == 0)
-		r = vici_stream(vici, "list-policies", "list-policy", &all, deadline, collect, NULL, ret);
-	if (r == 0)
-		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, collect, NULL, ret);
-	route_targets_sort(&ret->targets);
-	return r;
 }
 
 /* Addresses of interfaces that have all their bits as prefix length. */
@@ -169,12 +115,12 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 /* Says of each route whether charon explains it, and of which the source is of no use to charon. */
 static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vici, uint64_t deadline)
 {
-	CLEANUP(free_reasons) struct reasons reasons = {0};
+	CLEANUP(reasons_free) struct reasons reasons = {0};
 
 	if (!routes->n || !vici)
 		return 0;
 	/* The routes were there before charon is asked, so it knows what it has them for. */
-	int r = ask_charon(vici, deadline, &reasons);
+	int r = reasons_ask(vici, deadline, &reasons);
 	for (size_t i = 0; r == 0 && i < routes->n; i++) {
 		struct route *route = &routes->list[i];
 		const struct match_prefix source = route_source(route);

@@ -6,13 +6,13 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/msg.h>
-#include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "routing_message.h"
 #include "util.h"
 
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
@@ -23,9 +23,6 @@
 
 /* The kernel answers while it is asked; an answer that is this late will not come. */
 #define ANSWER_SECONDS 30
-
-/* Of the flags in a dump the kernel takes these; the others tell the state of the link. */
-#define FLAGS_TO_KEEP (RTNH_F_PERVASIVE | RTNH_F_ONLINK)
 
 /* More rules to one table than this nobody has. */
 #define RULES_MAX 64
@@ -113,51 +110,12 @@ static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg
 	return r >= 0 ? 0 : errno && errno != EAGAIN ? -errno : -ETIMEDOUT;
 }
 
-static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xfrm_address_t *ret)
-{
-	*has = from && nl_addr_get_family(from) == family && nl_addr_get_len(from) <= sizeof(*ret) &&
-	       nl_addr_get_len(from) > 0;
-	if (*has)
-		memcpy(ret, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
-}
-
 static void read_device(struct dump *dump, unsigned int ifindex, char *ret)
 {
 	if (ifindex != dump->last && !if_indextoname(ifindex, dump->device))
 		*dump->device = '\0';
 	dump->last = ifindex;
 	memcpy(ret, dump->device, sizeof(dump->device));
-}
-
-static void read_route(struct dump *dump, struct rtnl_route *object, struct route *ret)
-{
-	struct nl_addr *dst = rtnl_route_get_dst(object);
-	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(object, 0);
-	sa_family_t family = rtnl_route_get_family(object);
-	bool has_dst;
-
-	*ret = (struct route){
-		.dst.family = family,
-		.table = rtnl_route_get_table(object),
-		.metric = rtnl_route_get_priority(object),
-		.protocol = rtnl_route_get_protocol(object),
-		.tos = rtnl_route_get_tos(object),
-		.type = rtnl_route_get_type(object),
-		.object = object,
-	};
-	read_address(dst, family, &has_dst, &ret->dst.address);
-	ret->dst.length = dst ? (uint8_t)nl_addr_get_prefixlen(dst) : 0;
-	read_address(rtnl_route_get_pref_src(object), family, &ret->has_src, &ret->src);
-	if (hop && rtnl_route_get_nnexthops(object) == 1)
-		read_address(rtnl_route_nh_get_gateway(hop), family, &ret->has_gateway, &ret->gateway);
-	if (hop)
-		read_device(dump, (unsigned int)rtnl_route_nh_get_ifindex(hop), ret->device);
-}
-
-static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
-{
-	(void)userdata;
-	rtnl_route_nh_unset_flags(hop, ~(unsigned int)FLAGS_TO_KEEP);
 }
 
 static int append(struct routes *routes, const struct route *route)
@@ -171,34 +129,22 @@ static int append(struct routes *routes, const struct route *route)
 	return 0;
 }
 
-/* Where a kernel has no IPv6, it answers with the routes of other families. */
 static int on_route(struct nl_msg *message, void *userdata)
 {
 	struct dump *dump = userdata;
-	struct nlmsghdr *nlh = nlmsg_hdr(message);
-	const struct rtmsg *rtm = nlmsg_data(nlh);
-	struct rtnl_route *object;
+	unsigned int ifindex;
 	struct route route;
 
-	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != dump->family ||
-	    rtm->rtm_flags & RTM_F_CLONED)
-		return NL_OK;
-	if (rtnl_route_parse(nlh, &object) < 0) {
-		dump->error = -EBADMSG;
-		return NL_OK;
+	int r = routing_message_route(nlmsg_hdr(message), dump->family, dump->table, &route, &ifindex);
+	if (r > 0) {
+		if (ifindex)
+			read_device(dump, ifindex, route.device);
+		r = append(dump->routes, &route);
+		if (r < 0)
+			rtnl_route_put(route.object);
 	}
-	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);
-	rtnl_route_foreach_nexthop(object, keep_flags, NULL);
-	read_route(dump, object, &route);
-	if (route.table != dump->table) {
-		rtnl_route_put(object);
-		return NL_OK;
-	}
-	int r = append(dump->routes, &route);
-	if (r < 0) {
-		rtnl_route_put(object);
+	if (r < 0)
 		dump->error = r;
-	}
 	return NL_OK;
 }
 
@@ -298,24 +244,12 @@ static void free_rules(struct rules *rules)
 		nlmsg_free(rules->list[--rules->n]);
 }
 
-static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)
-{
-	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(struct fib_rule_hdr), type);
-
-	if (attr && nla_len(attr) == sizeof(uint8_t))
-		return nla_get_u8(attr);
-	return attr && nla_len(attr) == sizeof(uint32_t) ? nla_get_u32(attr) : without;
-}
-
 static int on_rule(struct nl_msg *message, void *userdata)
 {
 	struct rules *rules = userdata;
-	struct nlmsghdr *nlh = nlmsg_hdr(message);
-	const struct fib_rule_hdr *rule = nlmsg_data(nlh);
 
-	if (nlh->nlmsg_type != RTM_NEWRULE || !nlmsg_valid_hdr(nlh, sizeof(*rule)) || rule->family != rules->family ||
-	    rule->action != FR_ACT_TO_TBL || rule_number(nlh, FRA_TABLE, rule->table) != rules->table ||
-	    rule_number(nlh, FRA_PROTOCOL, RTPROT_UNSPEC) != rules->protocol || rules->n == RULES_MAX)
+	if (!routing_message_is_rule(nlmsg_hdr(message), rules->family, rules->table, rules->protocol) ||
+	    rules->n == RULES_MAX)
 		return NL_OK;
 	nlmsg_get(message);
 	rules->list[rules->n++] = message;
@@ -333,34 +267,6 @@ static int find_rules(struct nl_sock *sock, struct rules *rules)
 	return is_nothing(r) ? 0 : r;
 }
 
-/* Sends a rule back to the kernel as it came, but for its priority and protocol. */
-static int send_rule(struct nl_sock *sock, struct nl_msg *message, int type, int flags, uint32_t behind,
-		     uint8_t protocol)
-{
-	struct nlmsghdr *nlh = nlmsg_hdr(message);
-	struct fib_rule_hdr rule;
-	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(type, flags);
-	uint32_t priority = rule_number(nlh, FRA_PRIORITY, 0);
-	struct nlattr *attr;
-	int rest;
-
-	memcpy(&rule, nlmsg_data(nlh), sizeof(rule));
-	/* The others tell of its state. */
-	rule.flags &= FIB_RULE_INVERT;
-	if (priority > UINT32_MAX - behind)
-		return -ERANGE;
-	if (!request || nlmsg_append(request, &rule, sizeof(rule), NLMSG_ALIGNTO) < 0)
-		return -ENOMEM;
-	nlmsg_for_each_attr(attr, nlh, sizeof(rule), rest)
-		if (nla_type(attr) != FRA_PRIORITY && nla_type(attr) != FRA_PROTOCOL && nla_type(attr) != FRA_PAD &&
-		    nla_put(request, nla_type(attr), nla_len(attr), nla_data(attr)) < 0)
-			return -ENOMEM;
-	if (nla_put_u32(request, FRA_PRIORITY, priority + behind) < 0 ||
-	    nla_put_u8(request, FRA_PROTOCOL, protocol) < 0)
-		return -ENOMEM;
-	return transact(sock, request, NULL, NULL);
-}
-
 static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int type, int flags, uint32_t behind,
 			uint8_t protocol)
 {
@@ -371,7 +277,12 @@ static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int ty
 
 		int r = find_rules(sock, &rules);
 		for (size_t j = 0; r == 0 && j < rules.n; j++) {
-			r = send_rule(sock, rules.list[j], type, flags, behind, protocol);
+			CLEANUP(free_message) struct nl_msg *request = NULL;
+
+			r = routing_message_copy_rule(nlmsg_hdr(rules.list[j]), type, flags, behind, protocol,
+						      &request);
+			if (r == 0)
+				r = transact(sock, request, NULL, NULL);
 			if (r == -EEXIST || r == -ENOENT)
 				r = 0;
 		}
@@ -393,20 +304,12 @@ int routing_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
 static int on_address(struct nl_msg *message, void *userdata)
 {
 	struct dump *dump = userdata;
-	struct nlmsghdr *nlh = nlmsg_hdr(message);
-	const struct ifaddrmsg *ifa = nlmsg_data(nlh);
-	xfrm_address_t address = {0};
+	unsigned int ifindex;
+	xfrm_address_t address;
+	sa_family_t family;
 
-	if (nlh->nlmsg_type != RTM_NEWADDR || !nlmsg_valid_hdr(nlh, sizeof(*ifa)))
-		return NL_OK;
-	size_t length = ifa->ifa_family == AF_INET ? 4 : 16;
-	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_LOCAL);
-	if (!attr)
-		attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_ADDRESS);
-	if (!attr || (size_t)nla_len(attr) != length || ifa->ifa_prefixlen != length * 8)
-		return NL_OK;
-	memcpy(&address, nla_data(attr), length);
-	dump->fn(ifa->ifa_family, &address, ifa->ifa_index, dump->userdata);
+	if (routing_message_address(nlmsg_hdr(message), &family, &address, &ifindex))
+		dump->fn(family, &address, ifindex, dump->userdata);
 	return NL_OK;
 }
 

@@ -7,27 +7,12 @@
 #include <jansson.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <netlink/addr.h>
-#include <netlink/xfrm/sa.h>
-#include <netlink/xfrm/selector.h>
-#include <netlink/xfrm/sp.h>
-#include <netlink/xfrm/template.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "util.h"
-
-static void put_sa(struct xfrmnl_sa **sa)
-{
-	if (*sa)
-		xfrmnl_sa_put(*sa);
-}
-
-static void put_sp(struct xfrmnl_sp **sp)
-{
-	if (*sp)
-		xfrmnl_sp_put(*sp);
-}
 
 static void put_json(json_t **json)
 {
@@ -55,15 +40,12 @@ static const char *selector_proto_name(int proto)
 	}
 }
 
-/* "10.1.0.1", or with a prefix length "10.1.0.0/16"; "any" is the zero address of `family`. */
-static json_t *address(struct nl_addr *addr, int family, int prefix_length)
+/* "10.1.0.1", or with a prefix length "10.1.0.0/16"; without one it is negative. */
+static json_t *address(const xfrm_address_t *value, sa_family_t family, int prefix_length)
 {
-	xfrm_address_t bytes = {0};
 	char text[INET6_ADDRSTRLEN];
 
-	if (addr && nl_addr_get_len(addr) <= sizeof(bytes))
-		memcpy(&bytes, nl_addr_get_binary_addr(addr), nl_addr_get_len(addr));
-	entry_address((sa_family_t)family, &bytes, text);
+	entry_address(family, value, text);
 	return prefix_length < 0 ? json_string(text) : json_sprintf("%s/%d", text, prefix_length);
 }
 
@@ -78,23 +60,21 @@ static void add_name_or_number(json_t *object, const char *key, const char *name
 }
 
 /* `family` is that of the entry, for selectors that have none (SAs of tunnels that carry both families). */
-static void add_selector(json_t *object, struct xfrmnl_sel *sel, int family)
+static void add_selector(json_t *object, const struct xfrm_selector *sel, sa_family_t family)
 {
-	int own = xfrmnl_sel_get_family(sel), proto = xfrmnl_sel_get_proto(sel);
-	int sport = xfrmnl_sel_get_sport(sel), dport = xfrmnl_sel_get_dport(sel);
-	int ifindex = xfrmnl_sel_get_ifindex(sel);
+	const int proto = sel->proto, ifindex = sel->ifindex;
 
-	if (own == AF_INET || own == AF_INET6)
-		family = own;
-	json_object_set_new(object, "src", address(xfrmnl_sel_get_saddr(sel), family, xfrmnl_sel_get_prefixlen_s(sel)));
-	json_object_set_new(object, "dst", address(xfrmnl_sel_get_daddr(sel), family, xfrmnl_sel_get_prefixlen_d(sel)));
+	if (sel->family == AF_INET || sel->family == AF_INET6)
+		family = sel->family;
+	json_object_set_new(object, "src", address(&sel->saddr, family, sel->prefixlen_s));
+	json_object_set_new(object, "dst", address(&sel->daddr, family, sel->prefixlen_d));
 	if (proto)
 		add_name_or_number(object, "proto", selector_proto_name(proto), proto);
 	/* For ICMP the ports are type and code, for GRE the halves of the key. */
-	if (xfrmnl_sel_get_sportmask(sel))
-		add_number(object, "sport", sport);
-	if (xfrmnl_sel_get_dportmask(sel))
-		add_number(object, "dport", dport);
+	if (sel->sport_mask)
+		add_number(object, "sport", ntohs(sel->sport));
+	if (sel->dport_mask)
+		add_number(object, "dport", ntohs(sel->dport));
 	if (ifindex) {
 		char device[IF_NAMESIZE];
 		add_name_or_number(object, "dev", if_indextoname((unsigned int)ifindex, device), ifindex);
@@ -107,89 +87,80 @@ static void add_mark_and_if_id(json_t *object, const struct entry *entry)
 		json_object_set_new(
 			object, "mark",
 			json_pack("{s:I, s:I}", "value", (json_int_t)entry->mark.v, "mask", (json_int_t)entry->mark.m));
-	/* libnl's objects know no if_id. */
 	if (entry->if_id)
 		add_number(object, "if_id", entry->if_id);
 }
 
-static int sa_to_json(const struct entry *entry, struct nlmsghdr *message, json_t **ret)
+static void add_encapsulation(json_t *object, const struct nlmsghdr *message)
 {
-	CLEANUP(put_sa) struct xfrmnl_sa *sa = NULL;
-	unsigned int type, sport, dport;
-	struct nl_addr *original;
+	/* libnl's readers take messages that are not const, and change nothing in them. */
+	const struct nlattr *attr =
+		nlmsg_find_attr((struct nlmsghdr *)message, sizeof(struct xfrm_usersa_info), XFRMA_ENCAP);
+	struct xfrm_encap_tmpl encap;
 
-	if (xfrmnl_sa_parse(message, &sa) < 0)
-		return -EBADMSG;
+	if (!attr || (size_t)nla_len(attr) < sizeof(encap))
+		return;
+	memcpy(&encap, nla_data(attr), sizeof(encap));
+	json_object_set_new(object, "encap",
+			    json_pack("{s:I, s:I, s:I}", "type", (json_int_t)encap.encap_type, "sport",
+				      (json_int_t)ntohs(encap.encap_sport), "dport",
+				      (json_int_t)ntohs(encap.encap_dport)));
+}
+
+static json_t *sa_to_json(const struct entry *entry, const struct nlmsghdr *message)
+{
+	const struct xfrm_usersa_info *sa = &entry->sa;
 	json_t *object = json_object(), *selector = json_object();
-	if (!object || !selector)
-		return -ENOMEM;
 
-	int family = xfrmnl_sa_get_family(sa), proto = xfrmnl_sa_get_proto(sa), mode = xfrmnl_sa_get_mode(sa);
-	json_object_set_new(object, "src", address(xfrmnl_sa_get_saddr(sa), family, -1));
-	json_object_set_new(object, "dst", address(xfrmnl_sa_get_daddr(sa), family, -1));
-	add_name_or_number(object, "proto", entry_proto_name((uint8_t)proto), proto);
-	add_number(object, "spi", (uint32_t)xfrmnl_sa_get_spi(sa));
-	add_number(object, "reqid", (uint32_t)xfrmnl_sa_get_reqid(sa));
-	add_name_or_number(object, "mode", entry_mode_name((uint8_t)mode), mode);
+	json_object_set_new(object, "src", address(&sa->saddr, sa->family, -1));
+	json_object_set_new(object, "dst", address(&sa->id.daddr, sa->family, -1));
+	add_name_or_number(object, "proto", entry_proto_name(sa->id.proto), sa->id.proto);
+	add_number(object, "spi", ntohl(sa->id.spi));
+	add_number(object, "reqid", sa->reqid);
+	add_name_or_number(object, "mode", entry_mode_name(sa->mode), sa->mode);
 	add_mark_and_if_id(object, entry);
-	if (xfrmnl_sa_get_encap_tmpl(sa, &type, &sport, &dport, &original) == 0)
-		json_object_set_new(object, "encap",
-				    json_pack("{s:I, s:I, s:I}", "type", (json_int_t)type, "sport", (json_int_t)sport,
-					      "dport", (json_int_t)dport));
-	add_selector(selector, xfrmnl_sa_get_sel(sa), family);
+	add_encapsulation(object, message);
+	add_selector(selector, &sa->sel, sa->family);
 	json_object_set_new(object, "selector", selector);
-	*ret = object;
-	return 0;
+	return object;
 }
 
-static void add_template(struct xfrmnl_user_tmpl *tmpl, void *userdata)
+static json_t *template_to_json(const struct xfrm_user_tmpl *template)
 {
-	json_t *templates = userdata, *object = json_object();
-	int family = xfrmnl_user_tmpl_get_family(tmpl), proto = xfrmnl_user_tmpl_get_proto(tmpl);
-	int mode = xfrmnl_user_tmpl_get_mode(tmpl), spi = xfrmnl_user_tmpl_get_spi(tmpl);
+	json_t *object = json_object();
 
-	json_object_set_new(object, "src", address(xfrmnl_user_tmpl_get_saddr(tmpl), family, -1));
-	json_object_set_new(object, "dst", address(xfrmnl_user_tmpl_get_daddr(tmpl), family, -1));
-	add_name_or_number(object, "proto", entry_proto_name((uint8_t)proto), proto);
-	if (spi)
-		add_number(object, "spi", (uint32_t)spi);
-	add_number(object, "reqid", (uint32_t)xfrmnl_user_tmpl_get_reqid(tmpl));
-	add_name_or_number(object, "mode", entry_mode_name((uint8_t)mode), mode);
-	json_object_set_new(object, "optional", json_boolean(xfrmnl_user_tmpl_get_optional(tmpl)));
-	json_array_append_new(templates, object);
+	json_object_set_new(object, "src", address(&template->saddr, template->family, -1));
+	json_object_set_new(object, "dst", address(&template->id.daddr, template->family, -1));
+	add_name_or_number(object, "proto", entry_proto_name(template->id.proto), template->id.proto);
+	if (template->id.spi)
+		add_number(object, "spi", ntohl(template->id.spi));
+	add_number(object, "reqid", template->reqid);
+	add_name_or_number(object, "mode", entry_mode_name(template->mode), template->mode);
+	json_object_set_new(object, "optional", json_boolean(template->optional));
+	return object;
 }
 
-static int policy_to_json(const struct entry *entry, struct nlmsghdr *message, json_t **ret)
+static json_t *policy_to_json(const struct entry *entry)
 {
-	CLEANUP(put_sp) struct xfrmnl_sp *sp = NULL;
-
-	if (xfrmnl_sp_parse(message, &sp) < 0)
-		return -EBADMSG;
+	const struct xfrm_userpolicy_info *policy = &entry->policy.info;
 	json_t *object = json_object(), *templates = json_array();
-	if (!object || !templates)
-		return -ENOMEM;
 
-	int dir = xfrmnl_sp_get_dir(sp), ptype = xfrmnl_sp_get_userpolicy_type(sp);
-	add_selector(object, xfrmnl_sp_get_sel(sp), AF_INET);
-	add_name_or_number(object, "dir", entry_dir_name((uint8_t)dir), dir);
-	json_object_set_new(object, "action",
-			    json_string(xfrmnl_sp_get_action(sp) == XFRM_POLICY_BLOCK ? "block" : "allow"));
-	add_number(object, "index", (uint32_t)xfrmnl_sp_get_index(sp));
-	add_number(object, "priority", (uint32_t)xfrmnl_sp_get_priority(sp));
-	add_name_or_number(object, "ptype", entry_ptype_name((uint8_t)ptype), ptype);
+	add_selector(object, &policy->sel, AF_INET);
+	add_name_or_number(object, "dir", entry_dir_name(policy->dir), policy->dir);
+	json_object_set_new(object, "action", json_string(policy->action == XFRM_POLICY_BLOCK ? "block" : "allow"));
+	add_number(object, "index", policy->index);
+	add_number(object, "priority", policy->priority);
+	add_name_or_number(object, "ptype", entry_ptype_name(entry->policy.ptype), entry->policy.ptype);
 	add_mark_and_if_id(object, entry);
-	xfrmnl_sp_foreach_usertemplate(sp, add_template, templates);
+	for (size_t i = 0; i < entry->policy.n_templates; i++)
+		json_array_append_new(templates, template_to_json(&entry->policy.templates[i]));
 	json_object_set_new(object, "templates", templates);
-	*ret = object;
-	return 0;
+	return object;
 }
 
-static int to_json(const struct entry *entry, const struct nlmsghdr *message, json_t **ret)
+static json_t *to_json(const struct entry *entry, const struct nlmsghdr *message)
 {
-	/* libnl's parsers take messages that are not const, and change nothing in them. */
-	struct nlmsghdr *nlh = (struct nlmsghdr *)message;
-
-	return entry->kind == ENTRY_SA ? sa_to_json(entry, nlh, ret) : policy_to_json(entry, nlh, ret);
+	return entry->kind == ENTRY_SA ? sa_to_json(entry, message) : policy_to_json(entry);
 }
 
 static const char *string_of(const json_t *object, const char *name)
@@ -289,11 +260,10 @@ static void print_policy(const json_t *policy)
 
 int show_text(const struct entry *entry, const struct nlmsghdr *message)
 {
-	CLEANUP(put_json) json_t *object = NULL;
+	CLEANUP(put_json) json_t *object = to_json(entry, message);
 
-	int r = to_json(entry, message, &object);
-	if (r < 0)
-		return r;
+	if (!object)
+		return -ENOMEM;
 	if (entry->kind == ENTRY_SA)
 		print_sa(object);
 	else
@@ -303,11 +273,10 @@ int show_text(const struct entry *entry, const struct nlmsghdr *message)
 
 int show_json(const struct entry *entry, const struct nlmsghdr *message)
 {
-	CLEANUP(put_json) json_t *object = NULL;
+	CLEANUP(put_json) json_t *object = to_json(entry, message);
 
-	int r = to_json(entry, message, &object);
-	if (r < 0)
-		return r;
+	if (!object)
+		return -ENOMEM;
 	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 }
 

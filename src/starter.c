@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,6 +10,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 
+#include "process.h"
 #include "util.h"
 
 /* Nothing tells that starter is through: it has to be looked at again and again. */
@@ -26,11 +25,7 @@ int starter_read_pid(const char *file, pid_t *ret)
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	long pid = strtol(text, NULL, 10);
-	if (pid < 1 || pid > INT_MAX)
-		return -EBADMSG;
-	*ret = (pid_t)pid;
-	return 0;
+	return process_parse_pid(text, ret);
 }
 
 /* Whether a process blocks no signal (proc(5), SigBlk). */
@@ -42,7 +37,7 @@ static bool takes_all_signals(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	CLEANUP(close_file) FILE *f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "SigBlk: %" SCNx64, &blocked) == 1)
+		if (process_parse_blocked(line, &blocked) == 0)
 			return !blocked;
 	return false;
 }

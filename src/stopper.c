@@ -3,12 +3,11 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netlink/attr.h>
-#include <netlink/msg.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "request.h"
 #include "shadow.h"
 
 /* Algorithms that every kernel with ESP has, since every IKE daemon offers them. */
@@ -33,16 +32,6 @@ struct integrity {
 };
 _Static_assert(offsetof(struct integrity, key) == sizeof(struct xfrm_algo_auth), "struct xfrm_algo_auth and its key");
 
-static void put(struct nlmsghdr *nlh, int type, const void *data, size_t size)
-{
-	struct nlattr *attr = nlmsg_tail(nlh);
-
-	attr->nla_type = (uint16_t)type;
-	attr->nla_len = (uint16_t)(NLA_HDRLEN + size);
-	memcpy(nla_data(attr), data, size);
-	nlh->nlmsg_len = (uint32_t)(NLMSG_ALIGN(nlh->nlmsg_len) + NLA_HDRLEN + NLA_ALIGN(size));
-}
-
 static int put_keys(struct nlmsghdr *nlh, uint8_t proto)
 {
 	struct encryption encryption = {.name = ENCRYPTION, .key_bits = ENCRYPTION_BYTES * 8};
@@ -53,8 +42,8 @@ static int put_keys(struct nlmsghdr *nlh, uint8_t proto)
 	    getrandom(integrity.key, sizeof(integrity.key), 0) != sizeof(integrity.key))
 		return -EIO;
 	if (proto == IPPROTO_ESP)
-		put(nlh, XFRMA_ALG_CRYPT, &encryption, sizeof(encryption));
-	put(nlh, XFRMA_ALG_AUTH_TRUNC, &integrity, sizeof(integrity));
+		request_put(nlh, XFRMA_ALG_CRYPT, &encryption, sizeof(encryption));
+	request_put(nlh, XFRMA_ALG_AUTH_TRUNC, &integrity, sizeof(integrity));
 	return 0;
 }
 
@@ -91,11 +80,9 @@ int stopper_write(const struct entry *sa, union stopper_message *message)
 	*nlh = (struct nlmsghdr){
 		.nlmsg_len = NLMSG_LENGTH(sizeof(info)), .nlmsg_type = XFRM_MSG_NEWSA, .nlmsg_flags = NLM_F_REQUEST};
 	memcpy(NLMSG_DATA(nlh), &info, sizeof(info));
-	put(nlh, XFRMA_REPLAY_VAL, &exhausted, sizeof(exhausted));
-	if (sa->mark.v || sa->mark.m)
-		put(nlh, XFRMA_MARK, &sa->mark, sizeof(sa->mark));
-	if (sa->if_id)
-		put(nlh, XFRMA_IF_ID, &sa->if_id, sizeof(sa->if_id));
+	request_put(nlh, XFRMA_REPLAY_VAL, &exhausted, sizeof(exhausted));
+	request_put_mark(nlh, &sa->mark);
+	request_put_if_id(nlh, sa->if_id);
 	return put_keys(nlh, sa->sa.id.proto);
 }
 

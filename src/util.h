@@ -44,6 +44,18 @@ static inline void free_text(char **text)
 	free(*text);
 }
 
+/* Reads the beginning of a file of text, as /proc has them. */
+static inline int read_text(const char *path, char *text, size_t size)
+{
+	CLEANUP(close_file) FILE *f = fopen(path, "re");
+
+	if (!f)
+		return -errno;
+	size_t length = fread(text, 1, size - 1, f);
+	text[length] = '\0';
+	return ferror(f) ? -errno : 0;
+}
+
 /* Makes room for one more element of `size` bytes behind the `n` of a list; a list grows in steps that keep the cost of
  * all additions linear. Returns the list, or NULL when there is no memory, and then the list is as it was. */
 static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)

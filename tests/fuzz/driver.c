@@ -12,7 +12,7 @@
 #include "fuzz.h"
 #include "util.h"
 
-#define SEEDS_MAX 64
+#define SEEDS_MAX 256
 #define SIZE_MAX_INPUT 16384
 #define SECONDS_MAX 5
 

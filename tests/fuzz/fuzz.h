@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Nothing that holds may depend on the input. */
 #define CHECK(condition) \
@@ -16,5 +17,17 @@
 			abort(); \
 		} \
 	} while (0)
+
+/* The input as text that ends where it ends; to be freed. */
+static inline char *fuzz_text(const uint8_t *data, size_t size)
+{
+	char *text = malloc(size + 1);
+
+	CHECK(text);
+	if (size)
+		memcpy(text, data, size);
+	text[size] = '\0';
+	return text;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs what the file `arguments` says: `stories [NAME...]`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
-`compare ROUNDS MODES...`, or `handovers ROUNDS COUNTS...`."""
+`compare ROUNDS MODES...`, `handovers ROUNDS COUNTS...`, or `corpus NAME`."""
 
 import subprocess
 import sys
@@ -53,6 +53,9 @@ def main():
         import compare
         rounds, *counts = map(int, arguments)
         compare.hand_over(counts, rounds)
+    elif program == "corpus":
+        import corpus
+        corpus.record_everything(arguments[0])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Writes what the kernel is asked over XFRM: messages with their attributes. Pure. Who calls has made sure that there
+ * is room. */
+
+#include <linux/netlink.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "entry.h"
+
+/* The kernel takes a page of security context. */
+#define REQUEST_SECURITY_MAX 4096
+
+/* A deletion has at most 120 bytes; a policy 228, its templates, and its security context. */
+#define REQUEST_TEMPLATES_MAX (ENTRY_TEMPLATES_MAX * sizeof(struct xfrm_user_tmpl))
+#define REQUEST_SIZE (512 + REQUEST_TEMPLATES_MAX + REQUEST_SECURITY_MAX)
+
+/* A single request, with room for its attributes. */
+union request {
+	struct nlmsghdr header;
+	uint64_t alignment;	  /* cppcheck-suppress unusedStructMember ; that of what XFRM's messages begin with */
+	char bytes[REQUEST_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
+};
+
+/* Starts a message at `nlh` with a zeroed payload of `size` bytes; returns the payload. */
+void *request_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size);
+
+/* Each adds an attribute; the second and third only where there is something to say. */
+void request_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size);
+void request_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark);
+void request_put_if_id(struct nlmsghdr *nlh, uint32_t if_id);
+void request_put_ptype(struct nlmsghdr *nlh, uint8_t ptype);
+
+/* The deletion of an entry: policies by index, with direction, ptype, mark and if_id; SAs by destination, SPI, protocol
+ * and mark. */
+void request_deletion(struct nlmsghdr *message, const struct entry *entry);
+
+/* XFRM_MSG_NEWPOLICY or _UPDPOLICY, which differ in their type alone, of a whole policy. -EMSGSIZE when its security
+ * context is longer than the kernel takes. */
+int request_policy(struct nlmsghdr *message, uint16_t type, const struct entry *policy);
+
+/* The question for a policy of this selector, direction, ptype, mark, if_id and security context. -EMSGSIZE as above.
+ */
+int request_find_policy(struct nlmsghdr *message, const struct entry *policy);
+
+/* The question for an SA of this destination, SPI, protocol and mark. */
+void request_find_sa(struct nlmsghdr *message, const struct entry *sa);
+
+/* The allocation of an SPI for a larval SA that has none. */
+void request_spi(struct nlmsghdr *message, const struct entry *sa);

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "routing_message.h"
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "util.h"
+
+/* Of the flags in a dump the kernel takes these; the others tell the state of the link. */
+#define FLAGS_TO_KEEP (RTNH_F_PERVASIVE | RTNH_F_ONLINK)
+
+static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xfrm_address_t *ret)
+{
+	*has = from && nl_addr_get_family(from) == family && nl_addr_get_len(from) <= sizeof(*ret) &&
+	       nl_addr_get_len(from) > 0;
+	if (*has)
+		memcpy(ret, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
+}
+
+static void read_route(struct rtnl_route *object, struct route *ret, unsigned int *ifindex)
+{
+	struct nl_addr *dst = rtnl_route_get_dst(object);
+	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(object, 0);
+	sa_family_t family = rtnl_route_get_family(object);
+	bool has_dst;
+
+	*ret = (struct route){
+		.dst.family = family,
+		.table = rtnl_route_get_table(object),
+		.metric = rtnl_route_get_priority(object),
+		.protocol = rtnl_route_get_protocol(object),
+		.tos = rtnl_route_get_tos(object),
+		.type = rtnl_route_get_type(object),
+		.object = object,
+	};
+	read_address(dst, family, &has_dst, &ret->dst.address);
+	ret->dst.length = dst ? (uint8_t)nl_addr_get_prefixlen(dst) : 0;
+	read_address(rtnl_route_get_pref_src(object), family, &ret->has_src, &ret->src);
+	if (hop && rtnl_route_get_nnexthops(object) == 1)
+		read_address(rtnl_route_nh_get_gateway(hop), family, &ret->has_gateway, &ret->gateway);
+	*ifindex = hop ? (unsigned int)rtnl_route_nh_get_ifindex(hop) : 0;
+}
+
+static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
+{
+	(void)userdata;
+	rtnl_route_nh_unset_flags(hop, ~(unsigned int)FLAGS_TO_KEEP);
+}
+
+static bool is_sound(const struct nlattr *attributes, int length, bool in_hop);
+
+static bool has_sound_hops(const struct nlattr *hops)
+{
+	size_t rest = (size_t)nla_len(hops);
+	const char *next = nla_data(hops);
+	struct rtnexthop hop;
+
+	for (; rest >= sizeof(hop); next += RTNH_ALIGN(hop.rtnh_len)) {
+		memcpy(&hop, next, sizeof(hop));
+		if (hop.rtnh_len < sizeof(hop) || (size_t)RTNH_ALIGN(hop.rtnh_len) > rest ||
+		    !is_sound((const void *)(next + sizeof(hop)), hop.rtnh_len - (int)sizeof(hop), true))
+			return false;
+		rest -= (size_t)RTNH_ALIGN(hop.rtnh_len);
+	}
+	return true;
+}
+
+/* libnl (3.7, lib/route/route_obj.c) takes the length of RTA_VIA on trust, and goes from one next hop to the next by
+ * their lengths without asking whether that gets it any further, or whether it is still within the attribute. */
+static bool is_sound(const struct nlattr *attributes, int length, bool in_hop)
+{
+	const struct nlattr *attr;
+	int rest;
+
+	nla_for_each_attr(attr, attributes, length, rest) {
+		if (nla_type(attr) == RTA_VIA && (size_t)nla_len(attr) < offsetof(struct rtvia, rtvia_addr))
+			return false;
+		if (nla_type(attr) == RTA_MULTIPATH && !in_hop && !has_sound_hops(attr))
+			return false;
+	}
+	return true;
+}
+
+int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, struct route *ret,
+			  unsigned int *ifindex)
+{
+	const struct rtmsg *rtm = nlmsg_data(nlh);
+	struct rtnl_route *object;
+
+	/* Where a kernel has no IPv6, it answers with the routes of other families. */
+	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != family ||
+	    rtm->rtm_flags & RTM_F_CLONED)
+		return 0;
+	if (!is_sound(nlmsg_attrdata(nlh, sizeof(*rtm)), nlmsg_attrlen(nlh, sizeof(*rtm)), false) ||
+	    rtnl_route_parse(nlh, &object) < 0)
+		return -EBADMSG;
+	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);
+	rtnl_route_foreach_nexthop(object, keep_flags, NULL);
+	read_route(object, ret, ifindex);
+	bool sound = ret->dst.length <= route_address_bits(family);
+	if (sound && ret->table == table)
+		return 1;
+	rtnl_route_put(object);
+	return sound ? 0 : -EBADMSG;
+}
+
+static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)
+{
+	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(struct fib_rule_hdr), type);
+
+	if (attr && nla_len(attr) == sizeof(uint8_t))
+		return nla_get_u8(attr);
+	return attr && nla_len(attr) == sizeof(uint32_t) ? nla_get_u32(attr) : without;
+}
+
+bool routing_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol)
+{
+	const struct fib_rule_hdr *rule = nlmsg_data(nlh);
+
+	return nlh->nlmsg_type == RTM_NEWRULE && nlmsg_valid_hdr(nlh, sizeof(*rule)) && rule->family == family &&
+	       rule->action == FR_ACT_TO_TBL && rule_number(nlh, FRA_TABLE, rule->table) == table &&
+	       rule_number(nlh, FRA_PROTOCOL, RTPROT_UNSPEC) == protocol;
+}
+
+static void free_message(struct nl_msg **message)
+{
+	nlmsg_free(*message);
+}
+
+int routing_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
+			      struct nl_msg **ret)
+{
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(type, flags);
+	uint32_t priority = rule_number(nlh, FRA_PRIORITY, 0);
+	struct fib_rule_hdr rule;
+	struct nlattr *attr;
+	int rest;
+
+	memcpy(&rule, nlmsg_data(nlh), sizeof(rule));
+	/* The others tell of its state. */
+	rule.flags &= FIB_RULE_INVERT;
+	if (priority > UINT32_MAX - behind)
+		return -ERANGE;
+	if (!request || nlmsg_append(request, &rule, sizeof(rule), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	nlmsg_for_each_attr(attr, nlh, sizeof(rule), rest)
+		if (nla_type(attr) != FRA_PRIORITY && nla_type(attr) != FRA_PROTOCOL && nla_type(attr) != FRA_PAD &&
+		    nla_put(request, nla_type(attr), nla_len(attr), nla_data(attr)) < 0)
+			return -ENOMEM;
+	if (nla_put_u32(request, FRA_PRIORITY, priority + behind) < 0 ||
+	    nla_put_u8(request, FRA_PROTOCOL, protocol) < 0)
+		return -ENOMEM;
+	*ret = request;
+	request = NULL;
+	return 0;
+}
+
+bool routing_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex)
+{
+	const struct ifaddrmsg *ifa = nlmsg_data(nlh);
+
+	if (nlh->nlmsg_type != RTM_NEWADDR || !nlmsg_valid_hdr(nlh, sizeof(*ifa)))
+		return false;
+	size_t length = ifa->ifa_family == AF_INET ? 4 : 16;
+	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_LOCAL);
+	if (!attr)
+		attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_ADDRESS);
+	if (!attr || (size_t)nla_len(attr) != length || ifa->ifa_prefixlen != length * 8)
+		return false;
+	*ret = (xfrm_address_t){0};
+	memcpy(ret, nla_data(attr), length);
+	*family = ifa->ifa_family;
+	*ifindex = ifa->ifa_index;
+	return true;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Whatever charon says, as the answer to any command, or as its event: what it is taken for is whole. The socket is
+ * replaced: each call gets the input as its answer, and as events before that. */
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "charon.h"
+#include "fuzz.h"
+#include "reasons.h"
+#include "util.h"
+
+/* As many events as come before an answer. */
+#define EVENTS 2
+
+struct vici {
+	const uint8_t *data;
+	size_t size;
+};
+
+int vici_request(struct vici *vici, const char *command, const struct vici_writer *arguments, uint64_t deadline,
+		 vici_message_fn fn, void *userdata)
+{
+	struct vici_reader reader;
+
+	(void)deadline;
+	CHECK(*command && (!arguments || arguments->length <= arguments->size));
+	vici_read(&reader, vici->data, vici->size);
+	int r = fn ? fn(&reader, userdata) : 0;
+	return r < 0 ? r : 0;
+}
+
+int vici_stream(struct vici *vici, const char *command, const char *event, const struct vici_writer *arguments,
+		uint64_t deadline, vici_message_fn on_event, vici_message_fn fn, void *userdata)
+{
+	int r = 0;
+
+	CHECK(*event);
+	for (unsigned int i = 0; r == 0 && i < EVENTS; i++)
+		r = vici_request(vici, command, arguments, deadline, on_event, userdata);
+	return r < 0 ? r : vici_request(vici, command, arguments, deadline, fn, userdata);
+}
+
+/* It ends in one of the ways that are documented. */
+static bool is_through(int r)
+{
+	CHECK(r == 0 || r == -EBADMSG || r == -EINVAL);
+	return r == 0;
+}
+
+static bool is_plain(const char *text, size_t size)
+{
+	CHECK(strnlen(text, size) < size);
+	return true;
+}
+
+static void check_answers(struct vici *vici)
+{
+	struct charon_version version;
+	struct charon_stats stats;
+	char why[64];
+
+	if (is_through(charon_version(vici, 0, &version)))
+		CHECK(is_plain(version.daemon, sizeof(version.daemon)) &&
+		      is_plain(version.version, sizeof(version.version)));
+	if (is_through(charon_stats(vici, 0, &stats)))
+		CHECK(is_plain(stats.uptime, sizeof(stats.uptime)) && is_plain(stats.since, sizeof(stats.since)));
+	int r = charon_initiate(vici, "ike", "child", 0, why, sizeof(why));
+	CHECK((r == 0 || r == -ENOENT || r == -EBADMSG) && is_plain(why, sizeof(why)));
+}
+
+static void check_sas(struct vici *vici)
+{
+	CLEANUP(charon_free_sas) struct charon_sas sas = {0};
+	enum charon_progress progress;
+
+	if (is_through(charon_sas(vici, 0, &sas)))
+		for (size_t i = 0; i < sas.n; i++)
+			CHECK(charon_knows(&sas, sas.list[i].proto, sas.list[i].spi));
+	CHECK(!charon_knows(&sas, IPPROTO_IPIP, 0));
+	if (is_through(charon_child_progress(vici, "ike", "net4", 0, &progress)))
+		CHECK(progress <= CHARON_THERE);
+}
+
+static void check_configuration(struct vici *vici)
+{
+	CLEANUP(charon_free_configuration) struct charon_configuration configuration = {0};
+
+	if (!is_through(charon_configuration(vici, 0, &configuration)))
+		return;
+	for (size_t i = 0; i < configuration.n; i++) {
+		const struct charon_endpoints *ends = &configuration.list[i];
+		const char *found = charon_connection_between(&configuration, ends->family, &ends->local, &ends->remote,
+							      XFRM_MODE_TUNNEL);
+
+		CHECK(is_plain(ends->connection, sizeof(ends->connection)));
+		CHECK(!found || (ends->modes & 1U << XFRM_MODE_TUNNEL) || configuration.n > 1);
+	}
+}
+
+static void check_children(struct vici *vici)
+{
+	CLEANUP(children_free) struct children children = {0};
+	static const struct match_prefix ends[CHILDREN_SIDES] = {{.family = AF_INET, .length = 32},
+								 {.family = AF_INET, .length = 32}};
+
+	if (!is_through(charon_children(vici, 0, &children)))
+		return;
+	for (size_t i = 0; i < children.n; i++) {
+		const struct child *child = &children.list[i];
+
+		CHECK(child->name && child->connection < children.n_connections);
+		CHECK(children.connections[child->connection].name);
+		for (size_t side = 0; side < CHILDREN_SIDES; side++)
+			for (size_t j = 0; j < child->selectors[side].n; j++) {
+				const struct match_prefix *prefix = &child->selectors[side].list[j];
+				const struct children_pair pair = {{*prefix, *prefix}};
+
+				CHECK(prefix->length <= 128);
+				children_score(&children, child, ends, &pair, 1);
+			}
+	}
+}
+
+static void check_reasons(struct vici *vici)
+{
+	struct reasons reasons;
+
+	if (is_through(reasons_ask(vici, 0, &reasons)))
+		for (size_t i = 0; i < reasons.targets.n; i++) {
+			const struct route route = {.dst = reasons.targets.list[i]};
+			CHECK(route_targets_explain(&reasons.targets, &route));
+		}
+	reasons_free(&reasons);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct vici vici = {data, size};
+
+	check_answers(&vici);
+	check_sas(&vici);
+	check_configuration(&vici);
+	check_children(&vici);
+	check_reasons(&vici);
+	return 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Files of /proc, and what processes write into theirs: whatever their text is, reading it ends, and keeps within it.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "blocked.h"
+#include "fuzz.h"
+#include "owner.h"
+#include "process.h"
+
+#define TICKS 100
+
+static void read_line(const char *line)
+{
+	static int (*const readers[])(const char *, struct owner_socket *) = {owner_parse_netlink, owner_parse_pfkey,
+									      owner_parse_udp};
+	uint64_t number;
+
+	for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
+		struct owner_socket found = {0};
+
+		int r = readers[i](line, &found);
+		CHECK(r == 1 || r == 0 || r == -EBADMSG);
+		CHECK(r == 1 || (!found.inode && !found.port));
+		CHECK(!found.port || found.port == 500 || found.port == 4500);
+	}
+	int r = owner_parse_link(line, &number);
+	CHECK(r == (strncmp(line, "socket:[", 8) == 0 ? r : -EBADMSG) && (r == 0 || r == -EBADMSG));
+	CHECK(owner_classify(line, true) == OWNER_KEY_MANAGER);
+	CHECK(owner_classify(line, false) <= OWNER_KEY_MANAGER);
+	process_parse_blocked(line, &number);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = fuzz_text(data, size);
+	struct shadow_blocked blocked = {0};
+	struct process process = {0};
+	uint64_t usec;
+	pid_t pid;
+
+	blocked_parse(text, &blocked);
+	if (process_parse_stat(text, TICKS, &process) < 0)
+		CHECK(!process.state);
+	process_parse_status(text, &process);
+	process_parse_queued(text, &usec);
+	CHECK(process_parse_pid(text, &pid) < 0 || pid > 0);
+	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+		read_line(line);
+	free(text);
+	return 0;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/* Messages about routes, rules and addresses: reading them ends and keeps within them, and what is made of them can be
+ * sent back. */
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+#include <netlink/route/route.h>
+#include <string.h>
+
+#include "fuzz.h"
+#include "routing_message.h"
+#include "util.h"
+
+static const sa_family_t families[] = {AF_INET, AF_INET6};
+
+static void check_request(struct nl_msg *request, int type)
+{
+	CHECK(nlmsg_hdr(request)->nlmsg_type == type);
+	nlmsg_free(request);
+}
+
+static void check_route(struct route *route)
+{
+	CLEANUP(route_targets_free) struct route_targets targets = {0};
+	char description[ROUTE_DESCRIPTION_MAX];
+	struct nl_msg *request;
+	uint32_t metric;
+
+	CHECK(route->dst.length <= (route->dst.family == AF_INET ? 32 : 128));
+	CHECK(strlen(route_describe(route, description, sizeof(description))) < sizeof(description) - 1);
+	CHECK(route_compare(route, route) == 0 && route_competes(route, route));
+	CHECK(route_targets_add_prefix(&targets, &route->dst) == 0);
+	route_targets_sort(&targets);
+	CHECK(route_targets_explain(&targets, route));
+	if (route_stand_in_metric(route, &metric) == 0)
+		rtnl_route_set_priority(route->object, metric);
+	rtnl_route_set_protocol(route->object, ROUTE_STAND_IN);
+	if (rtnl_route_build_add_request(route->object, NLM_F_CREATE | NLM_F_EXCL, &request) == 0)
+		check_request(request, RTM_NEWROUTE);
+	if (rtnl_route_build_del_request(route->object, 0, &request) == 0)
+		check_request(request, RTM_DELROUTE);
+	rtnl_route_put(route->object);
+}
+
+static void check_rule(struct nlmsghdr *nlh, sa_family_t family)
+{
+	struct nl_msg *copy = NULL;
+
+	if (!routing_message_is_rule(nlh, family, ROUTE_TABLE, RTPROT_UNSPEC))
+		return;
+	int r = routing_message_copy_rule(nlh, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, 1, ROUTE_STAND_IN, &copy);
+	CHECK(r == 0 ? copy != NULL : (r == -ERANGE || r == -ENOMEM) && !copy);
+	if (r < 0)
+		return;
+	CHECK(routing_message_is_rule(nlmsg_hdr(copy), family, ROUTE_TABLE, ROUTE_STAND_IN));
+	check_request(copy, RTM_NEWRULE);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	/* libnl's readers take messages that are not const, and change nothing in them. */
+	struct nlmsghdr *nlh = (struct nlmsghdr *)(uintptr_t)data;
+	xfrm_address_t address;
+	unsigned int ifindex;
+	sa_family_t family;
+	struct route route;
+
+	for (int rest = (int)size; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+		for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+			int r = routing_message_route(nlh, families[i], ROUTE_TABLE, &route, &ifindex);
+			CHECK(r == 1 || r == 0 || r == -EBADMSG || r == -ENOMEM);
+			if (r > 0)
+				check_route(&route);
+			check_rule(nlh, families[i]);
+		}
+		routing_message_address(nlh, &family, &address, &ifindex);
+	}
+	return 0;
+}

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Records what the kernel and charon say here, as they send it, as seeds for the fuzzers (tests/fuzz). tools/corpus calls
+it, in a network namespace and in a machine."""
+
+import ctypes
+import os
+import re
+import shlex
+import socket
+import struct
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import vici
+
+XFRM, ROUTE = 6, 0
+ERROR, DONE = 2, 3
+REQUEST, ACK, DUMP = 1, 4, 0x300
+NEWSA, GETSA, DELSA, NEWPOLICY, GETPOLICY = 0x10, 0x12, 0x11, 0x13, 0x15
+GETSADINFO, GETSPDINFO = 0x23, 0x25
+GETADDR, GETROUTE, GETRULE = 22, 26, 34
+GROUPS = 1 << 2 | 1 << 3    # XFRMGRP_SA and _POLICY
+
+# What an SA, a policy, a route, a rule and an address begin with, and where each tells its family.
+HEADERS = {0x10: (224, 212), 0x1a: (224, 212), 0x13: (168, 40), 0x19: (168, 40), 24: (12, 0), 32: (12, 0), 20: (8, 0)}
+
+# More messages of one shape say nothing new, nor do longer seeds.
+SIZE_MAX = 4096
+CONVERSATION_MAX = 16384
+
+# Text of /proc; each process's is that of this one.
+FILES = ("/proc/net/netlink", "/proc/net/pfkey", "/proc/net/udp", "/proc/net/udp6", "/proc/net/xfrm_stat",
+         "/proc/self/stat", "/proc/self/status", "/proc/self/schedstat", "/run/charon.pid")
+
+# VICI: the command, the event that comes before its answer, and what the reader of either expects.
+QUESTIONS = (("version", None, {}), ("stats", None, {}), ("list-conns", "list-conn", {}), ("get-conns", None, {}),
+             ("list-sas", "list-sa", {}), ("list-policies", "list-policy", {"trap": "yes", "drop": "yes", "pass": "yes"}),
+             ("initiate", None, {"child": "nobody", "ike": "nobody", "timeout": "-1"}))
+
+
+class Recorder:
+    def __init__(self, folder, name):
+        self.folder, self.name, self.shapes = Path(folder), name, {}
+
+    def write(self, fuzzer, name, data):
+        file = self.folder / fuzzer / f"{self.name}-{name}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    def write_new(self, fuzzer, name, shape, data, size_max=SIZE_MAX):
+        """Unless there is one of this shape already."""
+        shapes = self.shapes.setdefault((fuzzer, name), set())
+        if shape not in shapes and 0 < len(data) <= size_max:
+            shapes.add(shape)
+            self.write(fuzzer, f"{name}-{len(shapes)}", data)
+
+
+def messages(datagram):
+    """Type and bytes of each message."""
+    while len(datagram) >= 16:
+        length, kind = struct.unpack_from("IH", datagram)
+        yield kind, datagram[:length]
+        datagram = datagram[(length + 3) & ~3:]
+
+
+def shape(kind, message):
+    """The attributes of a message, with their lengths, and its family."""
+    size, family = HEADERS.get(kind, (None, 0))
+    if size is None:
+        return kind, len(message)
+    attributes, rest = [], message[16 + size:]
+    while len(rest) >= 4:
+        length, attribute = struct.unpack_from("HH", rest)
+        attributes.append((attribute, length))
+        rest = rest[(length + 3) & ~3:]
+    return kind, message[16 + family], tuple(attributes)
+
+
+def open_socket(protocol, groups=0):
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+    sock.settimeout(5)
+    sock.bind((0, groups))
+    return sock
+
+
+def ask(protocol, kind, flags, payload, seq=1):
+    """The messages of the answer, up to its end."""
+    with open_socket(protocol) as sock:
+        sock.send(struct.pack("IHHII", 16 + len(payload), kind, REQUEST | flags, seq, 0) + payload)
+        while True:
+            for got, message in messages(sock.recv(1 << 16)):
+                yield got, message
+                if got in (ERROR, DONE) or not flags & DUMP:
+                    return
+
+
+def record_dump(recorder, fuzzer, name, protocol, kind, payload):
+    """A seed for each shape of message, with the end of the list behind it."""
+    answer = list(ask(protocol, kind, DUMP, payload))
+    padded = [message.ljust((len(message) + 3) & ~3, b"\0") for _, message in answer]
+    for (got, message), data in zip(answer[:-1], padded):
+        recorder.write_new(fuzzer, name, shape(got, message), data + padded[-1])
+    recorder.write_new(fuzzer, f"{name}-list", "list", b"".join(padded)[:SIZE_MAX])
+    return [message for _, message in answer[:-1]]
+
+
+def record_answer(recorder, fuzzer, name, protocol, kind, flags, payload):
+    data = b"".join(message for _, message in ask(protocol, kind, flags, payload))
+    recorder.write_new(fuzzer, name, (name, len(data)), data)
+    return data
+
+
+def record_batch(recorder, policies):
+    """Policies, as a dump has them, and what the kernel says when each is to be added once more."""
+    known, refused = b"", b""
+    for i, policy in enumerate(policies[:4]):
+        known += policy
+        # Each addition has a deletion behind it.
+        refused += b"".join(message for _, message in ask(XFRM, NEWPOLICY, ACK, policy[16:], 1 + 2 * i))
+        recorder.write_new("batch", "exists", len(known), struct.pack("H", len(known)) + known + refused)
+
+
+def record_xfrm(recorder):
+    record_dump(recorder, "xfrm", "sa", XFRM, GETSA, b"")
+    policies = record_dump(recorder, "xfrm", "policy", XFRM, GETPOLICY, bytes(64))
+    record_batch(recorder, policies)
+    record_answer(recorder, "xfrm", "sadinfo", XFRM, GETSADINFO, 0, bytes(4))
+    record_answer(recorder, "xfrm", "spdinfo", XFRM, GETSPDINFO, 0, bytes(4))
+    record_answer(recorder, "xfrm", "acknowledged", XFRM, DELSA, ACK, bytes(24))
+    if policies:
+        found = min(policies, key=len)
+        index, direction = struct.unpack_from("I", found, 16 + 56 + 64 + 32 + 4)[0], found[16 + 56 + 64 + 32 + 8]
+        record_answer(recorder, "xfrm", "found", XFRM, GETPOLICY, 0,
+                      found[16:16 + 56] + struct.pack("IB3x", index, direction) + found[16 + 168:])
+
+
+def record_events(recorder, change):
+    """What the kernel tells of while change() changes something."""
+    with open_socket(XFRM, GROUPS) as sock:
+        change()
+        sock.settimeout(0.2)
+        with suppress(TimeoutError):
+            while True:
+                for kind, message in messages(sock.recv(1 << 16)):
+                    recorder.write_new("xfrm", "event", ("event", kind, len(message)), message)
+
+
+def record_routes(recorder):
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for name, kind, size in (("route", GETROUTE, 12), ("rule", GETRULE, 12), ("address", GETADDR, 8)):
+            record_dump(recorder, "route", name, ROUTE, kind, bytes([family]).ljust(size, b"\0"))
+
+
+def record_files(recorder):
+    for file in FILES:
+        with suppress(OSError):
+            recorder.write("proc", re.sub("[^a-z0-9_]+", "-", file.removeprefix("/")), Path(file).read_bytes()[:SIZE_MAX])
+    sockets = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    for link in sockets:
+        with suppress(OSError):
+            target = os.readlink(link)
+            if target.startswith("socket:"):
+                recorder.write("proc", "link", target.encode())
+
+
+def packet(client):
+    """A packet with its length, as it comes."""
+    length = client.read(4)
+    return length + client.read(struct.unpack(">I", length)[0])
+
+
+def record_question(recorder, client, command, event, arguments):
+    conversation = b""
+    if event:
+        client.send(vici.EVENT_REGISTER, event)
+        conversation += packet(client)
+    client.send(vici.CMD_REQUEST, command, vici.encode(arguments))
+    while True:
+        got = packet(client)
+        conversation += got
+        kind, message = got[4], got[5:]
+        if kind == vici.EVENT:
+            message = message[1 + message[0]:]
+        text = bytes(byte for byte in message if byte < 32 or byte in b"{}[]")
+        recorder.write_new("vici_message", command, (command, kind, text), message)
+        if kind != vici.EVENT:
+            break
+    if event:
+        client.send(vici.EVENT_UNREGISTER, event)
+        conversation += packet(client)
+        recorder.write_new("vici_stream", command, command, conversation, CONVERSATION_MAX)
+
+
+def record_charon(recorder, path):
+    with vici.Client(path) as client:
+        for command, event, arguments in QUESTIONS:
+            record_question(recorder, client, command, event, arguments)
+
+
+def ip(*lines):
+    """Commands of ip(8), as many as this kernel takes. Not as a batch: that ends with the first of `ip xfrm` that fails."""
+    for line in lines:
+        subprocess.run(["ip", *shlex.split(line)], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+KEY = "0x00112233445566778899aabbccddeeff"
+KEYS = f"enc cbc(aes) {KEY} auth hmac(sha256) {KEY}"
+AEAD = "aead rfc4106(gcm(aes)) 0x00112233445566778899aabbccddeeff01020304 128"
+SA = "xfrm state add src 192.0.2.1 dst 198.51.100.1"
+POLICY = "xfrm policy add"
+TEMPLATE = "tmpl src 192.0.2.1 dst 198.51.100.1"
+STATE = (
+    "link set lo up",
+    "link add first type veth peer name second",
+    "link set first up",
+    "link set second up",
+    "address add 192.0.2.1/24 dev first",
+    "address add 10.9.9.9/32 dev first",
+    "address add 2001:db8:1::1/64 dev first nodad",
+    "address add fd00:9::9/128 dev first nodad",
+    "route add 10.2.0.0/24 via 192.0.2.254 dev first src 10.9.9.9 table 220 proto static",
+    "route add 10.3.0.0/24 dev first table 220 proto static metric 7 tos 4 onlink",
+    "route add throw 10.4.0.0/24 table 220",
+    "route add 10.5.0.0/24 table 220 proto static nexthop via 192.0.2.253 weight 1 nexthop via 192.0.2.254 weight 2",
+    "route add 10.6.0.0/24 dev first table 220 mtu 1400 advmss 1300 window 9000 rto_min 5ms",
+    "-6 route add fd00:2::/64 via 2001:db8:1::2 dev first src fd00:9::9 table 220 proto static",
+    "-6 route add fd00:3::/64 table 220 proto static nexthop via 2001:db8:1::2 dev first nexthop via 2001:db8:1::3 dev first",
+    "rule add table 220 pref 220",
+    "-6 rule add table 220 pref 220",
+    "rule add not fwmark 0x1/0xff from 10.0.0.0/8 to 10.2.0.0/24 iif lo ipproto tcp dport 80 lookup 220 pref 221",
+    "rule add table 220 pref 222 protocol 88 suppress_prefixlength 0",
+    f"{SA} proto esp spi 0x101 reqid 1 mode tunnel {KEYS}",
+    f"{SA} proto esp spi 0x102 reqid 1 mode tunnel {AEAD} flag esn replay-window 128 replay-seq-hi 1",
+    f"{SA} proto esp spi 0x103 reqid 1 mode transport {KEYS} sel src 10.1.0.0/24 dst 10.2.0.0/24 proto tcp dport 80",
+    f"{SA} proto esp spi 0x104 reqid 2 mode beet {KEYS} mark 5 mask 0xff if_id 77 output-mark 3",
+    f"{SA} proto esp spi 0x105 reqid 2 mode tunnel {KEYS} encap espinudp 4500 4500 0.0.0.0 tfcpad 9",
+    f"{SA} proto esp spi 0x106 mode tunnel {KEYS} limit time-hard 3600 limit byte-soft 1000 ctx system_u:object_r:a_t:s0",
+    f"{SA} proto ah spi 0x107 mode tunnel auth-trunc hmac(sha256) {KEY} 128",
+    f"{SA} proto comp spi 0x108 mode tunnel comp deflate",
+    f"xfrm state add src 2001:db8::1 dst 2001:db8::2 proto esp spi 0x10a mode tunnel {AEAD} mark 1 mask 1",
+    "xfrm state allocspi src 192.0.2.1 dst 198.51.100.1 proto esp reqid 3 mode tunnel min 0x200 max 0x300",
+    "xfrm state allocspi src 2001:db8::1 dst 2001:db8::2 proto ah mode transport mark 5 mask 7 min 0x200 max 0x300",
+    *(f"{POLICY} src 10.1.0.0/24 dst 10.2.0.0/24 dir {dir} priority 371327 {TEMPLATE} proto esp reqid 1 mode tunnel"
+      for dir in ("in", "out", "fwd")),
+    f"{POLICY} src 10.1.1.0/24 dst 10.2.1.0/24 dir in {TEMPLATE} proto comp reqid 1 mode tunnel level use "
+    "tmpl proto esp reqid 1 mode transport",
+    f"{POLICY} src 2001:db8:3::/48 dst ::/0 proto udp sport 500 dport 4500 dir out flag icmp {TEMPLATE} proto ah",
+    f"{POLICY} src 0.0.0.0/0 dst 0.0.0.0/0 dir out ptype main action block mark 5 mask 0xff if_id 77",
+    f"{POLICY} src 10.7.0.0/16 dst 10.8.0.0/16 dev lo dir fwd limit time-hard 3600 limit packet-soft 7",
+    f"{POLICY} src 10.7.0.0/16 dst 10.8.0.0/16 dir in ctx system_u:object_r:a_t:s0",
+    f"{POLICY} src 10.9.0.0/16 dst 10.8.0.0/16 dir in ptype sub",
+)
+
+
+def change_state():
+    ip("xfrm state deleteall spi 0x101", "xfrm policy delete src 10.1.0.0/24 dst 10.2.0.0/24 dir in",
+       f"{POLICY} src 10.1.0.0/24 dst 10.2.0.0/24 dir in {TEMPLATE} proto esp reqid 1 mode tunnel",
+       "xfrm policy update src 10.1.0.0/24 dst 10.2.0.0/24 dir out action block",
+       "xfrm state allocspi src 192.0.2.1 dst 198.51.100.1 proto esp reqid 9 mode tunnel min 0x400 max 0x500",
+       f"{SA} proto esp spi 0x101 mode tunnel {KEYS}", "xfrm policy flush", "xfrm state flush")
+
+
+def enter(netns):
+    """Moves into a network namespace of /run/netns."""
+    with open(f"/run/netns/{netns}") as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {netns}")
+
+
+def record_state(recorder):
+    """In an empty network namespace."""
+    ip(*STATE)
+    record_xfrm(recorder)
+    record_routes(recorder)
+    record_files(recorder)
+    record_events(recorder, change_state)

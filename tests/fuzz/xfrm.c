@@ -125,11 +125,22 @@ static void check_kept(struct looking *looking, const struct entry *policy)
 	CHECK(kept_add_shadow(&looking->kept, &kept) == 0);
 }
 
+static void check_questions(const struct entry *sa)
+{
+	union request request;
+
+	request_find_sa(&request.header, sa);
+	CHECK(request.header.nlmsg_type == XFRM_MSG_GETSA && request.header.nlmsg_len <= sizeof(request));
+	request_spi(&request.header, sa);
+	CHECK(request.header.nlmsg_type == XFRM_MSG_ALLOCSPI && request.header.nlmsg_len <= sizeof(request));
+}
+
 static void check_stopper(struct looking *looking, const struct entry *sa)
 {
 	union stopper_message message;
 	struct entry written, stopper = stopper_of(sa);
 
+	check_questions(sa);
 	CHECK(stopper_write(sa, &message) == 0 && message.header.nlmsg_len <= sizeof(message));
 	CHECK(entry_decode(&message.header, &written) == 0 && stopper_is(&written) && !written.larval);
 	check_same_key(&stopper, &written);

@@ -94,9 +94,13 @@ static int retract(struct batches *batches, struct nlmsghdr *addition, int error
 {
 	struct nlmsghdr *subject = addition;
 
-	for (unsigned int i = 0; i < batches->deletions.n; i++)
-		if (batches->depends_on[i].addition == addition->nlmsg_seq)
-			subject = find_message(&batches->deletions, batches->depends_on[i].deletion);
+	for (unsigned int i = 0; i < batches->deletions.n; i++) {
+		struct nlmsghdr *deletion = batches->depends_on[i].addition == addition->nlmsg_seq
+						    ? find_message(&batches->deletions, batches->depends_on[i].deletion)
+						    : NULL;
+		if (deletion)
+			subject = deletion;
+	}
 	int r = report_refusal(subject, error, true, fn, userdata);
 	withdraw(subject);
 	withdraw(addition);

@@ -53,7 +53,18 @@ static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
 	rtnl_route_nh_unset_flags(hop, ~(unsigned int)FLAGS_TO_KEEP);
 }
 
-static bool is_sound(const struct nlattr *attributes, int length, bool in_hop);
+/* libnl (3.7, lib/route/route_obj.c) takes the length of RTA_VIA on trust, and goes from one next hop to the next by
+ * their lengths without asking whether that gets it any further, or whether it is still within the attribute. */
+static bool has_sound_vias(const struct nlattr *attributes, int length)
+{
+	const struct nlattr *attr;
+	int rest;
+
+	nla_for_each_attr(attr, attributes, length, rest)
+		if (nla_type(attr) == RTA_VIA && (size_t)nla_len(attr) < offsetof(struct rtvia, rtvia_addr))
+			return false;
+	return true;
+}
 
 static bool has_sound_hops(const struct nlattr *hops)
 {
@@ -64,27 +75,22 @@ static bool has_sound_hops(const struct nlattr *hops)
 	for (; rest >= sizeof(hop); next += RTNH_ALIGN(hop.rtnh_len)) {
 		memcpy(&hop, next, sizeof(hop));
 		if (hop.rtnh_len < sizeof(hop) || (size_t)RTNH_ALIGN(hop.rtnh_len) > rest ||
-		    !is_sound((const void *)(next + sizeof(hop)), hop.rtnh_len - (int)sizeof(hop), true))
+		    !has_sound_vias((const void *)(next + sizeof(hop)), hop.rtnh_len - (int)sizeof(hop)))
 			return false;
 		rest -= (size_t)RTNH_ALIGN(hop.rtnh_len);
 	}
 	return true;
 }
 
-/* libnl (3.7, lib/route/route_obj.c) takes the length of RTA_VIA on trust, and goes from one next hop to the next by
- * their lengths without asking whether that gets it any further, or whether it is still within the attribute. */
-static bool is_sound(const struct nlattr *attributes, int length, bool in_hop)
+static bool is_sound(const struct nlattr *attributes, int length)
 {
 	const struct nlattr *attr;
 	int rest;
 
-	nla_for_each_attr(attr, attributes, length, rest) {
-		if (nla_type(attr) == RTA_VIA && (size_t)nla_len(attr) < offsetof(struct rtvia, rtvia_addr))
+	nla_for_each_attr(attr, attributes, length, rest)
+		if (nla_type(attr) == RTA_MULTIPATH && !has_sound_hops(attr))
 			return false;
-		if (nla_type(attr) == RTA_MULTIPATH && !in_hop && !has_sound_hops(attr))
-			return false;
-	}
-	return true;
+	return has_sound_vias(attributes, length);
 }
 
 int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, struct route *ret,
@@ -97,7 +103,7 @@ int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t tab
 	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != family ||
 	    rtm->rtm_flags & RTM_F_CLONED)
 		return 0;
-	if (!is_sound(nlmsg_attrdata(nlh, sizeof(*rtm)), nlmsg_attrlen(nlh, sizeof(*rtm)), false) ||
+	if (!is_sound(nlmsg_attrdata(nlh, sizeof(*rtm)), nlmsg_attrlen(nlh, sizeof(*rtm))) ||
 	    rtnl_route_parse(nlh, &object) < 0)
 		return -EBADMSG;
 	rtnl_route_unset_flags(object, ~(uint32_t)FLAGS_TO_KEEP);

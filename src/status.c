@@ -153,7 +153,6 @@ static void ask_charon(struct status_charon *charon, const char *socket, struct 
 		return;
 	charon->pid = vici_peer(*vici);
 	charon->elsewhere = netns_is_elsewhere(charon->pid);
-	privileges_give_up(PRIVILEGE(CAP_SYS_PTRACE));
 	charon->error = charon_version(*vici, later(now_usec(), charon->timeout_usec), &charon->version);
 	if (charon->error == 0) {
 		int r = charon_stats(*vici, later(now_usec(), charon->timeout_usec), &charon->stats);
@@ -261,6 +260,7 @@ static void look(struct status *status, const char *socket)
 
 	status->owners_error = owner_list(add_owner, status);
 	ask_charon(&status->charon, socket, &vici);
+	privileges_give_up(PRIVILEGE(CAP_SYS_PTRACE));
 	clock_gettime(CLOCK_REALTIME, &now);
 	status->now = (uint64_t)now.tv_sec;
 	int r = kernel_open(&kernel);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -37,11 +36,14 @@ static bool is_there(const char *path, FILE *f)
 /* The name is on the disk when its folder is. */
 static int sync_folder(const char *path)
 {
-	CLEANUP(free_text) char *copy = strdup(path);
+	const char *slash = strrchr(path, '/');
+	CLEANUP(free_text) char *folder = NULL;
 
-	if (!copy)
+	if (asprintf(&folder, "%.*s.", slash ? (int)(slash - path) + 1 : 0, path) < 0) {
+		folder = NULL;
 		return -ENOMEM;
-	CLEANUP(close_fd) int fd = open(dirname(copy), O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+	}
+	CLEANUP(close_fd) int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 

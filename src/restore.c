@@ -75,7 +75,7 @@ static int open_file(struct restore *restore)
 	const char *why = fstat(fd, &st) < 0			     ? strerror(errno)
 			  : !S_ISREG(st.st_mode)		     ? "it is no regular file"
 			  : st.st_uid != 0 && st.st_uid != geteuid() ? "it belongs to somebody else"
-			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0	     ? "others may write it"
+			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "others may write it"
 								     : NULL;
 	restore->reader.f = why ? NULL : fdopen(fd, "r");
 	if (restore->reader.f)

@@ -13,7 +13,7 @@ import netlink
 import sandbox
 import service
 import xfrm
-from netlink import MSG_DELPOLICY, MSG_GETPOLICY, MSG_NEWPOLICY
+from netlink import MSG_GETPOLICY, MSG_NEWPOLICY
 from program import Fault, environment, flush, hold, release, run, xfrmctl, xfrmctl_with
 from service import command_in, manager, unit
 from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
@@ -149,6 +149,18 @@ def behind_one_that_stays():
 
 
 @case
+def before_a_bypass():
+    """A shadow stands far behind, as behind a hold, also if a bypass is asked after its policy."""
+    with Folder() as folder:
+        xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
+                          "src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 2000")
+        folder.save()
+        boot()
+        folder.restore()
+        equal(sorted(shadow.priority for shadow in shadows()), [1000 | BEHIND, 2000 | BEHIND], "the priorities of shadows")
+
+
+@case
 def left_out():
     """A policy that is bound to an interface is left out, and named."""
     with Folder() as folder:
@@ -267,6 +279,18 @@ def changing():
         result = xfrmctl_with([Fault("receive", MSG_GETPOLICY, "interrupt")], "save", f"--file={folder.path}", status=1)
         contains(result.err, "Could not save the policies in ", ": their list keeps changing.")
         assert folder.identity() == before and folder.is_alone(), os.listdir(folder.folder.name)
+
+
+@cases([(number,) for number in range(1, 5)])
+def interrupted(number):
+    """A list that is interrupted is written again, from its beginning: at message {0}"""
+    with Folder() as folder:
+        make()
+        folder.save()
+        whole = folder.path.read_text()
+        folder.path.unlink()
+        xfrmctl_with([Fault("receive", MSG_GETPOLICY, "interrupt", 0, number, number)], "save", f"--file={folder.path}")
+        equal(folder.path.read_text(), whole, "the file")
 
 
 @case

@@ -13,6 +13,7 @@
 #include "privileges.h"
 #include "report.h"
 #include "routes.h"
+#include "saving.h"
 #include "sweep.h"
 #include "unit.h"
 #include "util.h"
@@ -32,6 +33,7 @@ enum {
 	OPTION_EXCLUDE,
 	OPTION_ROUTES,
 	OPTION_MODE,
+	OPTION_SAVED,
 };
 
 struct arm {
@@ -39,6 +41,8 @@ struct arm {
 	struct filter filter;
 	uint32_t routes; /* the table whose routes get stand-ins, or 0 */
 	enum mode mode;
+	const char *saved; /* what the next boot closes, or NULL */
+	bool saves;
 };
 
 static void print_help(void)
@@ -49,7 +53,8 @@ static void print_help(void)
 	       "that are selected, and removes nothing: when the IKE daemon takes its policies away,\n"
 	       "nothing leaves or comes in in plaintext until `xfrmctl release`.\n"
 	       "\n"
-	       "As a command of a unit that systemd is stopping for good it does nothing.\n"
+	       "As a command of a unit that systemd is stopping for good it does nothing, unless the\n"
+	       "machine goes down as well and what it protects is to stay closed (--saved).\n"
 	       "\n"
 	       "  --match=EXPR         Only what some --match holds for (repeatable)\n"
 	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
@@ -59,6 +64,8 @@ static void print_help(void)
 	       "  --mode=MODE          What the unit is for: with `flush`, do nothing; with `hold`, as without this;\n"
 	       "                       with `handover`, also end the main process, as a command of a unit that\n"
 	       "                       systemd restarts, so that it cannot take its SAs and policies away\n"
+	       "  --saved=FILE         If FILE (see `xfrmctl save`) is there, what is protected stays closed when\n"
+	       "                       the machine goes down, and FILE is written anew\n"
 	       "  -h, --help           Show this\n"
 	       "\n"
 	       "`xfrmctl flush --help` shows what EXPR can be.\n");
@@ -72,6 +79,10 @@ static int take_option(int option, const char *value, void *userdata)
 		return routes_parse_table(value, &arm->routes);
 	if (option == OPTION_MODE)
 		return mode_take(value, &arm->mode);
+	if (option == OPTION_SAVED) {
+		arm->saved = value;
+		return 0;
+	}
 	return verb_add_selection(&arm->filter, option == OPTION_EXCLUDE, value);
 }
 
@@ -204,6 +215,8 @@ static int run(struct arm *arm, const struct globals *globals)
 	if (r < 0)
 		return r;
 	uint64_t policies = kernel_sum_policies(&counts);
+	/* What keeps it from being saved need not keep it from being blocked. */
+	int saved = arm->saves ? saving_run(kernel, &arm->filter, arm->saved, NULL) : 0;
 
 	struct sweep *sweep = &arm->sweep;
 	sweep->kernel = kernel;
@@ -222,6 +235,7 @@ static int run(struct arm *arm, const struct globals *globals)
 	}
 	sweep->summary.usec = report_end();
 	report_armed(&sweep->summary);
+	r = r < 0 ? r : saved;
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
 }
 
@@ -239,6 +253,7 @@ int verb_arm(struct globals *globals, int argc, char **argv)
 		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
 		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{"mode", required_argument, NULL, OPTION_MODE},
+		{"saved", required_argument, NULL, OPTION_SAVED},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {options, print_help, take_option};
@@ -251,7 +266,8 @@ int verb_arm(struct globals *globals, int argc, char **argv)
 		return STATUS_DONE;
 	}
 	enum unit_job job = find_job();
-	if (job == UNIT_JOB_STOP) {
+	arm.saves = job == UNIT_JOB_STOP && arm.saved && saving_is_shutdown(arm.saved) > 0;
+	if (job == UNIT_JOB_STOP && !arm.saves) {
 		report_detail("This unit is being stopped for good: it needs no shadows.");
 		return STATUS_DONE;
 	}

@@ -14,6 +14,7 @@
 #include "privileges.h"
 #include "report.h"
 #include "routes.h"
+#include "saving.h"
 #include "show.h"
 #include "sweep.h"
 #include "unit.h"
@@ -32,6 +33,7 @@ enum {
 	OPTION_ORPHANS,
 	OPTION_SOCKET,
 	OPTION_ON_STOP,
+	OPTION_SAVED,
 	OPTION_ROUTES,
 	OPTION_DRY_RUN,
 	OPTION_JSON,
@@ -46,6 +48,7 @@ struct options {
 	uint32_t routes;	  /* the table whose routes go as well, or 0 */
 	const char *socket;	  /* charon's */
 	const char *on_stop_unit; /* NULL for the unit that we belong to */
+	const char *saved;	  /* what the next boot closes, or NULL */
 	const char *start;	  /* the unit that ends what was kept, or NULL */
 };
 
@@ -80,6 +83,8 @@ static void print_help(void)
 	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
 	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
 	       "                       good and no key manager is alive; shadows go as well\n"
+	       "  --saved=FILE         With --on-stop: so does FILE (see `xfrmctl save`); but if the machine\n"
+	       "                       goes down, and FILE is there, all stays closed\n"
 	       "  --routes[=TABLE]     Also the static routes of charon's routing table (default: 220); with\n"
 	       "                       --hold stand-ins of them stay, with --orphans those that a\n"
 	       "                       connection of the running charon may need\n"
@@ -140,6 +145,9 @@ static int take_option(int option, const char *value, void *userdata)
 		options->on_stop = true;
 		options->on_stop_unit = value;
 		return 0;
+	case OPTION_SAVED:
+		options->saved = value;
+		return 0;
 	case OPTION_ROUTES:
 		return routes_parse_table(value, &options->routes);
 	case OPTION_DRY_RUN:
@@ -171,6 +179,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"orphans", no_argument, NULL, OPTION_ORPHANS},
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
+		{"saved", required_argument, NULL, OPTION_SAVED},
 		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 		{"json", no_argument, NULL, OPTION_JSON},
@@ -202,6 +211,8 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--on-stop needs the name of a unit when systemd has not started it, as in "
 				      "--on-stop=strongswan.service.");
+	if (ret->saved && !ret->on_stop)
+		return report_failure(-EINVAL, REPORT_USAGE, "--saved goes with --on-stop only.");
 	if (ret->json && !ret->dry_run)
 		return report_failure(-EINVAL, REPORT_USAGE, "--json goes with --dry-run only.");
 	return 0;
@@ -563,7 +574,7 @@ static int is_stopping(struct globals *globals, const struct options *options, s
 	}
 	if (unit && *state->netns && !globals->netns)
 		globals->netns = state->netns;
-	return 1;
+	return options->saved ? saving_forget(options->saved, options->dry_run) : 1;
 }
 
 /* Opens the way to charon, without whose word every SA would be an orphan. */

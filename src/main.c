@@ -26,6 +26,8 @@ static const struct verb {
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"handover", verb_handover, "Move traffic to new SAs, then remove the old ones that `flush --keep` left",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
+	{"save", verb_save, "Write down what `restore` is to close at boot", PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
+	{"restore", verb_restore, "Block what was protected before the boot", PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
 	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},

@@ -24,7 +24,7 @@ static int __attribute__((format(printf, 3, 4))) refuse(char *why, size_t size, 
 }
 
 /* strtoul() takes signs, white space, octal and overflow; an operator's typing error must not. */
-static int parse_u32(const char *text, uint32_t *ret)
+int match_number(const char *text, uint32_t *ret)
 {
 	const char *digits = "0123456789";
 	unsigned int base = 10;
@@ -90,12 +90,12 @@ static int parse_ptype(const char *value, struct match *match)
 
 static int parse_if_id(const char *value, struct match *match)
 {
-	return parse_u32(value, &match->if_id);
+	return match_number(value, &match->if_id);
 }
 
 static int parse_spi(const char *value, struct match *match)
 {
-	return parse_u32(value, &match->spi);
+	return match_number(value, &match->spi);
 }
 
 /* Splits "A<separator>B" into buffers; `second` is NULL without a separator. */
@@ -121,12 +121,12 @@ static int parse_range(const char *value, struct match_range *ret)
 	int r = split(value, '-', buffer, sizeof(buffer), &last);
 	if (r < 0)
 		return r;
-	r = parse_u32(buffer, &ret->first);
+	r = match_number(buffer, &ret->first);
 	if (r < 0)
 		return r;
 	ret->last = ret->first;
 	if (last) {
-		r = parse_u32(last, &ret->last);
+		r = match_number(last, &ret->last);
 		if (r < 0)
 			return r;
 	}
@@ -151,10 +151,10 @@ static int parse_mark(const char *value, struct match *match)
 	int r = split(value, '/', buffer, sizeof(buffer), &mask);
 	if (r < 0)
 		return r;
-	r = parse_u32(buffer, &match->mark.v);
+	r = match_number(buffer, &match->mark.v);
 	if (r < 0 || !mask)
 		return r;
-	r = parse_u32(mask, &match->mark.m);
+	r = match_number(mask, &match->mark.m);
 	if (r < 0)
 		return r;
 	/* A mask of 0 would hold for every entry, while in `ip xfrm` it means "no mark"; bits outside of the mask would
@@ -181,7 +181,7 @@ static int parse_prefix(const char *value, struct match_prefix *ret)
 
 	uint32_t max = ret->family == AF_INET ? 32 : 128;
 	bits = max;
-	if (length && (parse_u32(length, &bits) < 0 || bits > max))
+	if (length && (match_number(length, &bits) < 0 || bits > max))
 		return -EINVAL;
 	ret->length = (uint8_t)bits;
 

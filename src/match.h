@@ -63,6 +63,9 @@ struct filter {
  * an --exclude it would protect nothing. */
 int match_parse(const char *expression, struct match *ret, char *why, size_t size);
 
+/* Parses a number of 32 bits, decimal or with 0x hex. Returns 0, -EINVAL or -ERANGE. */
+int match_number(const char *text, uint32_t *ret);
+
 /* Whether every key of the expression holds for the entry. */
 bool match_holds(const struct match *match, const struct entry *entry);
 

@@ -306,6 +306,34 @@ void report_armed(const struct summary *summary)
 		       ARRAY_SIZE(fields));
 }
 
+static void report_saving(sd_id128_t id, const struct summary *summary, const char *sentence)
+{
+	const struct report_field fields[] = {
+		{"XFRM_POLICIES", summary_policies(summary)},
+		{"XFRM_POLICIES_IN", summary->policies[XFRM_POLICY_IN]},
+		{"XFRM_POLICIES_OUT", summary->policies[XFRM_POLICY_OUT]},
+		{"XFRM_POLICIES_FWD", summary->policies[XFRM_POLICY_FWD]},
+		{"XFRM_FAILED", summary->failed},
+		{"XFRM_DURATION_USEC", summary->usec},
+	};
+
+	report_figures(LOG_INFO, id, sentence, fields, ARRAY_SIZE(fields));
+}
+
+void report_saved(const struct summary *summary)
+{
+	char sentence[SUMMARY_SENTENCE_MAX];
+
+	report_saving(REPORT_SAVED, summary, summary_of_save(summary, sentence, sizeof(sentence)));
+}
+
+void report_restored(const struct summary *summary)
+{
+	char sentence[SUMMARY_SENTENCE_MAX];
+
+	report_saving(REPORT_CLOSED, summary, summary_of_restore(summary, sentence, sizeof(sentence)));
+}
+
 void report_released(const struct summary *summary, const struct summary_release *release)
 {
 	char sentence[SUMMARY_SENTENCE_MAX];

@@ -33,6 +33,11 @@
 #define REPORT_NO_GOODBYE SD_ID128_MAKE(32, 5f, 81, fa, 64, 77, 4d, c2, b1, e0, 67, 04, 32, d1, ac, e2)
 #define REPORT_HANDED_OVER SD_ID128_MAKE(ca, 34, 2f, ee, b8, 8b, 4c, dc, be, 18, b6, f3, 60, b7, 5c, d0)
 
+#define REPORT_SAVED SD_ID128_MAKE(0b, 64, 3d, e9, 72, 5a, 41, 8e, 9c, 0f, d3, 66, b8, 1e, a4, 57)
+#define REPORT_LEFT_OUT SD_ID128_MAKE(7e, 18, c2, 05, d9, 4b, 43, f6, a3, 6d, 51, 8a, 2f, 90, ec, 13)
+#define REPORT_CLOSED SD_ID128_MAKE(c5, 29, 97, 4e, 1a, 83, 4d, 60, b7, f2, 08, 3c, 6e, d5, 9b, 41)
+#define REPORT_NOT_CLOSED SD_ID128_MAKE(5d, f0, 6b, 38, e4, 17, 4c, 92, 8a, 35, c9, 7e, 02, 4f, b1, d6)
+
 #define REPORT_STARTER SD_ID128_MAKE(49, 2b, 0a, 0d, be, f0, 48, f8, b5, 33, a7, 2c, 24, e8, d2, 45)
 #define REPORT_LOADED SD_ID128_MAKE(98, fe, b8, 57, 31, 3e, 46, f5, 8b, 8d, cd, 2d, 48, ab, cb, 7a)
 #define REPORT_NOT_LOADED SD_ID128_MAKE(3a, 4a, 7f, d0, 2f, ad, 45, e3, 87, a3, 19, 26, fc, 0a, 7b, 78)
@@ -92,4 +97,6 @@ uint64_t report_end(void);
  * status too; the others run beside a daemon that has a status of its own. */
 void report_flushed(const struct summary *summary);
 void report_armed(const struct summary *summary);
+void report_saved(const struct summary *summary);
+void report_restored(const struct summary *summary);
 void report_released(const struct summary *summary, const struct summary_release *release);

@@ -18,13 +18,18 @@ bool shadow_is_kept(const struct entry *entry)
 	return entry->kind == ENTRY_POLICY && entry->policy.info.sel.user == SHADOW_KEEP;
 }
 
-/* What a shadow was made from had this priority; kept in it, since its own does not always tell. */
-static uint32_t original_priority(const struct entry *policy)
+uint32_t shadow_original_priority(const struct entry *policy)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
 
 	return shadow_tag(policy) && info->lft.soft_byte_limit <= UINT32_MAX ? (uint32_t)info->lft.soft_byte_limit
 									     : info->priority;
+}
+
+void shadow_set_original_priority(struct entry *shadow, uint32_t priority)
+{
+	shadow->policy.info.lft.soft_byte_limit = priority;
+	shadow->policy.info.lft.hard_byte_limit = XFRM_INF;
 }
 
 /* Where the priority is in the ordered list, or would have to be. */
@@ -68,7 +73,7 @@ static void note_priority(struct shadow_direction *direction, uint32_t priority,
 	direction->at[i].stays |= stays;
 	direction->at[i].passes |= shadow_lets_pass(policy);
 	direction->at[i].others |= !shadow_lets_pass(policy);
-	direction->at[i].real |= !shadow_tag(policy) || priority == original_priority(policy);
+	direction->at[i].real |= !shadow_tag(policy) || priority == shadow_original_priority(policy);
 }
 
 bool shadow_lets_pass(const struct entry *policy)
@@ -101,14 +106,14 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	if (tag == SHADOW_HOLD) {
 		/* A run that did not come to its end left the other policies to this one, which has to decide as that
 		 * did. */
-		note_priority(direction, original_priority(policy), policy, false, false);
-		survey->high |= original_priority(policy) >= SHADOW_PRIORITY;
+		note_priority(direction, shadow_original_priority(policy), policy, false, false);
+		survey->high |= shadow_original_priority(policy) >= SHADOW_PRIORITY;
 		return;
 	}
 	bool replaced = tag || filter_selects(filter, policy);
 	note_priority(direction, info->priority, policy, replaced, !replaced);
 	if (tag) {
-		note_priority(direction, original_priority(policy), policy, false, false);
+		note_priority(direction, shadow_original_priority(policy), policy, false, false);
 		return;
 	}
 	survey->n_real++;
@@ -244,7 +249,7 @@ static void place(const struct entry *policy, const struct shadow_survey *survey
 		  uint32_t *priority)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
-	uint32_t original = original_priority(policy);
+	uint32_t original = shadow_original_priority(policy);
 
 	*tag = SHADOW_HOLD;
 	*priority = original | SHADOW_PRIORITY;
@@ -308,8 +313,7 @@ static void make(const struct entry *policy, const struct shadow_blocked *blocke
 	*ret = copy_of(policy, tag, priority);
 	if (policy->policy.n_templates)
 		ret->policy.info.action = XFRM_POLICY_BLOCK;
-	ret->policy.info.lft.soft_byte_limit = original_priority(policy);
-	ret->policy.info.lft.hard_byte_limit = XFRM_INF;
+	shadow_set_original_priority(ret, shadow_original_priority(policy));
 	shadow_set_blocked(ret, &before);
 }
 
@@ -320,6 +324,12 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 
 	place(policy, survey, later, &tag, &priority);
 	make(policy, blocked, tag, priority, ret);
+}
+
+void shadow_begin(struct entry *ret)
+{
+	*ret = (struct entry){.kind = ENTRY_POLICY};
+	ret->policy.info.sel.user = SHADOW_HOLD;
 }
 
 void shadow_make_close(const struct entry *policy, const struct shadow_survey *survey,

@@ -141,6 +141,14 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 void shadow_plan(struct shadow_survey *survey);
 bool shadow_is_turn(const struct shadow_survey *survey, size_t turn, const struct entry *policy);
 
+/* Makes a shadow (SHADOW_HOLD) of which nothing else is known yet. */
+void shadow_begin(struct entry *ret);
+
+/* What a shadow was made from had this priority; kept in it, since its own does not always tell. Of a policy it is its
+ * own. */
+uint32_t shadow_original_priority(const struct entry *policy);
+void shadow_set_original_priority(struct entry *shadow, uint32_t priority);
+
 /* Turns a shadow into one that the kernel removes after this many seconds. `run` is kept in it, to know it again. */
 void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run);
 

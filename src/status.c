@@ -13,6 +13,7 @@
 #include "blocked.h"
 #include "netns.h"
 #include "privileges.h"
+#include "replace.h"
 #include "report.h"
 #include "timespan.h"
 #include "util.h"
@@ -285,77 +286,47 @@ static struct status_style terminal_style(bool all)
 	return style;
 }
 
+struct writing {
+	const struct status *status;
+	const struct options *options;
+};
+
 /* Writes it, and finds out whether all of it has arrived. */
-static int write_all(const struct status *status, const struct options *options, FILE *f)
+static int write_all(FILE *f, void *userdata)
 {
+	const struct writing *writing = userdata;
+	const struct options *options = writing->options;
 	const struct status_style style = terminal_style(options->all);
 	int r = 0;
 
 	errno = 0;
 	if (options->json)
-		r = status_json(status, f);
+		r = status_json(writing->status, f);
 	else if (options->metrics)
-		status_metrics(status, f);
+		status_metrics(writing->status, f);
 	else
-		status_text(status, &style, f);
+		status_text(writing->status, &style, f);
 	if (fflush(f) != 0 || ferror(f))
 		r = errno ? -errno : -EIO;
 	return r;
 }
 
-static int write_file(const struct status *status, const struct options *options, const char *path, int fd)
-{
-	FILE *f = fdopen(fd, "w");
-
-	if (!f) {
-		close(fd);
-		return -errno;
-	}
-	int r = write_all(status, options, f);
-	if (fclose(f) != 0 && r == 0)
-		r = -errno;
-	if (r == 0 && rename(path, options->output) < 0)
-		r = -errno;
-	return r;
-}
-
-/* Who reads the file meanwhile sees the old one or the new one. The collector of node_exporter reads what ends in
- * .prom.
- */
-static int replace_file(const struct status *status, const struct options *options)
-{
-	CLEANUP(free_text) char *path = NULL;
-
-	if (asprintf(&path, "%s.XXXXXX", options->output) < 0) {
-		path = NULL;
-		return -ENOMEM;
-	}
-	int fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int r = fchmod(fd, 0644) < 0 ? -errno : 0;
-	if (r < 0)
-		close(fd);
-	else
-		r = write_file(status, options, path, fd);
-	if (r < 0)
-		unlink(path);
-	return r;
-}
-
 static int show(const struct status *status, const struct options *options)
 {
+	struct writing writing = {status, options};
 	int r;
 
 	if (options->output) {
-		r = replace_file(status, options);
+		/* The collector of node_exporter is not root, and takes the time of the file for that of the figures.
+		 */
+		r = replace_file(options->output, 0644, false, write_all, &writing);
 		return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write %.128s: %s. It is as it was.",
 					      options->output, strerror(-r))
 			     : 0;
 	}
 	if (report_is_quiet() && !options->json && !options->metrics)
 		return 0;
-	r = write_all(status, options, stdout);
+	r = write_all(stdout, &writing);
 	return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write the status: %s.", strerror(-r)) : 0;
 }
 

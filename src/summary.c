@@ -157,6 +157,35 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 	return buffer;
 }
 
+const char *summary_of_save(const struct summary *summary, char *buffer, size_t size)
+{
+	struct text text = {buffer, size, 0};
+
+	append(&text, "Saved ");
+	append_policies(&text, summary);
+	append_duration(&text, summary);
+	if (summary->failed)
+		append(&text, "; %" PRIu64 " left out", summary->failed);
+	append(&text, ".");
+	return buffer;
+}
+
+const char *summary_of_restore(const struct summary *summary, char *buffer, size_t size)
+{
+	struct text text = {buffer, size, 0};
+
+	if (!summary_policies(summary) && !summary->failed) {
+		append(&text, "No policies were saved: nothing is closed.");
+		return buffer;
+	}
+	append(&text, "Put shadows in the place of ");
+	append_policies(&text, summary);
+	append(&text, " of before");
+	append_duration(&text, summary);
+	append(&text, ". What they block, `xfrmctl release` opens.");
+	return buffer;
+}
+
 uint64_t summary_released(const struct summary *summary)
 {
 	uint64_t removed = summary_policies(summary);

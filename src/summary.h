@@ -51,5 +51,10 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
 			       size_t size);
 
+/* What save wrote down, where `failed` counts what it left out, */
+const char *summary_of_save(const struct summary *summary, char *buffer, size_t size);
+/* and what restore put in the place of that. */
+const char *summary_of_restore(const struct summary *summary, char *buffer, size_t size);
+
 /* How many shadows were released for good. */
 uint64_t summary_released(const struct summary *summary);

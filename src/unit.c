@@ -102,6 +102,15 @@ int unit_find(const char *unit, struct unit_state *ret)
 	return 0;
 }
 
+int unit_is_shutdown(void)
+{
+	struct unit_state state;
+
+	/* Ordered behind all that is stopped, its start waits for the end of that (systemd.special(7)). */
+	int r = unit_find("shutdown.target", &state);
+	return r < 0 ? r : state.job == UNIT_JOB_OTHER;
+}
+
 int unit_start(const char *unit)
 {
 	CLEANUP(free_message) sd_bus_message *reply = NULL;

@@ -23,6 +23,9 @@ struct unit_state {
  * or a negative errno. */
 int unit_find(const char *unit, struct unit_state *ret);
 
+/* Whether systemd is taking the machine down: 1 or 0, or a negative errno. */
+int unit_is_shutdown(void);
+
 /* Has systemd start a unit of the system manager at once, whatever other units it is ordered behind. Does not wait for
  * it. Returns 0 or a negative errno. */
 int unit_start(const char *unit);

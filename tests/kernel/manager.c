@@ -2,10 +2,11 @@
 
 /* A service manager with one service, which says of it what it was told:
  *
- *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID
+ *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID [SHUTDOWN-JOB]
  *
- * JOB is a type such as "restart", or "" for none. Says "ready" when it listens, and then which units it is to start,
- * and how; it refuses one without a name. Ends when its standard input does.
+ * JOB is a type such as "restart", or "" for none, and so is the last for shutdown.target. Says "ready" when it
+ * listens, and then which units it is to start, and how; it refuses one without a name. Ends when its standard input
+ * does.
  */
 
 #include <errno.h>
@@ -21,18 +22,26 @@
 
 #define SYSTEMD "org.freedesktop.systemd1"
 #define UNIT_PATH "/org/freedesktop/systemd1/unit/test"
+#define SHUTDOWN_PATH "/org/freedesktop/systemd1/unit/shutdown"
 #define JOB_PATH "/org/freedesktop/systemd1/job/1"
+#define SHUTDOWN_JOB_PATH "/org/freedesktop/systemd1/job/2"
 
-static struct {
-	const char *active, *sub, *freezer, *job;
+static struct service {
+	const char *active, *sub, *freezer, *job, *job_path;
 	uint32_t main_pid;
-} service;
+} service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0};
 
 static int load_unit(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
+	const char *unit;
+
 	(void)userdata;
 	(void)error;
-	return sd_bus_reply_method_return(message, "o", UNIT_PATH);
+	int r = sd_bus_message_read(message, "s", &unit);
+	if (r < 0)
+		return r;
+	return sd_bus_reply_method_return(message, "o",
+					  strcmp(unit, "shutdown.target") == 0 ? SHUTDOWN_PATH : UNIT_PATH);
 }
 
 static int start_unit(sd_bus_message *message, void *userdata, sd_bus_error *error)
@@ -53,8 +62,10 @@ static int start_unit(sd_bus_message *message, void *userdata, sd_bus_error *err
 static int get_job(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
 		   void *userdata, sd_bus_error *error)
 {
-	(void)bus, (void)path, (void)interface, (void)property, (void)userdata, (void)error;
-	return sd_bus_message_append(reply, "(uo)", *service.job ? 1 : 0, *service.job ? JOB_PATH : "/");
+	const struct service *of = userdata;
+
+	(void)bus, (void)path, (void)interface, (void)property, (void)error;
+	return sd_bus_message_append(reply, "(uo)", *of->job ? 1 : 0, *of->job ? of->job_path : "/");
 }
 
 static int get_text(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
@@ -101,6 +112,8 @@ static void serve(int fd)
 		    0 ||
 	    sd_bus_add_object_vtable(bus, NULL, UNIT_PATH, SYSTEMD ".Unit", of_unit, &service) < 0 ||
 	    sd_bus_add_object_vtable(bus, NULL, UNIT_PATH, SYSTEMD ".Service", of_service, &service) < 0 ||
+	    sd_bus_add_object_vtable(bus, NULL, SHUTDOWN_PATH, SYSTEMD ".Unit", of_unit, &shutdown_target) < 0 ||
+	    sd_bus_add_object_vtable(bus, NULL, SHUTDOWN_JOB_PATH, SYSTEMD ".Job", of_job, &shutdown_target) < 0 ||
 	    sd_bus_add_object_vtable(bus, NULL, JOB_PATH, SYSTEMD ".Job", of_job, &service) < 0 ||
 	    sd_bus_start(bus) < 0)
 		exit(EXIT_FAILURE);
@@ -116,13 +129,14 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	if (argc != 7 || strlen(argv[1]) >= sizeof(address.sun_path))
+	if (argc < 7 || argc > 8 || strlen(argv[1]) >= sizeof(address.sun_path))
 		return EXIT_FAILURE;
 	memcpy(address.sun_path, argv[1], strlen(argv[1]));
 	service.active = argv[2];
 	service.sub = argv[3];
 	service.freezer = argv[4];
 	service.job = argv[5];
+	shutdown_target.job = argc > 7 ? argv[7] : "";
 	service.main_pid = (uint32_t)strtoul(argv[6], NULL, 10);
 
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -58,8 +58,9 @@ def running(*command, **options):
 
 
 @contextmanager
-def manager(main_pid, properties=RUNNING):
+def manager(main_pid, properties=RUNNING, shutdown_job=""):
+    """The last is the type of the job of shutdown.target."""
     MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
     MANAGERS_SOCKET.unlink(missing_ok=True)
-    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid)) as process:
+    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid), shutdown_job) as process:
         yield process

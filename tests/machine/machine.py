@@ -29,6 +29,11 @@ GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
 TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream")
 UNITS = "etc/systemd/system"
+
+# What the first boot closes, as if an earlier life had saved it and the operator enabled that.
+SAVED = HERE / "guest/first_boot.saved"
+SAVED_PATH = "var/lib/xfrmctl/strongswan"
+BOOT_UNIT = "strongswan.service.wants/xfrmctl-boot@strongswan.service"
 ENABLED_UNITS = ("test-network.service", "test-program.service")
 
 PROBE_SECONDS = 10
@@ -139,6 +144,11 @@ def write_payload(destdir, tools, program, seconds, payload):
         member.size = len(text.encode())
         tar.addfile(member, BytesIO(text.encode()))
 
+    def add_link(name, target):
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        tar.addfile(link)
+
     def add_tree(tree, prefix):
         for file in sorted(tree.rglob("*")):
             if (file.is_symlink() or not file.is_dir()) and file.suffix != ".pyc":
@@ -148,13 +158,14 @@ def write_payload(destdir, tools, program, seconds, payload):
         add_tree(destdir, "")
         for folder in (HERE / "guest", HERE / "stories", KERNEL_SUITE):
             add_tree(folder, f"{GUEST_HOME}/{folder.name}/")
-        for tool in TOOLS if tools else ():
-            add(tools / tool, f"{GUEST_HOME}/tools/{Path(tool).name}")
+        if tools:
+            for tool in TOOLS:
+                add(tools / tool, f"{GUEST_HOME}/tools/{Path(tool).name}")
+            add_text(SAVED_PATH, SAVED.read_text())
+            add_link(f"{UNITS}/{BOOT_UNIT}", "/usr/lib/systemd/system/xfrmctl-boot@.service")
         add_tree(HERE / "guest/units", f"{UNITS}/")
         for unit in ENABLED_UNITS:
-            link = tarfile.TarInfo(f"{UNITS}/multi-user.target.wants/{unit}")
-            link.type, link.linkname = tarfile.SYMTYPE, f"../{unit}"
-            tar.addfile(link)
+            add_link(f"{UNITS}/multi-user.target.wants/{unit}", f"../{unit}")
         add_text(f"{GUEST_HOME}/arguments", "".join(f"{word}\n" for word in program))
         add_text(f"{UNITS}/test-program.service.d/deadline.conf", f"[Service]\nTimeoutStartSec={seconds}\n")
 

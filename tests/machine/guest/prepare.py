@@ -2,10 +2,12 @@
 """Makes the network and the configuration before strongswan.service starts at boot."""
 
 import connections
+import first_boot
 import network
 from strongswan import peer
 
 network.create()
+first_boot.send()
 connections.configure_gateway(["net4"])
 connections.configure_acquires(connections.ACQUIRE_SECONDS)
 connections.configure_swanctl()

@@ -21,6 +21,10 @@ def drop_in_of(unit):
 
 
 DROP_IN = drop_in_of(gateway.unit)
+BOOT_UNIT = "xfrmctl-boot@strongswan.service"
+SAVE_UNIT = "xfrmctl-save@strongswan.service"
+SAVE_TIMER = "xfrmctl-save@strongswan.timer"
+SAVED = Path("/var/lib/xfrmctl/strongswan")
 HANDOVER_UNIT = f"xfrmctl-handover@{gateway.unit}"
 CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/lib/systemd/catalog/xfrmctl.catalog"))
 DEFAULTS_INSTALLED = DEFAULTS.read_text()

@@ -4,11 +4,11 @@
 import re
 from pathlib import Path
 
-from . import (crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, messages, mixups,
+from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, messages, mixups,
                never_back, no_xfrm, not_blocked, orphans, other_owners, reporting, restarts, routes, service, starter,
                status, ten_crashes, units, wait_exec, watch)
 
-MODULES = (service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
+MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
            not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite,
            starter, units, no_xfrm, messages)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""systemd starts and restarts strongSwan: at boot, on demand, and in which order."""
+"""systemd starts and restarts strongSwan: on demand, and in which order."""
 
 import signal
 from contextlib import nullcontext
@@ -18,17 +18,6 @@ from .traffic import carries_traffic, trigger
 
 def lines_of(entries, pid):
     return [entry for entry in entries if entry.get("_PID") == str(pid)]
-
-
-def boot(check):
-    """Told first, when nothing but the boot itself has happened."""
-    check.equal("strongSwan runs", gateway.show("ActiveState"), "active")
-    check.equal("no restart was needed", gateway.show("NRestarts"), "0")
-    summaries = xfrmctl.summaries()
-    check.equal("one flush, which removed nothing", [xfrmctl.removed(entry) for entry in summaries], [(0, 0)])
-    check.equal("the connection is trapped, without an SA", (len(kernel.policies()), kernel.spis()), (3, set()))
-    trigger("net4")
-    carries_traffic(check, "net4")
 
 
 def restarted(check, traffic):
@@ -100,4 +89,4 @@ def order(check):
     carries_traffic(check, "net4")
 
 
-STORIES = (boot, restart, order)
+STORIES = (restart, order)

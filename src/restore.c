@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "blocked.h"
+#include "report.h"
+#include "saved.h"
+#include "shadow.h"
+#include "unit.h"
+#include "util.h"
+#include "verb.h"
+
+/* So many shadows that the kernel refuses are named; the others are counted. */
+#define NAMED_MAX 10
+
+enum {
+	OPTION_FILE = OPTION_OF_VERB,
+	OPTION_UNIT,
+};
+
+struct restore {
+	const char *path;
+	const char *unit;
+	struct kernel *kernel;
+	struct saved_reader reader;
+	struct summary summary;
+	struct entry *again; /* shadows that are there, or of which the kernel's word was lost */
+	size_t n_again, allocated;
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] restore --file=FILE [OPTION...]\n"
+	       "\n"
+	       "Puts shadows in the place of the policies that `xfrmctl save` has written down: what\n"
+	       "those protected is blocked, what they let pass passes, until `xfrmctl release`. To be run\n"
+	       "at boot, before there is a network and an IKE daemon.\n"
+	       "\n"
+	       "  --file=FILE          What `xfrmctl save` wrote. If it is not there, nothing is done; if it\n"
+	       "                       is not complete and correct, or others can write it, nothing is closed\n"
+	       "  --unit=UNIT          Not if this service runs, or is being started\n"
+	       "  -h, --help           Show this\n");
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct restore *restore = userdata;
+
+	*(option == OPTION_FILE ? &restore->path : &restore->unit) = value;
+	return 0;
+}
+
+static int refuse(const struct restore *restore, const char *why)
+{
+	return report_failure(-EBADMSG, REPORT_NOT_CLOSED,
+			      "Nothing is closed until the IKE daemon has started: %.128s cannot be used: %s.",
+			      restore->path, why);
+}
+
+/* Opens the file; -ENOENT, without a word, when there is none. What it says blocks or passes traffic, so only root may
+ * have had a hand in it. */
+static int open_file(struct restore *restore)
+{
+	struct stat st;
+
+	/* O_NONBLOCK: so that a FIFO is no trap. */
+	int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return errno == ENOENT ? -ENOENT : refuse(restore, strerror(errno));
+	const char *why = fstat(fd, &st) < 0			     ? strerror(errno)
+			  : !S_ISREG(st.st_mode)		     ? "it is no regular file"
+			  : st.st_uid != 0 && st.st_uid != geteuid() ? "it belongs to somebody else"
+			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "others may write it"
+								     : NULL;
+	restore->reader.f = why ? NULL : fdopen(fd, "r");
+	if (restore->reader.f)
+		return 0;
+	close(fd);
+	return refuse(restore, why ? why : strerror(errno));
+}
+
+/* Reads all of it, before anything is changed. */
+static int check_file(struct restore *restore)
+{
+	struct entry shadow;
+	int r;
+
+	do
+		r = saved_next(&restore->reader, &shadow);
+	while (r > 0);
+	return r < 0 ? refuse(restore, restore->reader.why) : 0;
+}
+
+static void count_failed(struct restore *restore, const struct entry *shadow, int error)
+{
+	summary_take_back(&restore->summary, shadow);
+	if (restore->summary.failed++ >= NAMED_MAX)
+		return;
+	char description[ENTRY_DESCRIPTION_MAX];
+	report_failure(0, REPORT_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
+		       entry_describe(shadow, description, sizeof(description)), strerror(-error));
+}
+
+static void on_refused(const struct kernel_refusal *refusal, void *userdata)
+{
+	struct restore *restore = userdata;
+	int error = refusal->error;
+
+	if (error == -EEXIST || error == -EAGAIN) {
+		struct entry *list =
+			grow(restore->again, restore->n_again, &restore->allocated, sizeof(restore->again[0]));
+		if (list) {
+			restore->again = list;
+			restore->again[restore->n_again++] = refusal->entry;
+			return;
+		}
+		error = -ENOMEM;
+	}
+	count_failed(restore, &refusal->entry, error);
+}
+
+/* Of shadows that only differ in what they were made from, the one that blocks stays. */
+static int adopt(struct kernel *kernel, const struct entry *shadow)
+{
+	struct entry present = {0};
+
+	int r = kernel_find_policy(kernel, shadow, &present);
+	if (r == -ENOENT || (r == 0 && !shadow_suffices(&present, shadow)))
+		r = kernel_update_policy(kernel, shadow);
+	return r;
+}
+
+static int put_shadows(struct restore *restore)
+{
+	struct saved_reader *reader = &restore->reader;
+	struct shadow_blocked blocked = {0};
+	struct entry shadow;
+	int r;
+
+	if (blocked_read(&blocked) < 0)
+		blocked = (struct shadow_blocked){0};
+	rewind(reader->f);
+	reader->line = reader->n = 0;
+	while ((r = saved_next(reader, &shadow)) > 0) {
+		shadow_set_blocked(&shadow, &blocked);
+		summary_add(&restore->summary, &shadow);
+		r = kernel_exchange(restore->kernel, &shadow, NULL, on_refused, restore);
+		if (r < 0)
+			break;
+	}
+	int committed = kernel_commit(restore->kernel, on_refused, restore);
+	for (size_t i = 0; i < restore->n_again; i++) {
+		int adopted = adopt(restore->kernel, &restore->again[i]);
+		if (adopted < 0)
+			count_failed(restore, &restore->again[i], adopted);
+	}
+	free(restore->again);
+	r = r < 0 ? r : committed;
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not put all shadows in their place: %s.", strerror(-r))
+		     : 0;
+}
+
+/* Whether the service has policies of its own by now. */
+static bool is_up(const char *unit)
+{
+	enum unit_phase phase = UNIT_DOWN;
+
+	int r = unit ? unit_find_phase(unit, &phase) : 0;
+	if (r < 0)
+		report_notice(REPORT_UNSURE, "Could not ask systemd whether %.64s runs: %s. Going on.", unit,
+			      strerror(-r));
+	else if (phase != UNIT_DOWN)
+		report_detail("%.64s runs, or is being started: nothing needs to be closed.", unit);
+	return phase != UNIT_DOWN;
+}
+
+static int run(struct restore *restore, const struct globals *globals)
+{
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	struct kernel_counts counts;
+
+	int r = check_file(restore);
+	if (r == 0)
+		r = verb_open_kernel(globals, &kernel, &counts);
+	if (r < 0)
+		return r;
+	restore->kernel = kernel;
+	report_begin(restore->reader.n, NULL);
+	r = put_shadows(restore);
+	if (restore->summary.failed > NAMED_MAX)
+		report_failure(0, REPORT_INCOMPLETE, "%" PRIu64 " more were refused.",
+			       restore->summary.failed - NAMED_MAX);
+	restore->summary.usec = report_end();
+	report_restored(&restore->summary);
+	return r < 0 ? r : restore->summary.failed ? -EIO : 0;
+}
+
+int verb_restore(struct globals *globals, int argc, char **argv)
+{
+	struct restore restore = {0};
+	static const struct option options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"file", required_argument, NULL, OPTION_FILE},
+		{"unit", required_argument, NULL, OPTION_UNIT},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {options, print_help, take_option};
+
+	int r = verb_parse(globals, argc, argv, &syntax, &restore);
+	if (r < 0)
+		return verb_parsed(r);
+	if (!restore.path || !*restore.path)
+		return report_failure(STATUS_USAGE, REPORT_USAGE, "restore needs the name of a file: --file=FILE.");
+	if (is_up(restore.unit))
+		return STATUS_DONE;
+	r = open_file(&restore);
+	if (r == -ENOENT) {
+		report_detail("There is no %.128s: nothing is closed.", restore.path);
+		return STATUS_DONE;
+	}
+	if (r == 0)
+		r = run(&restore, globals);
+	close_file(&restore.reader.f);
+	return r < 0 ? STATUS_FAILED : STATUS_DONE;
+}

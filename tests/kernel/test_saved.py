@@ -1,0 +1,426 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xfrmctl save` and `restore`: what is protected is closed at the next boot; and who stops a service opens that too."""
+
+import errno
+import os
+import re
+import stat
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import netlink
+import sandbox
+import service
+import xfrm
+from netlink import MSG_GETPOLICY, MSG_NEWPOLICY
+from program import Fault, environment, flush, hold, release, run, xfrmctl, xfrmctl_with
+from service import command_in, manager, unit
+from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
+from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, require
+from tap import case, cases, contains, equal, main
+from wire import Wire, same
+
+UNIT = "test.service"
+
+POLICIES = [
+    f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
+    f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 1001 mark 5 mask 0xff if_id 7 flag localok {ESP}",
+    "src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir out priority 999",
+    "src fd00::1/128 dst fd00:2::/64 proto 58 dir fwd priority 1003 action block flag icmp",
+]
+
+
+class Folder:
+    """One for the file, in a with block."""
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="saved-")
+        self.path = Path(self.folder.name, "saved")
+        return self
+
+    def __exit__(self, *exception):
+        self.folder.cleanup()
+
+    def save(self, *words, **options):
+        return xfrmctl("save", f"--file={self.path}", *words, **options)
+
+    def restore(self, *words, **options):
+        return xfrmctl("restore", f"--file={self.path}", *words, **options)
+
+    def is_alone(self):
+        """Whether no file beside it was left."""
+        return os.listdir(self.folder.name) == [self.path.name]
+
+    def identity(self):
+        return self.path.stat().st_ino, self.path.stat().st_mtime_ns
+
+
+def make():
+    xfrm.add_policies(*POLICIES)
+    return netlink.policies()
+
+
+def boot():
+    """As far as XFRM goes."""
+    xfrm.clear()
+
+
+def plain(policies):
+    """Without what the kernel gives each."""
+    return sorted((policy._replace(index=0, used=None) for policy in policies), key=lambda policy: policy.key)
+
+
+@case
+def as_held():
+    """What is restored is what a hold leaves."""
+    with Folder() as folder:
+        make()
+        assert re.fullmatch(r"Saved 4 policies \(1 in, 2 out, 1 fwd\) in \d+\.\d{3} ms\.\n", folder.save().out)
+        equal(len(real_policies()), 4, "the number of policies afterwards")
+        hold()
+        held = plain(shadows())
+        boot()
+        result = folder.restore()
+        assert re.fullmatch(r"Put shadows in the place of 4 policies \(1 in, 2 out, 1 fwd\) of before in \d+\.\d{3} ms\. "
+                            r"What they block, `xfrmctl release` opens\.\n", result.out), result.out
+        equal((plain(netlink.policies()), len(held)), (held, 4), "the shadows")
+        hold()
+        equal(plain(shadows()), held, "the shadows behind a hold")
+        release()
+        equal(netlink.policies(), [], "what is left behind the release")
+
+
+@cases([(table.name, table) for table in IN_THE_ORDER_OF_PRIORITIES])
+def verdicts(_, table):
+    """Each packet meets what a hold would have left: {0}"""
+    require(table)
+    with Folder() as folder, Wire() as wire:
+        table.add()
+        folder.save(*table.options)
+        flush(*table.options)
+        folder.restore()
+        same(wire.verdicts(table.before()), table.held(), "what becomes of the flows")
+
+
+@case
+def nothing():
+    """Without policies there is nothing to close."""
+    with Folder() as folder:
+        contains(folder.save().out, "Saved 0 policies in ")
+        equal(folder.restore(), (0, "No policies were saved: nothing is closed.\n", ""), "result")
+
+
+@case
+def replaced():
+    """The file is root's alone, and is replaced only when it would say something else."""
+    with Folder() as folder:
+        make()
+        folder.save()
+        before = folder.identity()
+        equal((stat.filemode(folder.path.stat().st_mode), folder.save(), folder.identity()),
+              ("-rw-------", (0, "", ""), before), "mode, second run and file")
+        xfrm.add_policies(f"src 10.3.0.0/16 dst 10.4.0.0/16 dir out priority 1000 {ESP}")
+        folder.save()
+        assert folder.identity() != before and folder.is_alone(), os.listdir(folder.folder.name)
+
+
+@case
+def selection():
+    """What is not selected is not saved, and decides as before."""
+    with Folder() as folder:
+        make()
+        contains(folder.save("--match=reqid=1", "--exclude=dir=in").out, "Saved 1 policy (1 out) in ")
+        boot()
+        folder.restore()
+        equal([shadow.priority for shadow in shadows()], [1000 | BEHIND], "the priorities of shadows")
+
+
+@case
+def behind_one_that_stays():
+    """A shadow stands right behind its policy if one that is not selected is asked after that."""
+    with Folder() as folder:
+        xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
+                          "src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 2000")
+        folder.save("--match=reqid=1")
+        boot()
+        folder.restore()
+        equal([shadow.priority for shadow in shadows()], [1001], "the priorities of shadows")
+
+
+@case
+def before_a_bypass():
+    """A shadow stands far behind, as behind a hold, also if a bypass is asked after its policy."""
+    with Folder() as folder:
+        xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
+                          "src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 2000")
+        folder.save()
+        boot()
+        folder.restore()
+        equal(sorted(shadow.priority for shadow in shadows()), [1000 | BEHIND, 2000 | BEHIND], "the priorities of shadows")
+
+
+@case
+def left_out():
+    """A policy that is bound to an interface is left out, and named."""
+    with Folder() as folder:
+        make()
+        xfrm.add_policies(f"src 10.3.0.0/16 dst 10.4.0.0/16 dev lo dir out priority 1000 {ESP}")
+        result = folder.save()
+        contains(result.out, "Saved 4 policies (1 in, 2 out, 1 fwd) in ", " ms; 1 left out.\n")
+        assert re.fullmatch(r"xfrmctl: Will not be closed at boot: policy 10\.3\.0\.0/16 → 10\.4\.0\.0/16 dir out ptype main "
+                            r"index \d+: it is bound to an interface by a number, .*\.\n", result.err), result.err
+
+
+@case
+def of_shadows():
+    """Shadows are saved as well, and stay until they are released; of two in one place the one that blocks counts."""
+    with Folder() as folder:
+        policies = make()
+        for policy in policies:
+            make_shadow(policy, GRACE, seconds=3600)
+        flush("--match=priority=1001")
+        folder.save()
+        boot()
+        folder.restore()
+        equal(plain(netlink.policies()), plain(shadow_of(policy) for policy in policies), "the shadows")
+
+
+BLOCK = "src 10.1.0.0/16 dst 10.2.0.0/16 dir out ptype main action block priority 5 replaces 5\n"
+PASS = BLOCK.replace("block", "allow")
+
+
+@cases([(BLOCK + PASS,), (PASS + BLOCK,), (BLOCK + BLOCK,)])
+def twice(lines):
+    """Of two in one place the one that blocks stays: {0!r}"""
+    with Folder() as folder:
+        folder.path.write_text(f"xfrmctl shadows 1\n{lines}end 2\n")
+        folder.restore()
+        equal([shadow.action for shadow in shadows()], [netlink.BLOCK], "what the shadows do")
+
+
+def of_others(path):
+    path.chmod(0o644)
+    os.chown(path, 12345, 12345)
+
+
+def writable(path):
+    path.chmod(0o620)
+
+
+def linked(path):
+    path.rename(f"{path}.there")
+    path.symlink_to(f"{path}.there")
+
+
+def folder_instead(path):
+    path.unlink()
+    path.mkdir()
+
+
+def fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def cut_off(path):
+    path.write_text(path.read_text()[:-3])
+
+
+def garbled(path):
+    path.write_text(path.read_text().replace("dir in", "dir im"))
+
+
+@cases([("belongs to others", of_others, "it belongs to somebody else"),
+        ("can be written by others", writable, "others may write it"),
+        ("is a link", linked, os.strerror(errno.ELOOP)),
+        ("is a folder", folder_instead, "it is no regular file"),
+        ("is a FIFO", fifo, "it is no regular file"),
+        ("was cut off", cut_off, "line 6 is too long, or not text"),
+        ("has an error in it", garbled, "has a wrong 'dir'")])
+def refused(_, change, why):
+    """A file that {0} is not used."""
+    with Folder() as folder:
+        make()
+        folder.save()
+        boot()
+        change(folder.path)
+        result = folder.restore(status=1)
+        contains(result.err, f"xfrmctl: Nothing is closed until the IKE daemon has started: {folder.path} cannot be used: ",
+                 f"{why}.\n")
+        equal((result.out, result.err.count("\n"), netlink.policies()), ("", 1, []), "output, lines and policies")
+
+
+@case
+def no_file():
+    """Without a file nothing is done."""
+    with Folder() as folder:
+        equal((folder.restore(), netlink.policies()), ((0, "", ""), []), "result and policies")
+        contains(folder.restore("-v").err, "nothing is closed.\n")
+
+
+@case
+def no_folder():
+    """Without its folder the file cannot be written."""
+    with Folder() as folder:
+        folder.path = folder.path / "saved"
+        contains(folder.save(status=1).err, f"xfrmctl: Could not save the policies in {folder.path}: "
+                 f"{os.strerror(errno.ENOENT)}. The next boot closes what was saved before.\n")
+
+
+@case
+def changing():
+    """When the list of policies keeps changing, what was saved before stays."""
+    with Folder() as folder:
+        make()
+        folder.save()
+        before = folder.identity()
+        boot()
+        result = xfrmctl_with([Fault("receive", MSG_GETPOLICY, "interrupt")], "save", f"--file={folder.path}", status=1)
+        contains(result.err, "Could not save the policies in ", ": their list keeps changing.")
+        assert folder.identity() == before and folder.is_alone(), os.listdir(folder.folder.name)
+
+
+@cases([(number,) for number in range(1, 5)])
+def interrupted(number):
+    """A list that is interrupted is written again, from its beginning: at message {0}"""
+    with Folder() as folder:
+        make()
+        folder.save()
+        whole = folder.path.read_text()
+        folder.path.unlink()
+        xfrmctl_with([Fault("receive", MSG_GETPOLICY, "interrupt", 0, number, number)], "save", f"--file={folder.path}")
+        equal(folder.path.read_text(), whole, "the file")
+
+
+@case
+def kernel_refuses():
+    """A shadow that the kernel refuses is named, and the others are in place."""
+    with Folder() as folder:
+        make()
+        folder.save()
+        boot()
+        result = xfrmctl_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, 2, 2)], "restore",
+                              f"--file={folder.path}", status=1)
+        assert re.fullmatch(r"xfrmctl: Could not put a shadow in the place of policy .*: Cannot allocate memory\.\n",
+                            result.err), result.err
+        contains(result.out, "Put shadows in the place of 3 policies (")
+        equal(len(shadows(HOLD)), 3, "number of shadows")
+
+
+@case
+def answer_lost():
+    """When the kernel's word is lost, each shadow is looked for."""
+    with Folder() as folder:
+        make()
+        folder.save()
+        boot()
+        xfrmctl_with([Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOBUFS, 1, 1)], "restore", f"--file={folder.path}")
+        equal(len(shadows(HOLD)), 4, "number of shadows")
+
+
+@cases([(("active", "running", "running", ""), True), (("active", "running", "running", "stop"), False),
+        (("active", "running", "running", "restart"), False), (("active", "running", "frozen", ""), False),
+        (("activating", "start-post", "running", "start"), False), (("failed", "failed", "running", ""), False)])
+def saves_of(state, saves):
+    """Of a service in the state {0} it is saved: {1}"""
+    with Folder() as folder, manager(0, state):
+        make()
+        folder.save(f"--unit={UNIT}")
+        equal(folder.path.exists(), saves, "whether there is a file")
+
+
+@cases([("save", "Could not ask systemd whether", 1), ("restore", "Going on.", 0)])
+def no_systemd(verb, says, status):
+    """Where systemd cannot be asked, there is: {1}"""
+    with Folder() as folder:
+        service.MANAGERS_SOCKET.unlink(missing_ok=True)
+        make()
+        folder.save()
+        boot()
+        contains(xfrmctl(verb, f"--file={folder.path}", f"--unit={UNIT}", status=status).err, says)
+        equal(len(shadows()), 4 if verb == "restore" else 0, "number of shadows")
+
+
+@cases([(("inactive", "dead", "running", "start"), True), (("activating", "start-pre", "running", "start"), False),
+        (("active", "running", "running", ""), False), (("failed", "failed", "running", ""), True)])
+def restores_of(state, restores):
+    """For a service in the state {0} it is restored: {1}"""
+    with Folder() as folder, manager(0, state):
+        make()
+        folder.save()
+        boot()
+        folder.restore(f"--unit={UNIT}")
+        equal(len(shadows()), 4 if restores else 0, "number of shadows")
+
+
+@contextmanager
+def stopping(shutdown_job, job="stop"):
+    """The command that is xfrmctl in a unit that is stopped; with the second job, the machine is."""
+    with unit(UNIT) as members, manager(0, ("active", "running", "running", job), shutdown_job):
+        yield command_in(members)
+
+
+SHUTDOWNS = [("start", True, True), ("", True, False), ("stop", True, False), ("start", False, False)]
+
+
+def result_in_unit(command, *words):
+    result = run(*words, command=command, env=environment())
+    equal((result.status, result.err), (0, ""), "exit status, and standard error")
+    return result
+
+
+@cases(SHUTDOWNS)
+def armed(shutdown_job, saved, stays):
+    """arm in a unit that is stopped; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
+    with Folder() as folder, stopping(shutdown_job) as command:
+        if saved:
+            folder.save()
+        make()
+        result_in_unit(command, "arm", f"--saved={folder.path}")
+        equal((len(shadows()), folder.path.exists() and folder.path.read_text().count("\nsrc ")),
+              (4 if stays else 0, saved and (4 if stays else 0)), "number of shadows, and of lines")
+
+
+@cases(SHUTDOWNS)
+def flushed(shutdown_job, saved, stays):
+    """flush in a unit that is stopped; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
+    with Folder() as folder, stopping(shutdown_job) as command:
+        make()
+        if saved:
+            folder.save()
+        hold()
+        result_in_unit(command, "flush", "--on-stop", f"--saved={folder.path}")
+        equal((len(shadows()), folder.path.exists()), (4 if stays else 0, stays), "number of shadows, and the file")
+
+
+@cases([("restart",), ("",)])
+def not_stopped(job):
+    """flush in a unit that is not stopped for good leaves the file: '{0}'"""
+    with Folder() as folder, stopping("", job) as command:
+        make()
+        folder.save()
+        hold()
+        result_in_unit(command, "flush", "--on-stop", f"--saved={folder.path}")
+        equal((len(shadows()), folder.path.exists()), (4, True), "number of shadows, and the file")
+
+
+@cases([(["--on-stop=x.service", "--dry-run"], True), (["--on-stop=x.service"], False)])
+def dry_run(words, stays):
+    """With {0} the file stays: {1}"""
+    with Folder() as folder, manager(0, ("failed", "failed", "running", "")):
+        folder.save()
+        flush(*words, f"--saved={folder.path}")
+        equal(folder.path.exists(), stays, "whether there is a file")
+
+
+@cases([(["save"], "needs the name of a file: --file=FILE"), (["save", "--file="], "--file=FILE"),
+        (["restore"], "--file=FILE"), (["save", "--match=reqid=x", "--file=x"], "N or N-M"),
+        (["restore", "--match=reqid=1"], "`xfrmctl restore --help` shows"), (["save", "x"], "`xfrmctl save --help` shows"),
+        (["flush", "--saved=x"], "--saved goes with --on-stop only")])
+def usage(words, says):
+    """Wrong usage: {0}"""
+    contains(xfrmctl(*words, status=2).err, says)
+
+
+main(service.own_control_groups)

@@ -10,6 +10,7 @@
 #include <systemd/sd-login.h>
 
 #include "mode.h"
+#include "privileges.h"
 #include "report.h"
 #include "routes.h"
 #include "sweep.h"
@@ -254,9 +255,12 @@ int verb_arm(struct globals *globals, int argc, char **argv)
 		report_detail("This unit is being stopped for good: it needs no shadows.");
 		return STATUS_DONE;
 	}
+	bool ends = arm.mode == MODE_HANDOVER && job == UNIT_JOB_RESTART;
+	if (!ends)
+		privileges_give_up(PRIVILEGE_KILL);
 	r = run(&arm, globals);
 	/* Whether or not there are shadows: the policies of a daemon that cannot remove them stay. */
-	if (arm.mode == MODE_HANDOVER && job == UNIT_JOB_RESTART) {
+	if (ends) {
 		int ended = end_main_process();
 		r = r < 0 ? r : ended;
 	}

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "datagram.h"
+
 /* Room for the events of some hundred negotiations; the kernel grants as much as net.core.rmem_max says, or all of it
  * to the privileged (SO_RCVBUFFORCE). */
 #define RECEIVE_BUFFER (4 * 1024 * 1024)
@@ -87,7 +89,10 @@ int events_read(struct events *events, events_fn fn, void *userdata)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
-		if (from.nl_pid == 0)
-			read_messages(events, (int)n, fn, userdata);
+		if (from.nl_pid != 0)
+			continue;
+		if (!datagram_is_whole(&events->buffer.first, (size_t)n))
+			return -ENOBUFS;
+		read_messages(events, (int)n, fn, userdata);
 	}
 }

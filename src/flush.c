@@ -11,6 +11,7 @@
 #include "netns.h"
 #include "orphans.h"
 #include "owner.h"
+#include "privileges.h"
 #include "report.h"
 #include "routes.h"
 #include "show.h"
@@ -41,6 +42,7 @@ struct options {
 	struct filter filter;
 	bool states_only, policies_only, orphans, on_stop, dry_run, json, force;
 	bool hold, keep;	  /* the second implies the first */
+	bool again;		  /* it is known that nobody else owns the state */
 	uint32_t routes;	  /* the table whose routes go as well, or 0 */
 	const char *socket;	  /* charon's */
 	const char *on_stop_unit; /* NULL for the unit that we belong to */
@@ -631,7 +633,7 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 	flush.sweep.kernel = kernel;
 	if (options->orphans && open_charon(options, &vici) < 0)
 		return STATUS_FAILED;
-	if (!options->force) {
+	if (!options->force && !options->again) {
 		r = check_owner(options, vici ? vici_peer(vici) : 0);
 		if (r == -ECANCELED)
 			return STATUS_DONE;
@@ -644,6 +646,7 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 		flush.orphans = &orphans;
 		flush.vici = vici;
 	}
+	privileges_give_up(PRIVILEGE_OTHERS);
 	if (options->dry_run)
 		r = show_all(&flush);
 	else
@@ -678,6 +681,8 @@ int verb_flush(struct globals *globals, int argc, char **argv)
 	if (!kept || !options.start || start_handover(options.start) == 0)
 		return status;
 	options.keep = false;
+	options.again = true;
+	globals->netns = NULL;
 	run(globals, &options, &kept);
 	return STATUS_FAILED;
 }

@@ -13,6 +13,7 @@
 #include "kept.h"
 #include "moving.h"
 #include "netns.h"
+#include "privileges.h"
 #include "report.h"
 #include "stopper.h"
 #include "timespan.h"
@@ -125,6 +126,7 @@ static int ask_charon(struct handover *handover)
 	int r = vici_open(socket, later(now_usec(), ANSWER_USEC), &vici);
 	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
 		r = -EXDEV;
+	privileges_give_up(PRIVILEGE_OTHERS);
 	if (r == 0)
 		r = charon_children(vici, later(now_usec(), ANSWER_USEC), &handover->children);
 	if (r == 0)

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "datagram.h"
 #include "util.h"
 
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
@@ -187,7 +188,7 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 			continue;
 		if (msg.msg_flags & MSG_TRUNC)
 			return -EMSGSIZE;
-		return n;
+		return datagram_is_whole(&buffer->first, (size_t)n) ? n : -EBADMSG;
 	}
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "privileges.h"
 #include "report.h"
 #include "util.h"
 #include "verb.h"
@@ -15,14 +16,21 @@ static const struct verb {
 	const char *name;
 	int (*run)(struct globals *globals, int argc, char **argv);
 	const char *purpose;
+	uint64_t needs; /* PRIVILEGE_…; 0: it confines itself when it knows what it is to do */
 } verbs[] = {
-	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon"},
-	{"arm", verb_arm, "Put shadows behind live policies, as before a restart"},
-	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place"},
-	{"handover", verb_handover, "Move traffic to new SAs, then remove the old ones that `flush --keep` left"},
-	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned"},
-	{"wait", verb_wait, "Wait until the IKE daemon answers"},
-	{"watch", verb_watch, "End an IKE daemon that has stopped answering"},
+	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
+	{"arm", verb_arm, "Put shadows behind live policies, as before a restart",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_KILL},
+	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
+	{"handover", verb_handover, "Move traffic to new SAs, then remove the old ones that `flush --keep` left",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
+	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
+	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},
+	{"watch", verb_watch, "End an IKE daemon that has stopped answering",
+	 PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
 };
 
 static void print_help(void)
@@ -110,6 +118,8 @@ int main(int argc, char **argv)
 		if (strcmp(verbs[i].name, argv[0]) == 0) {
 			/* 0 makes glibc read the verb's options from the start (getopt(3)). */
 			optind = 0;
+			if (verbs[i].needs)
+				privileges_confine(verbs[i].needs);
 			return verbs[i].run(&globals, argc, argv);
 		}
 	return report_failure(STATUS_USAGE, REPORT_USAGE, "Unknown verb '%.64s'; `xfrmctl --help` shows them.",

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "blocked.h"
+#include "privileges.h"
 #include "report.h"
 #include "routes.h"
 #include "sweep.h"
@@ -127,6 +128,8 @@ static int run(struct release *release, const struct globals *globals)
 	if (r < 0)
 		return r;
 	uint64_t policies = kernel_sum_policies(&counts);
+	if (!release->routes)
+		privileges_give_up(PRIVILEGE_OTHERS);
 
 	sweep->kernel = kernel;
 	report_begin(policies, NULL);

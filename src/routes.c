@@ -11,6 +11,7 @@
 
 #include "entry.h"
 #include "netns.h"
+#include "privileges.h"
 #include "report.h"
 #include "routing.h"
 #include "util.h"
@@ -392,6 +393,7 @@ static int explain_by(const char *socket, struct change *change)
 	int r = vici_open(socket, deadline, &vici);
 	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
 		r = -EXDEV;
+	privileges_give_up(PRIVILEGE_OTHERS);
 	if (r == 0)
 		r = explain(change->sock, &change->routes, vici, deadline);
 	if (r < 0)

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "datagram.h"
 #include "util.h"
 
 /* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
@@ -41,13 +42,33 @@ struct dump {
 	char device[IF_NAMESIZE];
 };
 
+static void put_callbacks(struct nl_cb **callbacks)
+{
+	if (*callbacks)
+		nl_cb_put(*callbacks);
+}
+
 static void free_message(struct nl_msg **message)
 {
 	nlmsg_free(*message);
 }
 
+/* libnl passes over what a datagram lacks. */
+static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigned char **buffer, struct ucred **creds)
+{
+	int n = nl_recv(sock, from, buffer, creds);
+
+	if (n <= 0 || datagram_is_whole((const void *)*buffer, (size_t)n))
+		return n;
+	free(*buffer);
+	*buffer = NULL;
+	errno = EBADMSG;
+	return -NLE_MSG_TRUNC;
+}
+
 int routing_open(struct nl_sock **ret)
 {
+	CLEANUP(put_callbacks) struct nl_cb *callbacks = NULL;
 	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
 	const int on = 1;
 
@@ -63,6 +84,8 @@ int routing_open(struct nl_sock **ret)
 	/* The kernel leaves out other tables, which can be large; one that cannot (before Linux 4.20) lists them. */
 	setsockopt(nl_socket_get_fd(sock), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
 	nl_socket_set_msg_buf_size(sock, RECEIVE_SIZE);
+	callbacks = nl_socket_get_cb(sock);
+	nl_cb_overwrite_recv(callbacks, receive_whole);
 	*ret = sock;
 	return 0;
 }

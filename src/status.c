@@ -12,6 +12,7 @@
 
 #include "blocked.h"
 #include "netns.h"
+#include "privileges.h"
 #include "report.h"
 #include "timespan.h"
 #include "util.h"
@@ -258,6 +259,7 @@ static void look(struct status *status, const char *socket)
 
 	status->owners_error = owner_list(add_owner, status);
 	ask_charon(&status->charon, socket, &vici);
+	privileges_give_up(PRIVILEGE(CAP_SYS_PTRACE));
 	clock_gettime(CLOCK_REALTIME, &now);
 	status->now = (uint64_t)now.tv_sec;
 	int r = kernel_open(&kernel);
@@ -377,14 +379,17 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	int r = parse_options(globals, argc, argv, &options);
 	if (r < 0)
 		return verb_parsed(r);
-	if (globals->netns && verb_enter_netns(globals->netns) < 0)
+	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
+	privileges_give_up(PRIVILEGE_ENTER);
 
 	vici_copy((struct vici_text){options.socket, strlen(options.socket)}, socket, sizeof(socket));
 	status.charon.socket = socket;
 	status.table = options.table;
 	status.charon.timeout_usec = options.timeout_usec;
 	look(&status, options.socket);
+	/* The folder of the file need not be root's. */
+	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
 	r = show(&status, &options);
 	report_problems(&status, &options);
 	bool known = status.orphans_known, any = status.orphans.n;

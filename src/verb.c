@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "netns.h"
+#include "privileges.h"
 #include "report.h"
 #include "timespan.h"
 
 int verb_enter_netns(const char *netns)
 {
-	int r = netns_enter(netns);
+	int r = netns ? netns_enter(netns) : 0;
 
 	switch (r) {
 	case 0:
@@ -31,9 +32,10 @@ int verb_enter_netns(const char *netns)
 
 int verb_open_kernel(const struct globals *globals, struct kernel **ret, struct kernel_counts *counts)
 {
-	int r = globals->netns ? verb_enter_netns(globals->netns) : 0;
+	int r = verb_enter_netns(globals->netns);
 	if (r < 0)
 		return r;
+	privileges_give_up(PRIVILEGE_ENTER);
 
 	r = kernel_open(ret);
 	if (r == -EPROTONOSUPPORT)

@@ -46,11 +46,13 @@ bool global_option(int option, struct globals *globals);
  * whose options these are, or NULL before it. */
 int usage_error(int c, char **argv, const char *verb);
 
-/* Enters a network namespace by name or path. Reports what fails and returns a negative errno. */
+/* Enters a network namespace by name or path, unless that is NULL. Reports what fails and returns a negative errno.
+ */
 int verb_enter_netns(const char *netns);
 
 /* Opens the door to the kernel in the network namespace that --netns= names, and counts what is there, which shows
- * whether the kernel lets us. Reports what fails and returns a negative errno. */
+ * whether the kernel lets us. No other namespace can be entered then. Reports what fails and returns a negative errno.
+ */
 int verb_open_kernel(const struct globals *globals, struct kernel **ret, struct kernel_counts *counts);
 
 /* Takes the value of --match= or --exclude=. Reports what is wrong with it and returns -EINVAL. */

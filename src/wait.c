@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "await.h"
+#include "privileges.h"
 #include "report.h"
 #include "starter.h"
 #include "timespan.h"
@@ -137,6 +138,8 @@ static void wait_beside(const struct await *await)
 	struct await_answer answer = {0};
 	char sentence[SENTENCE_MAX];
 
+	privileges_confine(PRIVILEGE_OTHERS | PRIVILEGE_KILL | PRIVILEGE_SPEAK);
+
 	/* What the daemon got is the daemon's alone: whoever waits for the end of a pipe waits for that of the daemon.
 	 */
 	if (await->pidfd > STDERR_FILENO + 1)
@@ -247,10 +250,11 @@ int verb_wait(struct globals *globals, int argc, char **argv)
 	if (options.exec && options.starter)
 		return report_failure(STATUS_USAGE, REPORT_USAGE,
 				      "--exec and --starter exclude each other: starter starts charon itself.");
-	if (globals->netns && verb_enter_netns(globals->netns) < 0)
+	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
 	if (options.exec)
 		return exec(&options.await, argv + optind);
+	privileges_confine(PRIVILEGE_OTHERS);
 
 	ask_for_time(&options.await);
 	if (options.starter)

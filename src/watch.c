@@ -13,6 +13,7 @@
 
 #include "charon.h"
 #include "patience.h"
+#include "privileges.h"
 #include "process.h"
 #include "report.h"
 #include "starter.h"
@@ -463,8 +464,9 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		r = report_failure(-EINVAL, REPORT_USAGE, "--starter takes none of the other options.");
 	if (r < 0)
 		return verb_parsed(r);
-	if (globals->netns && verb_enter_netns(globals->netns) < 0)
+	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
+	privileges_give_up(PRIVILEGE_ENTER);
 	if (options.starter)
 		return starter_watch() < 0 ? STATUS_FAILED : STATUS_DONE;
 

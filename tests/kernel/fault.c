@@ -31,7 +31,8 @@
  *                  stay as they are, and the others, unless they have its third bit, are ten seconds older than they
  *                  are. With such a rule nothing sleeps: the clock moves on
  *     later        (receive, vici) the clock has moved on by VALUE milliseconds
- *     run          $FAULT_COMMAND is run before the call, or behind a change
+ *     run          $FAULT_COMMAND is run before the call, or behind a change, by a process of its own, which has what
+ *                  the program gives up
  *     wait         (change, datagram) the type of the message, or of the first, is written to the socket $FAULT_FD,
  *                  and a byte read from there
  *     note         nothing, beside what another rule does
@@ -57,6 +58,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,11 +110,59 @@ static size_t n_sockets;
 static int streams[STREAMS_MAX];
 static size_t n_streams;
 static long later_ms;
+static int runner = -1; /* the way to the process that runs $FAULT_COMMAND */
 
 static _Noreturn void give_up(const char *what)
 {
 	fprintf(stderr, "fault: %s\n", what);
 	_exit(99);
+}
+
+static bool is(const struct rule *rule, const char *effect)
+{
+	return strcmp(rule->effect, effect) == 0;
+}
+
+/* Runs the command each time when it is told to, and says how it ended, until the program has ended. */
+static _Noreturn void run_commands(int fd)
+{
+	const char *command = getenv("FAULT_COMMAND");
+	char go;
+
+	while (read(fd, &go, 1) == 1) {
+		int status = command ? system(command) : -1;
+		if (write(fd, &status, sizeof(status)) != sizeof(status))
+			break;
+	}
+	_exit(0);
+}
+
+/* Starts that process; it is no child of the program, which may wait for its own. */
+static void start_runner(void)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		give_up("no socket pair");
+	pid_t child = fork();
+	if (child == 0) {
+		close(fds[0]);
+		if (fork() == 0)
+			run_commands(fds[1]);
+		_exit(0);
+	}
+	if (child < 0 || waitpid(child, NULL, 0) != child)
+		give_up("cannot fork");
+	close(fds[1]);
+	runner = fds[0];
+}
+
+static void run_command(void)
+{
+	int status;
+
+	if (write(runner, "", 1) != 1 || read(runner, &status, sizeof(status)) != sizeof(status) || status != 0)
+		give_up("$FAULT_COMMAND failed");
 }
 
 static void __attribute__((constructor)) read_rules(void)
@@ -130,6 +180,8 @@ static void __attribute__((constructor)) read_rules(void)
 			   &rule->last, rule->effect, &rule->value, &used) != 6)
 			give_up("cannot read $FAULTS");
 		n_rules++;
+		if (is(rule, "run") && runner < 0)
+			start_runner();
 		text += used + (text[used] == ';');
 	}
 }
@@ -144,11 +196,6 @@ static void note(const struct rule *rule)
 	if (fd < 0 || write(fd, line, (size_t)length) != length)
 		give_up("cannot write $FAULT_LOG");
 	close(fd);
-}
-
-static bool is(const struct rule *rule, const char *effect)
-{
-	return strcmp(rule->effect, effect) == 0;
 }
 
 /* Tells the test of a change and waits for its word; its end of the socket may be closed. */
@@ -186,11 +233,8 @@ static const struct rule *count(const char *call, unsigned int type)
 	note(found);
 	if (is(found, "later"))
 		later_ms += found->value;
-	if (is(found, "run")) {
-		const char *command = getenv("FAULT_COMMAND");
-		if (!command || system(command) != 0)
-			give_up("$FAULT_COMMAND failed");
-	}
+	if (is(found, "run"))
+		run_command();
 	if (is(found, "wait"))
 		wait_for_test(type);
 	return found;

@@ -67,6 +67,14 @@ class Guard:
             self.guards[policy.key] -= 1
         return policy
 
+    def flush(self, body):
+        """Of one type, which comes in an attribute when it is not main."""
+        ptype = body[4] if body else 0
+        gone = [policy for policy in self.present.values() if policy.ptype == ptype]
+        for policy in gone:
+            self.remove(policy.index)
+        return None
+
     def take(self, kind, body):
         if kind in (MSG_NEWPOLICY, MSG_UPDPOLICY):
             policy = Policy.parse(body)
@@ -74,6 +82,8 @@ class Guard:
             self.add(policy)
         elif kind == MSG_DELPOLICY:
             gone = self.remove(of_deletion(body))
+        elif kind == MSG_FLUSHPOLICY:
+            gone = self.flush(body)
         elif kind == MSG_POLEXPIRE:
             gone = None     # the deletion is an event of its own
         else:

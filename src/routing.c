@@ -58,6 +58,8 @@ static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigne
 {
 	int n = nl_recv(sock, from, buffer, creds);
 
+	if (n == -NLE_MSG_TRUNC)
+		errno = EBADMSG;
 	if (n <= 0 || datagram_is_whole((const void *)*buffer, (size_t)n))
 		return n;
 	free(*buffer);
@@ -345,7 +347,7 @@ static int on_rule(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-static int find_rules(struct nl_sock *sock, struct rules *rules)
+static int find_rules_once(struct nl_sock *sock, struct rules *rules)
 {
 	const struct fib_rule_hdr rule = {.family = (uint8_t)rules->family};
 	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETRULE, NLM_F_DUMP);
@@ -354,6 +356,17 @@ static int find_rules(struct nl_sock *sock, struct rules *rules)
 		return -ENOMEM;
 	int r = transact(sock, request, on_rule, rules);
 	return is_nothing(r) ? 0 : r;
+}
+
+static int find_rules(struct nl_sock *sock, struct rules *rules)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		free_rules(rules);
+		r = find_rules_once(sock, rules);
+	}
+	return r;
 }
 
 /* Sends a rule back to the kernel as it came, but for its priority and protocol. */
@@ -433,13 +446,22 @@ static int on_address(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)
+static int list_addresses(struct nl_sock *sock, struct dump *dump)
 {
 	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
-	struct dump dump = {.fn = fn, .userdata = userdata};
 	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETADDR, NLM_F_DUMP);
 
 	if (!request || nlmsg_append(request, (void *)&ifa, sizeof(ifa), NLMSG_ALIGNTO) < 0)
 		return -ENOMEM;
-	return transact(sock, request, on_address, &dump);
+	return transact(sock, request, on_address, dump);
+}
+
+int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)
+{
+	struct dump dump = {.fn = fn, .userdata = userdata};
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
+		r = list_addresses(sock, &dump);
+	return r;
 }

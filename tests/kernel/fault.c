@@ -24,12 +24,12 @@
  *                  which must not be for ever. A call that does not wait is left as it is
  *     short        (receive, event) the datagram that comes lacks its last VALUE bytes; with 0 it lacks half, and is
  *                  marked as truncated (MSG_TRUNC). (vici) One byte is transferred
- *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
+ *     interrupt    (receive) the messages of a dump that come are marked NLM_F_DUMP_INTR
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
  *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
  *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), those with its second bit
  *                  stay as they are, and the others, unless they have its third bit, are ten seconds older than they
- *                  are. With such a rule nothing sleeps: the clock moves on
+ *                  are. With such a rule nothing sleeps: the clock moves on. Takes place beside other rules
  *     later        (receive, vici) the clock has moved on by VALUE milliseconds
  *     run          $FAULT_COMMAND is run before the call, or behind a change, by a process of its own, which has what
  *                  the program gives up
@@ -110,7 +110,8 @@ static size_t n_sockets;
 static int streams[STREAMS_MAX];
 static size_t n_streams;
 static long later_ms;
-static int runner = -1; /* the way to the process that runs $FAULT_COMMAND */
+static const struct rule *maturing; /* the rule that makes what comes now look mature */
+static int runner = -1;		    /* the way to the process that runs $FAULT_COMMAND */
 
 static _Noreturn void give_up(const char *what)
 {
@@ -217,13 +218,16 @@ static const struct rule *count(const char *call, unsigned int type)
 {
 	const struct rule *found = NULL;
 
+	maturing = NULL;
 	for (struct rule *rule = rules; rule < rules + n_rules; rule++) {
 		if (strcmp(rule->call, call) != 0 || (type && rule->type && rule->type != type))
 			continue;
 		rule->count++;
 		if (rule->first > rule->count || rule->count > rule->last)
 			continue;
-		if (is(rule, "note"))
+		if (is(rule, "mature"))
+			maturing = rule;
+		if (is(rule, "mature") || is(rule, "note"))
 			note(rule);
 		else if (!found)
 			found = rule;
@@ -506,10 +510,10 @@ static ssize_t shorten(ssize_t n, const struct rule *rule, int *flags)
 	return rule->value < n ? n - (rule->value ? rule->value : n / 2) : 0;
 }
 
-static void mark_interrupted(struct nlmsghdr *nlh, const struct rule *rule)
+static void mark_interrupted(struct nlmsghdr *nlh)
 {
-	(void)rule;
-	nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
+	if (nlh->nlmsg_flags & NLM_F_MULTI)
+		nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
 }
 
 static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
@@ -554,14 +558,13 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	}
 	ssize_t n = netlink->n_answers ? take_answer(netlink, msg) : syscall(SYS_recvmsg, fd, msg, flags);
 	n = shorten(n, rule, &msg->msg_flags);
-	void (*change)(struct nlmsghdr * nlh, const struct rule *rule) = !rule			 ? NULL
-									 : is(rule, "interrupt") ? mark_interrupted
-									 : is(rule, "mature")	 ? make_mature
-												 : NULL;
 	int rest = (int)n;
-	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; change && nlmsg_ok(nlh, rest);
-	     nlh = nlmsg_next(nlh, &rest))
-		change(nlh, rule);
+	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+		if (rule && is(rule, "interrupt"))
+			mark_interrupted(nlh);
+		if (maturing)
+			make_mature(nlh, maturing);
+	}
 	return n;
 }
 

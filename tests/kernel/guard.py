@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 
 import netlink
-from netlink import ALLOW, MSG_DELPOLICY, MSG_NEWPOLICY, MSG_UPDPOLICY, POLICIES, Policy
+from netlink import ALLOW, MSG_DELPOLICY, MSG_FLUSHPOLICY, MSG_NEWPOLICY, MSG_UPDPOLICY, POLICIES, Policy
 from tap import equal
 
 SO_RCVBUFFORCE = 33
@@ -61,35 +61,35 @@ class Guard:
         if not lets_pass(policy):
             self.guards[policy.key] += 1
 
-    def remove(self, index):
-        policy = self.present.pop(index, None)
-        if policy and not lets_pass(policy):
-            self.guards[policy.key] -= 1
-        return policy
+    def remove(self, policy):
+        del self.present[policy.index]
+        if not lets_pass(policy):
+            self.lose(policy.key)
 
-    def flush(self, body):
-        """Of one type, which comes in an attribute when it is not main."""
-        ptype = body[4] if body else 0
-        gone = [policy for policy in self.present.values() if policy.ptype == ptype]
-        for policy in gone:
-            self.remove(policy.index)
-        return None
+    def lose(self, key):
+        self.guards[key] -= 1
+        if key in self.guarded and not self.guards[key]:
+            self.open[key] += 1
 
     def take(self, kind, body):
         if kind in (MSG_NEWPOLICY, MSG_UPDPOLICY):
+            # An update is the same index at the same moment.
             policy = Policy.parse(body)
-            gone = self.remove(policy.index)
+            before = self.present.pop(policy.index, None)
             self.add(policy)
+            if before and not lets_pass(before):
+                self.lose(before.key)
         elif kind == MSG_DELPOLICY:
-            gone = self.remove(of_deletion(body))
+            index = of_deletion(body)
+            if index in self.present:
+                self.remove(self.present[index])
         elif kind == MSG_FLUSHPOLICY:
-            gone = self.flush(body)
-        elif kind == MSG_POLEXPIRE:
-            gone = None     # the deletion is an event of its own
+            # Of the type in its attribute.
+            for policy in [policy for policy in self.present.values() if policy.ptype == (body[4] if body else 0)]:
+                self.remove(policy)
         else:
-            raise AssertionError(f"an event of type {kind:#x}")
-        if gone and gone.key in self.guarded and self.guards[gone.key] <= 0:
-            self.open[gone.key] += 1
+            # Whatever else goes (MSG_POLEXPIRE), a deletion tells of it.
+            equal(kind, MSG_POLEXPIRE, "the type of an event")
 
     def read(self):
         """Takes what has happened since."""

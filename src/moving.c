@@ -127,9 +127,8 @@ int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate f
 		moving->n_over += fate == KEPT_OVER;
 		moving->n_removed += fate == KEPT_REMOVED;
 		moving->n_fell_back += fate == KEPT_FELL_BACK;
-	}
-	if (r == 0)
 		r = look_for_rivals(moving, group);
+	}
 	if (r < 0)
 		return report_failure(r, REPORT_FAILED, "Could not remove what was kept: %s.", strerror(-r));
 	if (fate == KEPT_FELL_BACK)

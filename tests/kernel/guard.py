@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sees every change of policies in the order in which the kernel makes them, whoever does: at none of these moments may a
-policy that protects or blocks be missing whose traffic is guarded."""
+"""Sees every change of policies in the order in which the kernel makes them, whoever does: at none of these moments may
+a policy that protects or blocks be missing whose traffic is guarded."""
 
 import struct
 from collections import Counter

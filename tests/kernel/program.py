@@ -95,7 +95,8 @@ def release(*words, **options):
 
 
 class Faults:
-    """Faults for one run, and how often each took place: one that never did, of the first `sure`, would prove nothing."""
+    """Faults for one run, and how often each took place: of the first `sure`, one that never did would prove
+    nothing."""
 
     def __init__(self, *faults, command="", sure=ALWAYS):
         self.faults = faults

@@ -187,12 +187,13 @@ def churn():
     for number in range(200):
         policy = f"src 10.9.0.0/16 dst 10.77.{number}.0/24 dir out"
         template = f"priority {number + 1} tmpl src 192.0.2.9 dst 192.0.2.8 proto esp reqid 9 mode tunnel"
+        spi = 0x9000 + number
         commands += [f"xfrm policy add {policy} {template}",
-                     f"xfrm state allocspi src 192.0.2.9 dst 192.0.2.8 proto esp reqid 9 mode tunnel min {0x9000 + number} "
-                     f"max {0x9000 + number}"]
+                     "xfrm state allocspi src 192.0.2.9 dst 192.0.2.8 proto esp reqid 9 mode tunnel"
+                     f" min {spi} max {spi}"]
         if number % 2:
             commands += [f"xfrm policy delete {policy}",
-                         f"xfrm state delete src 192.0.2.9 dst 192.0.2.8 proto esp spi {0x9000 + number}"]
+                         f"xfrm state delete src 192.0.2.9 dst 192.0.2.8 proto esp spi {spi}"]
     return "\n".join(commands) + "\n"
 
 

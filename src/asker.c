@@ -21,7 +21,7 @@ static int find_progress(struct vici *vici, const struct asker_question *questio
 			 const struct children_connection *connection, const char *child, enum charon_progress *ret)
 {
 	*ret = CHARON_ABSENT;
-	if (!question->again && !connection->busy)
+	if (!question->tries && !connection->busy)
 		return 0;
 	return charon_child_progress(vici, connection->name, child, later(now_usec(), ANSWER_USEC), ret);
 }
@@ -31,7 +31,7 @@ static int find_progress(struct vici *vici, const struct asker_question *questio
 static bool is_wanted(const struct asker_question *question, const struct children_connection *connection,
 		      enum charon_progress found)
 {
-	return found == CHARON_ABSENT || (found == CHARON_COMING && connection->begun && !question->again);
+	return found == CHARON_ABSENT || (found == CHARON_COMING && connection->begun && !question->tries);
 }
 
 static void answer(struct vici *vici, const struct children *children, const struct asker_question *question,

@@ -19,7 +19,7 @@ struct asker {
 
 struct asker_question {
 	size_t group, child;
-	bool again; /* it was asked before */
+	size_t tries; /* so often it was asked before; no bool, behind which there would be unset bytes */
 };
 
 struct asker_answer {

@@ -186,7 +186,7 @@ static int ask(struct handover *handover, struct kept_group *group)
 	const struct asker_question question = {
 		.group = (size_t)(group - handover->moving.kept.groups),
 		.child = group->child,
-		.again = group->tries != 0,
+		.tries = group->tries,
 	};
 
 	int r = asker_ask(&handover->asker, &question);

@@ -20,7 +20,7 @@
 
 /* To see which files and namespaces other processes have (/proc/PID/fd, /proc/PID/ns), and to connect to charon's
  * socket, whoever it belongs to. */
-#define PRIVILEGE_OTHERS (PRIVILEGE(CAP_SYS_PTRACE) | PRIVILEGE(CAP_DAC_OVERRIDE))
+#define PRIVILEGE_OTHERS (PRIVILEGE(CAP_SYS_PTRACE) | PRIVILEGE(CAP_DAC_OVERRIDE) | PRIVILEGE(CAP_DAC_READ_SEARCH))
 
 /* To signal a process of another user. */
 #define PRIVILEGE_KILL PRIVILEGE(CAP_KILL)

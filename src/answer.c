@@ -74,8 +74,10 @@ int answer_refusals(struct nlmsghdr *first, int length, answer_refusal_fn fn, vo
 	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
 		const struct nlmsgerr *answer = NLMSG_DATA(nlh);
 
-		if (nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*answer)))
+		if (nlh->nlmsg_type != NLMSG_ERROR)
 			continue;
+		if (nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*answer)))
+			return -EBADMSG;
 		int error = message_error(nlh);
 		if (error == 0)
 			continue;

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "answer.h"
+#include "datagram.h"
 
 /* Room for the events of some hundred negotiations; the kernel grants as much as net.core.rmem_max says, or all of it
  * to the privileged (SO_RCVBUFFORCE). */
@@ -74,7 +75,10 @@ int events_read(struct events *events, events_fn fn, void *userdata)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
-		if (from.nl_pid == 0)
-			answer_events(&events->buffer.first, (int)n, fn, userdata);
+		if (from.nl_pid != 0)
+			continue;
+		if (!datagram_is_whole(&events->buffer.first, (size_t)n))
+			return -ENOBUFS;
+		answer_events(&events->buffer.first, (int)n, fn, userdata);
 	}
 }

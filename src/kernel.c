@@ -10,6 +10,7 @@
 
 #include "answer.h"
 #include "batch.h"
+#include "datagram.h"
 #include "request.h"
 #include "util.h"
 
@@ -123,9 +124,8 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 		/* Other processes can write to this socket too. */
 		if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
 			continue;
-		if (msg.msg_flags & MSG_TRUNC)
-			return -EMSGSIZE;
-		return n;
+		const bool whole = !(msg.msg_flags & MSG_TRUNC) && datagram_is_whole(&buffer->first, (size_t)n);
+		return whole ? n : -EBADMSG;
 	}
 }
 
@@ -219,6 +219,13 @@ int kernel_flush_policies(struct kernel *kernel, uint8_t ptype)
 	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
 }
 
+/* What is left of a dump that breaks off would keep the socket busy. */
+static void close_dump(struct kernel *kernel)
+{
+	nl_socket_free(kernel->dump);
+	kernel->dump = NULL;
+}
+
 /* Reads a dump to its end. */
 static int read_dump(struct kernel *kernel, uint32_t seq, kernel_entry_fn fn, void *userdata)
 {
@@ -227,8 +234,9 @@ static int read_dump(struct kernel *kernel, uint32_t seq, kernel_entry_fn fn, vo
 	for (;;) {
 		ssize_t n = receive(kernel->dump, &kernel->dump_buffer, 0);
 		if (n == -ENOBUFS) {
-			incomplete = true;
-			continue;
+			/* Without memory the kernel ends a dump without a word (netlink_dump()). */
+			close_dump(kernel);
+			return -EAGAIN;
 		}
 		if (n < 0)
 			return (int)n;
@@ -253,11 +261,8 @@ static int dump(struct kernel *kernel, union request *request, kernel_entry_fn f
 	r = send_messages(kernel->dump, &request->header, request->header.nlmsg_len);
 	if (r == 0)
 		r = read_dump(kernel, request->header.nlmsg_seq, fn, userdata);
-	if (r < 0 && r != -EAGAIN) {
-		/* The rest of a dump that broke off would keep the socket busy. */
-		nl_socket_free(kernel->dump);
-		kernel->dump = NULL;
-	}
+	if (r < 0 && r != -EAGAIN)
+		close_dump(kernel);
 	return r;
 }
 

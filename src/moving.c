@@ -111,23 +111,24 @@ static void name_fallen(const struct moving *moving, const struct kept_group *gr
 
 int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate fate)
 {
-	group->fate = fate;
-	moving->n_over += fate == KEPT_OVER;
-	moving->n_removed += fate == KEPT_REMOVED;
-	moving->n_fell_back += fate == KEPT_FELL_BACK;
-
+	/* First what stands behind: when something fails now, what is kept is there for another run. */
+	int r = fate == KEPT_FELL_BACK ? 0 : remove_holds(moving, group);
 	/* In one batch, unless there are very many: whoever is stopped leaves all of it or nothing. */
-	int r = remove_shadows(moving, group);
+	if (r == 0)
+		r = remove_shadows(moving, group);
 	if (r == 0)
 		r = remove_sas(moving, group, false);
 	if (r == 0)
 		r = remove_sas(moving, group, true);
 	int committed = kernel_commit(moving->kernel, on_refused, moving);
 	r = r < 0 ? r : committed;
-	if (r == 0 && fate != KEPT_FELL_BACK)
-		r = remove_holds(moving, group);
-	if (r == 0)
+	if (r == 0) {
+		group->fate = fate;
+		moving->n_over += fate == KEPT_OVER;
+		moving->n_removed += fate == KEPT_REMOVED;
+		moving->n_fell_back += fate == KEPT_FELL_BACK;
 		r = look_for_rivals(moving, group);
+	}
 	if (r < 0)
 		return report_failure(r, REPORT_FAILED, "Could not remove what was kept: %s.", strerror(-r));
 	if (fate == KEPT_FELL_BACK)

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "datagram.h"
 #include "routing_message.h"
 #include "util.h"
 
@@ -38,13 +39,35 @@ struct dump {
 	char device[IF_NAMESIZE];
 };
 
+static void put_callbacks(struct nl_cb **callbacks)
+{
+	if (*callbacks)
+		nl_cb_put(*callbacks);
+}
+
 static void free_message(struct nl_msg **message)
 {
 	nlmsg_free(*message);
 }
 
+/* libnl passes over what a datagram lacks. */
+static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigned char **buffer, struct ucred **creds)
+{
+	int n = nl_recv(sock, from, buffer, creds);
+
+	if (n == -NLE_MSG_TRUNC)
+		errno = EBADMSG;
+	if (n <= 0 || datagram_is_whole((const void *)*buffer, (size_t)n))
+		return n;
+	free(*buffer);
+	*buffer = NULL;
+	errno = EBADMSG;
+	return -NLE_MSG_TRUNC;
+}
+
 int routing_open(struct nl_sock **ret)
 {
+	CLEANUP(put_callbacks) struct nl_cb *callbacks = NULL;
 	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
 	const int on = 1;
 
@@ -60,6 +83,8 @@ int routing_open(struct nl_sock **ret)
 	/* The kernel leaves out other tables, which can be large; one that cannot (before Linux 4.20) lists them. */
 	setsockopt(nl_socket_get_fd(sock), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
 	nl_socket_set_msg_buf_size(sock, RECEIVE_SIZE);
+	callbacks = nl_socket_get_cb(sock);
+	nl_cb_overwrite_recv(callbacks, receive_whole);
 	*ret = sock;
 	return 0;
 }
@@ -256,7 +281,7 @@ static int on_rule(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-static int find_rules(struct nl_sock *sock, struct rules *rules)
+static int find_rules_once(struct nl_sock *sock, struct rules *rules)
 {
 	const struct fib_rule_hdr rule = {.family = (uint8_t)rules->family};
 	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETRULE, NLM_F_DUMP);
@@ -265,6 +290,17 @@ static int find_rules(struct nl_sock *sock, struct rules *rules)
 		return -ENOMEM;
 	int r = transact(sock, request, on_rule, rules);
 	return is_nothing(r) ? 0 : r;
+}
+
+static int find_rules(struct nl_sock *sock, struct rules *rules)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		free_rules(rules);
+		r = find_rules_once(sock, rules);
+	}
+	return r;
 }
 
 static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int type, int flags, uint32_t behind,
@@ -313,13 +349,22 @@ static int on_address(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)
+static int list_addresses(struct nl_sock *sock, struct dump *dump)
 {
 	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
-	struct dump dump = {.fn = fn, .userdata = userdata};
 	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETADDR, NLM_F_DUMP);
 
 	if (!request || nlmsg_append(request, (void *)&ifa, sizeof(ifa), NLMSG_ALIGNTO) < 0)
 		return -ENOMEM;
-	return transact(sock, request, on_address, &dump);
+	return transact(sock, request, on_address, dump);
+}
+
+int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)
+{
+	struct dump dump = {.fn = fn, .userdata = userdata};
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
+		r = list_addresses(sock, &dump);
+	return r;
 }

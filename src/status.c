@@ -231,8 +231,8 @@ static int look_at_sas(struct status *status, struct kernel *kernel, struct vici
 		charon->child_sas = status->orphans.known.n_child_sas;
 		return 0;
 	}
-	/* The kernel has answered before, so the one that failed is charon. */
-	if (state == STATUS_CHARON_UP && r != -EAGAIN && r != -ENOMEM) {
+	/* Behind an error there is no connection to charon any more; -EMSGSIZE is what it says itself. */
+	if (state == STATUS_CHARON_UP && r != -ENOMEM && (r == -EMSGSIZE || !vici_is_connected(vici))) {
 		charon->error = r;
 		return count_sas(kernel, &status->states);
 	}

@@ -144,6 +144,11 @@ pid_t vici_peer(const struct vici *vici)
 	return vici->peer;
 }
 
+bool vici_is_connected(const struct vici *vici)
+{
+	return vici->fd >= 0;
+}
+
 static int reserve(struct vici *vici, size_t size)
 {
 	if (size <= vici->size)

@@ -4,6 +4,7 @@
 /* The door to charon: a client of its VICI socket. It knows how to ask, not what. Every call ends by its deadline
  * (microseconds of CLOCK_MONOTONIC, now_usec()), whatever is at the other end. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -26,6 +27,9 @@ void vici_close(struct vici **vici);
 
 /* The process at the other end (SO_PEERCRED: the one that called listen()); 0 when it cannot be seen from here. */
 pid_t vici_peer(const struct vici *vici);
+
+/* Whether no error has ended the connection. */
+bool vici_is_connected(const struct vici *vici);
 
 /* Gets a message; a negative errno of its own ends the call, which returns it. */
 typedef int (*vici_message_fn)(struct vici_reader *message, void *userdata);

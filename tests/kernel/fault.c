@@ -8,6 +8,7 @@
  *
  * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
  *     socket       sockets opened; TYPE does not matter
+ *     bind         sockets bound; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
  *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the
  *                  kernel by itself, and the effect takes place when the kernel has carried it out
@@ -15,21 +16,26 @@
  *                  meanwhile; TYPE does not matter
  *     receive      calls on a socket on which a message of this type was the last one sent
  *     event        messages of the kernel's own accord, which the program takes by recvfrom(); TYPE does not matter
+ *     vici         calls on stream sockets of AF_UNIX; TYPE is 1 for socket(), 2 connect(), 3 send(), 4 recv()
  * EFFECT and VALUE:
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
  *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
- *     interrupt    (receive) the messages that come are marked NLM_F_DUMP_INTR
+ *     late         (receive) the answer never comes: it is lost, and the time has gone by for which the socket waits,
+ *                  which must not be for ever. A call that does not wait is left as it is
+ *     short        (receive, event) the datagram that comes lacks its last VALUE bytes; with 0 it lacks half, and is
+ *                  marked as truncated (MSG_TRUNC). (vici) One byte is transferred
+ *     interrupt    (receive) the messages of a dump that come are marked NLM_F_DUMP_INTR
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
  *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
  *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), those with its second bit
  *                  stay as they are, and the others, unless they have its third bit, are ten seconds older than they
- *                  are. With such a rule nothing sleeps: the clock moves on
- *     later        (receive) the clock has moved on by VALUE milliseconds
+ *                  are. With such a rule nothing sleeps: the clock moves on. Takes place beside other rules
+ *     later        (receive, vici) the clock has moved on by VALUE milliseconds
  *     run          $FAULT_COMMAND is run before the call, or behind a change, by a process of its own, which has what
  *                  the program gives up
  *     wait         (change, datagram) the type of the message, or of the first, is written to the socket $FAULT_FD,
  *                  and a byte read from there
- *     note         nothing
+ *     note         nothing, beside what another rule does
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
 
@@ -51,12 +57,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define RULES_MAX 8
 #define SOCKETS_MAX 8
+#define STREAMS_MAX 8
 #define ANSWERS_MAX 128
 #define ANSWER_SIZE 512
 #define DATAGRAM_SIZE (64 * 1024)
@@ -70,6 +78,9 @@
 #define OLDER_SECONDS 10
 
 #define WORD "15[a-z]"
+
+/* The types of calls on streams. */
+enum { STREAM_SOCKET = 1, STREAM_CONNECT, STREAM_SEND, STREAM_RECV };
 
 struct rule {
 	char call[16], effect[16];
@@ -96,8 +107,11 @@ static struct rule rules[RULES_MAX];
 static size_t n_rules;
 static struct netlink sockets[SOCKETS_MAX];
 static size_t n_sockets;
+static int streams[STREAMS_MAX];
+static size_t n_streams;
 static long later_ms;
-static int runner = -1; /* the way to the process that runs $FAULT_COMMAND */
+static const struct rule *maturing; /* the rule that makes what comes now look mature */
+static int runner = -1;		    /* the way to the process that runs $FAULT_COMMAND */
 
 static _Noreturn void give_up(const char *what)
 {
@@ -209,11 +223,18 @@ static const struct rule *count(const char *call, unsigned int type)
 {
 	const struct rule *found = NULL;
 
+	maturing = NULL;
 	for (struct rule *rule = rules; rule < rules + n_rules; rule++) {
 		if (strcmp(rule->call, call) != 0 || (type && rule->type && rule->type != type))
 			continue;
 		rule->count++;
-		if (rule->first <= rule->count && rule->count <= rule->last && !found)
+		if (rule->first > rule->count || rule->count > rule->last)
+			continue;
+		if (is(rule, "mature"))
+			maturing = rule;
+		if (is(rule, "mature") || is(rule, "note"))
+			note(rule);
+		else if (!found)
 			found = rule;
 	}
 	if (!found)
@@ -236,16 +257,45 @@ static struct netlink *find(int fd)
 	return NULL;
 }
 
+/* Whether a call is to fail, and sets errno. */
+static bool fails(const struct rule *rule)
+{
+	if (!rule || !is(rule, "fail"))
+		return false;
+	errno = (int)rule->value;
+	return true;
+}
+
+static bool is_stream(int fd)
+{
+	for (size_t i = 0; i < n_streams; i++)
+		if (streams[i] == fd)
+			return true;
+	return false;
+}
+
+static int open_stream(int type, int protocol)
+{
+	if (fails(count("vici", STREAM_SOCKET)))
+		return -1;
+	int fd = (int)syscall(SYS_socket, AF_UNIX, type, protocol);
+	if (fd < 0 || is_stream(fd))
+		return fd;
+	if (n_streams == STREAMS_MAX)
+		give_up("too many streams");
+	streams[n_streams++] = fd;
+	return fd;
+}
+
 int socket(int domain, int type, int protocol)
 {
+	if (domain == AF_UNIX && (type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) == SOCK_STREAM)
+		return open_stream(type, protocol);
 	if (domain != AF_NETLINK || (protocol != NETLINK_XFRM && protocol != NETLINK_ROUTE))
 		return (int)syscall(SYS_socket, domain, type, protocol);
 
-	const struct rule *rule = count("socket", 0);
-	if (rule && is(rule, "fail")) {
-		errno = (int)rule->value;
+	if (fails(count("socket", 0)))
 		return -1;
-	}
 	int fd = (int)syscall(SYS_socket, domain, type, protocol);
 	if (fd < 0)
 		return fd;
@@ -261,6 +311,20 @@ int socket(int domain, int type, int protocol)
 	netlink->last_type = 0;
 	netlink->n_answers = 0;
 	return fd;
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+	if (find(fd) && fails(count("bind", 0)))
+		return -1;
+	return (int)syscall(SYS_bind, fd, address, length);
+}
+
+int connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+	if (is_stream(fd) && fails(count("vici", STREAM_CONNECT)))
+		return -1;
+	return (int)syscall(SYS_connect, fd, address, length);
 }
 
 /* As the kernel does it: the errno, and the whole message that it is about. */
@@ -355,10 +419,8 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 	for (struct nlmsghdr *nlh = &copy.first; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
 		netlink->last_type = netlink->base + nlh->nlmsg_type;
 		const struct rule *rule = count("send", netlink->last_type);
-		if (rule && is(rule, "fail")) {
-			errno = (int)rule->value;
+		if (fails(rule))
 			return -1;
-		}
 		if (rule && is(rule, "refuse")) {
 			answer(netlink, nlh, (int)rule->value);
 			nlh->nlmsg_type = NLMSG_NOOP;
@@ -372,6 +434,30 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 	if (n >= 0 && type)
 		count("datagram", type);
 	return n;
+}
+
+/* How much of a stream is transferred by a call. */
+static ssize_t size_of_call(unsigned int call, size_t size)
+{
+	const struct rule *rule = count("vici", call);
+
+	if (fails(rule))
+		return -1;
+	return rule && size && is(rule, "short") ? 1 : (ssize_t)size;
+}
+
+ssize_t send(int fd, const void *buffer, size_t length, int flags)
+{
+	ssize_t size = is_stream(fd) ? size_of_call(STREAM_SEND, length) : (ssize_t)length;
+
+	return size < 0 ? -1 : syscall(SYS_sendto, fd, buffer, size, flags, NULL, 0);
+}
+
+ssize_t recv(int fd, void *buffer, size_t length, int flags)
+{
+	ssize_t size = is_stream(fd) ? size_of_call(STREAM_RECV, length) : (ssize_t)length;
+
+	return size < 0 ? -1 : syscall(SYS_recvfrom, fd, buffer, size, flags, NULL, NULL);
 }
 
 /* How libnl sends. */
@@ -406,10 +492,33 @@ static void lose(struct netlink *netlink, struct msghdr *msg, int flags)
 		syscall(SYS_recvmsg, netlink->fd, msg, flags | MSG_DONTWAIT);
 }
 
-static void mark_interrupted(struct nlmsghdr *nlh, const struct rule *rule)
+/* Whether a call waits; if it does, as long as it would goes by. */
+static bool waits_in_vain(int fd, int flags)
 {
-	(void)rule;
-	nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
+	struct timeval timeout;
+
+	if (flags & MSG_DONTWAIT || fcntl(fd, F_GETFL) & O_NONBLOCK)
+		return false;
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, &(socklen_t){sizeof(timeout)}) < 0 ||
+	    (!timeout.tv_sec && !timeout.tv_usec))
+		give_up("this would wait for ever");
+	later_ms += timeout.tv_sec * 1000 + timeout.tv_usec / 1000;
+	return true;
+}
+
+static ssize_t shorten(ssize_t n, const struct rule *rule, int *flags)
+{
+	if (n < 0 || !rule || !is(rule, "short"))
+		return n;
+	if (!rule->value)
+		*flags |= MSG_TRUNC;
+	return rule->value < n ? n - (rule->value ? rule->value : n / 2) : 0;
+}
+
+static void mark_interrupted(struct nlmsghdr *nlh)
+{
+	if (nlh->nlmsg_flags & NLM_F_MULTI)
+		nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
 }
 
 static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
@@ -441,24 +550,26 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		return syscall(SYS_recvmsg, fd, msg, flags);
 
 	const struct rule *rule = count("receive", netlink->last_type);
-	if (rule && is(rule, "fail")) {
+	if (fails(rule)) {
 		if (rule->value == ENOBUFS)
 			lose(netlink, msg, flags);
 		errno = (int)rule->value;
 		return -1;
 	}
-	if (netlink->n_answers)
-		return take_answer(netlink, msg);
-
-	ssize_t n = syscall(SYS_recvmsg, fd, msg, flags);
-	void (*change)(struct nlmsghdr * nlh, const struct rule *rule) = !rule			 ? NULL
-									 : is(rule, "interrupt") ? mark_interrupted
-									 : is(rule, "mature")	 ? make_mature
-												 : NULL;
+	if (rule && is(rule, "late") && waits_in_vain(fd, flags)) {
+		lose(netlink, msg, flags);
+		errno = EAGAIN;
+		return -1;
+	}
+	ssize_t n = netlink->n_answers ? take_answer(netlink, msg) : syscall(SYS_recvmsg, fd, msg, flags);
+	n = shorten(n, rule, &msg->msg_flags);
 	int rest = (int)n;
-	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; change && nlmsg_ok(nlh, rest);
-	     nlh = nlmsg_next(nlh, &rest))
-		change(nlh, rule);
+	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
+		if (rule && is(rule, "interrupt"))
+			mark_interrupted(nlh);
+		if (maturing)
+			make_mature(nlh, maturing);
+	}
 	return n;
 }
 
@@ -467,10 +578,7 @@ ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *
 	ssize_t n = syscall(SYS_recvfrom, fd, buffer, size, flags, from, from_length);
 	const struct rule *rule = find(fd) && n >= 0 ? count("event", 0) : NULL;
 
-	if (!rule || !is(rule, "fail"))
-		return n;
-	errno = (int)rule->value;
-	return -1;
+	return fails(rule) ? -1 : shorten(n, rule, &flags);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *ret)

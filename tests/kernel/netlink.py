@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 NETLINK_XFRM = 6
 ACQUIRES = 1 << 0       # XFRMGRP_ACQUIRE
+POLICIES = 1 << 3       # XFRMGRP_POLICY
 
 MSG_NEWSA, MSG_DELSA, MSG_GETSA, MSG_NEWPOLICY, MSG_DELPOLICY, MSG_GETPOLICY, MSG_ALLOCSPI = range(0x10, 0x17)
 MSG_UPDPOLICY, MSG_FLUSHSA, MSG_FLUSHPOLICY = 0x19, 0x1c, 0x1d
@@ -33,6 +34,9 @@ IPV6_XFRM_POLICY = 35   # linux/in6.h
 
 # A struct xfrm_selector.
 SELECTOR = "16s16s4HH3B3xiI"
+
+# In a struct xfrm_usersa_info: behind the selector and the destination.
+SPI_OFFSET = 56 + 16
 
 SECONDS = 60
 
@@ -126,21 +130,29 @@ class Policy(NamedTuple):
         request(MSG_DELPOLICY, body)
 
 
-def policies():
-    """All policies but those of sockets, in the order in which the kernel lists them."""
-    found = []
+def dump(kind, body):
+    """The bodies of all messages of a list."""
     with open_socket() as sock:
-        sock.send(struct.pack("IHHII", 16 + 64, MSG_GETPOLICY, REQUEST | DUMP, 1, 0) + bytes(64))
+        sock.send(struct.pack("IHHII", 16 + len(body), kind, REQUEST | DUMP, 1, 0) + body)
         while True:
             answer = sock.recv(65536)
             while answer:
                 length, kind = struct.unpack_from("IH", answer)
                 if kind == NLMSG_DONE:
-                    return found
-                policy = Policy.parse(answer[16:length])
-                if policy.index & 7 < 3:
-                    found.append(policy)
+                    return
+                yield answer[16:length]
                 answer = answer[length + 3 & ~3:]
+
+
+def policies():
+    """All policies but those of sockets, in the order in which the kernel lists them."""
+    found = map(Policy.parse, dump(MSG_GETPOLICY, bytes(64)))
+    return [policy for policy in found if policy.index & 7 < 3]
+
+
+def spis():
+    """Of all SAs."""
+    return {struct.unpack_from("!I", body, SPI_OFFSET)[0] for body in dump(MSG_GETSA, b"")}
 
 
 def request(kind, body):

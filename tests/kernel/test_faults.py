@@ -71,22 +71,6 @@ def interrupted_dry_run():
     contains(result.out, "Would remove 2 SAs (1 esp, 1 ah) and 3 policies (1 in, 1 out, 1 fwd).\n")
 
 
-@cases([
-    ("everything", "", ("send", MSG_GETSADINFO), ("receive", MSG_FLUSHPOLICY), ("send", MSG_FLUSHSA),
-     ("receive", MSG_FLUSHSA)),
-    ("a selection", "--match=priority=0-9999 --match=spi=0-0xffffffff --match=proto=esp --match=proto=ah",
-     ("send", MSG_GETPOLICY), ("receive", MSG_GETPOLICY), ("send", MSG_DELPOLICY), ("receive", MSG_DELPOLICY)),
-])
-def signals(_, options, *calls):
-    """Signals (EINTR) on every call do no harm to a flush of {0}."""
-    state = xfrm.a_few()
-    result = flush_with([Fault(*call, "fail", errno.EINTR, first=1, last=3) for call in calls],
-                        *(word for word in options.split() if not word.startswith("--match=spi")))
-    equal(result.err, "", "standard error")
-    contains(result.out, "Removed 2 SAs (1 esp, 1 ah) and 3 policies (1 in, 1 out, 1 fwd) in ")
-    state.expect()
-
-
 NO_XFRM = "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be asked for SAs and policies."
 
 

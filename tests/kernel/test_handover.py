@@ -2,78 +2,21 @@
 """handover beside a server that speaks for charon: what it negotiates takes over, everything else is held or goes."""
 
 import errno
-import tempfile
 import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import living
 import netlink
 import xfrm
 from living import HERE, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
+from negotiating import NEW, NO, YES, charon, connection, conns, install, replace, sas
 from netlink import MSG_DELPOLICY, MSG_DELSA
 from program import Fault, Steps, keep, run
 from shadows import CLOSE, GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
 from tables import flows
 from tap import case, cases, contains, equal, main
-from vici_server import HANG_UP, Server, Stream
+from vici_server import HANG_UP, Stream
 from wire import PROTECTED, Wire
-
-# SPIs of the new life.
-NEW = 0x20000000    # for fault.c an SA of charon's, and not older than stoppers
-
-YES, NO = {"success": "yes"}, {"success": "no", "errmsg": "CHILD_SA config not found"}
-
-
-def connection(number, remote=THERE, **more):
-    """As `list-conns` tells of it; connection and child have one name."""
-    return {f"site{number}": {"local_addrs": [HERE], "remote_addrs": [remote], "version": "IKEv2", "children": {
-        f"site{number}": {"mode": "TUNNEL", "local-ts": ["10.1.0.0/16"], "remote-ts": [f"10.{10 + number}.0.0/16"]}}},
-        **more}
-
-
-def conns(*messages):
-    return Stream("list-conn", messages)
-
-
-def sas(*numbers):
-    """New ones of these connections, as `list-sas` tells of them."""
-    return Stream("list-sa", [{f"site{number}": {"state": "ESTABLISHED", "child-sas": {f"site{number}-1": {
-        "name": f"site{number}", "state": "INSTALLED", "protocol": "ESP", "spi-in": f"{NEW + spi_in(number):08x}",
-        "spi-out": f"{NEW + spi_out(number):08x}"}}}} for number in numbers])
-
-
-def install(number, reqid=None):
-    """What charon does in the kernel when it has negotiated a connection, or has found another reqid for it."""
-    reqid = reqid or number
-    netlink.allocate_spi(HERE, THERE, NEW + spi_out(number), reqid=reqid)
-    netlink.allocate_spi(THERE, HERE, NEW + spi_in(number), reqid=reqid)
-    replace(policies(number, NEW + spi_out(number)), number, reqid)
-
-
-def replace(wanted, number, reqid):
-    """charon updates its traps."""
-    xfrm.ip("-batch", "-", stdin="".join(
-        f"xfrm policy update {policy.replace(f'reqid {number} ', f'reqid {reqid} ')}\n" for policy in wanted))
-
-
-@contextmanager
-def charon(numbers=(1,), **commands):
-    """With these connections; it negotiates what it is asked for at once."""
-    def initiate(arguments):
-        install(int(arguments["child"].removeprefix("site")))
-        return YES
-
-    answers = {"list-conns": conns(*map(connection, numbers)),
-               "get-conns": {"conns": [f"site{number}" for number in numbers]},
-               "list-sas": sas(), "initiate": initiate, **{name.replace("_", "-"): answer
-                                                         for name, answer in commands.items()}}
-    with tempfile.TemporaryDirectory() as folder:
-        with Server(Path(folder) / "charon.vici", answers) as server:
-            server.option = f"--socket={server.path}"
-            yield server
-
 
 def kept(*numbers):
     """Connections that were kept, and SAs and policies of theirs alone."""

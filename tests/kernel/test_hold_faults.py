@@ -83,13 +83,6 @@ def every_addition_refused():
     is_lacking(result.out, "place")
 
 
-@cases([(number,) for number in range(1, 5)])
-def each_addition_refused(number):
-    """The kernel refuses one shadow: number {0}"""
-    policies, _ = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=number, last=number)], 1)
-    equal(keys(real_policies()), keys([policies[number - 1]]), "the policies left")
-
-
 @case
 def additions_not_sent():
     """When the batch of shadows cannot be sent nothing is deleted."""
@@ -129,6 +122,15 @@ def answers_always_lost():
                       prepare=lambda: make_many(20))
     equal((len(real_policies()), shadows()), (20, []), "policies left, and shadows")
     contains(result.err, f"The kernel's list of policies changed during each of {PASSES} passes")
+
+
+@cases([("is cut", 4), ("does not fit", 0)])
+def answers_cut(_, cut):
+    """When the kernel's refusal of a shadow {0} nothing is deleted."""
+    policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=1, last=1),
+                                  Fault("receive", MSG_NEWPOLICY, "short", cut, first=1, last=1)], 1)
+    equal(keys(real_policies()), keys(policies), "the policies left")
+    contains(result.err, "Bad message")
 
 
 @case
@@ -194,15 +196,6 @@ def dump_breaks_off():
     policies, result = hold_with([Fault("receive", MSG_GETPOLICY, "fail", errno.EAGAIN)], 1)
     equal(netlink.policies(), policies, "the policies")
     equal(result.err, "xfrmctl: Could not list the policies: Connection timed out.\n", "standard error")
-
-
-@case
-def signals():
-    """Signals (EINTR) on every call do no harm."""
-    calls = [(call, kind) for kind in (MSG_GETPOLICY, MSG_NEWPOLICY, MSG_DELPOLICY) for call in ("send", "receive")]
-    policies, result = hold_with([Fault(*call, "fail", errno.EINTR, first=1, last=3) for call in calls])
-    equal((result.err, real_policies()), ("", []), "standard error and policies left")
-    equal(keys(shadows(HOLD)), keys(policies), "the shadows")
 
 
 @case

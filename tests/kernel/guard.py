@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sees every change of policies in the order in which the kernel makes them, whoever does: at none of these moments may
+a policy that protects or blocks be missing whose traffic is guarded."""
+
+import struct
+from collections import Counter
+from contextlib import suppress
+
+import netlink
+from netlink import ALLOW, MSG_DELPOLICY, MSG_FLUSHPOLICY, MSG_NEWPOLICY, MSG_UPDPOLICY, POLICIES, Policy
+from tap import equal
+
+SO_RCVBUFFORCE = 33
+RECEIVE_BUFFER = 64 * 1024 * 1024
+
+MSG_POLEXPIRE = 0x1b
+
+# Events end in these: what they are about as a struct xfrm_userpolicy_info.
+ATTRIBUTE_POLICY = 7
+ID_SIZE = 64
+
+
+def lets_pass(policy):
+    return policy.action == ALLOW and not policy.templates
+
+
+def of_deletion(body):
+    """The index that an event of a deletion names."""
+    rest = body[ID_SIZE:]
+    while rest:
+        length, kind = struct.unpack_from("HH", rest)
+        if kind == ATTRIBUTE_POLICY:
+            return Policy.parse(rest[4:length]).index
+        rest = rest[length + 3 & ~3:]
+    raise AssertionError("an event of a deletion without a policy")
+
+
+class Guard:
+    """From the time when it is made; `guarded` are the keys that are to be guarded: if none are given, those of all
+    policies that protect or block."""
+
+    def __init__(self, guarded=None):
+        self.sock = netlink.open_socket(POLICIES)
+        self.sock.setsockopt(netlink.socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        self.sock.setblocking(False)
+        self.present = {}
+        self.guards = Counter()
+        self.open = Counter()       # the keys that were open at some moment
+        for policy in netlink.policies():
+            self.add(policy)
+        self.guarded = set(self.guards) if guarded is None else set(guarded)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.sock.close()
+
+    def add(self, policy):
+        self.present[policy.index] = policy
+        if not lets_pass(policy):
+            self.guards[policy.key] += 1
+
+    def remove(self, policy):
+        del self.present[policy.index]
+        if not lets_pass(policy):
+            self.lose(policy.key)
+
+    def lose(self, key):
+        self.guards[key] -= 1
+        if key in self.guarded and not self.guards[key]:
+            self.open[key] += 1
+
+    def take(self, kind, body):
+        if kind in (MSG_NEWPOLICY, MSG_UPDPOLICY):
+            # An update is the same index at the same moment.
+            policy = Policy.parse(body)
+            before = self.present.pop(policy.index, None)
+            self.add(policy)
+            if before and not lets_pass(before):
+                self.lose(before.key)
+        elif kind == MSG_DELPOLICY:
+            index = of_deletion(body)
+            if index in self.present:
+                self.remove(self.present[index])
+        elif kind == MSG_FLUSHPOLICY:
+            # Of the type in its attribute.
+            for policy in [policy for policy in self.present.values() if policy.ptype == (body[4] if body else 0)]:
+                self.remove(policy)
+        else:
+            # Whatever else goes (MSG_POLEXPIRE), a deletion tells of it.
+            equal(kind, MSG_POLEXPIRE, "the type of an event")
+
+    def read(self):
+        """Takes what has happened since."""
+        with suppress(BlockingIOError):
+            while True:
+                event = self.sock.recv(65536)
+                while event:
+                    length, kind = struct.unpack_from("IH", event)
+                    self.take(kind, event[16:length])
+                    event = event[length + 3 & ~3:]
+
+    def check(self, when=""):
+        """Nothing was open at any moment, nor is it now."""
+        self.read()
+        equal(dict(self.open), {}, f"the policies that nothing stood in for at some moment {when}")
+        found = {policy.key for policy in netlink.policies() if not lets_pass(policy)}
+        equal(self.guarded - found, set(), f"the policies that nothing stands in for {when}")

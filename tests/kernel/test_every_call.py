@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every call between the program and the kernel, and between it and charon, fails in turn, in the ways in which it can:
+the program ends, says what failed and why, leaves nothing open, and the next run completes the work."""
+
+import errno
+import itertools
+import os
+import re
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
+
+import living
+import netlink
+import xfrm
+from guard import Guard, lets_pass
+from negotiating import NEW, YES, charon, install
+from negotiating import sas as sas_known
+from program import ANY, PRELOADED, Fault, Faults, arm, hold, run
+from shadows import KEEP
+from tables import ESP
+from tap import cases, comment, contains, equal, main
+
+VICI_SOCKET, VICI_CONNECT, VICI_SEND, VICI_RECV = 1, 2, 3, 4
+
+# How a case calls them.
+CALLED = {"send": "message to the kernel", "receive": "answer of the kernel's", "socket": "socket()", "bind": "bind()",
+          "event": "event of the kernel's", "vici": "call on charon's socket"}
+
+OUT = netlink.DIRS["out"]
+
+# What stoppers' SPIs have.
+STOPPER = 1 << 31
+
+# In a struct xfrm_user_tmpl.
+SPI_OF_TEMPLATE = 16
+
+# Each call fails in one way of so many, the next call in the others; with sanitizers, which take their time, in fewer.
+# $ALL_WAYS: each in all.
+STRIDE = 1 if os.environ.get("ALL_WAYS") else 10 if "libasan" in PRELOADED else 2
+
+
+class Way(NamedTuple):
+    """How a call can fail, and what the sentence about it has: one of these."""
+    effect: str
+    value: int = 0
+    reasons: tuple = ()
+
+
+def failing(code, *reasons):
+    return Way("fail", code, (os.strerror(code), *reasons))
+
+
+UNNOTICED = [Way("fail", errno.EINTR), Way("short")]
+SENDS = [failing(errno.ENOBUFS), Way("refuse", errno.ENOMEM, ("Cannot allocate memory",)),
+         Way("refuse", errno.EPERM, ("Operation not permitted", "CAP_NET_ADMIN is needed"))]
+RECEIVES = [failing(errno.ENOBUFS, "changed during each"), Way("fail", errno.EINTR),
+            Way("late", 0, ("Connection timed out",)),
+            Way("short", 4, ("Bad message",)), Way("short", 0, ("Bad message",)), Way("interrupt", 0, ("changed",))]
+
+KERNEL = [("send", ANY, SENDS), ("receive", ANY, RECEIVES), ("socket", ANY, [failing(errno.EMFILE)]),
+          ("bind", ANY, [failing(errno.ENOMEM)])]
+EVENTS = [("event", ANY, [failing(errno.ENOBUFS), Way("short", 4), failing(errno.ENOMEM)])]
+CHARON = [("vici", VICI_SOCKET, [failing(errno.EMFILE)]),
+          ("vici", VICI_CONNECT, [failing(errno.ECONNREFUSED), Way("fail", errno.EINTR)]),
+          ("vici", VICI_SEND, [Way("fail", errno.EPIPE, ("Connection reset", "it hung up")), *UNNOTICED]),
+          ("vici", VICI_RECV, [failing(errno.ECONNRESET, "it hung up"), *UNNOTICED,
+                               Way("later", 120_000, ("Connection timed out", "not answer", "in time"))])]
+
+
+class Scenario(NamedTuple):
+    name: str
+    words: str
+    make: object                # SAs or routes
+    policies: object
+    end: object                 # what has to be the same at the end,
+    after: object = None        # or what may be so in doubt: behind a refusal, or a step back on the safe side
+    faults: tuple = ()          # that belong to it
+    serve: object = nullcontext     # what gives further words
+    guards: object = lambda: set()  # the keys of what may never be open
+    status: int = 0
+    calls: list = KERNEL
+    slow: int = 1               # tried in so many ways less
+    without: str = ""           # calls that it has with these words have had their turn
+
+
+def sas():
+    netlink.allocate_spi("192.0.2.1", "192.0.2.2", 0x1000, reqid=1)
+    netlink.allocate_spi("192.0.2.2", "192.0.2.1", 0x1001, reqid=1, mark=(0x10, 0xff))
+    netlink.allocate_spi("2001:db8::1", "2001:db8::2", 0x1002, proto="ah", reqid=1)
+
+
+def policies():
+    """What a policy can be."""
+    xfrm.add_policies(
+        f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 2000 {ESP}",
+        f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 2000 mark 0x10 mask 0xff {ESP}",
+        f"src 10.2.0.0/16 dst 10.1.0.0/16 dir fwd priority 2000 if_id 0x2a {ESP}",
+        "src 10.1.0.0/16 dst 10.2.3.0/24 dir out priority 1000",
+        "src 2001:db8:1::/48 dst ::/0 dir out priority 1000 action block")
+
+
+def half_covered():
+    policies()
+    there = netlink.policies()
+    hold()
+    for policy in there[::2]:
+        policy.add()
+
+
+def connections():
+    """One that carries traffic and one that does not."""
+    xfrm.add_policies(*living.policies(1, living.spi_out(1)), *living.policies(2))
+
+
+def kept():
+    living.make(1)
+    living.xfrmctl_living("flush", "--keep")
+    netlink.flush_sas()
+
+
+def nothing():
+    pass
+
+
+def sas_of(*numbers):
+    def make():
+        for number in numbers:
+            living.make_sas(number)
+    return make
+
+
+def routes():
+    xfrm.ip("-batch", "-", stdin="""
+        link set lo up
+        route flush table 220
+        route add 10.2.0.0/24 dev lo proto static table 220
+        route add 10.3.0.0/24 dev lo proto static table 220
+    """)
+    rules = xfrm.ip("rule").count("lookup 220")
+    xfrm.ip("-batch", "-", stdin="rule delete table 220\n" * rules + "rule add priority 220 table 220\n")
+
+
+def routes_armed():
+    routes()
+    arm("--routes")
+
+
+def left():
+    """But for times, indices and counters, everything."""
+    return {(policy.key, policy.user, policy.priority, policy.action, policy.flags, policy.templates,
+             policy.lifetime[4:]) for policy in netlink.policies()} | {("SA", spi) for spi in netlink.spis()}
+
+
+def left_of_routes():
+    return set(xfrm.ip("-d", "-batch", "-", stdin="route show table 220\nrule\n").splitlines())
+
+
+def held():
+    """The shadows wherever they stand: one that was made while a policy could not be removed stands right behind its
+    place, and stays there. What goes on does so through SAs that are there; in doubt none does."""
+    spis = netlink.spis()
+    for policy in netlink.policies():
+        if policy.user == KEEP and policy.dir == OUT:
+            contains(spis, int.from_bytes(policy.templates[SPI_OF_TEMPLATE:][:4], "big"))
+    return {(policy.key, policy.user == 0, lets_pass(policy)) for policy in netlink.policies()}
+
+
+def closed():
+    """What protects or blocks."""
+    return {policy.key for policy in netlink.policies() if not lets_pass(policy)}
+
+
+def settled():
+    """What is left of an old life that went on: nothing, be it handed over or held."""
+    return {policy.key for policy in netlink.policies() if policy.user == KEEP} | {
+        spi for spi in netlink.spis() if spi & STOPPER}
+
+
+def there():
+    """The connections that have new SAs."""
+    return [number for number in (1,) if NEW + living.spi_in(number) in netlink.spis()]
+
+
+@contextmanager
+def negotiating():
+    def initiate(arguments):
+        number = int(arguments["child"].removeprefix("site"))
+        if number not in there():
+            install(number)
+        return YES
+    with charon((1,), initiate=initiate, list_sas=lambda _: sas_known(*there()),
+                version={"daemon": "charon", "version": "1"}, stats={"uptime": {"running": "1 second"}}) as server:
+        yield server.option
+
+
+SCENARIOS = [
+    Scenario("flush", "flush", sas, policies, left),
+    Scenario("flush of a selection", "flush --exclude=reqid=77", sas, policies, left),
+    Scenario("flush --hold", "flush --hold", sas, policies, left, held, guards=closed),
+    Scenario("flush --keep", "flush --keep", sas_of(1), connections, left, held, living.LIVING, guards=closed),
+    Scenario("arm", "arm", sas, policies, left, guards=closed),
+    Scenario("release", "release", sas, half_covered, left),
+    Scenario("release --grace", "release --grace=1h", sas, half_covered, left, guards=closed),
+    Scenario("handover", "handover", sas_of(1), kept, left, settled, (living.MATURE,), negotiating, closed,
+             calls=KERNEL + EVENTS, slow=2),
+    Scenario("handover", "handover --timeout=100ms", sas_of(1), kept, left, settled, (living.MATURE,), negotiating,
+             closed, calls=CHARON, slow=2),
+    Scenario("status", "status --json", sas_of(1), kept, left, None, (living.MATURE,), negotiating, closed, 4,
+             calls=KERNEL + CHARON),
+    Scenario("flush --routes", "flush --routes", routes, nothing, left_of_routes, without="flush"),
+    Scenario("flush --hold --routes", "flush --hold --routes", routes, nothing, left_of_routes, without="flush --hold"),
+    Scenario("arm --routes", "arm --routes", routes, nothing, left_of_routes, without="arm"),
+    Scenario("release --routes", "release --routes --grace=1h", routes_armed, nothing, left_of_routes,
+             without="release"),
+]
+
+
+def figures(result):
+    """What it says that it did, but for the time."""
+    return re.sub(r"[0-9.]+ ms", "", result.out)
+
+
+class Runs:
+    """Of one scenario."""
+
+    def __init__(self, scenario):
+        self.scenario = scenario
+        scenario.policies()
+        self.policies = netlink.policies()
+        self.start()
+        result = self.go()
+        self.out = figures(result)
+        equal(result.status, scenario.status, f"exit status ({result})")
+        self.expected = {end: end() for end in (scenario.end, scenario.after) if end}
+
+    def start(self):
+        """From the beginning."""
+        xfrm.clear()
+        self.scenario.make()
+        for policy in self.policies:
+            policy.add()
+
+    def go(self, *faults):
+        # Beside charon, the number of calls is not always the same.
+        sure = len(faults) if self.scenario.serve is nullcontext else 0
+        with self.scenario.serve() as option, Faults(*faults, *self.scenario.faults, sure=sure) as active:
+            words = [*self.scenario.words.split(), *([option] if option else [])]
+            result = run(*words, env=active.env)
+            self.counts = [active.count(number) for number in range(len(faults))]
+            return result
+
+    def count(self, call, kind):
+        """How many of these calls there are, and how many of them are not the scenario's own."""
+        self.start()
+        self.go(Fault(call, kind, "note"))
+        [count] = self.counts
+        if not self.scenario.without:
+            return 0, count
+        with Faults(Fault(call, kind, "note")) as active:
+            run(*self.scenario.without.split(), env=active.env)
+            return active.count(), count
+
+    def check(self, in_doubt, what):
+        end = in_doubt and self.scenario.after or self.scenario.end
+        found, expected = end(), self.expected[end]
+        equal((found - expected, expected - found), (set(), set()), f"too much and too little at the end of {what}")
+
+    def fail(self, fault, reasons):
+        scenario = self.scenario
+        self.start()
+        with Guard(scenario.guards()) as guard:
+            result = self.go(fault)
+            guard.check(f"({result})")
+            if result.status == scenario.status:
+                self.check(figures(result) != self.out, f"a run that says that all went well ({result})")
+                return
+            equal(result.status, 1, f"exit status ({result})")
+            lines = result.err.splitlines()
+            assert lines and all(line.startswith("xfrmctl: ") for line in lines), f"no sentence: {result}"
+            assert any(reason in result.err for reason in reasons), f"none of {reasons} is said: {result}"
+            again = self.go()
+            guard.check(f"(a second run, {again} behind {result})")
+            equal(again.status, scenario.status, f"exit status of a second run ({again} behind {result})")
+            in_doubt = scenario.after is held or fault.call == "vici" or fault.effect in ("refuse", "late")
+            self.check(in_doubt, f"a second run ({again} behind {result})")
+
+
+@cases([(scenario.name, CALLED[call], scenario, call, kind, ways) for scenario in SCENARIOS
+        for call, kind, ways in scenario.calls])
+def each_in_turn(name, called, scenario, call, kind, ways):
+    """{0}: each {1} fails in turn"""
+    runs = Runs(scenario)
+    first, last = runs.count(call, kind)
+    comment(f"{last - first} calls")
+    failures = []
+    for number, (which, way) in itertools.product(range(first + 1, last + 1), enumerate(ways)):
+        if (number + which) % min(STRIDE * scenario.slow, len(ways)):
+            continue
+        fault = Fault(call, kind, way.effect, way.value, number, number)
+        try:
+            runs.fail(fault, way.reasons)
+        except AssertionError as failure:
+            failures.append(f"{fault}: {failure}")
+    assert last > first, "there was no such call"
+    assert not failures, "\n".join([f"{len(failures)} of the faults:", *failures])
+
+
+main()

@@ -41,7 +41,7 @@ KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.n
                        "random.trust_cpu=on systemd.show_status=no")
 # One machine has Debian's default security modules, the other SELinux (without a policy: it permits all), so that SAs and
 # policies can have security contexts.
-SECURITY_MODULES = {"bookworm": "", "trixie": " lsm=capability,selinux enforcing=0"}
+SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
 RESULTS_DISK_BYTES = 256 << 20
 
 # Before the machine is ended from outside, it ends its program itself and saves the journal.
@@ -188,7 +188,8 @@ def run(release, destdir, program, results, seconds, keep=False, tools=None):
         written.touch()
         os.truncate(written, RESULTS_DISK_BYTES)
         drive = "if=virtio,format=raw,cache=unsafe"
-        with Machine(accel, folder, KERNEL_COMMAND_LINE + SECURITY_MODULES[release], results / "console", "-serial", "stdio",
+        with Machine(accel, folder, KERNEL_COMMAND_LINE + SECURITY_MODULES.get(release, ""), results / "console",
+                     "-serial", "stdio",
                      "-drive", f"file={root},{drive}",
                      "-drive", f"file={payload},readonly=on,{drive}",
                      "-drive", f"file={written},{drive}") as machine:

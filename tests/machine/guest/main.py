@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs what the file `arguments` says: `stories [NAME...]`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
-`compare ROUNDS MODES...`, or `handovers ROUNDS COUNTS...`."""
+`compare ROUNDS MODES...`, `handovers ROUNDS COUNTS...`, or `soak CRASHES SEED SECONDS MODES...`."""
 
 import subprocess
 import sys
@@ -35,6 +35,18 @@ def tell_stories(names):
     tap.plan()
 
 
+def soak(crashes, seed, seconds, modes):
+    import connections
+    from stories.soak import crash_at_random
+    from tap import Tap, tell
+
+    connections.configure_plugins()
+    tap = Tap()
+    for mode in modes:
+        tell(tap, "soak", lambda check, mode=mode: crash_at_random(check, mode, crashes, seed), seconds)
+    tap.plan()
+
+
 def main():
     program, *arguments = (HOME / "arguments").read_text().split()
     if program == "stories":
@@ -53,6 +65,9 @@ def main():
         import compare
         rounds, *counts = map(int, arguments)
         compare.hand_over(counts, rounds)
+    elif program == "soak":
+        crashes, seed, seconds = map(int, arguments[:3])
+        soak(crashes, seed, seconds, arguments[3:])
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 from . import (crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, messages, mixups,
-               never_back, no_xfrm, not_blocked, orphans, other_owners, reporting, restarts, routes, service, starter,
-               status, ten_crashes, wait_exec, watch)
+               never_back, no_xfrm, not_blocked, orphans, other_owners, reporting, restarts, routes, service, soak,
+               starter, status, ten_crashes, wait_exec, watch)
 
-MODULES = (service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
+MODULES = (service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes, soak,
            not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch, kernel_suite,
            starter, no_xfrm, messages)
 

@@ -19,7 +19,8 @@ CGROUPS = Path("/sys/fs/cgroup/system.slice")
 OF_GATEWAY = CGROUPS / gateway.unit / "cgroup.procs"
 OF_HANDOVER = CGROUPS / "system-xfrmctl\\x2dhandover.slice" / xfrmctl.HANDOVER_UNIT / "cgroup.procs"
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
+POLL_SECONDS_ASKING = 0.1       # charon
 AIM_SECONDS = 10        # for what may be missed, or not come
 START_SECONDS = 60      # for what has to come
 
@@ -49,10 +50,10 @@ def charon():
 
 
 def under_way():
-    """What a kill comes upon."""
+    """What runs beside charon."""
     running = processes(OF_GATEWAY, OF_HANDOVER)
     return next((what for name, what in (("arm", "arm"), ("release", "release"), ("swanctl", "load"),
-                                         ("handover", "handover")) if name in running), "charon alone")
+                                         ("handover", "handover")) if name in running), "nothing")
 
 
 def asked(question):
@@ -83,6 +84,7 @@ class Aim(NamedTuple):
     """A moment: when this holds, and so many seconds later at most."""
     holds: object
     later: float
+    poll: float = POLL_SECONDS
 
 
 class Killer:
@@ -91,23 +93,28 @@ class Killer:
     def __init__(self, rng, mode, names):
         self.rng, self.names = rng, set(names)
         self.aims = {
-            "any time": Aim(charon, 8),
-            "up": Aim(self.is_up, 1),
+            "any time": Aim(charon, 6),
+            "up": Aim(self.is_up, 1, POLL_SECONDS_ASKING),
             "starting": Aim(charon, 0.3),
             "loading": Aim(lambda: "swanctl" in processes(OF_GATEWAY), 0.2),
-            "negotiating": Aim(negotiates, 0.05),
-            "rekeying": Aim(self.rekeys, 0.1),
+            "negotiating": Aim(negotiates, 0.05, POLL_SECONDS_ASKING),
+            "rekeying": Aim(self.rekeys, 0.1, POLL_SECONDS_ASKING),
             "releasing": Aim(lambda: "release" in processes(OF_GATEWAY), 0.05),
         }
         if mode == "handover":
             self.aims["handing over"] = Aim(lambda: "handover" in processes(OF_HANDOVER), 0.5)
-        self.done = Counter()   # by what the crash came upon
+        self.aimed, self.met = Counter(), Counter()
         self.missed = self.restarts = self.helpers = 0
 
     def __str__(self):
-        return (", ".join(f"{number} upon {what}" for what, number in self.done.most_common())
-                + f"; besides, {self.restarts} planned restarts, {self.helpers} commands of xfrmctl killed;"
-                f" {self.missed} came later than aimed at")
+        aimed, met = (", ".join(f"{what} {number}" for what, number in counter.most_common())
+                      for counter in (self.aimed, self.met))
+        return (f"{self.aimed.total()} crashes of charon, aimed at: {aimed} ({self.missed} came later); what ran beside it: "
+                f"{met}; besides, {self.restarts} planned restarts, and {self.helpers} commands of xfrmctl killed")
+
+    @property
+    def starts(self):
+        return self.aimed.total() + self.restarts
 
     def is_up(self):
         """Whether charon has SAs of all connections."""
@@ -132,12 +139,13 @@ class Killer:
             found = under_way()
             if kill(pid, with_signal):
                 break
-        self.done[found] += 1
+        self.aimed[name] += 1
+        self.met[found] += 1
         return f"{with_signal.name} while {name}: {found}"
 
     def wait(self, aim):
         try:
-            wait_for(aim.holds, AIM_SECONDS, "the moment to kill charon", POLL_SECONDS)
+            wait_for(aim.holds, AIM_SECONDS, "the moment to kill charon", aim.poll)
         except NotInTime:
             self.missed += 1
         # Chance, not an event, says when.

@@ -37,13 +37,13 @@ def tell_stories(names):
 
 def soak(crashes, seed, seconds, modes):
     import connections
-    from stories.soak import crash_at_random
+    from stories.soak import soak_for_long
     from tap import Tap, tell
 
     connections.configure_plugins()
     tap = Tap()
     for mode in modes:
-        tell(tap, "soak", lambda check, mode=mode: crash_at_random(check, mode, crashes, seed), seconds)
+        tell(tap, "soak", lambda check, mode=mode: soak_for_long(check, mode, crashes, seed), seconds)
     tap.plan()
 
 

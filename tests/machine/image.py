@@ -18,7 +18,14 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-RELEASES = ("bookworm", "trixie")
+# By the name of an image, Debian's release, and what else its kernel may come from.
+RELEASES = {
+    "bookworm": ("bookworm", None),
+    "bookworm-backports": ("bookworm", "bookworm-backports"),
+    "trixie": ("trixie", None),
+    "trixie-backports": ("trixie", "trixie-backports"),
+    "forky": ("forky", None),
+}
 
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "udev", "kmod", "busybox-static",
@@ -107,7 +114,9 @@ def build_into_place(release, folder):
 def remove_leftovers(cache, release, current):
     """Other images stay while some checkout still uses them; a builder that was killed leaves a .building folder."""
     oldest = time.time() - DAYS_UNUSED * 86400
-    for folder in cache.glob(f"{release}-*"):
+    for folder in cache.iterdir():
+        if not re.fullmatch(rf"{release}-\w+(\.building)?", folder.name):
+            continue
         unused = folder.stat().st_mtime < oldest
         if folder != current and (unused or folder.suffix == ".building"):
             shutil.rmtree(folder)
@@ -127,11 +136,21 @@ def build(release, root, result):
 
 def install_packages(release, root):
     """The kernel is only downloaded: its maintainer scripts would build an initramfs of their own."""
+    suite, kernel_suite = RELEASES[release]
+    kernel_suite = kernel_suite or suite
+    # Newer kernels come in two packages, which the one of the same name as before depends on.
     download_kernel = f"""
         cd "$1/var/tmp"
         export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-        versioned=$(apt-cache depends {KERNEL} | sed -n 's/.*Depends: \\(linux-image-[0-9].*\\)/\\1/p' | head -n 1)
-        apt-get -q download "$versioned"
+        if [ {kernel_suite} != {suite} ]; then
+            sed -i -n 's/ {suite} / {kernel_suite} /p' "$1/etc/apt/sources.list"
+            apt-get -q update
+        fi
+        needs() {{
+            apt-cache depends "$1" | sed -n "s/.*Depends: \\(linux-\\($2\\)-[0-9].*\\)/\\1/p"
+        }}
+        versioned=$(needs {KERNEL} image | head -n 1)
+        apt-get -q download "$versioned" $(needs "$versioned" "binary\\|modules")
     """
     download_packages = f"""
         mkdir "$1/{PACKAGE_FILES}"
@@ -139,22 +158,25 @@ def install_packages(release, root):
         export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
         apt-get -q download {" ".join(PACKAGES_LATER)}
     """
+    # A mirror that lags behind is good enough for the machine's image if it is for this host.
+    lagging = run("apt-config", "dump", "--format", '%f "%v";%n', "Acquire::Check-Valid-Until").splitlines()
     run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-        f"--customize-hook={download_kernel}", f"--customize-hook={download_packages}", release, root)
+        *(f"--aptopt={option}" for option in lagging), f"--customize-hook={download_packages}", f"--customize-hook={download_kernel}", suite, root)
 
 
 def unpack_kernel(root, result):
     """Puts the modules into the root file system and returns their folder."""
-    [package] = (root / "var/tmp").glob("linux-image-*.deb")
     kernel = result.parent / "kernel"
-    run("dpkg", "-x", package, kernel)
-    package.unlink()
+    for package in (root / "var/tmp").glob("linux-*.deb"):
+        run("dpkg", "-x", package, kernel)
+        package.unlink()
 
-    [vmlinuz] = (kernel / "boot").glob("vmlinuz-*")
-    version = vmlinuz.name.removeprefix("vmlinuz-")
+    # In /boot, or beside its modules; they are in /lib, or in /usr/lib.
+    [vmlinuz] = (*kernel.glob("boot/vmlinuz-*"), *kernel.glob("usr/lib/modules/*/vmlinuz"))
     shutil.copyfile(vmlinuz, result / "vmlinuz")
-    [modules] = (folder for folder in (kernel / "lib/modules", kernel / "usr/lib/modules") if folder.exists())
-    shutil.copytree(modules, root / "usr/lib/modules", dirs_exist_ok=True, symlinks=True)
+    [modules] = (*kernel.glob("lib/modules/*"), *kernel.glob("usr/lib/modules/*"))
+    version = modules.name
+    shutil.copytree(modules, root / "usr/lib/modules" / version, symlinks=True)
     run("depmod", "-b", root, version)
     return root / "usr/lib/modules" / version
 

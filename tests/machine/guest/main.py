@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs what the file `arguments` says: `stories [NAME...]`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
-`compare ROUNDS MODES...`, `handovers ROUNDS COUNTS...`, or `corpus NAME`."""
+`compare ROUNDS MODES...`, `handovers ROUNDS COUNTS...`, `soak CRASHES SEED SECONDS MODES...`, or `corpus NAME`."""
 
 import subprocess
 import sys
@@ -35,6 +35,18 @@ def tell_stories(names):
     tap.plan()
 
 
+def soak(crashes, seed, seconds, modes):
+    import connections
+    from stories.soak import soak_for_long
+    from tap import Tap, tell
+
+    connections.configure_plugins()
+    tap = Tap()
+    for mode in modes:
+        tell(tap, "soak", lambda check, mode=mode: soak_for_long(check, mode, crashes, seed), seconds)
+    tap.plan()
+
+
 def main():
     program, *arguments = (HOME / "arguments").read_text().split()
     if program == "stories":
@@ -56,6 +68,9 @@ def main():
     elif program == "corpus":
         import corpus
         corpus.record_everything(arguments[0])
+    elif program == "soak":
+        crashes, seed, seconds = map(int, arguments[:3])
+        soak(crashes, seed, seconds, arguments[3:])
 
 
 if __name__ == "__main__":

@@ -61,6 +61,11 @@ class Strongswan:
     def swanctl(self, *arguments, check=True):
         return run("swanctl", *arguments, env=self.env, check=check)
 
+    def version(self):
+        """As numbers: the first two."""
+        answer, _ = vici.ask(self.socket, "version")
+        return tuple(map(int, answer["version"].split(".")[:2]))
+
     def connections(self):
         """Names of those that charon has loaded."""
         _, events = vici.ask(self.socket, "list-conns", "list-conn")

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kills charon at moments that chance chooses, whatever is under way then."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import vici
+import xfrmctl
+from command import CommandFailed, NotInTime, run, wait_for
+from strongswan import gateway
+
+SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)
+
+CGROUPS = Path("/sys/fs/cgroup/system.slice")
+OF_GATEWAY = CGROUPS / gateway.unit / "cgroup.procs"
+OF_HANDOVER = CGROUPS / "system-xfrmctl\\x2dhandover.slice" / xfrmctl.HANDOVER_UNIT / "cgroup.procs"
+
+POLL_SECONDS = 0.02
+POLL_SECONDS_ASKING = 0.1       # charon
+AIM_SECONDS = 10        # for what may be missed, or not come
+START_SECONDS = 60      # for what has to come
+
+# One crash in so many comes upon a planned restart, and after one in so many a command of xfrmctl is killed.
+RESTARTS_IN = 8
+HELPERS_IN = 8
+HELPERS = {"flush", "release"}
+
+
+def processes(*groups):
+    """What runs in control groups: process ids by the program's name, or of xfrmctl by its verb."""
+    found = {}
+    for group in groups:
+        try:
+            for pid in group.read_text().split():
+                program, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                name = os.path.basename(program)
+                found[arguments[0] if name == "xfrmctl" else name] = int(pid)
+        except (OSError, IndexError):     # it has gone
+            pass
+    return found
+
+
+def charon():
+    """Its process id; None while it does not run."""
+    return processes(OF_GATEWAY).get("charon-systemd")
+
+
+def under_way():
+    """What runs beside charon."""
+    running = processes(OF_GATEWAY, OF_HANDOVER)
+    return next((what for name, what in (("arm", "arm"), ("release", "release"), ("swanctl", "load"),
+                                         ("handover", "handover")) if name in running), "nothing")
+
+
+def asked(question):
+    """What charon answers; None when it cannot."""
+    try:
+        return question()
+    except (CommandFailed, OSError):
+        return None
+
+
+def negotiates():
+    """Whether charon has an IKE_SA that is not complete yet."""
+    answer = asked(lambda: vici.ask(gateway.socket, "stats"))
+    return answer and int(answer[0]["ikesas"]["half-open"]) > 0
+
+
+def kill(pid, with_signal):
+    """Returns whether the process was still there."""
+    try:
+        os.kill(pid, with_signal)
+    except ProcessLookupError:
+        return False
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), START_SECONDS, f"process {pid} is gone", POLL_SECONDS)
+    return True
+
+
+class Aim(NamedTuple):
+    """A moment: when this holds, and so many seconds later at most."""
+    holds: object
+    later: float
+    poll: float = POLL_SECONDS
+
+
+class Killer:
+    """names: connections that come up by themselves."""
+
+    def __init__(self, rng, mode, names):
+        self.rng, self.names = rng, set(names)
+        self.aims = {
+            "any time": Aim(charon, 6),
+            "up": Aim(self.is_up, 1, POLL_SECONDS_ASKING),
+            "starting": Aim(charon, 0.3),
+            "loading": Aim(lambda: "swanctl" in processes(OF_GATEWAY), 0.2),
+            "negotiating": Aim(negotiates, 0.05, POLL_SECONDS_ASKING),
+            "rekeying": Aim(self.rekeys, 0.1, POLL_SECONDS_ASKING),
+            "releasing": Aim(lambda: "release" in processes(OF_GATEWAY), 0.05),
+        }
+        if mode == "handover":
+            self.aims["handing over"] = Aim(lambda: "handover" in processes(OF_HANDOVER), 0.5)
+        self.aimed, self.met = Counter(), Counter()
+        self.missed = self.restarts = self.helpers = 0
+
+    def __str__(self):
+        aimed, met = (", ".join(f"{what} {number}" for what, number in counter.most_common())
+                      for counter in (self.aimed, self.met))
+        return (f"{self.aimed.total()} crashes of charon, aimed at: {aimed} ({self.missed} came later); what ran beside it: "
+                f"{met}; besides, {self.restarts} planned restarts, and {self.helpers} commands of xfrmctl killed")
+
+    @property
+    def starts(self):
+        return self.aimed.total() + self.restarts
+
+    def is_up(self):
+        """Whether charon has SAs of all connections."""
+        children = asked(gateway.child_sas)
+        return children and self.names <= {child.name for child in children}
+
+    def rekeys(self):
+        """Has charon negotiate SAs anew; does not wait for them."""
+        name = self.rng.choice(sorted(self.names))
+        return self.is_up() and asked(lambda: vici.ask(gateway.socket, "rekey", child=name))
+
+    def crash(self, name=None):
+        """One crash, at this aim or at any. Returns how it was."""
+        name = name or self.rng.choice(list(self.aims))
+        with_signal = self.rng.choice(SIGNALS)
+        if self.rng.randrange(RESTARTS_IN) == 0:
+            self.restarts += 1
+            run("systemctl", "--no-block", "restart", gateway.unit)
+        self.wait(self.aims[name])
+        while True:
+            pid = wait_for(charon, START_SECONDS, "charon runs", POLL_SECONDS)
+            found = under_way()
+            if kill(pid, with_signal):
+                break
+        self.aimed[name] += 1
+        self.met[found] += 1
+        return f"{with_signal.name} while {name}: {found}"
+
+    def wait(self, aim):
+        try:
+            wait_for(aim.holds, AIM_SECONDS, "the moment to kill charon", aim.poll)
+        except NotInTime:
+            self.missed += 1
+        # Chance, not an event, says when.
+        time.sleep(self.rng.uniform(0, aim.later))
+
+    def kill_helper(self):
+        """Now and then, the next flush or release as well."""
+        if self.rng.randrange(HELPERS_IN) != 0:
+            return
+        wanted = self.rng.choice(sorted(HELPERS))
+        try:
+            pid = wait_for(lambda: processes(OF_GATEWAY).get(wanted), AIM_SECONDS, f"{wanted} runs", POLL_SECONDS)
+        except NotInTime:
+            return
+        self.helpers += kill(pid, signal.SIGKILL)

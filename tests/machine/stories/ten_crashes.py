@@ -176,3 +176,4 @@ def stop_midway(check):
 
 
 STORIES = (ten_crashes, stop_midway)
+ONLY_REFERENCE = (ten_crashes,)

@@ -312,10 +312,11 @@ def bounded():
     numbers, moments = range(1, 41), []
     kept(*numbers)
     with charon(numbers, initiate=lambda _: moments.append(time.monotonic()) or YES) as server:
-        handover(server, "--timeout=500ms")
+        handover(server, "--timeout=1s")
     expect(set(), held=120)
     equal(asked(server)[:40], [f"site{number}" for number in numbers], "what charon was asked for")
-    assert moments[32] - moments[0] >= 0.5 > moments[31] - moments[0], f"when it was asked: {moments}"
+    # A question is on its way for a moment, from which on its time runs.
+    assert moments[32] - moments[31] >= 0.5 > moments[31] - moments[0], f"when it was asked: {moments}"
 
 
 @case

@@ -12,7 +12,7 @@ from scenario import establish, look, start
 from strongswan import gateway
 from xfrmctl import PROGRAM
 
-[LIBRARY] = Path("/usr/lib").glob("*-linux-gnu/libnl-xfrm-3.so.200")
+[LIBRARY] = Path("/usr/lib").glob("*-linux-gnu/libnl-route-3.so.200")
 
 
 @contextmanager

@@ -11,8 +11,9 @@
 #include "stopper.h"
 #include "util.h"
 
-/* The kernel's clock of seconds may be this much late. */
+/* The kernel's clock of seconds moves on with its ticks, and is late where these are. */
 #define CLOCK_TICK_USEC (10 * USEC_PER_MSEC)
+#define CLOCK_TICKS_MAX 100
 
 static int compare(const void *a, const void *b)
 {
@@ -101,7 +102,13 @@ static int wait_until_later(const struct entry *sa)
 	if ((uint64_t)now.tv_sec < made)
 		return -ERANGE;
 	if ((uint64_t)now.tv_sec == made)
-		sleep_until(now_usec() + USEC_PER_SEC - (uint64_t)now.tv_nsec / 1000 + CLOCK_TICK_USEC);
+		sleep_until(now_usec() + USEC_PER_SEC - (uint64_t)now.tv_nsec / 1000);
+	/* This is the clock by which the kernel dates SAs (ktime_get_real_seconds()). */
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	for (unsigned int i = 0; (uint64_t)now.tv_sec <= made && i < CLOCK_TICKS_MAX; i++) {
+		sleep_until(now_usec() + CLOCK_TICK_USEC);
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	}
 	return 0;
 }
 

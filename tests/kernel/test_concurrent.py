@@ -13,7 +13,7 @@ import netlink
 import xfrm
 from guard import Guard
 from program import PRELOADED, SECONDS, XFRMCTL, Result, arm, environment, hold, release, run
-from shadows import HOLD, real_policies, shadows
+from shadows import CLOSE, HOLD, real_policies, shadows
 from tap import Skip, case, cases, comment, contains, equal, main
 
 # Each of these goes over so many policies, so often, for so long at most.
@@ -64,7 +64,7 @@ def keys(policies):
 HOLDING = ["flush", "--hold"]
 
 
-@cases([(" ".join(other), other) for other in (HOLDING, ["flush", "--keep"], ["arm"])])
+@cases([(" ".join(other), other) for other in (HOLDING, ["arm"])])
 def two_that_hold(_, other):
     """Two at once leave one shadow of each policy, and nothing is open at any moment: flush --hold and {0}"""
     for number in rounds():
@@ -76,6 +76,21 @@ def two_that_hold(_, other):
             equal(keys(shadows(HOLD)), guard.guarded, f"what the shadows stand for in round {number}")
         equal(real_policies(), [], f"the policies left in round {number}")
         equal((len(shadows(HOLD)), netlink.spis()), (MANY, set()), f"shadows, and SAs, in round {number}")
+        release()
+        equal(netlink.policies(), [], f"what is left of round {number}")
+
+
+@case
+def hold_and_keep():
+    """flush --hold and flush --keep at once, whose shadows have different places, leave some of each policy, nothing is open
+    at any moment, and the next release removes all."""
+    for number in rounds():
+        xfrm.fill("networks", MANY)
+        with Guard() as guard:
+            side_by_side(*(HOLDING, ["flush", "--keep"])[::1 - number % 2 * 2], number % 5 * 0.002)
+            guard.check(f"in round {number}")
+            equal(keys(shadows(HOLD, CLOSE)), guard.guarded, f"what the shadows stand for in round {number}")
+        equal(real_policies(), [], f"the policies left in round {number}")
         release()
         equal(netlink.policies(), [], f"what is left of round {number}")
 

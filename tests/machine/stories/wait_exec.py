@@ -98,3 +98,4 @@ def wait_exec(check):
 
 
 STORIES = (wait_exec,)
+ONLY_REFERENCE = STORIES

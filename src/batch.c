@@ -89,18 +89,21 @@ static struct nlmsghdr *find_message(struct batch *batch, uint32_t seq)
 	return NULL;
 }
 
-/* Takes back the deletion that depends on an addition that did not come about, or may not have. */
+/* The deletion that waits for an addition, or NULL. */
+static struct nlmsghdr *find_dependent(struct batches *batches, uint32_t addition)
+{
+	for (unsigned int i = 0; i < batches->deletions.n; i++)
+		if (batches->depends_on[i].addition == addition)
+			return find_message(&batches->deletions, batches->depends_on[i].deletion);
+	return NULL;
+}
+
+/* Takes back an addition that did not come about, or may not have, and the deletion that depends on it. */
 static int retract(struct batches *batches, struct nlmsghdr *addition, int error, kernel_refused_fn fn, void *userdata)
 {
-	struct nlmsghdr *subject = addition;
+	struct nlmsghdr *deletion = find_dependent(batches, addition->nlmsg_seq);
+	struct nlmsghdr *subject = deletion ? deletion : addition;
 
-	for (unsigned int i = 0; i < batches->deletions.n; i++) {
-		struct nlmsghdr *deletion = batches->depends_on[i].addition == addition->nlmsg_seq
-						    ? find_message(&batches->deletions, batches->depends_on[i].deletion)
-						    : NULL;
-		if (deletion)
-			subject = deletion;
-	}
 	int r = report_refusal(subject, error, true, fn, userdata);
 	withdraw(subject);
 	withdraw(addition);

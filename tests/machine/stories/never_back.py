@@ -112,3 +112,4 @@ def never_back(check):
 
 
 STORIES = (never_back,)
+ONLY_REFERENCE = STORIES

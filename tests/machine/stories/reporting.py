@@ -56,3 +56,4 @@ def reporting(check):
 
 
 STORIES = (reporting,)
+ONLY_REFERENCE = STORIES

@@ -153,4 +153,4 @@ def virtual_address(check):
 
 
 STORIES = (own_packets, virtual_address)
-ONLY_REFERENCE = (virtual_address,)
+ONLY_REFERENCE = STORIES

@@ -176,4 +176,4 @@ def stop_midway(check):
 
 
 STORIES = (ten_crashes, stop_midway)
-ONLY_REFERENCE = (ten_crashes,)
+ONLY_REFERENCE = STORIES

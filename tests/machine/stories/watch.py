@@ -159,4 +159,4 @@ def watch(check):
 
 
 STORIES = (watch, busy)
-ONLY_REFERENCE = (busy,)
+ONLY_REFERENCE = STORIES

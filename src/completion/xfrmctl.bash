@@ -40,7 +40,8 @@ _xfrmctl_split()
 }
 
 # Takes the quotes off the word at the cursor. `kept` is how much of it readline leaves in place: it replaces what is
-# behind an open quote, or the last character of COMP_WORDBREAKS, and completions have to begin there.
+# behind an open quote, or the last character of COMP_WORDBREAKS, and completions have to begin there; with that character
+# if it is @, one of readline's special prefixes.
 _xfrmctl_unquote()
 {
 	local word=$1 quote='' character i
@@ -59,7 +60,7 @@ _xfrmctl_unquote()
 			current+=${word:i:1}
 		else
 			current+=$character
-			[[ $quote || $COMP_WORDBREAKS != *"$character"* ]] || kept=${#current}
+			[[ $quote || $COMP_WORDBREAKS != *"$character"* ]] || kept=$((${#current} - ${#character//[!@]}))
 		fi
 	done
 }

@@ -5,12 +5,18 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
+import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
+
+from tap import Skip
 
 SECONDS = 20
 FOLDER = Path(os.environ["COMPLETION"])
+PACKAGE = Path("/usr/share/bash-completion/bash_completion")
 
 # What a shell says of a mistake in a function of ours.
 COMPLAINT = re.compile(rb"(bash|xfrmctl[\w.]*|_xfrmctl\w*|zsh):.*|.*(unbound variable|parameter not set).*")
@@ -39,9 +45,10 @@ bindkey -e; bindkey '^Xt' tell; bindkey '^Xa' every; bindkey '^Xc' complete-word
 
 
 class Shell:
-    """One that reads `setup` first."""
+    """One that reads `setup` first. `word_breaks` are the characters behind which it replaces the rest of a word."""
 
-    def __init__(self, *command, setup, **variables):
+    def __init__(self, *command, setup, word_breaks="", **variables):
+        self.word_breaks = word_breaks
         self.read_fd, write_fd = os.pipe()
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
@@ -54,14 +61,16 @@ class Shell:
         self.type(setup.strip().replace("\n", "; ") + f"; printf 'ready\\0' >&{LINE_FD}\r")
         assert self.line() == "ready"
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.terminal)
         os.close(self.read_fd)
 
     def type(self, text):
-        # A terminal takes no more than 4096 characters of a line that nobody reads yet.
         os.write(self.terminal, text.encode())
 
     def line(self):
@@ -90,10 +99,59 @@ class Shell:
         return self.press(text, "\x18c")
 
     def offers(self, text):
-        """All that the last word of `text` can become."""
-        line = self.press(text, "\x18a")
-        if line.rstrip() == text.rstrip():
-            return set()
-        done = text[:len(text) - len(self.replaced(text))]
-        assert line.startswith(done), f"{text!r} became {line!r}"
-        return {word for word in line[len(done):].split() if word}
+        """What the last word of `text` can become."""
+        line = self.press(text, "\x18a").rstrip()
+        if line == text.rstrip():
+            return []
+        before, word = text[:text.rindex(" ") + 1], text[text.rindex(" ") + 1:]
+        assert line.startswith(before), f"{text!r} became {line!r}"
+        # What all have in common is there once, or each time.
+        common = word[:max(word.rfind(character) for character in self.word_breaks) + 1] if self.word_breaks else ""
+        first, *others = line[len(before):].split()
+        # The comma behind the last one is zsh's, to go on with.
+        return [first.rstrip(","), *(common + other.rstrip(",") for other in others)]
+
+
+def bash(setup, word_breaks="=:", **variables):
+    return Shell("bash", "--norc", "--noprofile", "-i", setup=BASH + setup, word_breaks=word_breaks, **variables)
+
+
+@contextmanager
+def plain_bash():
+    with bash('source "$COMPLETION/xfrmctl.bash"') as shell:
+        yield shell
+
+
+@contextmanager
+def packaged_bash():
+    """With the package bash-completion, which finds the file by the name of the command."""
+    if not PACKAGE.exists():
+        raise Skip(f"there is no {PACKAGE}: the package bash-completion is not installed")
+    with tempfile.TemporaryDirectory(prefix="completion-") as folder:
+        completions = Path(folder, "completions")
+        completions.mkdir()
+        (completions / "xfrmctl").symlink_to(FOLDER / "xfrmctl.bash")
+        with bash(f"set +u; source {PACKAGE}; set -u", BASH_COMPLETION_USER_DIR=folder) as shell:
+            yield shell
+
+
+@contextmanager
+def unbroken_bash():
+    with bash('COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:@]}; source "$COMPLETION/xfrmctl.bash"', word_breaks="") as shell:
+        yield shell
+
+
+@contextmanager
+def zsh():
+    if not shutil.which("zsh"):
+        raise Skip("there is no zsh on this machine")
+    with Shell("zsh", "-f", "-i", setup=ZSH) as shell:
+        yield shell
+
+
+SHELLS = {
+    "bash": plain_bash,
+    "bash with bash-completion": packaged_bash,
+    "bash without = : @ in COMP_WORDBREAKS": unbroken_bash,
+    "zsh": zsh,
+}

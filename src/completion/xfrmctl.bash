@@ -59,8 +59,9 @@ _xfrmctl_unquote()
 			((++i))
 			current+=${word:i:1}
 		else
+			[[ $quote || $character != @ || $COMP_WORDBREAKS != *@* ]] || kept=${#current}
 			current+=$character
-			[[ $quote || $COMP_WORDBREAKS != *"$character"* ]] || kept=$((${#current} - ${#character//[!@]}))
+			[[ $quote || $character == @ || $COMP_WORDBREAKS != *"$character"* ]] || kept=${#current}
 		fi
 	done
 }
@@ -117,9 +118,10 @@ _xfrmctl_in_kernel()
 	if-id) pattern='"if_id":[0-9]+' ;;
 	priority) pattern='"priority":[0-9]+' scopes=(policies) ;;
 	spi) pattern='"spi":[0-9]+' scopes=(states) ;;
-	# Of an SA the end points are its own, of a policy those of its templates; the selector's is what is left.
+	# Of an SA the end points are its own, of a policy those of its templates.
 	peer) pattern='"(src|dst)":"[^"]*"' part='s/"selector":\{[^}]*\}//; s/.*"templates":(\[[^]]*\]).*/\1/' ;;
-	src | dst) pattern="\"$key\":\"[^\"]*\"" part='s/"templates":\[[^]]*\]//; s/.*"selector":(\{[^}]*\}).*/\1/' ;;
+	# The selector of an SA is empty or says no family; no prefix holds for it.
+	src | dst) pattern="\"$key\":\"[^\"]*\"" part='s/"templates":\[[^]]*\]//' scopes=(policies) ;;
 	*) return 0 ;;
 	esac
 

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # Completion of xfrmctl(8) in bash (4.4 or newer). The package bash-completion loads this file at the first TAB behind
-# `xfrmctl`; without it, `source` this file: nothing here needs that package, but the COMMAND of `wait --exec -- COMMAND`
-# gets its own completion, rather than file names, only with it.
+# `xfrmctl`; without it, `source` this file: nothing here needs that package, but only with it the arguments of COMMAND in
+# `wait --exec -- COMMAND` are completed as that command's, and not as file names.
 #
 # Nothing here writes to standard error, and what the kernel holds is read with `xfrmctl flush --dry-run --json` alone.
 #
@@ -40,7 +40,7 @@ _xfrmctl_split()
 }
 
 # Takes the quotes off the word at the cursor. `kept` is how much of it readline leaves in place: it replaces what is
-# behind an open quote, or the last character of COMP_WORDBREAKS, and completions have to begin there; with that character
+# behind an open quote, or the last character of COMP_WORDBREAKS, and completions begin there; with that character
 # if it is @, one of readline's special prefixes.
 _xfrmctl_unquote()
 {

@@ -112,18 +112,19 @@ class Shell:
         return [first.rstrip(","), *(common + other.rstrip(",") for other in others)]
 
 
-def bash(setup, word_breaks="=:", **variables):
-    return Shell("bash", "--norc", "--noprofile", "-i", setup=BASH + setup, word_breaks=word_breaks, **variables)
+# All of these take the command that runs the shell, such as setpriv(1).
+def bash(run_by, setup, word_breaks="=:", **variables):
+    return Shell(*run_by, "bash", "--norc", "--noprofile", "-i", setup=BASH + setup, word_breaks=word_breaks, **variables)
 
 
 @contextmanager
-def plain_bash():
-    with bash('source "$COMPLETION/xfrmctl.bash"') as shell:
+def plain_bash(*run_by):
+    with bash(run_by, 'source "$COMPLETION/xfrmctl.bash"') as shell:
         yield shell
 
 
 @contextmanager
-def packaged_bash():
+def packaged_bash(*run_by):
     """With the package bash-completion, which finds the file by the name of the command."""
     if not PACKAGE.exists():
         raise Skip(f"there is no {PACKAGE}: the package bash-completion is not installed")
@@ -131,21 +132,21 @@ def packaged_bash():
         completions = Path(folder, "completions")
         completions.mkdir()
         (completions / "xfrmctl").symlink_to(FOLDER / "xfrmctl.bash")
-        with bash(f"set +u; source {PACKAGE}; set -u", BASH_COMPLETION_USER_DIR=folder) as shell:
+        with bash(run_by, f"set +u; source {PACKAGE}; set -u", BASH_COMPLETION_USER_DIR=folder) as shell:
             yield shell
 
 
 @contextmanager
-def unbroken_bash():
-    with bash('COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:@]}; source "$COMPLETION/xfrmctl.bash"', word_breaks="") as shell:
+def unbroken_bash(*run_by):
+    with bash(run_by, 'COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:@]}; source "$COMPLETION/xfrmctl.bash"', word_breaks="") as shell:
         yield shell
 
 
 @contextmanager
-def zsh():
+def zsh(*run_by):
     if not shutil.which("zsh"):
         raise Skip("there is no zsh on this machine")
-    with Shell("zsh", "-f", "-i", setup=ZSH) as shell:
+    with Shell(*run_by, "zsh", "-f", "-i", setup=ZSH) as shell:
         yield shell
 
 

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # Completion of xfrmctl(8) in bash (4.4 or newer). The package bash-completion loads this file at the first TAB behind
-# `xfrmctl`; without it, `source` this file: nothing here needs that package, but only with it the arguments of COMMAND in
-# `wait --exec -- COMMAND` are completed as that command's, and not as file names.
+# `xfrmctl`; without it, `source` this file: nothing here needs that package, but only with it the arguments of COMMAND
+# in `wait --exec -- COMMAND` are completed as that command's, and not as file names.
 #
 # Nothing here writes to standard error, and what the kernel holds is read with `xfrmctl flush --dry-run --json` alone.
 #

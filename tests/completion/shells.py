@@ -138,7 +138,8 @@ def packaged_bash(*run_by):
 
 @contextmanager
 def unbroken_bash(*run_by):
-    with bash(run_by, 'COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:@]}; source "$COMPLETION/xfrmctl.bash"', word_breaks="") as shell:
+    setup = 'COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:@]}; source "$COMPLETION/xfrmctl.bash"'
+    with bash(run_by, setup, word_breaks="") as shell:
         yield shell
 
 

@@ -114,7 +114,8 @@ class Shell:
 
 # All of these take the command that runs the shell, such as setpriv(1).
 def bash(run_by, setup, word_breaks="=:", **variables):
-    return Shell(*run_by, "bash", "--norc", "--noprofile", "-i", setup=BASH + setup, word_breaks=word_breaks, **variables)
+    command = (*run_by, "bash", "--norc", "--noprofile", "-i")
+    return Shell(*command, setup=BASH + setup, word_breaks=word_breaks, **variables)
 
 
 @contextmanager

@@ -234,7 +234,8 @@ def services(name):
         with SHELLS[name]() as shell:
             for before in ("flush --on-stop=zz-", "save --unit=zz-", "watch --unit=zz-"):
                 stem = before.split(" ")[-1]
-                equal(no_repeats(shell.offers(f"xfrmctl {before}")), {stem + "handover@", stem + "test.service"}, before)
+                wanted = {stem + "handover@", stem + "test.service"}
+                equal(no_repeats(shell.offers(f"xfrmctl {before}")), wanted, before)
             equal(shell.tab("xfrmctl flush --start=zz-h"), "xfrmctl flush --start=zz-handover@", "the line")
             equal(shell.tab("xfrmctl flush --start=zz-handover@zz-"),
                   "xfrmctl flush --start=zz-handover@zz-test.service ", "the line")

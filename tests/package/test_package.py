@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian packages from a clean tree: what lintian says, what is in them, and whether a second build is the same.
+
+    test_package.py FOLDER      the packages stay in FOLDER
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+TOOLS = ("dpkg-buildpackage", "dh", "lintian")
+
+# The second build has all of it another way, and leaves the tests out.
+FIRST = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8", "umask": 0o022}
+SECOND = {"TZ": "America/Adak", "LC_ALL": "C", "DEB_BUILD_OPTIONS": "nocheck", "umask": 0o077}
+
+# (package, pattern): what each has, besides its documentation; nothing else.
+CONTENTS = {
+    "xfrmctl": (
+        r"etc/default/xfrmctl", r"usr/sbin/xfrmctl", r"usr/lib/systemd/catalog/xfrmctl\.catalog",
+        r"usr/share/bash-completion/completions/xfrmctl", r"usr/share/zsh/vendor-completions/_xfrmctl",
+        r"usr/share/man/man8/xfrmctl\.8\.gz", r"usr/share/man/man5/xfrmctl\.conf\.5\.gz",
+    ),
+    "xfrmctl-strongswan": (
+        r"(usr/)?lib/systemd/system/strongswan\.service\.d/50-xfrmctl\.conf",
+        r"(usr/)?lib/systemd/system/strongswan-starter\.service\.d/50-xfrmctl\.conf",
+        *(rf"(usr/)?lib/systemd/system/xfrmctl-{unit}" for unit in (
+            r"boot@\.service", r"handover@\.service", r"metrics\.service", r"metrics\.timer", r"save@\.service",
+            r"save@\.timer", r"starter@\.service", r"stop@\.service", r"watch@\.service")),
+    ),
+    "xfrmctl-libreswan": (
+        r"(usr/)?lib/systemd/system/ipsec\.service\.d/50-xfrmctl\.conf",
+        *(rf"(usr/)?lib/systemd/system/xfrmctl-{unit}" for unit in (
+            r"boot@ipsec\.service", r"save@ipsec\.service", r"save@ipsec\.timer", r"stop@ipsec\.service")),
+    ),
+}
+DOCUMENTATION = r"usr/share/(doc|lintian)/.*"
+
+
+class Tap:
+    count = failed = 0
+
+    def that(self, what, passed, seen=""):
+        self.count += 1
+        self.failed += not passed
+        print(f"{'ok' if passed else 'not ok'} {self.count} - {what}", flush=True)
+        for line in () if passed else str(seen).splitlines()[:40]:
+            print(f"# {line}", flush=True)
+
+
+def run(*command, **options):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", check=False, **options)
+
+
+def build(folder, how):
+    """Returns what went wrong, if anything."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    environment = {**os.environ, **{name: value for name, value in how.items() if name != "umask"}}
+    # The folder in which it is built has another name each time.
+    done = run(SOURCE / "tools/package", folder, env=environment, umask=how["umask"])
+    return done.stdout if done.returncode else ""
+
+
+def digests(folder):
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("*.deb"))}
+
+
+def files(package):
+    """What a package installs, without directories."""
+    listed = run("dpkg-deb", "--contents", package).stdout.splitlines()
+    return [line.split()[5].removeprefix("./") for line in listed if not line.startswith("d")]
+
+
+def check_contents(tap, folder):
+    for name, patterns in CONTENTS.items():
+        [package] = folder.glob(f"{name}_*.deb")
+        found = [file for file in files(package) if not re.fullmatch(DOCUMENTATION, file)]
+        missing = [pattern for pattern in patterns if not any(re.fullmatch(pattern, file) for file in found)]
+        other = [file for file in found if not any(re.fullmatch(pattern, file) for pattern in patterns)]
+        tap.that(f"{name}: has all that it should have, and nothing else", not missing and not other,
+                 f"missing: {missing}\nnot expected: {other}")
+    [conffiles] = [run("dpkg-deb", "--info", package, "conffiles").stdout for package in folder.glob("xfrmctl_*.deb")]
+    tap.that("/etc/default/xfrmctl is a conffile", conffiles.split() == ["/etc/default/xfrmctl"], conffiles)
+
+
+def main():
+    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
+        print(f"1..0 # SKIP without {', '.join(missing)}, which tools/deps installs")
+        return
+    tap = Tap()
+    folder = Path(sys.argv[1])
+    failure = build(folder, FIRST)
+    tap.that("the packages can be built from a clean tree", not failure, failure)
+    if not failure:
+        [changes] = folder.glob("*.changes")
+        said = run("lintian", "--allow-root", "--pedantic", "--display-info", "--no-tag-display-limit",
+                   "--fail-on=error,warning,info,pedantic", changes)
+        tap.that("lintian has nothing to say, up to pedantic", said.returncode == 0 and not said.stdout, said.stdout)
+        check_contents(tap, folder)
+        again = folder / "again"
+        failure = build(again, SECOND)
+        first, second = digests(folder), digests(again)
+        tap.that("built elsewhere, in another time zone, locale and umask, every package is the same, byte for byte",
+                 not failure and first == second and len(first) >= 3, failure or f"{first}\n{second}")
+        shutil.rmtree(again)
+    print(f"1..{tap.count}")
+    sys.exit(tap.failed > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 """Boots a test machine with xfrmctl and the guest's programs in it, and streams what it reports.
 
     machine.py [--release bookworm] [--build DIR | --destdir DIR] [--results DIR] [--keep] [STORY...]
+    machine.py --packages DIR [...]     a machine without xfrmctl, with the .deb files of DIR, and their own story
 
 tests/machine/stories has the stories; each is a function there.
 """
@@ -27,6 +28,13 @@ import image
 HERE = Path(__file__).parent
 GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
+SOURCE = HERE.parents[1]
+
+# Without a package of symbols, and of a daemon that is not there.
+PACKAGES = ("xfrmctl_*.deb", "xfrmctl-strongswan_*.deb")
+PACKAGES_HOME = "opt/xfrmctl"
+# As autopkgtest has it: the tests of the packages, and what they use, where it lies in the source.
+AUTOPKGTEST = ("debian/tests", "tests/machine/guest", "tests/machine/stories")
 TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream")
 UNITS = "etc/systemd/system"
 
@@ -128,7 +136,7 @@ def accelerator(folder):
     return chosen
 
 
-def write_payload(destdir, tools, program, seconds, payload):
+def write_payload(destdir, tools, program, seconds, payload, packages=None):
     """A tar that the initramfs unpacks over the root file system: the installed tree and the guest's programs.
 
     It has no directories of its own: theirs stay as they are, also where /lib is a link to usr/lib.
@@ -156,12 +164,19 @@ def write_payload(destdir, tools, program, seconds, payload):
                 add(file, f"{prefix}{file.relative_to(tree)}")
 
     with tarfile.open(payload, "w") as tar:
-        add_tree(destdir, "")
+        if packages:
+            for package in (file for pattern in PACKAGES for file in packages.glob(pattern)):
+                add(package, f"{PACKAGES_HOME}/{package.name}")
+            for folder in AUTOPKGTEST:
+                add_tree(SOURCE / folder, f"opt/source/{folder}/")
+        else:
+            add_tree(destdir, "")
         for folder in (HERE / "guest", HERE / "stories", KERNEL_SUITE):
             add_tree(folder, f"{GUEST_HOME}/{folder.name}/")
         if tools:
             for tool in TOOLS:
                 add(tools / tool, f"{GUEST_HOME}/tools/{Path(tool).name}")
+        if tools and not packages:
             add_text(SAVED_PATH, SAVED.read_text())
             add_link(f"{UNITS}/{BOOT_UNIT}", "/usr/lib/systemd/system/xfrmctl-boot@.service")
         add_tree(HERE / "guest/units", f"{UNITS}/")
@@ -183,7 +198,7 @@ def work_folder(results, keep):
             yield Path(work)
 
 
-def run(release, destdir, program, results, seconds, keep=False, tools=None):
+def run(release, destdir, program, results, seconds, keep=False, tools=None, packages=None):
     """Runs a guest program (its name and arguments) and yields the lines that it writes.
 
     tools is the folder of TOOLS in a build directory, which only stories need.
@@ -196,7 +211,7 @@ def run(release, destdir, program, results, seconds, keep=False, tools=None):
     with work_folder(results, keep) as work:
         root, payload, written = work / "root.img", work / "payload.tar", work / "results.tar"
         subprocess.run(["cp", "--sparse=always", folder / "root.img", root], check=True)
-        write_payload(destdir, tools, program, seconds - SAVING_SECONDS, payload)
+        write_payload(destdir, tools, program, seconds - SAVING_SECONDS, payload, packages)
         written.touch()
         os.truncate(written, RESULTS_DISK_BYTES)
         drive = "if=virtio,format=raw,cache=unsafe"
@@ -224,12 +239,14 @@ def parse_arguments():
     parser.add_argument("--build", type=Path, default=os.environ.get("MESON_BUILD_ROOT", "build"),
                         help="the build directory whose xfrmctl is tested")
     parser.add_argument("--destdir", type=Path, help="test what `meson install --destdir` put here instead")
+    parser.add_argument("--packages", type=Path, help="tell the story of these Debian packages, in a machine without xfrmctl")
     parser.add_argument("--results", type=Path, help="folder for console and journal")
     parser.add_argument("--deadline", type=int, default=1400, metavar="SECONDS")
     parser.add_argument("--keep", action="store_true", help="keep the machine's disks, in the results")
     parser.add_argument("story", nargs="*", help="default: all")
     arguments = parser.parse_args()
-    arguments.results = arguments.results or arguments.build / "machine" / arguments.release
+    machine = "packages" if arguments.packages else arguments.release
+    arguments.results = arguments.results or arguments.build / "machine" / machine
     return arguments
 
 
@@ -238,10 +255,20 @@ def main():
     # So that an end from outside cleans up too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    destdir = arguments.destdir or install(arguments.build, arguments.results / "installed")
+    destdir = arguments.destdir
+    if arguments.packages:
+        arguments.story = arguments.story or ["package"]
+        # Each time: to build them takes less than to find out whether they are of this source.
+        build = subprocess.run([SOURCE / "tools/package", arguments.packages], check=False,
+                               env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"})
+        if build.returncode != 0:
+            print("Bail out! the packages cannot be built")
+            sys.exit(1)
+    elif not destdir:
+        destdir = install(arguments.build, arguments.results / "installed")
     complete = False
     for line in run(arguments.release, destdir, ["stories", *arguments.story], arguments.results,
-                    arguments.deadline, arguments.keep, arguments.build / "tests"):
+                    arguments.deadline, arguments.keep, arguments.build / "tests", arguments.packages):
         print(line, flush=True)
         complete = complete or re.match(r"1\.\.\d+", line)
     print(f"# console and journal: {arguments.results}")

@@ -18,7 +18,7 @@ class TooSlow(Exception):
 
 class Tap:
     def __init__(self):
-        self.count = 0
+        self.count = self.failed = 0
 
     def comment(self, text):
         for line in str(text).splitlines():
@@ -26,6 +26,7 @@ class Tap:
 
     def line(self, passed, name, diagnostics=()):
         self.count += 1
+        self.failed += not passed
         print(f"{'ok' if passed else 'not ok'} {self.count} - {name}", flush=True)
         for text in () if passed else diagnostics:
             self.comment(text)

@@ -16,8 +16,9 @@ UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/sy
 
 
 def drop_in_of(unit):
-    [found] = [file for folder in UNIT_FOLDERS for file in (folder / f"{unit}.d").glob(f"{DROP_IN_NAME}*")]
-    return found.with_name(DROP_IN_NAME)
+    """Where it is, also if it is disabled; None if xfrmctl is not installed."""
+    found = [file for folder in UNIT_FOLDERS for file in (folder / f"{unit}.d").glob(f"{DROP_IN_NAME}*")]
+    return found[0].with_name(DROP_IN_NAME) if found else None
 
 
 DROP_IN = drop_in_of(gateway.unit)
@@ -27,8 +28,9 @@ SAVE_TIMER = "xfrmctl-save@strongswan.timer"
 SAVED = Path("/var/lib/xfrmctl/strongswan")
 HANDOVER_UNIT = f"xfrmctl-handover@{gateway.unit}"
 CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/lib/systemd/catalog/xfrmctl.catalog"))
-DEFAULTS_INSTALLED = DEFAULTS.read_text()
-PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1])
+DEFAULTS_INSTALLED = DEFAULTS.read_text() if DROP_IN else ""
+PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1] if DROP_IN
+               else "/usr/sbin/xfrmctl")
 
 # What the selectors of shadows carry: those that hold, those that the kernel lets expire, those that stand close behind a
 # policy, and those that go on with the old SAs; the last is also in the stoppers of these SAs.

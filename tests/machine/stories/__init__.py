@@ -5,13 +5,15 @@ import re
 from pathlib import Path
 
 from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, messages, mixups,
-               never_back, no_xfrm, not_blocked, orphans, other_owners, reporting, restarts, routes, service, soak, starter,
+               never_back, no_xfrm, not_blocked, orphans, other_owners, package, reporting, restarts, routes, service, soak, starter,
                status, ten_crashes, units, wait_exec, watch)
 
 MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
            soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
            kernel_suite, starter, units, no_xfrm, messages)
 
+# Told in machines of their own, when they are named.
+ELSEWHERE = (package,)
 
 # Debian 12 is the reference. What does not depend on the release (of a module: its ONLY_REFERENCE) is told there alone.
 REFERENCE = "bookworm"
@@ -24,11 +26,13 @@ def release():
 
 def chosen(names):
     """The stories of these names, or of these files; if none is named, all that this machine has to tell."""
-    found = [(module.__name__.split(".")[1], story) for module in MODULES for story in module.STORIES]
+    found = [(module.__name__.split(".")[1], story) for module in (*MODULES, *ELSEWHERE) for story in module.STORIES]
     known = {name for module, story in found for name in (module, story.__name__)}
     if unknown := sorted(set(names) - known):
         raise SystemExit(f"Bail out! no such story: {', '.join(unknown)}")
     if names:
         return [story for module, story in found if story.__name__ in names or module in names]
-    elsewhere = {story for module in MODULES for story in getattr(module, "ONLY_REFERENCE", ())}
-    return [story for _, story in found if release() == REFERENCE or story not in elsewhere]
+    elsewhere = {story for module in ELSEWHERE for story in module.STORIES}
+    if release() != REFERENCE:
+        elsewhere |= {story for module in MODULES for story in getattr(module, "ONLY_REFERENCE", ())}
+    return [story for _, story in found if story not in elsewhere]

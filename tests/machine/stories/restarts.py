@@ -18,14 +18,15 @@ from .traffic import carries_traffic, check_closed, note_seen
 
 NAME = "net4"
 INNER = CONNECTIONS[NAME].inner
-[PACKAGE] = Path("/opt/packages").glob("charon-systemd_*.deb")
+PACKAGES = Path("/opt/packages")
 
 # With 50 packets a second each way; what strongSwan alone lets out is dozens.
 DOZENS = 24
 
 
 def upgrade():
-    run("dpkg", "--force-confold", "--force-unsafe-io", "--install", str(PACKAGE), seconds=120)
+    [package] = PACKAGES.glob("charon-systemd_*.deb")
+    run("dpkg", "--force-confold", "--force-unsafe-io", "--install", str(package), seconds=120)
 
 
 RESTARTS = (

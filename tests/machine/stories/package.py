@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Debian packages, as a new user meets them: installed, upgraded, removed and purged beside a tunnel that is up.
+
+Told in a machine without xfrmctl (machine.py --packages).
+"""
+
+import signal
+from pathlib import Path
+
+import connections
+import kernel
+import network
+import xfrmctl
+from command import run, wait_for
+from connections import CONNECTIONS
+from pings import ping
+from plaintext import BothWays
+from scenario import RETIRED, establish
+from strongswan import gateway
+
+from .failing_helper import away
+from .never_back import CHARON, LOW_LIMIT, wait_given_up
+from .restarts import check_held, restart_under_traffic
+
+NAME = "net4"
+PACKAGES = Path("/opt/xfrmctl")
+NAMES = ("xfrmctl", "xfrmctl-strongswan")
+CRASH = Path("/opt/source/debian/tests/crash")
+WATCH = "xfrmctl-watch@strongswan.service"
+ENABLED = ("xfrmctl-boot@strongswan.service", WATCH, "xfrmctl-metrics.timer")
+METRICS = Path("/var/lib/prometheus/node-exporter")
+
+# Where the packages and the units write, but for what apt and dpkg keep themselves.
+TREES = ("/etc", "/usr", "/var/lib", "/run/systemd/system")
+KEPT_BY_DPKG = ("/var/lib/dpkg", "/var/lib/apt")
+
+NEWER = "1.0.0.1~"
+SETTING = 'XFRMCTL_WATCH_OPTIONS="--interval=3s"\n'
+
+
+def apt(*arguments):
+    done = run("apt-get", "-q", "-y", *map(str, arguments), seconds=180)
+    return done.stdout + done.stderr
+
+
+def debs(folder=PACKAGES):
+    return [next(folder.glob(f"{name}_*.deb")) for name in NAMES]
+
+
+def newer_debs(folder):
+    """The same packages with a higher version, in this folder."""
+    folder.mkdir()
+    for deb in debs():
+        tree = folder / deb.name.split("_")[0]
+        run("dpkg-deb", "--raw-extract", str(deb), str(tree))
+        control = tree / "DEBIAN/control"
+        lines = control.read_text().splitlines(keepends=True)
+        control.write_text("".join(f"Version: {NEWER}\n" if line.startswith("Version:") else line for line in lines))
+        run("dpkg-deb", "-Znone", "--build", str(tree), str(folder))
+    return debs(folder)
+
+
+def listing():
+    return {str(path) for tree in TREES for path in Path(tree).rglob("*")
+            if not str(path).startswith(KEPT_BY_DPKG) and "__pycache__" not in path.parts}
+
+
+def units():
+    return run("systemctl", "list-units", "--all", "--plain", "--no-legend", "xfrmctl-*").stdout
+
+
+def undisturbed(check, what, act):
+    """The same charon, the same SAs, and every packet through the tunnel; returns what act() did."""
+    check.variant = what
+    with BothWays(NAME) as pings:
+        pings.wait_for_answers()
+        before, totals = (gateway.main_pid(), kernel.spis()), pings.totals()
+        done = act()
+        pings.wait_for_answers()
+        seen = pings.since(totals)
+        lost = pings.ours.stop().lost, pings.theirs.stop().lost
+    check.equal("the same charon, the same SAs", (gateway.main_pid(), kernel.spis()), before)
+    check.equal("no ping is lost, none leaves or comes in plaintext", (lost, seen.out, seen.accepted), ((0, 0), 0, 0))
+    return done
+
+
+def check_first_restart(check):
+    check.variant = "first restart"
+    restart = restart_under_traffic(lambda: gateway.systemctl("restart"))
+    check.that("a new charon runs", restart.is_new)
+    check_held(check, restart.seen)
+
+
+def check_upgraded(check, folder):
+    settings = xfrmctl.DEFAULTS.read_text() + SETTING
+    xfrmctl.DEFAULTS.write_text(settings)
+    run("systemctl", "enable", "--now", *ENABLED)
+    packages = newer_debs(folder)
+
+    def watcher():
+        return run("systemctl", "show", "--value", "--property=MainPID", WATCH).stdout.strip()
+
+    old = watcher()
+    undisturbed(check, "upgrade", lambda: apt("install", *packages))
+    check.that("the packages are the new ones", all(
+        run("dpkg-query", "--show", "--showformat=${Version}", name).stdout == NEWER for name in NAMES))
+    check.equal("settings are as the operator wrote them", xfrmctl.DEFAULTS.read_text(), settings)
+    check.that("what runs all the time runs the new program", watcher() not in ("0", old), (old, watcher()))
+
+
+def leave_grace_behind():
+    """A crash after which a removed connection stays blocked for the grace."""
+    connections.remove_from_gateway(RETIRED)
+    restart_under_traffic(lambda: gateway.crash(signal.SIGKILL))
+    wait_for(lambda: xfrmctl.shadows([xfrmctl.GRACE]), 20, "shadows stay for the grace")
+
+
+def check_nothing_left(check, before):
+    check.equal("no unit of the packages is left", units(), "")
+    check.equal("nothing is blocked or kept any more", xfrmctl.kept() + xfrmctl.shadows(), [])
+    apt("purge", *NAMES)
+    after = listing()
+    check.equal("purged: no file is left, and none is missing", (sorted(after - before), sorted(before - after)), ([], []))
+    failed = run("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
+    check.that("no unit of the packages has failed", "xfrmctl" not in failed, failed)
+
+
+def package(check):
+    METRICS.mkdir(parents=True)
+    connections.configure_gateway([NAME, RETIRED])
+    gateway.swanctl("--load-all", "--noprompt")
+    establish([NAME, RETIRED])
+    before = listing()
+
+    undisturbed(check, "install", lambda: apt("install", *debs()))
+    check.that("the drop-in is there for the next start", "50-xfrmctl.conf" in gateway.show("DropInPaths"),
+               gateway.show("DropInPaths"))
+    check.that("the journal can explain what it will say",
+               "xfrmctl" in run("journalctl", "--list-catalog").stdout, run("journalctl", "--list-catalog").stdout)
+    check_first_restart(check)
+    check_upgraded(check, Path("/opt/newer"))
+
+    leave_grace_behind()
+    said = undisturbed(check, "remove", lambda: apt("remove", *NAMES))
+    check.that("it says what it has released", "Released" in said, said)
+    check.that("settings stay until the purge", xfrmctl.DEFAULTS.exists())
+    check_nothing_left(check, before)
+
+
+def package_while_closed(check):
+    """charon is away and does not come back: the removal opens what it had protected."""
+    before = listing()
+    apt("install", *debs())
+    gateway.systemctl("restart")
+    establish([NAME])
+    with gateway.drop_in(LOW_LIMIT), away(CHARON):
+        gateway.crash(signal.SIGKILL)
+        wait_given_up()
+        check.equal("a shadow stands in the place of each policy", len(xfrmctl.shadows([xfrmctl.HOLD])), 3)
+        apt("remove", *NAMES)
+        counts = network.counts()
+        result = ping(CONNECTIONS[NAME].inner)
+        check.that("removed: traffic is free", network.counted_since(counts)["plain_out"] >= result.sent, result)
+    run("systemctl", "reset-failed", gateway.unit)
+    gateway.start()
+    check_nothing_left(check, before)
+
+
+def autopkgtest(check):
+    """The tests of the packages, in this machine."""
+    apt("install", *debs())
+    for test in (CRASH.with_name("superficial"), CRASH):
+        done = run(str(test), check=False, seconds=240)
+        check.note(done.stdout)
+        check.equal(f"debian/tests/{test.name} ends well", done.returncode, 0)
+
+
+STORIES = (package, package_while_closed, autopkgtest)

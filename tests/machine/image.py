@@ -36,8 +36,12 @@ PACKAGES = (
 KERNEL = "linux-image-cloud-amd64"
 
 # Package files that lie in the root file system, for stories that install them: once more, or in the place of others.
-PACKAGES_LATER = ("charon-systemd", "strongswan-starter", "strongswan-charon")
+PACKAGES_LATER = ("charon-systemd", "strongswan-starter", "strongswan-charon", "libreswan")
 PACKAGE_FILES = "opt/packages"
+
+# Its story unpacks libreswan, which conflicts with the peer's strongSwan; but what it depends on is there, whatever names
+# that has in a release, except for what its story does not need.
+LIBRESWAN_WITHOUT = ("dns-root-data", "host", "bind9-host", "iptables", "iproute2")
 
 # Units that only take emulated time.
 MASKED = (
@@ -157,6 +161,10 @@ def install_packages(release, root):
         cd "$1/{PACKAGE_FILES}"
         export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
         apt-get -q download {" ".join(PACKAGES_LATER)}
+        depends=$(apt-cache show --no-all-versions libreswan | sed -n "s/^Depends: //p" |
+            sed -E "s/(^|, )({"|".join(LIBRESWAN_WITHOUT)})( [^,]*)?//g; s/^, //")
+        apt-get -q --yes --no-install-recommends -o DPkg::Chroot-Directory="$1" satisfy "$depends"
+        apt-get clean
     """
     # A mirror that lags behind is good enough for the machine's image if it is for this host.
     lagging = run("apt-config", "dump", "--format", '%f "%v";%n', "Acquire::Check-Valid-Until").splitlines()

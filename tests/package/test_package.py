@@ -36,6 +36,7 @@ CONTENTS = {
     ),
     "xfrmctl-libreswan": (
         r"(usr/)?lib/systemd/system/ipsec\.service\.d/50-xfrmctl\.conf",
+        r"(usr/)?lib/systemd/system/xfrmctl-stop@ipsec\.service\.d/50-xfrmctl\.conf",
         *(rf"(usr/)?lib/systemd/system/xfrmctl-{unit}" for unit in (
             r"boot@ipsec\.service", r"save@ipsec\.service", r"save@ipsec\.timer", r"stop@ipsec\.service")),
     ),

@@ -4,9 +4,9 @@
 import re
 from pathlib import Path
 
-from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan, messages,
-               mixups, never_back, no_xfrm, not_blocked, orphans, other_owners, package, reporting, restarts, routes, service, soak,
-               starter, status, ten_crashes, units, wait_exec, watch)
+from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan,
+               messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_owners, package, reporting, restarts,
+               routes, service, soak, starter, status, ten_crashes, units, wait_exec, watch)
 
 MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
            soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,

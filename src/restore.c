@@ -21,11 +21,14 @@
 enum {
 	OPTION_FILE = OPTION_OF_VERB,
 	OPTION_UNIT,
+	OPTION_SUB,
+	OPTION_FROM_SUB,
 };
 
 struct restore {
 	const char *path;
 	const char *unit;
+	bool sub, from_sub;
 	struct kernel *kernel;
 	struct saved_reader reader;
 	struct summary summary;
@@ -44,6 +47,9 @@ static void print_help(void)
 	       "  --file=FILE          What `xfrmctl save` wrote. If it is not there, nothing is done; if it\n"
 	       "                       is not complete and correct, or others can write it, nothing is closed\n"
 	       "  --unit=UNIT          Not if this service runs, or is being started\n"
+	       "  --sub                Shadows are sub policies, which a daemon that flushes the main ones when\n"
+	       "                       it starts (pluto 5) leaves alone; they block all that they match until\n"
+	       "  --from-sub           puts main shadows in the place of those\n"
 	       "  -h, --help           Show this\n");
 }
 
@@ -51,8 +57,20 @@ static int take_option(int option, const char *value, void *userdata)
 {
 	struct restore *restore = userdata;
 
-	*(option == OPTION_FILE ? &restore->path : &restore->unit) = value;
-	return 0;
+	switch (option) {
+	case OPTION_FILE:
+		restore->path = value;
+		return 0;
+	case OPTION_UNIT:
+		restore->unit = value;
+		return 0;
+	case OPTION_SUB:
+		restore->sub = true;
+		return 0;
+	default:
+		restore->from_sub = true;
+		return 0;
+	}
 }
 
 static int refuse(const struct restore *restore, const char *why)
@@ -135,18 +153,63 @@ static int adopt(struct kernel *kernel, const struct entry *shadow)
 	return r;
 }
 
+/* The next shadow of the file, of the type that is wanted: since an earlier --sub may have been left by a daemon that did
+ * not start, the file may have both types. */
+static int next_shadow(struct restore *restore, struct entry *ret)
+{
+	int r = saved_next(&restore->reader, ret);
+
+	if (r > 0 && (restore->sub || restore->from_sub))
+		ret->policy.ptype = restore->sub ? XFRM_POLICY_TYPE_SUB : XFRM_POLICY_TYPE_MAIN;
+	return r;
+}
+
+static void begin_again(struct restore *restore)
+{
+	rewind(restore->reader.f);
+	restore->reader.line = restore->reader.n = 0;
+}
+
+static void on_not_removed(const struct kernel_refusal *refusal, void *userdata)
+{
+	struct restore *restore = userdata;
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	if (refusal->error == -ENOENT)
+		return;
+	restore->summary.failed++;
+	report_failure(0, REPORT_INCOMPLETE, "Could not remove %s: %s.",
+		       entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+}
+
+/* Only when all main shadows are there: closed is better than open. */
+static int remove_subs(struct restore *restore)
+{
+	struct entry shadow;
+	int r;
+
+	begin_again(restore);
+	while ((r = next_shadow(restore, &shadow)) > 0) {
+		shadow.policy.ptype = XFRM_POLICY_TYPE_SUB;
+		r = kernel_delete(restore->kernel, &shadow, on_not_removed, restore);
+		if (r < 0)
+			break;
+	}
+	int committed = kernel_commit(restore->kernel, on_not_removed, restore);
+	r = r < 0 ? r : committed;
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not remove all sub shadows: %s.", strerror(-r)) : 0;
+}
+
 static int put_shadows(struct restore *restore)
 {
-	struct saved_reader *reader = &restore->reader;
 	struct shadow_blocked blocked = {0};
 	struct entry shadow;
 	int r;
 
 	if (blocked_read(&blocked) < 0)
 		blocked = (struct shadow_blocked){0};
-	rewind(reader->f);
-	reader->line = reader->n = 0;
-	while ((r = saved_next(reader, &shadow)) > 0) {
+	begin_again(restore);
+	while ((r = next_shadow(restore, &shadow)) > 0) {
 		shadow_set_blocked(&shadow, &blocked);
 		summary_add(&restore->summary, &shadow);
 		r = kernel_exchange(restore->kernel, &shadow, NULL, on_refused, restore);
@@ -192,6 +255,8 @@ static int run(struct restore *restore, const struct globals *globals)
 	restore->kernel = kernel;
 	report_begin(restore->reader.n, NULL);
 	r = put_shadows(restore);
+	if (r == 0 && restore->from_sub && !restore->summary.failed)
+		r = remove_subs(restore);
 	if (restore->summary.failed > NAMED_MAX)
 		report_failure(0, REPORT_INCOMPLETE, "%" PRIu64 " more were refused.",
 			       restore->summary.failed - NAMED_MAX);
@@ -207,6 +272,8 @@ int verb_restore(struct globals *globals, int argc, char **argv)
 		GLOBAL_LONG_OPTIONS,
 		{"file", required_argument, NULL, OPTION_FILE},
 		{"unit", required_argument, NULL, OPTION_UNIT},
+		{"sub", no_argument, NULL, OPTION_SUB},
+		{"from-sub", no_argument, NULL, OPTION_FROM_SUB},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {options, print_help, take_option};
@@ -216,6 +283,8 @@ int verb_restore(struct globals *globals, int argc, char **argv)
 		return verb_parsed(r);
 	if (!restore.path || !*restore.path)
 		return report_failure(STATUS_USAGE, REPORT_USAGE, "restore needs the name of a file: --file=FILE.");
+	if (restore.sub && restore.from_sub)
+		return report_failure(STATUS_USAGE, REPORT_USAGE, "--sub and --from-sub exclude each other.");
 	if (is_up(restore.unit))
 		return STATUS_DONE;
 	r = open_file(&restore);

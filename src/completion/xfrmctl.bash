@@ -92,7 +92,7 @@ _xfrmctl_options()
 	release) echo "--grace= --routes --routes= --socket= $common" ;;
 	handover) echo "--timeout= --socket= --unit= $common" ;;
 	save) echo "--file= --unit= --match= --exclude= $common" ;;
-	restore) echo "--file= --unit= $common" ;;
+	restore) echo "--file= --unit= --sub --from-sub $common" ;;
 	status) echo "--all --json --metrics --output= --routes= --socket= --timeout= $common" ;;
 	wait) echo "--socket= --timeout= --exec --starter $common" ;;
 	watch) echo "--unit= --socket= --interval= --deadline= --misses= --limit= --starter $common" ;;

@@ -18,10 +18,12 @@ from program import Fault, environment, flush, hold, release, run, xfrmctl, xfrm
 from service import command_in, manager, unit
 from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, require
-from tap import case, cases, contains, equal, main
+from tap import Skip, case, cases, contains, equal, main
 from wire import Wire, same
 
 UNIT = "test.service"
+
+PTYPE_SUB = 1   # XFRM_POLICY_TYPE_SUB
 
 POLICIES = [
     f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
@@ -71,6 +73,11 @@ def plain(policies):
     return sorted((policy._replace(index=0, used=None) for policy in policies), key=lambda policy: policy.key)
 
 
+def require_sub_policies():
+    if not xfrm.has_sub_policies():
+        raise Skip("this kernel has no sub policies (CONFIG_XFRM_SUB_POLICY)")
+
+
 @case
 def as_held():
     """What is restored is what a hold leaves."""
@@ -101,6 +108,52 @@ def verdicts(_, table):
         flush(*table.options)
         folder.restore()
         same(wire.verdicts(table.before()), table.held(), "what becomes of the flows")
+
+
+@case
+def as_sub_policies():
+    """A daemon that flushes the main policies when it starts leaves shadows that are sub policies; main ones follow them."""
+    require_sub_policies()
+    with Folder() as folder:
+        make()
+        folder.save()
+        hold()
+        held = plain(shadows())
+        folder.restore("--sub")
+        xfrm.ip("xfrm", "policy", "flush", "ptype", "main")
+        equal({policy.ptype for policy in netlink.policies()}, {PTYPE_SUB}, "the types that are left")
+        equal(len(shadows()), 4, "the number of shadows")
+        folder.restore("--from-sub")
+        equal(plain(netlink.policies()), held, "the shadows")
+        folder.restore("--from-sub")
+        equal(plain(netlink.policies()), held, "the shadows after it was done twice")
+
+
+@cases([(table.name, table) for table in IN_THE_ORDER_OF_PRIORITIES if not table.options and not table.needs_sub_policies])
+def verdicts_of_sub_policies(_, table):
+    """As sub policies alone, they decide as a hold would, where a daemon has main policies only: {0}"""
+    require_sub_policies()
+    with Folder() as folder, Wire() as wire:
+        table.add()
+        folder.save(*table.options)
+        flush(*table.options)
+        folder.restore("--sub")
+        same(wire.verdicts(table.before()), table.held(), "what becomes of the flows")
+
+
+@case
+def sub_policies_stay():
+    """When main shadows are refused, the sub policies stay, so that nothing opens."""
+    require_sub_policies()
+    with Folder() as folder:
+        make()
+        folder.save()
+        boot()
+        folder.restore("--sub")
+        result = xfrmctl_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, 2, 2)], "restore",
+                              "--from-sub", f"--file={folder.path}", status=1)
+        contains(result.err, "Cannot allocate memory")
+        equal(len([shadow for shadow in shadows() if shadow.ptype == PTYPE_SUB]), 4, "the number of sub policies")
 
 
 @case
@@ -417,6 +470,7 @@ def dry_run(words, stays):
 @cases([(["save"], "needs the name of a file: --file=FILE"), (["save", "--file="], "--file=FILE"),
         (["restore"], "--file=FILE"), (["save", "--match=reqid=x", "--file=x"], "N or N-M"),
         (["restore", "--match=reqid=1"], "`xfrmctl restore --help` shows"), (["save", "x"], "`xfrmctl save --help` shows"),
+        (["restore", "--file=x", "--sub", "--from-sub"], "--sub and --from-sub exclude each other"),
         (["flush", "--saved=x"], "--saved goes with --on-stop only")])
 def usage(words, says):
     """Wrong usage: {0}"""

@@ -153,8 +153,8 @@ static int adopt(struct kernel *kernel, const struct entry *shadow)
 	return r;
 }
 
-/* The next shadow of the file, of the type that is wanted: since an earlier --sub may have been left by a daemon that did
- * not start, the file may have both types. */
+/* The next shadow of the file, of the type that is wanted: since an earlier --sub may have been left by a daemon that
+ * did not start, the file may have both types. */
 static int next_shadow(struct restore *restore, struct entry *ret)
 {
 	int r = saved_next(&restore->reader, ret);

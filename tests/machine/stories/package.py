@@ -30,9 +30,9 @@ WATCH = "xfrmctl-watch@strongswan.service"
 ENABLED = ("xfrmctl-boot@strongswan.service", WATCH, "xfrmctl-metrics.timer")
 METRICS = Path("/var/lib/prometheus/node-exporter")
 
-# Where the packages and the units write, but for what apt and dpkg keep themselves.
+# Where the packages and the units write, but for what apt and dpkg keep themselves, and what the story writes.
 TREES = ("/etc", "/usr", "/var/lib")
-KEPT_BY_DPKG = ("/var/lib/dpkg", "/var/lib/apt")
+OTHERS = ("/var/lib/dpkg", "/var/lib/apt", "/etc/swanctl")
 
 NEWER = "1.0.1~"
 SETTING = 'XFRMCTL_WATCH_OPTIONS="--interval=3s"\n'
@@ -62,7 +62,7 @@ def newer_debs(folder):
 
 def listing():
     return {str(path) for tree in TREES for path in Path(tree).rglob("*")
-            if not str(path).startswith(KEPT_BY_DPKG) and "__pycache__" not in path.parts}
+            if not str(path).startswith(OTHERS) and "__pycache__" not in path.parts}
 
 
 def units():

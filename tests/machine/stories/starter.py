@@ -44,9 +44,13 @@ conn {name}
 
 
 def install():
-    """Only the files of the packages: Debian 13 does not install them beside charon-systemd, which runs the peer."""
+    """Only the files of the packages: Debian 13 does not install them beside charon-systemd, which runs the peer.
+
+    Without the other name of the service, by which the drop-in for libreswan would reach it.
+    """
+    unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C / --keep-directory-symlink --exclude="*/ipsec.service"'
     for package in Path("/opt/packages").glob("strongswan-*.deb"):
-        run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C / --keep-directory-symlink', "sh", str(package))
+        run("sh", "-c", unpack, "sh", str(package))
     run("systemctl", "daemon-reload")
 
 

@@ -233,6 +233,15 @@ def install(build, destdir):
     return destdir
 
 
+def are_current(packages):
+    """Whether there are packages, and no file of the source is younger."""
+    built = [file.stat().st_mtime for pattern in PACKAGES for file in packages.glob(pattern)]
+    listed = subprocess.run(["git", "-c", "safe.directory=*", "-C", SOURCE, "ls-files", "-z"], stdout=subprocess.PIPE,
+                            text=True, check=True).stdout
+    files = [SOURCE / name for name in listed.split("\0") if name]
+    return len(built) == len(PACKAGES) and max(file.lstat().st_mtime for file in files if file.exists()) < min(built)
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Tells the stories in a test machine, as TAP.")
     parser.add_argument("--release", choices=image.RELEASES, default="bookworm")
@@ -258,12 +267,12 @@ def main():
     destdir = arguments.destdir
     if arguments.packages:
         arguments.story = arguments.story or ["package"]
-        # Each time: to build them takes less than to find out whether they are of this source.
-        build = subprocess.run([SOURCE / "tools/package", arguments.packages], check=False,
-                               env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"})
-        if build.returncode != 0:
-            print("Bail out! the packages cannot be built")
-            sys.exit(1)
+        if not are_current(arguments.packages):
+            build = subprocess.run([SOURCE / "tools/package", arguments.packages], check=False,
+                                   env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"})
+            if build.returncode != 0:
+                print("Bail out! the packages cannot be built")
+                sys.exit(1)
     elif not destdir:
         destdir = install(arguments.build, arguments.results / "installed")
     complete = False

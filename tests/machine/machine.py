@@ -30,8 +30,8 @@ GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
 SOURCE = HERE.parents[1]
 
-# Without a package of symbols, and of a daemon that is not there.
-PACKAGES = ("xfrmctl_*.deb", "xfrmctl-strongswan_*.deb")
+# Without that of symbols.
+PACKAGES = ("xfrmctl_*.deb", "xfrmctl-strongswan_*.deb", "xfrmctl-libreswan_*.deb")
 PACKAGES_HOME = "opt/xfrmctl"
 # As autopkgtest has it: the tests of the packages, and what they use, where it lies in the source.
 AUTOPKGTEST = ("debian/tests", "tests/machine/guest", "tests/machine/stories")
@@ -266,7 +266,7 @@ def main():
 
     destdir = arguments.destdir
     if arguments.packages:
-        arguments.story = arguments.story or ["package"]
+        arguments.story = arguments.story or ["package", "libreswan"]
         if not are_current(arguments.packages):
             build = subprocess.run([SOURCE / "tools/package", arguments.packages], check=False,
                                    env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"})

@@ -44,10 +44,14 @@ class Libreswan(Strongswan):
 pluto = Libreswan("ipsec.service")
 
 
+def unpack_files(package):
+    run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C / --keep-directory-symlink', "sh", str(package))
+
+
 def install():
     """Only the files of the package: it conflicts with strongSwan, which runs the peer."""
     [package] = Path("/opt/packages").glob("libreswan_*.deb")
-    run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C / --keep-directory-symlink', "sh", str(package))
+    unpack_files(package)
     run("systemd-tmpfiles", "--create", "libreswan.conf")
     run("systemctl", "daemon-reload")
 

@@ -10,10 +10,10 @@ from . import (boot, crash, failing_helper, fallback, grace, handover, hold, ker
 
 MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
            soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
-           kernel_suite, starter, libreswan, units, no_xfrm, messages)
+           kernel_suite, starter, units, no_xfrm, messages)
 
 # Told in machines of their own, when they are named.
-ELSEWHERE = (package,)
+ELSEWHERE = (package, libreswan)
 
 # Debian 12 is the reference. What does not depend on the release (of a module: its ONLY_REFERENCE) is told there alone.
 REFERENCE = "bookworm"

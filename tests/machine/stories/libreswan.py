@@ -11,7 +11,7 @@ import kernel
 import scenario
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
-from libreswan import configure, install, pluto
+from libreswan import configure, install, pluto, unpack_files
 from scenario import look, wait_in_step
 from streams import FEW, Flows
 from tap import Skip
@@ -20,6 +20,9 @@ NAME = "net4"
 RETIRED = "retired"
 RESTART_SECONDS = 30
 SAVED = Path("/var/lib/xfrmctl/ipsec")
+
+# In the machine of the packages.
+OURS = Path("/opt/xfrmctl")
 
 # libreswan 4 calls it a hundred times at each start, which takes an emulated machine longer than all the rest.
 MODPROBE = "/usr/sbin/modprobe"
@@ -33,6 +36,14 @@ def modules_are_loaded():
         yield
     finally:
         run("umount", MODPROBE)
+
+
+def install_ours():
+    """Of the second package only the files: it depends on libreswan's, which cannot be installed here."""
+    for pattern in ("xfrmctl_*.deb", "xfrmctl-libreswan_*.deb"):
+        [package] = OURS.glob(pattern)
+        unpack_files(package)
+    run("systemctl", "daemon-reload")
 
 
 def kill():
@@ -133,6 +144,8 @@ def libreswan(check):
     """Told with charon-systemd out of the way: both listen on the same sockets."""
     scenario.stop()
     install()
+    if OURS.exists():
+        install_ours()
     if not xfrmctl.drop_in_of(pluto.unit):
         raise Skip("the drop-in for libreswan is not installed (meson: -Ddaemons=strongswan,libreswan)")
     try:
@@ -149,4 +162,3 @@ def libreswan(check):
 
 
 STORIES = (libreswan,)
-ONLY_REFERENCE = (libreswan,)

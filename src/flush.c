@@ -52,13 +52,20 @@ struct options {
 	const char *start;	  /* the unit that ends what was kept, or NULL */
 };
 
+/* The policies and shadows that a pass of --hold replaces. */
+enum turn {
+	TURN_ALL,
+	TURN_BYPASSES, /* those that let traffic pass */
+	TURN_OTHERS,
+};
+
 struct flush {
 	struct sweep sweep;
 	const struct options *options;
 	const struct orphans *orphans; /* that may go alone, or NULL */
 	struct vici *vici;	       /* the way to the charon that knows them */
 	struct keep keep;	       /* what goes on carrying traffic */
-	size_t turn;		       /* of the survey's */
+	enum turn turn;
 };
 
 static void print_help(void)
@@ -308,7 +315,8 @@ static int hold_policy(struct flush *flush, const struct entry *policy)
 
 	/* A shadow that would go by itself has to stay now, whosever it is. */
 	if (tag == SHADOW_HOLD || (options->keep && tag == SHADOW_CLOSE) ||
-	    (!tag && !filter_selects(&options->filter, policy)) || !shadow_is_turn(&sweep->survey, flush->turn, policy))
+	    (!tag && !filter_selects(&options->filter, policy)) ||
+	    (flush->turn != TURN_ALL && (flush->turn == TURN_BYPASSES) != shadow_lets_pass(policy)))
 		return 0;
 	if (options->keep && keep_has_policy(&flush->keep, policy))
 		return keep_policy(flush, policy);
@@ -398,6 +406,24 @@ static int find_kept(struct flush *flush, bool dry_run)
 		     : 0;
 }
 
+/* Replaces bypasses first: shadow_survey_has_bypass() says why. A bypass that the kernel refused to replace is not
+ * tried a second time. */
+static int hold_policies(struct flush *flush)
+{
+	struct sweep *sweep = &flush->sweep;
+	int r = 0;
+
+	flush->turn = TURN_ALL;
+	if (shadow_survey_has_bypass(&sweep->survey)) {
+		const uint64_t failed = sweep->summary.failed;
+
+		flush->turn = TURN_BYPASSES;
+		r = sweep_run(sweep, ENTRY_POLICY);
+		flush->turn = sweep->summary.failed == failed ? TURN_ALL : TURN_OTHERS;
+	}
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+}
+
 static int remove_policies(struct flush *flush)
 {
 	const struct options *options = flush->options;
@@ -410,8 +436,8 @@ static int remove_policies(struct flush *flush)
 	int r = sweep_prepare(&flush->sweep, &options->filter);
 	if (r == 0 && options->keep)
 		r = find_kept(flush, false);
-	for (flush->turn = 0; r == 0 && flush->turn < flush->sweep.survey.turns; flush->turn++)
-		r = sweep_run(&flush->sweep, ENTRY_POLICY);
+	if (r == 0)
+		r = hold_policies(flush);
 	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter, options->keep);
 }
 

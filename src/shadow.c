@@ -54,8 +54,7 @@ static bool has_priority(const struct shadow_direction *direction, uint32_t prio
 	return direction->many || (i < direction->n && direction->at[i].priority == priority && direction->at[i].real);
 }
 
-static void note_priority(struct shadow_direction *direction, uint32_t priority, const struct entry *policy,
-			  bool replaced, bool stays)
+static void note_priority(struct shadow_direction *direction, uint32_t priority, const struct entry *policy, bool stays)
 {
 	size_t i = find_priority(direction, priority);
 
@@ -69,7 +68,6 @@ static void note_priority(struct shadow_direction *direction, uint32_t priority,
 		direction->at[i].priority = priority;
 		direction->n++;
 	}
-	direction->at[i].replaced |= replaced;
 	direction->at[i].stays |= stays;
 	direction->at[i].passes |= shadow_lets_pass(policy);
 	direction->at[i].others |= !shadow_lets_pass(policy);
@@ -106,34 +104,30 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	if (tag == SHADOW_HOLD) {
 		/* A run that did not come to its end left the other policies to this one, which has to decide as that
 		 * did. */
-		note_priority(direction, shadow_original_priority(policy), policy, false, false);
+		note_priority(direction, shadow_original_priority(policy), policy, false);
 		survey->high |= shadow_original_priority(policy) >= SHADOW_PRIORITY;
 		return;
 	}
-	bool replaced = tag || filter_selects(filter, policy);
-	note_priority(direction, info->priority, policy, replaced, !replaced);
+	bool stays = !tag && !filter_selects(filter, policy);
+	note_priority(direction, info->priority, policy, stays);
 	if (tag) {
-		note_priority(direction, shadow_original_priority(policy), policy, false, false);
+		note_priority(direction, shadow_original_priority(policy), policy, false);
 		return;
 	}
 	survey->n_real++;
 	survey->high |= info->priority >= SHADOW_PRIORITY;
-	if (!replaced) {
+	if (stays) {
 		direction->stays = true;
 		direction->last_stays = max_u32(direction->last_stays, info->priority);
 	}
 	if (shadow_lets_pass(policy)) {
-		if (!direction->passes || info->priority < direction->first_passes)
-			direction->first_passes = info->priority;
 		direction->passes = true;
 		direction->last_passes = max_u32(direction->last_passes, info->priority);
 		return;
 	}
-	survey->newest = max_u32(survey->newest, age(policy));
-	if (!direction->others || info->priority < direction->first_other) {
-		direction->others = true;
-		direction->first_other = info->priority;
-	}
+	/* A kept shadow is a copy that xfrmctl made: it is younger than its policy, and no later decision of charon's. */
+	if (!shadow_is_kept(policy))
+		survey->newest = max_u32(survey->newest, age(policy));
 }
 
 bool shadow_is_overtaken(const struct shadow_survey *survey, const struct entry *shadow)
@@ -154,82 +148,13 @@ void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir)
 	survey->directions[dir].last_stays = UINT32_MAX;
 }
 
-/* The number of different priorities to be replaced. */
-static size_t count_replaced(const struct shadow_direction *direction)
+bool shadow_survey_has_bypass(const struct shadow_survey *survey)
 {
-	size_t n = 0;
+	bool passes = survey->n_passing != 0;
 
-	for (size_t i = 0; i < direction->n; i++)
-		n += direction->at[i].replaced;
-	return n;
-}
-
-static enum shadow_class class_of(const struct shadow_direction *direction, const struct entry *policy)
-{
-	if (!shadow_lets_pass(policy))
-		return SHADOW_OTHERS;
-	return direction->others && policy->policy.info.priority >= direction->first_other ? SHADOW_PASSES_BEHIND
-											   : SHADOW_PASSES_BEFORE;
-}
-
-static bool has_class(const struct shadow_survey *survey, enum shadow_class class)
-{
-	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
-		const struct shadow_direction *direction = &survey->directions[dir];
-		bool behind =
-			direction->passes && direction->others && direction->last_passes >= direction->first_other;
-		bool before =
-			direction->passes && (!direction->others || direction->first_passes < direction->first_other);
-		if ((class == SHADOW_PASSES_BEHIND && behind) || (class == SHADOW_PASSES_BEFORE && before))
-			return true;
-	}
-	/* Shadows are among these. */
-	return class == SHADOW_OTHERS;
-}
-
-void shadow_plan(struct shadow_survey *survey)
-{
-	size_t n_classes = 0;
-
-	survey->turns = 1;
-	survey->exact = true;
-	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
-		size_t n = count_replaced(&survey->directions[dir]);
-		survey->turns = n > survey->turns ? n : survey->turns;
-		survey->exact &= !survey->directions[dir].many;
-	}
-	if (survey->turns > 1 && survey->turns * survey->n_policies > SHADOW_LOOKS_MAX)
-		survey->exact = false;
-	for (enum shadow_class class = 0; class < SHADOW_CLASSES; class ++)
-		if (has_class(survey, class))
-			survey->classes[n_classes++] = class;
-	if (!survey->exact)
-		survey->turns = n_classes;
-}
-
-bool shadow_is_turn(const struct shadow_survey *survey, size_t turn, const struct entry *policy)
-{
-	const struct xfrm_userpolicy_info *info = &policy->policy.info;
-
-	if (info->dir >= XFRM_POLICY_MAX)
-		return turn == 0;
-	const struct shadow_direction *direction = &survey->directions[info->dir];
-	if (!survey->exact) {
-		enum shadow_class class = class_of(direction, policy);
-		/* One that has come since the survey may be of a class that has no turn. */
-		return survey->classes[turn] == (has_class(survey, class) ? class : SHADOW_OTHERS);
-	}
-
-	/* From the last to the first; one that has come since the survey goes with the next before it. */
-	size_t n = 0;
-	for (size_t i = direction->n; i-- > 0;) {
-		if (!direction->at[i].replaced)
-			continue;
-		if (info->priority >= direction->at[i].priority)
-			break;
-		n++;
-	}
-	return turn == (n < survey->turns ? n : survey->turns - 1);
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		passes |= survey->directions[dir].passes;
+	return passes;
 }
 
 /* A place right behind the policy. Where another one is, its own: of two equals the kernel takes the older. */
@@ -272,7 +197,7 @@ static void place(const struct entry *policy, const struct shadow_survey *survey
 		*priority = right_before(direction, original);
 	else if (close)
 		*priority = right_behind(direction, original);
-	else if (passes && *priority != UINT32_MAX && (!survey->exact || (seen && direction->at[i].others)))
+	else if (passes && *priority != UINT32_MAX && (seen ? direction->at[i].others : direction->many))
 		++*priority;
 }
 

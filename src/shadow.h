@@ -28,38 +28,32 @@
 /* Real policies at or above this priority leave no room for shadows behind them. */
 #define SHADOW_PRIORITY 0x80000000U
 
-/* So many different priorities are told apart in each direction. */
+/* Maximum number of different priorities that a survey distinguishes in each direction. */
 #define SHADOW_PRIORITIES_MAX 128
 
-/* More looks at policies than this, in all turns, are not worth a better order. */
-#define SHADOW_LOOKS_MAX 100000
-
-/* Classes of policies that have a turn each when there is none for each priority, in their order. */
-enum shadow_class {
-	SHADOW_PASSES_BEHIND, /* lets traffic pass, and is asked after one that does not */
-	SHADOW_OTHERS,	      /* protects or blocks */
-	SHADOW_PASSES_BEFORE, /* lets traffic pass, and is asked before those that do not */
-	SHADOW_CLASSES,
-};
-
-/* What was seen of the policies of one direction. */
+/* What a survey found among the policies of one direction. */
 struct shadow_direction {
-	bool stays;			    /* a policy is not to be replaced, */
-	uint32_t last_stays;		    /* and this is the highest priority of these */
-	bool passes;			    /* a real policy lets traffic pass unprotected, */
-	uint32_t first_passes, last_passes; /* and these are the lowest and the highest priority of these */
-	bool others;			    /* a real policy protects or blocks, */
-	uint32_t first_other;		    /* and this is the lowest priority of these */
-	bool many;			    /* there are more different priorities than fit here: */
+	/* Some policy is not to be replaced; the highest priority of such policies. */
+	bool stays;
+	uint32_t last_stays;
+	/* Some real policy lets traffic pass unprotected; the highest priority of such policies. */
+	bool passes;
+	uint32_t last_passes;
+	/* The direction has more than SHADOW_PRIORITIES_MAX different priorities; `at` has the first ones found. */
+	bool many;
 	size_t n;
+	/* By priority, in ascending order. */
 	struct {
 		uint32_t priority;
-		bool replaced;	     /* a policy of this priority is to be replaced, */
-		bool stays;	     /* a real one is not, */
-		bool passes;	     /* one, or what a shadow was made from, lets traffic pass, */
-		bool others;	     /* one does not; */
-		bool real;	     /* none of this is about shadows that are to be replaced alone */
-	} at[SHADOW_PRIORITIES_MAX]; /* in ascending order */
+		/* A real policy of this priority is not to be replaced. */
+		bool stays;
+		/* A policy, or the policy that a shadow was made from, lets traffic pass. */
+		bool passes;
+		/* A policy, or the policy that a shadow was made from, protects or blocks. */
+		bool others;
+		/* More has this priority than shadows that are to be replaced. */
+		bool real;
+	} at[SHADOW_PRIORITIES_MAX];
 };
 
 /* What was seen of the policies before shadows are made; zeroed to begin with. */
@@ -72,11 +66,6 @@ struct shadow_survey {
 	uint32_t newest;		   /* the index of the youngest real one that does not, but for its direction */
 	bool high;			   /* a real policy has a priority of SHADOW_PRIORITY or above */
 	struct shadow_direction directions[XFRM_POLICY_MAX];
-
-	/* By shadow_plan(). */
-	size_t turns;
-	bool exact;				   /* a turn for each priority; otherwise */
-	enum shadow_class classes[SHADOW_CLASSES]; /* one for each of these */
 };
 
 /* The packets that policies have blocked in this network namespace since it was made. */
@@ -129,17 +118,10 @@ void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir);
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
 		 bool later, struct entry *ret);
 
-/* To be called when all policies were seen.
- *
- * While some policies have been replaced and others not, the shadows of the first stand behind the latter. So that no
- * policy gets to decide on traffic that was not its own, the ones that are asked last are replaced first: in each of
- * survey.turns turns, from 0, those for which shadow_is_turn() holds.
- *
- * There is a turn for each priority, unless these are so many that it would take too long. Then there are three:
- * policies that let traffic pass and are asked after one that does not, all that do not, the rest that do. Nothing
- * leaves unprotected then either, but traffic may come to another tunnel's policy for as long as it takes. */
-void shadow_plan(struct shadow_survey *survey);
-bool shadow_is_turn(const struct shadow_survey *survey, size_t turn, const struct entry *policy);
+/* Whether the survey found a policy, or a shadow, that lets traffic pass. These have to be replaced first: while some
+ * policies are replaced and others are not, a protected packet then never meets a bypass in place of its policy. A
+ * packet that a bypass let pass may meet a policy that protects or blocks until all policies are replaced. */
+bool shadow_survey_has_bypass(const struct shadow_survey *survey);
 
 /* Makes a shadow (SHADOW_HOLD) of which nothing else is known yet. */
 void shadow_begin(struct entry *ret);

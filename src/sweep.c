@@ -50,7 +50,6 @@ int sweep_survey(struct sweep *sweep, const struct filter *filter)
 		shadow_survey_stays(&sweep->survey, dir);
 		sweep->survey.directions[dir].many = true;
 	}
-	shadow_plan(&sweep->survey);
 	sweep->ask_first = r == -EAGAIN || shadow_count(&sweep->survey);
 	if (blocked_read(&sweep->blocked) < 0)
 		sweep->blocked = (struct shadow_blocked){0};

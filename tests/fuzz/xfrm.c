@@ -93,7 +93,6 @@ static void check_shadow(const struct looking *looking, const struct entry *poli
 {
 	static const struct shadow_blocked blocked = {1, 2};
 	struct entry shadows[4];
-	size_t turns = 0;
 
 	shadow_make(policy, &looking->survey, &blocked, false, &shadows[0]);
 	shadow_make(policy, &looking->survey, &blocked, true, &shadows[1]);
@@ -110,9 +109,6 @@ static void check_shadow(const struct looking *looking, const struct entry *poli
 		check_policy(&shadows[i]);
 	}
 	CHECK(shadow_is_of_run(&shadows[3], 7));
-	for (size_t turn = 0; turn < looking->survey.turns; turn++)
-		turns += shadow_is_turn(&looking->survey, turn, policy);
-	CHECK(turns == 1);
 }
 
 static void check_kept(struct looking *looking, const struct entry *policy)
@@ -242,8 +238,6 @@ static void check_dump(struct nlmsghdr *first, int length, uint32_t seq)
 		make_filter(&looking.filter);
 	int r = answer_dump(first, length, seq, &incomplete, look_first, &looking);
 	CHECK(r <= 1);
-	shadow_plan(&looking.survey);
-	CHECK(looking.survey.turns >= 1);
 	CHECK(answer_dump(first, length, seq, &incomplete, look_again, &looking) == r && looking.n == 0);
 	check_groups(&looking.kept);
 	kept_free(&looking.kept);

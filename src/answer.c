@@ -47,15 +47,13 @@ int answer_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size)
 	return 0;
 }
 
-int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, bool *incomplete, kernel_entry_fn fn, void *userdata)
+int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, kernel_entry_fn fn, void *userdata)
 {
 	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
 		struct entry entry;
 
 		if (nlh->nlmsg_seq != seq)
 			continue;
-		if (nlh->nlmsg_flags & NLM_F_DUMP_INTR)
-			*incomplete = true;
 		if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
 			int r = message_error(nlh);
 			return r < 0 ? r : 1;

@@ -21,8 +21,8 @@ int answer_find(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type,
 int answer_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size);
 
 /* Reads one part of a dump. Returns 0 when there is more to come, 1 at its end, or a negative errno: that of the
- * kernel, of entry_decode() or of `fn`. Sets `incomplete` when the kernel marks it so. */
-int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, bool *incomplete, kernel_entry_fn fn, void *userdata);
+ * kernel, of entry_decode() or of `fn`. XFRM never marks a dump as interrupted (NLM_F_DUMP_INTR). */
+int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, kernel_entry_fn fn, void *userdata);
 
 /* Calls `fn` for each request that the kernel refused, as it sends it back. A negative errno ends it. */
 typedef int (*answer_refusal_fn)(const struct nlmsghdr *request, int error, void *userdata);

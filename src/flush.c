@@ -516,7 +516,8 @@ static int show_kind(struct flush *flush, enum entry_kind kind)
 	int r = kernel_dump(flush->sweep.kernel, kind, show_entry, flush);
 
 	if (r == -EAGAIN) {
-		report_notice(REPORT_UNSURE, "The kernel's list changed while it was read: it may lack entries.");
+		report_notice(REPORT_UNSURE,
+			      "A part of the kernel's list was lost: this list may lack entries. Run this again.");
 		return 0;
 	}
 	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;

@@ -20,7 +20,7 @@
 /* Room for kernels that take more for an error message; the kernel doubles it, up to twice net.core.rmem_max. */
 #define CHANGE_RECEIVE_BUFFER (256 * 1024)
 
-/* How often a dump is taken again that was interrupted. */
+/* Maximum number of attempts at a dump of which the kernel lost a part. */
 #define DUMPS_MAX 5
 
 /* The kernel answers while it is asked; an answer that is this late will not come. */
@@ -229,8 +229,6 @@ static void close_dump(struct kernel *kernel)
 /* Reads a dump to its end. */
 static int read_dump(struct kernel *kernel, uint32_t seq, kernel_entry_fn fn, void *userdata)
 {
-	bool incomplete = false;
-
 	for (;;) {
 		ssize_t n = receive(kernel->dump, &kernel->dump_buffer, 0);
 		if (n == -ENOBUFS) {
@@ -241,9 +239,9 @@ static int read_dump(struct kernel *kernel, uint32_t seq, kernel_entry_fn fn, vo
 		if (n < 0)
 			return (int)n;
 
-		int r = answer_dump(&kernel->dump_buffer.first, (int)n, seq, &incomplete, fn, userdata);
+		int r = answer_dump(&kernel->dump_buffer.first, (int)n, seq, fn, userdata);
 		if (r)
-			return r < 0 ? r : incomplete ? -EAGAIN : 0;
+			return r < 0 ? r : 0;
 	}
 }
 

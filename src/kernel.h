@@ -52,9 +52,8 @@ int kernel_flush_policies(struct kernel *kernel, uint8_t ptype);
  * kernel_dump() returns. */
 typedef int (*kernel_entry_fn)(const struct entry *entry, const struct nlmsghdr *message, void *userdata);
 
-/* Streams all entries of a kind. Memory is constant. -EAGAIN when the kernel marked the dump as interrupted
- * (NLM_F_DUMP_INTR), or when some of it was lost (ENOBUFS): every entry that arrived was handed out, but there may be
- * others. */
+/* Streams all entries of a kind. Memory is constant. -EAGAIN when a part of the dump was lost (ENOBUFS): `fn` got every
+ * entry that arrived, but there may be others. A dump does not show what is added while it goes on (events.h does). */
 int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata);
 
 /* The same, again a few times while it is incomplete. `begin`, unless NULL, is called before each: what `fn` was given

@@ -129,7 +129,7 @@ int saving_run(struct kernel *kernel, const struct filter *filter, const char *f
 		return report_failure(r, REPORT_FAILED,
 				      "Could not save the policies in %.128s: %s. The next boot closes what was saved "
 				      "before.",
-				      file, r == -EAGAIN ? "their list keeps changing" : strerror(-r));
+				      file, r == -EAGAIN ? "a part of their list was lost each time" : strerror(-r));
 	if (r == 0) {
 		report_detail("%.128s is as it should be.", file);
 		return 0;

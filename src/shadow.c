@@ -90,7 +90,6 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
 	uint32_t tag = shadow_tag(policy);
 
-	survey->n_policies++;
 	survey->n_hold += tag == SHADOW_HOLD;
 	survey->n_grace += tag == SHADOW_GRACE;
 	survey->n_close += tag == SHADOW_CLOSE;
@@ -125,7 +124,8 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 		direction->last_passes = max_u32(direction->last_passes, info->priority);
 		return;
 	}
-	/* A kept shadow is a copy that xfrmctl made: it is younger than its policy, and no later decision of charon's. */
+	/* A kept shadow is a copy that xfrmctl made: it is younger than its policy, and no later decision of charon's.
+	 */
 	if (!shadow_is_kept(policy))
 		survey->newest = max_u32(survey->newest, age(policy));
 }

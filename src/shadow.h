@@ -58,8 +58,7 @@ struct shadow_direction {
 
 /* What was seen of the policies before shadows are made; zeroed to begin with. */
 struct shadow_survey {
-	uint64_t n_policies;		   /* all that were seen, */
-	uint64_t n_real;		   /* those that are no shadows, */
+	uint64_t n_real;		   /* policies that are no shadows, */
 	uint64_t n_hold, n_grace, n_close; /* and shadows that are there already, */
 	uint64_t n_passing;		   /* so many of which let traffic pass */
 	uint64_t n_kept;		   /* kept shadows */

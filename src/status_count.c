@@ -272,7 +272,7 @@ const char *status_problem(const struct status *status, enum status_part part, c
 							  "network namespace; run as root"
 			 : status->kernel_error == -EPROTONOSUPPORT
 				 ? "it has no XFRM (CONFIG_XFRM_USER, module xfrm_user)"
-			 : status->kernel_error == -EAGAIN ? "the lists change faster than they can be read"
+			 : status->kernel_error == -EAGAIN ? "a part of the lists was lost each time"
 							   : strerror(-status->kernel_error));
 		return buffer;
 	case STATUS_PART_CHARON:

@@ -9,7 +9,7 @@
 #include "blocked.h"
 #include "report.h"
 
-/* How often a dump is taken again that was interrupted. Each takes what the one before it missed. */
+/* Maximum number of passes over a list of which a part was lost. Each pass handles what the one before it missed. */
 #define PASSES_MAX 5
 
 static const char *plural(enum entry_kind kind)
@@ -205,13 +205,13 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind)
 			      r != -EAGAIN	? ""
 			      : sweep->again	? " found shadows in the way"
 			      : sweep->n_hidden ? " brought hidden ones to light"
-						: " was interrupted",
+						: " has lost a part",
 			      sweep->n_gone);
 	}
 	report_refused(sweep);
 	if (r == -EAGAIN)
 		return report_failure(r, REPORT_FAILED,
-				      "The kernel's list of %s changed during each of %d passes: some may be left; run "
+				      "Could not get the kernel's whole list of %s in %d passes: some may be left. Run "
 				      "this again.",
 				      plural(kind), PASSES_MAX);
 	if (r < 0)

@@ -38,7 +38,7 @@ struct sweep {
 };
 
 /* Looks at all policies, changing nothing, for what shadow_make() has to know, and at the counters of blocked packets.
- * Where the list keeps changing, the survey says what is safe. Reports what fails. */
+ * Where a part of the list is lost each time, the survey says what is safe. Reports what fails. */
 int sweep_survey(struct sweep *sweep, const struct filter *filter);
 
 /* sweep_survey(), and removes shadows that let traffic pass for which there is no real policy any more, if there are

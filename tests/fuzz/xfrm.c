@@ -231,17 +231,16 @@ static void check_groups(struct kept *kept)
 static void check_dump(struct nlmsghdr *first, int length, uint32_t seq)
 {
 	static struct looking looking;
-	bool incomplete = false;
 
 	looking = (struct looking){.filter = looking.filter};
 	if (filter_is_empty(&looking.filter))
 		make_filter(&looking.filter);
-	int r = answer_dump(first, length, seq, &incomplete, look_first, &looking);
+	int r = answer_dump(first, length, seq, look_first, &looking);
 	CHECK(r <= 1);
-	CHECK(answer_dump(first, length, seq, &incomplete, look_again, &looking) == r && looking.n == 0);
+	CHECK(answer_dump(first, length, seq, look_again, &looking) == r && looking.n == 0);
 	check_groups(&looking.kept);
 	kept_free(&looking.kept);
-	CHECK(answer_dump(first, length, seq, &incomplete, take_back, &looking.summary) == r);
+	CHECK(answer_dump(first, length, seq, take_back, &looking.summary) == r);
 	CHECK(summary_sas(&looking.summary) == 0 && summary_policies(&looking.summary) == 0);
 }
 

@@ -323,26 +323,26 @@ def no_folder():
 
 @case
 def changing():
-    """When the list of policies keeps changing, what was saved before stays."""
+    """When a part of the list of policies is lost each time, what was saved before stays."""
     with Folder() as folder:
         make()
         folder.save()
         before = folder.identity()
         boot()
-        result = xfrmctl_with([Fault("receive", MSG_GETPOLICY, "interrupt")], "save", f"--file={folder.path}", status=1)
-        contains(result.err, "Could not save the policies in ", ": their list keeps changing.")
+        result = xfrmctl_with([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS)], "save", f"--file={folder.path}", status=1)
+        contains(result.err, "Could not save the policies in ", ": a part of their list was lost each time.")
         assert folder.identity() == before and folder.is_alone(), os.listdir(folder.folder.name)
 
 
 @cases([(number,) for number in range(1, 5)])
-def interrupted(number):
-    """A list that is interrupted is written again, from its beginning: at message {0}"""
+def lost(number):
+    """A list of which a part was lost is written again, from its beginning: at message {0}"""
     with Folder() as folder:
         make()
         folder.save()
         whole = folder.path.read_text()
         folder.path.unlink()
-        xfrmctl_with([Fault("receive", MSG_GETPOLICY, "interrupt", 0, number, number)], "save", f"--file={folder.path}")
+        xfrmctl_with([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS, number, number)], "save", f"--file={folder.path}")
         equal(folder.path.read_text(), whole, "the file")
 
 

@@ -250,7 +250,7 @@ static const struct problem_row {
 } problem_rows[] = {
 	{"problem: kernel, no privilege", STATUS_PART_KERNEL, {.kernel_error = -EPERM}, "CAP_NET_ADMIN is needed"},
 	{"problem: kernel without XFRM", STATUS_PART_KERNEL, {.kernel_error = -EPROTONOSUPPORT}, "CONFIG_XFRM_USER"},
-	{"problem: kernel, lists that change", STATUS_PART_KERNEL, {.kernel_error = -EAGAIN}, "change faster"},
+	{"problem: kernel, lists in part", STATUS_PART_KERNEL, {.kernel_error = -EAGAIN}, "was lost each time"},
 	{"problem: kernel, anything", STATUS_PART_KERNEL, {.kernel_error = -EIO}, "Input/output error"},
 	{"problem: no /proc", STATUS_PART_OWNERS, {.owners_error = -ENOENT}, "is /proc mounted?"},
 	{"problem: a process that is not seen",

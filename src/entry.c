@@ -167,6 +167,7 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 			entry.policy.security_length = (size_t)nla_len(tb[XFRMA_SEC_CTX]);
 			entry.policy.security = nla_data(tb[XFRMA_SEC_CTX]);
 		}
+		entry.policy.offloaded = tb[XFRMA_OFFLOAD_DEV] != NULL;
 	}
 
 	if (tb[XFRMA_MARK])

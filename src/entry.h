@@ -35,6 +35,7 @@ struct entry {
 			const struct xfrm_user_tmpl *templates;
 			size_t security_length; /* bytes, with the text behind the structure; 0 without context */
 			const struct xfrm_user_sec_ctx *security;
+			bool offloaded; /* to a device: it uses only SAs that are offloaded to that device */
 		} policy;
 	};
 };

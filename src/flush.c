@@ -291,19 +291,34 @@ static bool selects(const struct flush *flush, const struct entry *entry)
 }
 
 /* The kept shadow comes first: where there is no room behind a policy, the other one has its priority, and of equals
- * the kernel takes the older. */
+ * the kernel takes the older. The policy goes only when the kernel has confirmed the shadow that blocks: the kept one
+ * ends by itself, and something has to stand behind it then. */
 static int keep_policy(struct flush *flush, const struct entry *policy)
 {
 	struct sweep *sweep = &flush->sweep;
+	const bool is_kept = shadow_is_kept(policy);
 	struct entry kept, shadow;
 
 	int r = 0;
-	if (!shadow_is_kept(policy)) {
+	if (!is_kept) {
 		shadow_make_kept(policy, &kept);
-		r = sweep_exchange(sweep, &kept, policy);
+		r = sweep_exchange(sweep, &kept, NULL);
 	}
 	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
-	return r < 0 ? r : sweep_exchange(sweep, &shadow, NULL);
+	return r < 0 ? r : sweep_exchange(sweep, &shadow, is_kept ? NULL : policy);
+}
+
+/* Lets a kept SA end by itself. What cannot be made to end does not stay. */
+static int keep_sa(struct flush *flush, const struct entry *sa)
+{
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	int r = keep_limit_sa(&flush->keep, flush->sweep.kernel, sa, flush->sweep.message);
+	if (r == 0 || r == -ESRCH)
+		return 0;
+	report_detail("The kernel does not limit the time of %s: %s. It does not stay.",
+		      entry_describe(sa, description, sizeof(description)), strerror(-r));
+	return sweep_remove(&flush->sweep, sa);
 }
 
 static int hold_policy(struct flush *flush, const struct entry *policy)
@@ -336,6 +351,8 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 		return hold_policy(flush, entry);
 	if (selects(flush, entry) || (options->on_stop && shadow_tag(entry)))
 		return sweep_remove(sweep, entry);
+	if (options->keep && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
+		return keep_sa(flush, entry);
 	return 0;
 }
 

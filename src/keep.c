@@ -54,9 +54,12 @@ static struct xfrm_user_tmpl template_at(const struct entry *policy, size_t i)
 	return template;
 }
 
-/* Whether all of an outbound policy's templates name their SAs. */
+/* Whether all of an outbound policy's templates name their SAs, and a copy of the policy can use them: a policy without
+ * its device skips SAs that are offloaded as a whole (xfrm_state_find()). */
 static bool names_sas(const struct entry *policy)
 {
+	if (policy->policy.offloaded)
+		return false;
 	for (size_t i = 0; i < policy->policy.n_templates; i++)
 		if (!template_at(policy, i).id.spi)
 			return false;
@@ -134,14 +137,31 @@ static int put_stopper(struct kernel *kernel, const struct entry *sa)
 	return r;
 }
 
-/* An SA of IPComp carries nothing without the ESP or AH SA behind it. */
-static bool is_stopped(struct kernel *kernel, const struct entry *sa)
+/* Has the kernel remove an SA after KEEP_SA_SECONDS, if it would not do so earlier. */
+static int limit(struct kernel *kernel, const struct entry *sa, const struct nlmsghdr *message)
 {
-	int r = sa->sa.id.proto == IPPROTO_COMP ? 0 : put_stopper(kernel, sa);
+	const uint64_t has = sa->sa.lft.hard_add_expires_seconds, added = sa->sa.curlft.add_time;
+	struct timespec now;
 
+	/* The clock by which the kernel dates and ends SAs. */
+	clock_gettime(CLOCK_REALTIME, &now);
+	const uint64_t age = (uint64_t)now.tv_sec > added ? (uint64_t)now.tv_sec - added : 0;
+	if (has && has <= age + KEEP_SA_SECONDS)
+		return 0;
+	return kernel_set_sa_lifetime(kernel, message, age + KEEP_SA_SECONDS);
+}
+
+/* Makes an outbound SA fit to stay: it ends by itself, and a stopper guards it. An SA of IPComp carries nothing without
+ * the ESP or AH SA behind it. */
+static bool may_stay(struct kernel *kernel, const struct entry *sa, const struct nlmsghdr *message)
+{
+	int r = limit(kernel, sa, message);
+
+	if (r == 0 && sa->sa.id.proto != IPPROTO_COMP)
+		r = put_stopper(kernel, sa);
 	if (r < 0) {
 		char description[ENTRY_DESCRIPTION_MAX];
-		report_detail("No stopper for %s: %s. It does not stay.",
+		report_detail("No time limit and stopper for %s: %s. It does not stay.",
 			      entry_describe(sa, description, sizeof(description)), strerror(-r));
 	}
 	return r == 0;
@@ -151,12 +171,11 @@ static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void 
 {
 	const struct noting *noting = userdata;
 
-	(void)message;
 	if (sa->larval || stopper_is(sa))
 		return 0;
 	struct keep_sa *named = find(noting->keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
 	if (named && !named->live)
-		named->live = noting->dry_run || is_stopped(noting->kernel, sa);
+		named->live = noting->dry_run || may_stay(noting->kernel, sa, message);
 	return 0;
 }
 
@@ -226,6 +245,14 @@ bool keep_has_policy(const struct keep *keep, const struct entry *policy)
 bool keep_has_sa(const struct keep *keep, const struct entry *sa)
 {
 	return !sa->larval && has_reqid(keep, sa->sa.reqid);
+}
+
+int keep_limit_sa(const struct keep *keep, struct kernel *kernel, const struct entry *sa,
+		  const struct nlmsghdr *message)
+{
+	const struct keep_sa *named = find(keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
+
+	return stopper_is(sa) || (named && named->live) ? 0 : limit(kernel, sa, message);
 }
 
 void keep_free(struct keep *keep)

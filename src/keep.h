@@ -9,6 +9,11 @@
 
 #include "kernel.h"
 #include "match.h"
+#include "shadow.h"
+
+/* Seconds for which an SA that stays is there at most, from the flush on. Its kept shadows have ended before, and its
+ * stopper stays longer (STOPPER_SECONDS). */
+#define KEEP_SA_SECONDS (SHADOW_KEPT_SECONDS + 30)
 
 /* An SA that an outbound policy names. */
 struct keep_sa {
@@ -37,5 +42,10 @@ bool keep_has_policy(const struct keep *keep, const struct entry *policy);
 
 /* Whether an SA stays: it has the reqid of one that is live, and is not larval. */
 bool keep_has_sa(const struct keep *keep, const struct entry *sa);
+
+/* Has the kernel remove an SA that stays after KEEP_SA_SECONDS, as keep_find() did with those that policies name.
+ * `message` is the one of the dump that it came in. Returns 0 or a negative errno, upon which the SA must not stay. */
+int keep_limit_sa(const struct keep *keep, struct kernel *kernel, const struct entry *sa,
+		  const struct nlmsghdr *message);
 
 void keep_free(struct keep *keep);

@@ -476,6 +476,18 @@ int kernel_update_policy(struct kernel *kernel, const struct entry *policy)
 	return r == 0 ? transact(kernel, &request.header, NLMSG_ERROR, NULL) : r;
 }
 
+int kernel_set_sa_lifetime(struct kernel *kernel, const struct nlmsghdr *message, uint64_t seconds)
+{
+	union request request;
+
+	int r = request_sa_lifetime(message, seconds, &request.header, sizeof(request));
+	if (r == 0)
+		r = transact(kernel, &request.header, NLMSG_ERROR, NULL);
+	/* It has the keys of the SA. */
+	explicit_bzero(&request, sizeof(request));
+	return r;
+}
+
 int kernel_request(struct kernel *kernel, struct nlmsghdr *request)
 {
 	return transact(kernel, request, NLMSG_ERROR, NULL);

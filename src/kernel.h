@@ -94,6 +94,10 @@ int kernel_update_policy(struct kernel *kernel, const struct entry *policy);
  * there is none. */
 int kernel_find_sa(struct kernel *kernel, const struct entry *sa, struct entry *ret);
 
+/* Lets an SA end so many seconds after it was added, by the kernel's own clock. `message` is the one of the dump that
+ * it came in. */
+int kernel_set_sa_lifetime(struct kernel *kernel, const struct nlmsghdr *message, uint64_t seconds);
+
 /* Sends a request that somebody else has written, sets its sequence number, and waits for the acknowledgement. */
 int kernel_request(struct kernel *kernel, struct nlmsghdr *request);
 

@@ -40,25 +40,6 @@ static int remove_shadows(struct moving *moving, const struct kept_group *group)
 	return r;
 }
 
-/* Removes the shadows that hold the places of a group as well. */
-static int remove_holds(struct moving *moving, const struct kept_group *group)
-{
-	static const uint32_t tags[] = {SHADOW_HOLD, SHADOW_GRACE, SHADOW_CLOSE};
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < group->n * ARRAY_SIZE(tags); i++) {
-		struct entry shadow = moving->kept.shadows[group->first + i / ARRAY_SIZE(tags)].policy, found = {0};
-
-		shadow.policy.info.sel.user = tags[i % ARRAY_SIZE(tags)];
-		r = kernel_find_policy(moving->kernel, &shadow, &found);
-		if (r == 0)
-			r = kernel_delete(moving->kernel, &found, on_refused, moving);
-		else if (r == -ENOENT)
-			r = 0;
-	}
-	return r < 0 ? r : kernel_commit(moving->kernel, on_refused, moving);
-}
-
 /* Removes a group's SAs, or the stoppers in front of them. */
 static int remove_sas(struct moving *moving, const struct kept_group *group, bool stoppers)
 {
@@ -111,11 +92,9 @@ static void name_fallen(const struct moving *moving, const struct kept_group *gr
 
 int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate fate)
 {
-	/* First what stands behind: when something fails now, what is kept is there for another run. */
-	int r = fate == KEPT_FELL_BACK ? 0 : remove_holds(moving, group);
-	/* In one batch, unless there are very many: whoever is stopped leaves all of it or nothing. */
-	if (r == 0)
-		r = remove_shadows(moving, group);
+	/* In one batch, unless there are very many: whoever is stopped leaves all of it or nothing. The shadows that
+	 * block stay behind it, until the release or their grace removes them. */
+	int r = remove_shadows(moving, group);
 	if (r == 0)
 		r = remove_sas(moving, group, false);
 	if (r == 0)

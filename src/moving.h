@@ -33,8 +33,8 @@ int moving_find_rivals(struct moving *moving);
 /* Whether charon's own policies stand behind all shadows of a group and send its traffic through new SAs: 1 if so. */
 int moving_is_through(struct moving *moving, struct kept_group *group);
 
-/* Ends the old life of a group: its shadows go, then its SAs, then their stoppers, until which nothing else may go
- * through the SAs. Unless it fell back, the shadows that hold its place go as well. */
+/* Ends the old life of a group: its kept shadows go, then its SAs, then their stoppers, until which nothing else may go
+ * through the SAs. A shadow that blocks never goes here: behind each kept shadow stands one, or charon's own policy. */
 int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate fate);
 
 /* Removes all stoppers, and the SAs behind them, which a run that was stopped may have left: when no group goes on any

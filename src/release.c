@@ -13,8 +13,6 @@
 #include "util.h"
 #include "verb.h"
 
-#define USEC_PER_SEC UINT64_C(1000000)
-
 /* The kernel counts the time of a policy in signed jiffies; nobody waits for longer than this. */
 #define GRACE_SECONDS_MAX (UINT64_C(10) * 365 * 24 * 60 * 60)
 
@@ -24,12 +22,18 @@ enum {
 	OPTION_SOCKET,
 };
 
+/* Seconds for which a shadow stands longer than a kept shadow in front of it, without a grace. */
+#define KEPT_MARGIN_SECONDS 5
+
 struct release {
 	struct sweep sweep;
 	uint64_t grace_usec;
 	uint32_t routes; /* the table whose stand-ins go as well, or 0 */
 	const char *socket;
 	uint64_t run; /* what the shadows that this run lets expire are known by */
+	uint64_t now; /* seconds since 1970, as the kernel dates policies */
+	/* Shadows behind kept shadows, and the longest time for which these two stand, with the grace. */
+	uint64_t n_behind_kept, behind_kept_seconds;
 	bool any;
 	struct shadow_blocked before; /* the counters when the oldest shadow was made */
 };
@@ -77,11 +81,55 @@ static int is_covered(struct release *release, const struct entry *shadow)
 	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }
 
+/* Finds the kept shadow in front of a shadow: 1 with the seconds after which the kernel removes it, or 0. */
+static int find_kept(struct release *release, const struct entry *shadow, uint64_t *ret_seconds)
+{
+	const struct entry wanted = shadow_kept_before(shadow);
+	struct entry kept = {0};
+
+	if (!release->sweep.survey.n_kept)
+		return 0;
+	int r = kernel_find_policy(release->sweep.kernel, &wanted, &kept);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	const uint64_t end = kept.policy.info.curlft.add_time + kept.policy.info.lft.hard_add_expires_seconds;
+	*ret_seconds = end > release->now ? end - release->now : 0;
+	return 1;
+}
+
+static uint64_t grace_seconds(const struct release *release)
+{
+	return (release->grace_usec + USEC_PER_SEC - 1) / USEC_PER_SEC;
+}
+
+/* Lets a shadow expire when the grace is over. It has to block for as long as the grace after a kept shadow in front of
+ * it has gone, whether handover or the kernel removes that. */
+static int let_expire(struct release *release, const struct entry *entry, bool behind_kept, uint64_t kept_seconds)
+{
+	struct sweep *sweep = &release->sweep;
+	uint64_t seconds = grace_seconds(release);
+	struct entry shadow;
+
+	if (behind_kept) {
+		/* The kernel removes both within about a second of their time. */
+		seconds += kept_seconds + KEPT_MARGIN_SECONDS;
+		release->n_behind_kept++;
+		if (seconds > release->behind_kept_seconds)
+			release->behind_kept_seconds = seconds;
+	}
+	/* A bypass that stands behind the shadow must not get in front of it. */
+	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
+	/* What this release reports, the next one need not. */
+	shadow_set_blocked(&shadow, &sweep->blocked);
+	shadow_let_expire(&shadow, seconds, release->run);
+	return sweep_exchange(sweep, &shadow, entry);
+}
+
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
 	struct release *release = CONTAINER_OF(sweep, struct release, sweep);
 	const struct shadow_blocked before = shadow_blocked_before(entry);
-	struct entry shadow;
+	uint64_t kept_seconds = 0;
 
 	if (!shadow_tag(entry) || shadow_is_of_run(entry, release->run))
 		return 0;
@@ -92,18 +140,19 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	release->any = true;
 
 	/* One that lets traffic pass protects nothing, and must not decide on what the new configuration protects. */
-	int r = release->grace_usec && !shadow_lets_pass(entry) ? is_covered(release, entry) : 1;
-	if (r < 0)
-		return r;
-	if (r > 0)
+	if (shadow_lets_pass(entry))
+		return sweep_remove(sweep, entry);
+	int behind_kept = find_kept(release, entry, &kept_seconds);
+	if (behind_kept < 0)
+		return behind_kept;
+	int covered = release->grace_usec || behind_kept ? is_covered(release, entry) : 1;
+	if (covered < 0)
+		return covered;
+	if (covered)
 		return sweep_remove(sweep, entry);
 	if (shadow_tag(entry) == SHADOW_GRACE || release->grace_usec == TIMESPAN_INFINITY)
 		return 0;
-	shadow_make(entry, &sweep->survey, &sweep->blocked, false, &shadow);
-	/* What this release reports, the next one need not. */
-	shadow_set_blocked(&shadow, &sweep->blocked);
-	shadow_let_expire(&shadow, (release->grace_usec + USEC_PER_SEC - 1) / USEC_PER_SEC, release->run);
-	return sweep_exchange(sweep, &shadow, entry);
+	return let_expire(release, entry, behind_kept, kept_seconds);
 }
 
 static int release_routes(const struct release *release, struct summary *summary, struct summary_release *ret)
@@ -134,14 +183,21 @@ static int run(struct release *release, const struct globals *globals)
 	sweep->kernel = kernel;
 	report_begin(policies, NULL);
 	bool known = blocked_read(&sweep->blocked) == 0;
-	if (policies)
-		r = sweep_run(sweep, ENTRY_POLICY);
+	if (policies) {
+		r = sweep_survey(sweep, &(struct filter){0});
+		/* A shadow that expires is new: nothing is in its place but one of an earlier release. */
+		sweep->ask_first = false;
+		if (r == 0)
+			r = sweep_run(sweep, ENTRY_POLICY);
+	}
 	if (known && release->any) {
 		summary.blocked_known = true;
 		summary.blocked_out = sweep->blocked.out - release->before.out;
 		summary.blocked_in = sweep->blocked.in - release->before.in;
 	}
-	if (release->any && release->grace_usec) {
+	summary.behind_kept = release->n_behind_kept;
+	summary.behind_kept_usec = release->behind_kept_seconds * USEC_PER_SEC;
+	if (release->any && (release->grace_usec || release->n_behind_kept)) {
 		int surveyed = sweep_survey(sweep, &(struct filter){0});
 		r = r < 0 ? r : surveyed;
 		summary.kept = shadow_count(&sweep->survey);
@@ -168,7 +224,7 @@ int verb_release(struct globals *globals, int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {options, print_help, take_option};
-	struct timespec now;
+	struct timespec now, date;
 
 	int r = verb_parse(globals, argc, argv, &syntax, &release);
 	if (r < 0)
@@ -176,6 +232,8 @@ int verb_release(struct globals *globals, int argc, char **argv)
 	if (release.grace_usec / USEC_PER_SEC > GRACE_SECONDS_MAX)
 		release.grace_usec = TIMESPAN_INFINITY;
 	clock_gettime(CLOCK_BOOTTIME, &now);
+	clock_gettime(CLOCK_REALTIME, &date);
+	release.now = (uint64_t)date.tv_sec;
 	release.run = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	return run(&release, globals) < 0 ? STATUS_FAILED : STATUS_DONE;
 }

@@ -133,6 +133,26 @@ void request_find_sa(struct nlmsghdr *message, const struct entry *sa)
 	request_put_mark(message, &sa->mark);
 }
 
+int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size)
+{
+	struct xfrm_usersa_info info;
+	const struct nlattr *attr;
+	int rest;
+
+	if (dumped->nlmsg_type != XFRM_MSG_NEWSA)
+		return -EBADMSG;
+	if (dumped->nlmsg_len > size)
+		return -EMSGSIZE;
+	memcpy(&info, nlmsg_data(dumped), sizeof(info));
+	info.lft.hard_add_expires_seconds = seconds;
+	memcpy(request_begin(message, XFRM_MSG_UPDSA, 0, sizeof(info)), &info, sizeof(info));
+	/* With its device the kernel would offload the SA a second time (xfrm_state_construct()). */
+	nlmsg_for_each_attr(attr, (struct nlmsghdr *)dumped, sizeof(info), rest)
+		if (nla_type(attr) != XFRMA_OFFLOAD_DEV)
+			request_put(message, (uint16_t)nla_type(attr), nla_data(attr), (size_t)nla_len(attr));
+	return 0;
+}
+
 void request_spi(struct nlmsghdr *message, const struct entry *sa)
 {
 	/* 1 to 255 are reserved (RFC 4303, 2.1); a CPI has 16 bits (RFC 3173, 3.3). */

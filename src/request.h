@@ -48,5 +48,11 @@ int request_find_policy(struct nlmsghdr *message, const struct entry *policy);
 /* The question for an SA of this destination, SPI, protocol and mark. */
 void request_find_sa(struct nlmsghdr *message, const struct entry *sa);
 
+/* Writes, into a buffer of `size` bytes, the request that lets an SA end so many seconds after it was added
+ * (XFRM_MSG_UPDSA, of which the kernel takes over the lifetimes: xfrm_state_update()). `dumped` is the message in which
+ * a dump showed the SA, as entry_decode() has accepted it: the kernel wants all of it, keys included. Returns 0,
+ * -EMSGSIZE, or -EBADMSG for a message of another type. */
+int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size);
+
 /* The allocation of an SPI for a larval SA that has none. */
 void request_spi(struct nlmsghdr *message, const struct entry *sa);

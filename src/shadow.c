@@ -273,6 +273,7 @@ void shadow_make_kept(const struct entry *policy, struct entry *ret)
 	*ret = copy_of(policy, SHADOW_KEEP, policy->policy.info.priority);
 	ret->policy.info.lft.soft_byte_limit = ret->policy.info.lft.hard_byte_limit = XFRM_INF;
 	ret->policy.info.lft.soft_packet_limit = ret->policy.info.lft.hard_packet_limit = XFRM_INF;
+	ret->policy.info.lft.hard_add_expires_seconds = SHADOW_KEPT_SECONDS;
 	ret->policy.n_templates = policy->policy.n_templates;
 	ret->policy.templates = policy->policy.templates;
 }
@@ -324,4 +325,12 @@ struct entry shadow_covering(const struct entry *shadow)
 
 	real.policy.info.sel.user = 0;
 	return real;
+}
+
+struct entry shadow_kept_before(const struct entry *shadow)
+{
+	struct entry kept = *shadow;
+
+	kept.policy.info.sel.user = SHADOW_KEEP;
+	return kept;
 }

@@ -25,6 +25,10 @@
  * functions below; handover ends it. A stopper (stopper.h) carries the tag too. */
 #define SHADOW_KEEP 0x58464d4bU
 
+/* Seconds after which the kernel removes a kept shadow: longer than a handover takes, and the most for which traffic
+ * goes on through old SAs when no process ends that. */
+#define SHADOW_KEPT_SECONDS 300
+
 /* Real policies at or above this priority leave no room for shadows behind them. */
 #define SHADOW_PRIORITY 0x80000000U
 
@@ -79,8 +83,9 @@ uint32_t shadow_tag(const struct entry *entry);
 bool shadow_is_kept(const struct entry *entry);
 
 /* Makes the kept shadow of a policy: templates (which point to where the policy's do), action and priority are the
- * policy's. Of two policies of equal priority the kernel asks the older one (xfrm_policy_insert_list()), and charon
- * gives a policy the same priority each time, a trap a higher one: what it installs later stands behind. */
+ * policy's. The kernel removes it after SHADOW_KEPT_SECONDS. Of two policies of equal priority the kernel asks the
+ * older one (xfrm_policy_insert_list()), and charon gives a policy the same priority each time, a trap a higher one:
+ * what it installs later stands behind. */
 void shadow_make_kept(const struct entry *policy, struct entry *ret);
 
 /* Makes a shadow that stands right behind its policy's place (SHADOW_CLOSE), for where kept shadows stand in theirs:
@@ -149,3 +154,6 @@ bool shadow_suffices(const struct entry *present, const struct entry *wanted);
 
 /* What a real policy that covers the shadow's traffic would be found by: the shadow's key without its tag. */
 struct entry shadow_covering(const struct entry *shadow);
+
+/* The key of the kept shadow that may stand in front of a shadow. */
+struct entry shadow_kept_before(const struct entry *shadow);

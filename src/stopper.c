@@ -8,7 +8,6 @@
 #include <sys/random.h>
 
 #include "request.h"
-#include "shadow.h"
 
 /* Algorithms that every kernel with ESP has, since every IKE daemon offers them. */
 #define ENCRYPTION "cbc(aes)"
@@ -72,7 +71,8 @@ int stopper_write(const struct entry *sa, union stopper_message *message)
 	info.lft = (struct xfrm_lifetime_cfg){.soft_byte_limit = XFRM_INF,
 					      .hard_byte_limit = XFRM_INF,
 					      .soft_packet_limit = XFRM_INF,
-					      .hard_packet_limit = XFRM_INF};
+					      .hard_packet_limit = XFRM_INF,
+					      .hard_add_expires_seconds = STOPPER_SECONDS};
 	/* Without it the kernel makes a selector without family one of the SA's own (copy_from_user_state()). */
 	info.flags = info.sel.family ? 0 : XFRM_STATE_AF_UNSPEC;
 

@@ -16,6 +16,11 @@
 #include <stdbool.h>
 
 #include "entry.h"
+#include "shadow.h"
+
+/* Seconds after which the kernel removes a stopper. The SA that it guards has ended before (KEEP_SA_SECONDS): until
+ * then nothing else may use that. */
+#define STOPPER_SECONDS (SHADOW_KEPT_SECONDS + 60)
 
 /* Long enough for every stopper; the union is for alignment. */
 union stopper_message {

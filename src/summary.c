@@ -222,9 +222,14 @@ const char *summary_of_release(const struct summary *summary, const struct summa
 	append_duration(&text, summary);
 	if (release->kept && release->grace_usec == TIMESPAN_INFINITY)
 		append(&text, "; %" PRIu64 " %s", release->kept, release->kept == 1 ? "stays" : "stay");
-	else if (release->kept)
-		append(&text, "; %" PRIu64 " %s for %s", release->kept, release->kept == 1 ? "stays" : "stay",
+	else if (release->kept > release->behind_kept)
+		append(&text, "; %" PRIu64 " %s for %s", release->kept - release->behind_kept,
+		       release->kept - release->behind_kept == 1 ? "stays" : "stay",
 		       timespan_format(release->grace_usec, grace, sizeof(grace)));
+	if (release->behind_kept)
+		append(&text, "; %" PRIu64 " behind old policies %s for %s at most", release->behind_kept,
+		       release->behind_kept == 1 ? "stays" : "stay",
+		       timespan_format(release->behind_kept_usec, grace, sizeof(grace)));
 	append(&text, ".");
 	if (release->blocked_known)
 		append(&text, " The hold kept %" PRIu64 " %s from leaving and %" PRIu64 " from coming in.",

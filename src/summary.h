@@ -11,7 +11,7 @@
 #include "entry.h"
 
 /* Long enough for every sentence that summary_sentence() writes. */
-#define SUMMARY_SENTENCE_MAX 448
+#define SUMMARY_SENTENCE_MAX 576
 
 struct summary {
 	uint64_t sas[UINT8_MAX + 1];	    /* removed, by protocol number */
@@ -26,7 +26,8 @@ struct summary {
 
 /* What release has to say beside that. */
 struct summary_release {
-	uint64_t kept;	     /* shadows that stay */
+	uint64_t kept; /* shadows that stay; of these, some stand behind kept shadows, and stay for longer */
+	uint64_t behind_kept, behind_kept_usec;
 	uint64_t stand_ins;  /* of routes, that stay */
 	uint64_t grace_usec; /* for so long, or TIMESPAN_INFINITY */
 	bool blocked_known;

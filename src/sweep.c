@@ -60,6 +60,9 @@ static bool is_counted(const struct sweep *sweep, const struct entry *entry)
 {
 	uint32_t tag = shadow_tag(entry);
 
+	/* Its policy is counted, when that goes. */
+	if (sweep->renews && !sweep->keeps && shadow_is_kept(entry))
+		return false;
 	return !sweep->renews || (tag != SHADOW_GRACE && (sweep->keeps || (tag != SHADOW_CLOSE && tag != SHADOW_HOLD)));
 }
 
@@ -144,7 +147,7 @@ static int visit(const struct entry *entry, const struct nlmsghdr *message, void
 {
 	struct sweep *sweep = userdata;
 
-	(void)message;
+	sweep->message = message;
 	report_progress(++sweep->looked_at);
 	return sweep->visit(sweep, entry);
 }

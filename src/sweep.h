@@ -29,10 +29,11 @@ struct sweep {
 	struct shadow_blocked blocked;
 
 	/* Of the pass under way. */
-	bool ask_first;	  /* shadows are in the way: look before one is added */
-	bool again;	  /* something has to be done in another pass */
-	bool counted;	  /* what comes up was counted in a pass before, whose refusals were lost */
-	uint64_t n_named; /* in all passes */
+	const struct nlmsghdr *message; /* the one that the entry came in */
+	bool ask_first;			/* shadows are in the way: look before one is added */
+	bool again;			/* something has to be done in another pass */
+	bool counted;			/* what comes up was counted in a pass before, whose refusals were lost */
+	uint64_t n_named;		/* in all passes */
 	uint64_t looked_at, n_changed, n_gone, n_hidden, n_refused;
 	struct kernel_refusal refused[SWEEP_NAMED_MAX];
 };

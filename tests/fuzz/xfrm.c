@@ -131,6 +131,22 @@ static void check_questions(const struct entry *sa)
 	CHECK(request.header.nlmsg_type == XFRM_MSG_ALLOCSPI && request.header.nlmsg_len <= sizeof(request));
 }
 
+static void check_lifetime(const struct entry *sa, const struct nlmsghdr *message)
+{
+	union request request;
+
+	int r = request_sa_lifetime(message, 330, &request.header, sizeof(request));
+	CHECK(r == (message->nlmsg_type != XFRM_MSG_NEWSA  ? -EBADMSG
+		    : message->nlmsg_len > sizeof(request) ? -EMSGSIZE
+							   : 0));
+	if (r < 0)
+		return;
+	CHECK(request.header.nlmsg_len <= NLMSG_ALIGN(message->nlmsg_len));
+	const struct entry updated = decode(&request);
+	check_same_key(sa, &updated);
+	CHECK(updated.sa.lft.hard_add_expires_seconds == 330);
+}
+
 static void check_stopper(struct looking *looking, const struct entry *sa)
 {
 	union stopper_message message;
@@ -180,6 +196,7 @@ static int look_again(const struct entry *entry, const struct nlmsghdr *message,
 	summary_add(&looking->summary, entry);
 	if (entry->kind == ENTRY_SA) {
 		status_add_sa(&looking->states, entry);
+		check_lifetime(entry, message);
 		check_stopper(looking, entry);
 		return 0;
 	}

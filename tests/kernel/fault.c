@@ -25,6 +25,7 @@
  *     short        (receive, event) the datagram that comes lacks its last VALUE bytes; with 0 it lacks half, and is
  *                  marked as truncated (MSG_TRUNC). (vici) One byte is transferred
  *     interrupt    (receive) the messages of a dump that come are marked NLM_F_DUMP_INTR
+ *     offload      (receive) the marks of the policies that come are devices to which these are offloaded
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
  *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
  *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), those with its second bit
@@ -521,6 +522,16 @@ static void mark_interrupted(struct nlmsghdr *nlh)
 		nlh->nlmsg_flags |= NLM_F_DUMP_INTR;
 }
 
+static void offload(struct nlmsghdr *nlh)
+{
+	if (nlh->nlmsg_type != XFRM_MSG_NEWPOLICY)
+		return;
+	struct nlattr *mark = nlmsg_find_attr(nlh, sizeof(struct xfrm_userpolicy_info), XFRMA_MARK);
+	/* A struct xfrm_user_offload has the size of a mark. */
+	if (mark)
+		mark->nla_type = XFRMA_OFFLOAD_DEV;
+}
+
 static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
 {
 	struct xfrm_usersa_info sa;
@@ -567,6 +578,8 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	for (struct nlmsghdr *nlh = msg->msg_iov[0].iov_base; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
 		if (rule && is(rule, "interrupt"))
 			mark_interrupted(nlh);
+		if (rule && is(rule, "offload"))
+			offload(nlh);
 		if (maturing)
 			make_mature(nlh, maturing);
 	}

@@ -14,7 +14,9 @@ HERE, THERE = "192.0.2.1", "198.51.100.1"
 
 MATURE = Fault("receive", netlink.MSG_GETSA, "mature")
 STOPPED = Fault("send", netlink.MSG_NEWSA, "refuse", errno.EEXIST)
-LIVING = (MATURE, STOPPED)
+# Larval SAs take no lifetime.
+LIMITED = Fault("send", netlink.MSG_UPDSA, "refuse", 0)
+LIVING = (MATURE, STOPPED, LIMITED)
 
 PRIORITY = 2000
 
@@ -74,8 +76,8 @@ def packets(number):
     return int(re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", sa)[1])
 
 
-def xfrmctl_living(*words, faults=(), **options):
-    return xfrmctl_with([*LIVING, *faults], *words, **options)
+def xfrmctl_living(*words, faults=(), without=(), **options):
+    return xfrmctl_with([*(fault for fault in LIVING if fault not in without), *faults], *words, **options)
 
 
 def spis():

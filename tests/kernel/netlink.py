@@ -12,7 +12,7 @@ ACQUIRES = 1 << 0       # XFRMGRP_ACQUIRE
 POLICIES = 1 << 3       # XFRMGRP_POLICY
 
 MSG_NEWSA, MSG_DELSA, MSG_GETSA, MSG_NEWPOLICY, MSG_DELPOLICY, MSG_GETPOLICY, MSG_ALLOCSPI = range(0x10, 0x17)
-MSG_UPDPOLICY, MSG_FLUSHSA, MSG_FLUSHPOLICY = 0x19, 0x1c, 0x1d
+MSG_UPDPOLICY, MSG_UPDSA, MSG_FLUSHSA, MSG_FLUSHPOLICY = 0x19, 0x1a, 0x1c, 0x1d
 MSG_GETSADINFO = 0x23
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -99,6 +99,12 @@ class Policy(NamedTuple):
             attributes[kind] = trimmed(rest[4:length]) if kind == ATTRIBUTE_CONTEXT else rest[4:length]
             rest = rest[length + 3 & ~3:]
         return cls(fields[:n], fields[n], fields[n + 1:n + 9], fields[n + 9:n + 13], *fields[n + 13:], attributes)
+
+    @property
+    def ends(self):
+        """When the kernel removes it, in seconds since 1970; 0 if it stays."""
+        seconds = self.lifetime[5]
+        return self.used[2] + seconds if seconds else 0
 
     @property
     def ptype(self):

@@ -136,9 +136,9 @@ class Steps:
     """One run that waits each time when the kernel has carried out one more message by which it changes something, or
     one more `datagram` of such; iterating lets it go on, and tells the type of that message."""
 
-    def __init__(self, *words, faults=(), of="change"):
+    def __init__(self, *words, faults=(), of="change", sure=ALWAYS):
         self.words = words
-        self.faults = Faults(Fault(of, ANY, "wait"), *faults)
+        self.faults = Faults(Fault(of, ANY, "wait"), *faults, sure=sure)
 
     def __enter__(self):
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -9,6 +9,9 @@ KEEP = 0x58464d4b
 
 BEHIND = 0x80000000
 
+# For how long kept shadows stand at most.
+KEPT_SECONDS = 300
+
 
 def shadow_of(policy, user=HOLD, seconds=0, **more):
     """The shadow that this policy gets when there is room behind all policies."""
@@ -22,7 +25,7 @@ def shadow_of(policy, user=HOLD, seconds=0, **more):
 def kept_shadow_of(policy, **more):
     """The kept shadow that this policy gets in its place."""
     without = {kind: data for kind, data in policy.attributes.items() if kind != ATTRIBUTE_OFFLOAD}
-    return policy._replace(**{"user": KEEP, "attributes": without, "lifetime": (INFINITE,) * 4 + (0,) * 4} | more)
+    return policy._replace(**{"user": KEEP, "attributes": without, "lifetime": (INFINITE,) * 4 + (0, KEPT_SECONDS, 0, 0)} | more)
 
 
 def make_shadow(policy, *args, **more):

@@ -3,14 +3,17 @@
 
 import errno
 import json
+import re
+import time
 from functools import partial
 
 import living
 import netlink
 import xfrm
-from living import HERE, STOPPED, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
+from living import (HERE, LIMITED, STOPPED, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis,
+                    xfrmctl_living)
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_NEWSA, MSG_UPDPOLICY
-from program import Fault, Steps, arm, flush, hold, keep, release
+from program import Fault, Faults, Steps, arm, flush, hold, keep, release, until
 from shadows import CLOSE, GRACE, HOLD, KEEP, kept_shadow_of, make_shadow, real_policies, shadow_of, shadows
 from tables import flows
 from tap import case, cases, contains, equal, is_lacking, main
@@ -99,8 +102,8 @@ def without_stopper(_, stopper, faults):
     """An SA without a stopper does not stay, and its policies are held: {0}."""
     make_sas(1, stopper)
     xfrm.add_policies(*policies(1, spi_out(1)))
-    result = living.xfrmctl_with([living.MATURE, *faults], "-v", "flush", "--keep")
-    contains(result.err, "No stopper for ")
+    result = living.xfrmctl_with([living.MATURE, living.LIMITED, *faults], "-v", "flush", "--keep")
+    contains(result.err, "No time limit and stopper for ")
     equal((len(shadows()), shadows(KEEP), real_policies(), spis()), (3, [], [], set()), "what is left")
 
 
@@ -271,6 +274,128 @@ def real_sas():
         equal((spis(), len(shadows(KEEP))), (LIVE, 3), "what a release leaves")
 
 
+# What ends by itself.
+
+BEHIND = ["src 10.1.0.0/16 dst 10.0.0.0/8 dir out priority 9000", "src 10.0.0.0/8 dst 10.1.0.0/16 dir in priority 9000",
+          "src 10.0.0.0/8 dst 10.1.0.0/16 dir fwd priority 9000"]
+
+
+def outlast(grace):
+    """Behind each kept shadow stands one that blocks, and stays for as long as the grace after that one."""
+    blocking = {policy.key: policy for policy in shadows(HOLD, GRACE, CLOSE) if policy.action == netlink.BLOCK}
+    for policy in shadows(KEEP):
+        behind = blocking.get(policy.key)
+        assert behind, f"nothing blocks behind {policy}"
+        assert not behind.ends or behind.ends >= policy.ends + grace, (behind.ends, policy.ends, grace)
+
+
+@cases([("", 0), ("--grace=1s", 1), ("--grace=5min", 300), ("--grace=infinity", 0)])
+def release_behind(option, grace):
+    """A release leaves what blocks behind kept shadows until they have gone, and for the grace: {0!r}"""
+    make(1)
+    keep_living()
+    outlast(0)
+    result = release(*option.split())
+    equal(len(shadows(KEEP)), 3, "kept shadows")
+    outlast(grace)
+    if grace:
+        assert re.search(r"; 3 behind old policies stay for \d+(min|s)[ \d\w]* at most\.", result.out), result.out
+        # Once more, it leaves them as they are.
+        before = shadows(GRACE)
+        release(option)
+        equal(shadows(GRACE), before, "the shadows after a second release")
+
+
+@case
+def nobody_hands_over():
+    """When no process ends what is kept, the kernel does, and nothing is open then, beside a wider bypass too."""
+    with Wire() as wire:
+        make(1)
+        xfrm.add_policies(*BEHIND)
+        before = wire.verdicts(LIVES)
+        keep_living()
+        release("--grace=1h")
+        equal(wire.verdicts(LIVES), before, "what lives")
+        # The time of SHADOW_KEPT_SECONDS goes by.
+        for policy in shadows(KEEP):
+            policy.delete()
+            policy._replace(lifetime=(*policy.lifetime[:5], 1, 0, 0)).add()
+        until(lambda: not shadows(KEEP), "the kernel removes the kept shadows")
+        equal(set(wire.verdicts(LIVES).values()), {BLOCKED}, "what has lived")
+
+
+@case
+def held_beside_excluded_bypass():
+    """What is held, and not kept, stays in front of a bypass of somebody else's when it is released with a grace."""
+    with Wire() as wire:
+        xfrm.add_policies(*policies(2, priority=383615), *(policy.replace("9000", "390000") for policy in BEHIND))
+        there = flows("10.12.0.1")
+        keep("--exclude=priority=390000")
+        equal(set(wire.verdicts(there).values()), {BLOCKED}, "the flows before the release")
+        release("--grace=5min")
+        equal((set(wire.verdicts(there).values()), len(shadows(GRACE))), ({BLOCKED}, 3), "the flows, and the shadows")
+
+
+@case
+def limits():
+    """Each SA of a connection that lives gets a time once, and no other SA does."""
+    make(1, 2)
+    netlink.allocate_spi(HERE, THERE, 0x3000, reqid=7)
+    with Faults(Fault("send", netlink.MSG_UPDSA, "note"), *living.LIVING) as faults:
+        flush("--keep", "--exclude=reqid=2", env=faults.env)
+        # Out and in.
+        equal(faults.count(), 2, "how many SAs")
+
+
+@case
+def without_limit():
+    """An SA whose time the kernel does not limit does not stay, and its policies are held."""
+    make_sas(1)
+    xfrm.add_policies(*policies(1, spi_out(1)))
+    refused_limit = Fault("send", netlink.MSG_UPDSA, "refuse", errno.EPERM)
+    result = living.xfrmctl_with([living.MATURE, refused_limit], "-v", "flush", "--keep")
+    contains(result.err, "No time limit and stopper for ")
+    equal((len(shadows()), shadows(KEEP), real_policies(), spis()), (3, [], [], set()), "what is left")
+
+
+@case
+def real_limits():
+    """Real SAs end by themselves after their kept shadows, and stoppers after them; a second run grants no more time."""
+    living.add_real_sas(1)
+    xfrm.add_policies(*policies(1, spi_out(1)))
+
+    def ends():
+        found = {}
+        for sa in re.split(r"\n(?=src )", xfrm.ip("-s", "xfrm", "state")):
+            added = time.mktime(time.strptime(re.search(r"add (\S+ \S+) use", sa)[1], "%Y-%m-%d %H:%M:%S"))
+            seconds = int(re.search(r"expire add: soft \d+\(sec\), hard (\d+)\(sec\)", sa)[1])
+            found[int(re.search(r"spi (0x[0-9a-f]+)", sa)[1], 0)] = added + seconds
+        return found
+
+    keep()
+    first, kept_end = ends(), max(policy.ends for policy in shadows(KEEP))
+    equal(set(first), LIVE, "the SAs")
+    assert kept_end < first[spi_out(1)] < first[complement(spi_out(1))], (kept_end, first)
+    assert kept_end < first[spi_in(1)] < kept_end + 60, (kept_end, first)
+    keep()
+    equal((ends(), max(policy.ends for policy in shadows(KEEP))), (first, kept_end), "the ends after a second run")
+
+
+@case
+def offloaded():
+    """A policy that is offloaded to a device is not kept: a copy of it could not use its SAs."""
+    make(1)
+    for policy in netlink.policies():
+        policy.delete()
+    # With the fault, their marks look like devices.
+    xfrm.add_policies(*(f"{policy} mark 0x1 mask 0x4" for policy in policies(1, spi_out(1))))
+    equal(xfrmctl_living("flush", "--keep", "--dry-run", without=(STOPPED, LIMITED)).out, "Nothing to remove.\n",
+          "what would be held")
+    marks = Fault("receive", netlink.MSG_GETPOLICY, "offload")
+    contains(xfrmctl_living("flush", "--keep", "--dry-run", faults=[marks], without=(STOPPED, LIMITED)).out,
+             "and 3 policies (1 in, 1 out, 1 fwd).")
+
+
 # At every instant.
 
 RICH = [("one connection", lambda: make(1)),
@@ -341,7 +466,8 @@ def killed_anywhere(_, prepare):
 
 
 def kill_behind(number):
-    with Steps("flush", "--keep", faults=living.LIVING) as steps:
+    # Whether an SA was given its time depends on where the run is killed.
+    with Steps("flush", "--keep", faults=living.LIVING, sure=len(living.LIVING)) as steps:
         for count, _ in enumerate(steps, 1):
             if count == number:
                 steps.kill()
@@ -356,6 +482,9 @@ def guarded(before):
     present = {policy.key for policy in netlink.policies()
                if not policy.user or policy.user == KEEP or policy.action == netlink.BLOCK}
     equal({policy.key for policy in before} - present, set(), "the policies that nothing stands for")
+    # A kept shadow ends by itself.
+    lasting = {policy.key for policy in netlink.policies() if not policy.user or policy.action == netlink.BLOCK}
+    equal({policy.key for policy in shadows(KEEP)} - lasting, set(), "the kept shadows behind which there is nothing")
 
 
 @cases([

@@ -23,7 +23,7 @@ import netlink
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
 from netlink import MSG_GETPOLICY, MSG_GETSA
-from program import ALWAYS, XFRMCTL, Fault, Faults, environment, hold, release, run
+from program import XFRMCTL, Fault, Faults, environment, hold, release, run
 from tap import Skip, case, cases, contains, equal, is_lacking, main
 from vici_server import HANG_UP, Drip, Server, Stream, busy, frame, in_turn
 

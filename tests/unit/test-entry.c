@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "request.h"
+
 /* A message as the kernel sends it, built in place. */
 struct message {
 	union {
@@ -776,6 +778,63 @@ static void describes(void **state)
 	check_text_fits(write_description, &entry, ENTRY_DESCRIPTION_MAX);
 }
 
+/* Only a policy can be offloaded as a whole in a way that matters here. */
+static void knows_offloading(void **state)
+{
+	static const struct xfrm_user_offload device = {.ifindex = 3};
+	const struct xfrm_userpolicy_info info = {.dir = XFRM_POLICY_OUT};
+	struct message message;
+	struct entry entry;
+	void *block;
+
+	(void)state;
+	for (int offloaded = 0; offloaded <= 1; offloaded++) {
+		begin(&message, XFRM_MSG_NEWPOLICY, &info, sizeof(info));
+		if (offloaded)
+			add_attribute(&message, XFRMA_OFFLOAD_DEV, &device, sizeof(device));
+		assert_int_equal(decode(&message, 0, &entry, &block), 0);
+		assert_int_equal(entry.policy.offloaded, offloaded);
+		free(block);
+	}
+}
+
+/* The request that lets an SA end has all of the SA but its device. */
+static void lets_an_sa_end(void **state)
+{
+	static const struct xfrm_user_offload device = {.ifindex = 3};
+	static const uint32_t interface = 7;
+	const struct entry sa = make_sa("192.0.2.1", "192.0.2.2");
+	struct message message, without;
+	union request request;
+	struct entry updated;
+
+	(void)state;
+	for (int offloaded = 0; offloaded <= 1; offloaded++) {
+		begin(&message, XFRM_MSG_NEWSA, &sa.sa, sizeof(sa.sa));
+		add_sa_extras(&message);
+		add_attribute(&message, XFRMA_IF_ID, &interface, sizeof(interface));
+		if (!offloaded)
+			without = message;
+		else
+			add_attribute(&message, XFRMA_OFFLOAD_DEV, &device, sizeof(device));
+
+		assert_int_equal(request_sa_lifetime(&message.header, 330, &request.header, sizeof(request)), 0);
+		assert_int_equal(request.header.nlmsg_type, XFRM_MSG_UPDSA);
+		assert_int_equal(request.header.nlmsg_flags, NLM_F_REQUEST);
+		assert_int_equal(request.header.nlmsg_len, without.header.nlmsg_len);
+		assert_int_equal(entry_decode(&request.header, &updated), 0);
+		assert_int_equal(updated.sa.lft.hard_add_expires_seconds, 330);
+		updated.sa.lft.hard_add_expires_seconds = sa.sa.lft.hard_add_expires_seconds;
+		assert_memory_equal(&updated.sa, &sa.sa, sizeof(sa.sa));
+		assert_memory_equal(request.bytes + NLMSG_LENGTH(sizeof(sa.sa)),
+				    without.bytes + NLMSG_LENGTH(sizeof(sa.sa)),
+				    without.header.nlmsg_len - NLMSG_LENGTH(sizeof(sa.sa)));
+	}
+	assert_int_equal(request_sa_lifetime(&without.header, 330, &request.header, without.header.nlmsg_len), 0);
+	assert_int_equal(request_sa_lifetime(&without.header, 330, &request.header, without.header.nlmsg_len - 1),
+			 -EMSGSIZE);
+}
+
 int main(void)
 {
 	static struct cases cases;
@@ -789,5 +848,7 @@ int main(void)
 	ADD_ROWS(&cases, knows_per_socket, per_socket_rows);
 	ADD_ROWS(&cases, writes_address, address_rows);
 	ADD_ROWS(&cases, describes, describe_rows);
+	ADD_CASE(&cases, knows_offloading);
+	ADD_CASE(&cases, lets_an_sa_end);
 	return cmocka_run_group_tests_name("entry", cases.list, make_templates, NULL);
 }

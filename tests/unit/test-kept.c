@@ -499,6 +499,7 @@ static void a_stopper_is_like_its_sa(void **state)
 	/* With ESN its sequence number would not be at its end. */
 	assert_int_equal(stopper.sa.flags, XFRM_STATE_AF_UNSPEC);
 	assert_int_equal(stopper.sa.lft.hard_byte_limit, XFRM_INF);
+	assert_int_equal(stopper.sa.lft.hard_add_expires_seconds, STOPPER_SECONDS);
 
 	const struct entry name = stopper_of(&sa);
 	assert_int_equal(name.sa.id.spi, stopper.sa.id.spi);

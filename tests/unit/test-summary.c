@@ -265,6 +265,16 @@ static const struct release_row {
 	 {.kept = 2, .grace_usec = SECONDS(1)},
 	 0,
 	 "Released 0 shadows in 0.000 ms; 2 stay for 1s."},
+	{"release: one stays behind an old policy",
+	 {.policies[XFRM_POLICY_OUT] = 12, .shadows = 1, .usec = 900},
+	 {.kept = 1, .behind_kept = 1, .behind_kept_usec = SECONDS(590), .grace_usec = SECONDS(300)},
+	 11,
+	 "Released 11 shadows in 0.900 ms; 1 behind old policies stays for 9min 50s at most."},
+	{"release: some stay, behind old policies and not",
+	 {.policies[XFRM_POLICY_OUT] = 5, .shadows = 5},
+	 {.kept = 5, .behind_kept = 3, .behind_kept_usec = SECONDS(600), .grace_usec = SECONDS(300)},
+	 0,
+	 "Released 0 shadows in 0.000 ms; 2 stay for 5min; 3 behind old policies stay for 10min at most."},
 	{"release: one stays, infinity",
 	 {.policies[XFRM_POLICY_OUT] = 3},
 	 {.kept = 1, .grace_usec = TIMESPAN_INFINITY},
@@ -331,6 +341,8 @@ static const struct release_row {
 	{"release: longest",
 	 {.policies[XFRM_POLICY_OUT] = UINT64_MAX, .routes = UINT64_MAX, .failed = UINT64_MAX, .usec = UINT64_MAX},
 	 {.kept = UINT64_MAX,
+	  .behind_kept = UINT64_C(1) << 63,
+	  .behind_kept_usec = UINT64_MAX - 1,
 	  .stand_ins = UINT64_MAX,
 	  /* 584541 years and the most of each other unit */
 	  .grace_usec = UINT64_C(584541) * SECONDS(31557600) + 11 * SECONDS(2629800) + SECONDS(30 * 86400 - 1) + 999999,
@@ -338,8 +350,9 @@ static const struct release_row {
 	  .blocked_out = UINT64_MAX,
 	  .blocked_in = UINT64_MAX},
 	 UINT64_MAX,
-	 "Released 18446744073709551615 shadows in 18446744073709551.615 ms; 18446744073709551615 stay for 584541y "
-	 "11month 4w 1d 23h 59min 59s 999ms 999us. The hold kept 18446744073709551615 packets from leaving and "
+	 "Released 18446744073709551615 shadows in 18446744073709551.615 ms; 9223372036854775807 stay for 584541y "
+	 "11month 4w 1d 23h 59min 59s 999ms 999us; 9223372036854775808 behind old policies stay for 584542y 2w 2d 20h "
+	 "1min 49s 551ms 614us at most. The hold kept 18446744073709551615 packets from leaving and "
 	 "18446744073709551615 from coming in. Removed 18446744073709551615 stand-ins of routes; 18446744073709551615 "
 	 "stay."},
 };

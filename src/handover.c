@@ -436,7 +436,7 @@ static void report(const struct handover *handover)
 
 	snprintf(sentence, sizeof(sentence),
 		 "Handed over %" PRIu64 " of %zu connections in %" PRIu64 ".%03" PRIu64 " ms; %" PRIu64
-		 " fell back to hold, %" PRIu64 " no longer configured. Removed %" PRIu64 " old SAs.",
+		 " fell back to hold, %" PRIu64 " not configured. Removed %" PRIu64 " old SAs.",
 		 moving->n_over, moving->kept.n_groups, usec / 1000, usec % 1000, moving->n_fell_back,
 		 moving->n_removed, moving->n_sas);
 	report_figures(LOG_INFO, REPORT_HANDED_OVER, sentence, fields, ARRAY_SIZE(fields));

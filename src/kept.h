@@ -16,7 +16,7 @@ enum kept_fate {
 	KEPT_ASKED,	/* charon is negotiating, or the peer has to begin */
 	KEPT_OVER,	/* it goes through new SAs */
 	KEPT_FELL_BACK, /* it is held */
-	KEPT_REMOVED,	/* the connection is no longer configured */
+	KEPT_REMOVED,	/* charon has not loaded the connection */
 };
 
 struct kept_shadow {

@@ -80,7 +80,7 @@ def handed_over():
     equal(asked(server), ["site1", "site2"], "what charon was asked for")
     equal({arguments["timeout"] for name, arguments in server.seen if name == "initiate"}, {"-1"}, "how long charon is to wait")
     expect(new(1, 2), real=6, held=6)
-    contains(result.out, "Handed over 2 of 2 connections in ", "; 0 fell back to hold, 0 no longer configured. Removed 4 old SAs.")
+    contains(result.out, "Handed over 2 of 2 connections in ", "; 0 fell back to hold, 0 not configured. Removed 4 old SAs.")
 
 
 @case
@@ -135,7 +135,7 @@ def removed():
         result = handover(server)
     equal(asked(server), ["site2"], "what charon was asked for")
     expect(new(2), real=3, held=6)
-    contains(result.out, "Handed over 1 of 2 connections", "1 no longer configured")
+    contains(result.out, "Handed over 1 of 2 connections", "1 not configured")
 
 
 @cases([("GRACE", GRACE), ("CLOSE", CLOSE)])

@@ -9,6 +9,7 @@
 #include <syslog.h>
 #include <systemd/sd-login.h>
 
+#include "events.h"
 #include "mode.h"
 #include "privileges.h"
 #include "report.h"
@@ -28,6 +29,12 @@
 #define END_MSEC (2 * 1000)
 #define KILL_MSEC (10 * 1000)
 
+/* Maximum number of sweeps, each of which makes up for what the one before it missed. */
+#define SWEEPS_MAX 5
+
+/* The tags of shadows differ in these bits of selector.user, no more. */
+#define TAG_BITS 0xffU
+
 enum {
 	OPTION_MATCH = OPTION_OF_VERB,
 	OPTION_EXCLUDE,
@@ -39,7 +46,10 @@ enum {
 struct arm {
 	struct sweep sweep;
 	struct filter filter;
-	uint32_t routes; /* the table whose routes get stand-ins, or 0 */
+	struct events *events; /* of the policies of others; NULL when there are none to be had */
+	bool sweeps;	       /* another sweep has to look at all policies */
+	int error;	       /* of what was done for events */
+	uint32_t routes;       /* the table whose routes get stand-ins, or 0 */
 	enum mode mode;
 	const char *saved; /* what the next boot closes, or NULL */
 	bool saves;
@@ -97,6 +107,104 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
 	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
+}
+
+/* Whether the shadows of other policies may have to stand elsewhere because of this one: see shadow_make(). */
+static bool changes_places(const struct arm *arm, const struct entry *policy)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+
+	if (info->dir >= XFRM_POLICY_MAX)
+		return false;
+	const struct shadow_direction *direction = &arm->sweep.survey.directions[info->dir];
+	return shadow_lets_pass(policy) || !filter_selects(&arm->filter, policy) || info->priority >= SHADOW_PRIORITY ||
+	       (direction->passes && info->priority <= direction->last_passes);
+}
+
+/* Whether a policy is still there. */
+static int find(struct kernel *kernel, const struct entry *policy)
+{
+	struct entry found = {0};
+
+	int r = kernel_find_policy(kernel, policy, &found);
+	return r == -ENOENT ? 0 : r < 0 ? r : 1;
+}
+
+/* Puts a shadow behind a policy that was added or updated since the dump began, also when it has been removed again:
+ * the daemon may be on its way down. A bypass that has been removed must not get one, since other policies decide on
+ * its traffic now. */
+static int follow(struct arm *arm, const struct entry *policy)
+{
+	struct sweep *sweep = &arm->sweep;
+	struct entry shadow;
+	int r = 1;
+
+	if (shadow_lets_pass(policy))
+		r = find(sweep->kernel, policy);
+	if (r <= 0)
+		return r;
+	arm->sweeps |= changes_places(arm, policy);
+	if (!filter_selects(&arm->filter, policy))
+		return 0;
+	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	r = sweep_add(sweep, &shadow);
+	arm->sweeps |= r == -EAGAIN;
+	return r == -EAGAIN ? 0 : r;
+}
+
+static void on_event(const struct entry *entry, void *userdata)
+{
+	struct arm *arm = userdata;
+
+	if (arm->error == 0)
+		arm->error = follow(arm, entry);
+}
+
+static int read_events(struct arm *arm)
+{
+	if (!arm->events)
+		return 0;
+	int r = events_read(arm->events, on_event, arm);
+	if (r == -ENOBUFS) {
+		arm->sweeps = true;
+		r = 0;
+	}
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not read the kernel's events: %s.", strerror(-r));
+	if (arm->error < 0)
+		return report_failure(arm->error, REPORT_FAILED,
+				      "Could not put a shadow behind a policy that was installed at the same time: %s.",
+				      strerror(-arm->error));
+	return 0;
+}
+
+static int sweep_all(struct arm *arm)
+{
+	struct sweep *sweep = &arm->sweep;
+
+	arm->sweeps = false;
+	/* What was refused before is tried again. */
+	sweep->summary.failed = sweep->n_named = 0;
+	int r = sweep_prepare(sweep, &arm->filter);
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+}
+
+/* Goes through all policies if that is due, and through those that others have added or updated since, until no event
+ * is left. A dump does not show policies that are added after its beginning (xfrm_policy_walk()); only events do. */
+static int arm_policies(struct arm *arm)
+{
+	for (unsigned int i = 0; i < SWEEPS_MAX; i++) {
+		int r = arm->sweeps ? sweep_all(arm) : 0;
+		if (r == 0)
+			r = read_events(arm);
+		if (r < 0 || !arm->sweeps)
+			return r;
+	}
+	return report_failure(
+		-EAGAIN, REPORT_FAILED,
+		"The policies changed during each of %d passes: some may have no shadow. Run `xfrmctl arm` "
+		"again.",
+		SWEEPS_MAX);
 }
 
 /* What systemd is about to do with the unit that runs this. What cannot be found out is no reason to open a gap, nor to
@@ -196,46 +304,51 @@ static int end_main_process(void)
 	return 0;
 }
 
-static int arm_routes(struct arm *arm)
+/* To be called before the first dump: the events of all policies that are installed from then on wait there. */
+static int listen_to_others(struct arm *arm)
 {
-	struct routes_summary routes;
+	int r = events_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->events);
 
-	int r = routes_arm(arm->routes, &routes);
-	arm->sweep.summary.stand_ins = routes.stand_ins;
-	arm->sweep.summary.failed += routes.failed;
-	return r;
+	if (r < 0)
+		return report_failure(
+			r, REPORT_FAILED,
+			"Could not listen to the kernel's events: %s. Policies that the IKE daemon installs "
+			"at the same time may have no shadow: run `xfrmctl arm` again.",
+			strerror(-r));
+	return 0;
 }
 
 static int run(struct arm *arm, const struct globals *globals)
 {
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
 	struct kernel_counts counts;
+	struct routes_summary stand_ins = {0};
 
 	int r = verb_open_kernel(globals, &kernel, &counts);
 	if (r < 0)
 		return r;
-	uint64_t policies = kernel_sum_policies(&counts);
 	/* What keeps it from being saved need not keep it from being blocked. */
 	int saved = arm->saves ? saving_run(kernel, &arm->filter, arm->saved, NULL) : 0;
 
 	struct sweep *sweep = &arm->sweep;
 	sweep->kernel = kernel;
-	report_begin(policies, NULL);
-	if (policies) {
-		r = sweep_prepare(sweep, &arm->filter);
-		if (r == 0)
-			r = sweep_run(sweep, ENTRY_POLICY);
-		if (r == 0)
-			r = sweep_count_shadows(sweep, &arm->filter, false);
-	}
+	arm->sweeps = true;
+	report_begin(kernel_sum_policies(&counts), NULL);
+	int listens = listen_to_others(arm);
+	r = arm_policies(arm);
+	int routes = arm->routes ? routes_arm(arm->routes, &stand_ins) : 0;
+	/* As late as can be: the daemon goes on until this ends. */
+	if (r == 0)
+		r = arm_policies(arm);
+	if (r == 0)
+		r = sweep_count_shadows(sweep, &arm->filter, false);
 	sweep_report_unnamed(sweep);
-	if (arm->routes) {
-		int routes = arm_routes(arm);
-		r = r < 0 ? r : routes;
-	}
+	sweep->summary.stand_ins = stand_ins.stand_ins;
+	sweep->summary.failed += stand_ins.failed;
 	sweep->summary.usec = report_end();
 	report_armed(&sweep->summary);
-	r = r < 0 ? r : saved;
+	events_close(&arm->events);
+	r = r < 0 ? r : routes < 0 ? routes : listens < 0 ? listens : saved;
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
 }
 

@@ -289,10 +289,15 @@ static int read_events(struct handover *handover)
 	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not read the kernel's events: %s.", strerror(-r)) : 0;
 }
 
+/* One at a time, so that the time of none passes while it waits for charon's word on others. */
+static bool is_asking(const struct handover *handover)
+{
+	return handover->asking && kept_goes_on(handover->asking);
+}
+
 static bool may_ask(const struct handover *handover, const struct kept_group *group, uint64_t now)
 {
-	/* One at a time, so that the time of none passes while it waits for charon's word on others. */
-	if (!handover->asker.pid || group->waits_for_peer || (handover->asking && kept_goes_on(handover->asking)))
+	if (!handover->asker.pid || group->waits_for_peer || is_asking(handover))
 		return false;
 	return group->fate == KEPT_WAITS ? group->rivalled || handover->n_under_way < UNDER_WAY_MAX
 					 : group->retry <= now && group->tries < TRIES_MAX;
@@ -361,7 +366,9 @@ static uint64_t next_time(const struct handover *handover)
 		if (!kept_goes_on(group))
 			continue;
 		first = earlier(first, group->deadline);
-		if (group->fate == KEPT_ASKED && group->tries < TRIES_MAX && !group->waits_for_peer)
+		/* While charon is being asked, its answer is what allows the next question. */
+		if (group->fate == KEPT_ASKED && group->tries < TRIES_MAX && !group->waits_for_peer &&
+		    !is_asking(handover))
 			first = earlier(first, group->retry);
 	}
 	return first;

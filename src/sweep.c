@@ -223,6 +223,28 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind)
 	return 0;
 }
 
+int sweep_add(struct sweep *sweep, const struct entry *shadow)
+{
+	int r = adopt(sweep, shadow);
+
+	sweep->again = false;
+	sweep->n_refused = 0;
+	if (r == 0)
+		return 0;
+	count(sweep, shadow);
+	sweep->summary.shadows++;
+	if (r == -ENOENT) {
+		r = kernel_exchange(sweep->kernel, shadow, NULL, on_refused, sweep);
+		if (r == 0)
+			r = kernel_commit(sweep->kernel, on_refused, sweep);
+	} else {
+		on_refused(&(struct kernel_refusal){*shadow, r, true}, sweep);
+		r = kernel_refused(sweep->kernel) ? 0 : r;
+	}
+	report_refused(sweep);
+	return r < 0 ? r : sweep->again ? -EAGAIN : 0;
+}
+
 static int visit_passing(struct sweep *sweep, const struct entry *entry)
 {
 	struct entry real, found = {0};

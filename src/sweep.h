@@ -51,6 +51,10 @@ int sweep_prepare(struct sweep *sweep, const struct filter *filter);
  * Reports what could not be done. Returns 0 also when some entries were refused: summary.failed says how many. */
 int sweep_run(struct sweep *sweep, enum entry_kind kind);
 
+/* Makes sure that a shadow is there, between passes. Counts it if it was not. Reports a refusal. Returns 0, or -EAGAIN
+ * when another pass has to look. */
+int sweep_add(struct sweep *sweep, const struct entry *shadow);
+
 /* To be called when all is done: reports how many there were beyond those that were named. */
 void sweep_report_unnamed(const struct sweep *sweep);
 

@@ -16,6 +16,7 @@
  *                  meanwhile; TYPE does not matter
  *     receive      calls on a socket on which a message of this type was the last one sent
  *     event        messages of the kernel's own accord, which the program takes by recvfrom(); TYPE does not matter
+ *     poll         calls that wait for a netlink socket, such as each turn of a loop; TYPE does not matter
  *     vici         calls on stream sockets of AF_UNIX; TYPE is 1 for socket(), 2 connect(), 3 send(), 4 recv()
  * EFFECT and VALUE:
  *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
@@ -51,6 +52,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
 #include <netlink/msg.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -592,6 +594,18 @@ ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct sockaddr *
 	const struct rule *rule = find(fd) && n >= 0 ? count("event", 0) : NULL;
 
 	return fails(rule) ? -1 : shorten(n, rule, &flags);
+}
+
+int poll(struct pollfd *fds, nfds_t n, int msec)
+{
+	struct timespec timeout = {.tv_sec = msec / 1000, .tv_nsec = msec % 1000 * 1000000L};
+	bool netlink = false;
+
+	for (nfds_t i = 0; i < n; i++)
+		netlink |= fds[i].fd >= 0 && find(fds[i].fd);
+	if (netlink && fails(count("poll", 0)))
+		return -1;
+	return (int)syscall(SYS_ppoll, fds, n, msec < 0 ? NULL : &timeout, NULL, 0);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *ret)

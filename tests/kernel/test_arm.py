@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`xfrmctl arm`: shadows stand behind the policies, and take over when these go."""
 
+import errno
 import re
 
 import netlink
 import sandbox
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
-from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_UPDPOLICY
-from program import IN_UNIT, Fault, Faults, arm, flush, hold
+from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_UPDPOLICY
+from program import ANY, IN_UNIT, Fault, Faults, arm, flush, hold, xfrmctl_with
 from shadows import GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
-from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, require
+from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, LAN, REMOTE, require
 from tap import case, cases, contains, equal, main
-from wire import PASSES, Wire, same
+from wire import PASSES, PROTECTED, Wire, out, same
 
 POLICIES = [
     f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
@@ -181,6 +182,180 @@ def removes_nothing():
         arm(env=faults.env)
         equal([faults.count(number) for number in range(5)], [0] * 5, "the number of messages")
     equal((len(real_policies()), len(shadows())), (1000, 1000), "policies and shadows")
+
+
+# What an IKE daemon does while arm is at work.
+
+MEANWHILE = f"src {LAN} dst 10.9.0.0/16 dir out priority 1500 {ESP}"
+
+# An instant behind which there is more to come than events: the answer to the last message that changed something.
+CHANGED = Fault("change", ANY, "run", 0, 4, 4)
+
+
+def add(policy):
+    return f"ip xfrm policy add {policy}"
+
+
+def arm_with(fault, command, *options, **more):
+    return xfrmctl_with([fault], "arm", *options, command=command, **more)
+
+
+def places(policies):
+    """What tells shadows and their places."""
+    return sorted((policy.key, policy.user, policy.priority, policy.action) for policy in policies)
+
+
+@cases([(call, " ".join(options), options) for call in ("send", "receive", "change") for options in ((), ("--routes",))])
+def installed_meanwhile(call, _, options):
+    """A policy that is installed while it is at work gets its shadow at every instant: {0}, arm {1}"""
+    make()
+    with Faults(Fault(call, ANY, "note")) as faults:
+        arm(*options, env=faults.env)
+        calls = faults.count()
+    without = []
+    for number in range(1, calls + 1):
+        xfrm.clear()
+        make()
+        result = arm_with(Fault(call, ANY, "run", 0, number, number), add(MEANWHILE), *options)
+        if keys(shadows(HOLD)) != keys(real_policies()):
+            without.append(number)
+        else:
+            contains(result.out, "Put shadows behind 5 policies (1 in, 3 out, 1 fwd) in ")
+    equal((len(real_policies()), without, calls > 3), (5, [], True),
+          f"the number of policies, at which of {calls} instants one got no shadow, and whether there were enough")
+
+
+@case
+def first_meanwhile():
+    """So does the first of all."""
+    contains(arm_with(Fault("receive", MSG_GETPOLICY, "run", 0, 1, 1), add(MEANWHILE)).out,
+             "Put shadows behind 1 policy (1 out) in ")
+    equal(places(shadows()), places(map(shadow_of, real_policies())), "the shadows")
+
+
+@cases([("its priority", f"src {LAN} dst {REMOTE} dir out priority 1500 {ESP}"),
+        ("that it protects", f"src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir out priority 999 {ESP}")])
+def updated_meanwhile(_, policy):
+    """When a policy is updated meanwhile, its shadow is that of what it is now: {0}"""
+    make()
+    contains(arm_with(CHANGED, f"ip xfrm policy update {policy}").out, "Put shadows behind 4 policies (")
+    equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
+
+
+@case
+def selected_meanwhile():
+    """Of what is installed meanwhile, only what is selected gets a shadow."""
+    policies = make()
+    result = arm_with(Fault("change", ANY, "run", 0, 1, 1), add(MEANWHILE.replace("reqid 1", "reqid 9")),
+                      "--exclude=reqid=9")
+    contains(result.out, "Put shadows behind 4 policies (")
+    equal((keys(shadows()), len(real_policies())), (keys(policies), 5), "the shadows, and the number of policies")
+
+
+@cases([("a tunnel", ESP, 5), ("a bypass", "", 4)])
+def gone_again(_, template, expected):
+    """What is installed and removed again meanwhile stays blocked; a bypass leaves no shadow that lets pass: {0}"""
+    make()
+    policy = f"src {LAN} dst 10.9.0.0/16 dir out"
+    arm_with(CHANGED, f"{add(f'{policy} priority 1500 {template}')} && ip xfrm policy delete {policy}")
+    equal((len(shadows()), len(real_policies())), (expected, 4), "the numbers of shadows and policies")
+
+
+@cases([("behind a tunnel", "priority 2000", "priority 3000"),
+        ("of a high priority", "priority 2000", "priority 0x80000001")])
+def bypass_meanwhile(_, tunnel, bypass):
+    """When a bypass is installed meanwhile, nothing leaks when the tunnel's policy is taken away first: {0}"""
+    with Wire() as wire:
+        xfrm.add_policies(f"src {LAN} dst {REMOTE} dir out {tunnel} {ESP}")
+        arm_with(Fault("change", ANY, "run", 0, 1, 1), add(f"src {LAN} dst 10.0.0.0/8 dir out {bypass}"))
+        [policy] = [policy for policy in real_policies() if policy.templates]
+        equal([wire.verdict(out(to)) for to in ("10.2.0.1", "10.3.0.1")], [PROTECTED, PASSES], "what becomes of both flows")
+        policy.delete()
+        equal([wire.verdict(out(to)) == PASSES for to in ("10.2.0.1", "10.3.0.1")], [False, True],
+              "whether they pass when the tunnel's policy is gone")
+        real_policies()[0].delete()
+        equal(wire.verdict(out("10.2.0.1")) == PASSES, False, "whether the first one passes when both are gone")
+
+
+@case
+def tunnel_meanwhile():
+    """When a tunnel's policy is installed meanwhile that has a bypass's priority, nothing of it leaks without policies."""
+    with Wire() as wire:
+        # Younger than what it has the priority of, and exact: Linux 6.1 asks it first.
+        xfrm.add_policies(f"src {LAN} dst 10.0.0.0/8 dir out priority 2000")
+        tunnel = f"src 10.1.0.1 dst 10.2.0.1 dir out priority 2000 {ESP}"
+        arm_with(Fault("change", ANY, "run", 0, 1, 1), add(tunnel))
+        for policy in real_policies():
+            policy.delete()
+        equal([wire.verdict(out(to)) == PASSES for to in ("10.2.0.1", "10.3.0.1")], [False, True], "whether the flows pass")
+
+
+@cases([("a bypass", "priority 1500", ()), ("a bypass with the priority of a tunnel", "priority 1000", ()),
+        ("a tunnel with the priority of a bypass", f"priority 999 {ESP}", ()),
+        ("a policy with a high priority", "priority 0x90000000 action block", ()),
+        ("a policy that is not selected", f"priority 1500 {ESP.replace('reqid 1', 'reqid 9')}", ("--exclude=reqid=9",))])
+def moves_others(_, rest, options):
+    """What is installed meanwhile moves the shadows of others as it would have before: {0}"""
+    make()
+    arm_with(Fault("change", ANY, "run", 0, 1, 1), add(f"src {LAN} dst 10.9.0.0/16 dir out {rest}"), *options)
+    found, policies = shadows(), real_policies()
+    xfrm.clear()
+    for policy in policies[::-1]:
+        policy.add()
+    arm(*options)
+    equal(set(places(shadows())) - set(places(found)), set(), "the shadows that are missing")
+
+
+@case
+def events_lost():
+    """When the kernel drops events, all policies are looked at once more."""
+    make()
+    lost = Fault("event", ANY, "fail", errno.ENOBUFS)
+    result = xfrmctl_with([CHANGED, lost], "arm", command=add(MEANWHILE))
+    contains(result.out, "Put shadows behind 5 policies (1 in, 3 out, 1 fwd) in ")
+    equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
+
+
+@case
+def events_always_lost():
+    """When that does not end, it says so and fails; what it has seen has its shadow."""
+    make()
+    lost = Fault("event", ANY, "fail", errno.ENOBUFS)
+    each_time = Fault("receive", MSG_GETPOLICY, "run")
+    result = xfrmctl_with([each_time, lost], "arm", command=add(MEANWHILE).replace("add", "update"), status=1)
+    equal(result.err, "xfrmctl: The policies changed during each of 5 passes: some may have no shadow. Run `xfrmctl arm` again.\n", "standard error")
+    equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
+
+
+@case
+def no_events():
+    """When it cannot listen, it says so and fails, and what it sees has its shadow."""
+    make()
+    result = xfrmctl_with([Fault("socket", ANY, "fail", errno.EMFILE, 3, 3)], "arm", status=1)
+    equal(result.err, "xfrmctl: Could not listen to the kernel's events: Too many open files. Policies that the IKE daemon installs "
+          "at the same time may have no shadow: run `xfrmctl arm` again.\n", "standard error")
+    equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
+
+
+@case
+def refused_meanwhile():
+    """When the kernel refuses the shadow of what is installed meanwhile, that is said."""
+    make()
+    with Faults(CHANGED, Fault("send", netlink.MSG_NEWPOLICY, "refuse", errno.ENOMEM, 5, 5), command=add(MEANWHILE)) as faults:
+        result = arm(status=1, env=faults.env)
+    contains(result.err, "Could not put a shadow behind policy 10.1.0.0/16 → 10.9.0.0/16 dir out",
+             "a shadow in its place was refused: Cannot allocate memory.")
+    contains(result.out, "Put shadows behind 4 policies (")
+
+
+@case
+def refused_again():
+    """What is refused in each of two passes counts once."""
+    xfrm.fill("networks", 12)
+    faults = [Fault("receive", MSG_GETPOLICY, "run", 0, 1, 1), Fault("event", ANY, "fail", errno.ENOBUFS, 1, 1),
+              Fault("send", netlink.MSG_NEWPOLICY, "refuse", errno.ENOMEM)]
+    result = xfrmctl_with(faults, "arm", command=add(MEANWHILE), status=1)
+    contains(result.err, "xfrmctl: 3 more could not be given one.\n")
 
 
 main(sandbox.new_run_folder)

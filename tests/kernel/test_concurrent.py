@@ -237,6 +237,17 @@ def operating_during_hold():
 
 
 @case
+def operating_during_arm():
+    """While `ip xfrm` adds and removes, arm ends well."""
+    with operating():
+        for number in rounds():
+            xfrm.fill("networks", MANY)
+            result = end(start("arm"))
+            equal((result.status, result.err), (0, ""), f"status and standard error in round {number} ({result})")
+            contains(result.out, "Put shadows behind ")
+
+
+@case
 def operating_during_status():
     """While `ip xfrm` adds and removes, status has an answer."""
     with operating():

@@ -10,8 +10,8 @@ import netlink
 import xfrm
 from living import HERE, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
 from negotiating import NEW, NO, YES, charon, connection, conns, install, replace, sas
-from netlink import MSG_DELPOLICY, MSG_DELSA
-from program import Fault, Steps, keep, release, run, until
+from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_GETPOLICY
+from program import ANY, Fault, Faults, Steps, keep, release, run, until, xfrmctl
 from shadows import CLOSE, GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
 from tables import flows
 from tap import case, cases, contains, equal, main
@@ -23,6 +23,10 @@ LIVES = flows("10.11.0.1")
 # Behind all that is protected.
 BYPASS = ["src 10.1.0.0/16 dst 10.0.0.0/8 dir out priority 9000", "src 10.0.0.0/8 dst 10.1.0.0/16 dir in priority 9000",
           "src 10.0.0.0/8 dst 10.1.0.0/16 dir fwd priority 9000"]
+
+
+# As many turns of the program's loop are enough.
+EVENTS = 10
 
 
 def kept(*numbers):
@@ -366,6 +370,30 @@ def bounded():
     equal(asked(server)[:40], [f"site{number}" for number in numbers], "what charon was asked for")
     # A question is on its way for a moment, from which on its time runs.
     assert moments[32] - moments[31] >= 0.5 > moments[31] - moments[0], f"when it was asked: {moments}"
+
+
+@case
+def slow():
+    """While charon takes its time with one connection, another one is not tried again, and the program does nothing."""
+    kept(1, 2)
+    turned, told = Fault("poll", ANY, "note"), Fault("event", ANY, "note")
+    # When it has looked at site1, of which charon has said no, the time to try that again has come.
+    later = Fault("receive", MSG_GETPOLICY, "later", 60_000)
+    turns = []
+
+    def initiate(arguments):
+        if arguments["child"] == "site1":
+            return NO if len(asked(server)) == 1 else install(1) or YES
+        for number in range(EVENTS):
+            xfrm.add_policies(f"src 10.9.{number}.0/24 dst 10.99.0.0/16 dir out action block")
+            until(lambda: faults.count(1) > number, "the program has read the event")
+            turns.append(faults.count(0))
+        install(2)
+        return YES
+    with Faults(turned, told, later, living.MATURE) as faults, charon((1, 2), initiate=initiate) as server:
+        xfrmctl("handover", "--timeout=infinity", server.option, env=faults.env)
+    equal(asked(server), ["site1", "site2", "site1"], "what charon was asked for")
+    assert turns[-1] - turns[0] <= 2 * EVENTS, f"the turns of its loop by each event: {turns}"
 
 
 @case

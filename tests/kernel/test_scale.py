@@ -2,10 +2,13 @@
 """Large numbers of entries."""
 
 import xfrm
-from program import flush
+from netlink import MSG_NEWPOLICY
+from program import ANY, Fault, Faults, Steps, arm, flush
+from shadows import real_policies, shadows
 from tap import case, cases, contains, equal, main
 
 HOSTS = 120_000
+ARMED = 40_000
 NETWORKS = 20_000
 SAS = 10_000
 
@@ -48,6 +51,36 @@ def all_one_by_one():
     xfrm.fill("hosts", HOSTS)
     contains(flush("--exclude=reqid=77").out, "Removed 0 SAs and 120000 policies (40000 in, 40000 out, 40000 fwd) in ")
     equal(xfrm.counts(), (0, 0), "policies and SAs left")
+
+
+@case
+def armed():
+    """40,000 policies get shadows, and no event of these is read."""
+    xfrm.fill("networks", ARMED)
+    with Faults(Fault("event", ANY, "note")) as faults:
+        contains(arm(env=faults.env).out, "Put shadows behind 40000 policies (")
+        equal(faults.count(), 0, "the number of events")
+    equal(len(shadows()), ARMED, "the number of shadows")
+
+
+@case
+def armed_meanwhile():
+    """So many policies are installed while arm is at work that the kernel drops events: all get shadows, and so does the
+    one that is installed when it looks for these."""
+    xfrm.fill("networks", 3)
+    last = ARMED + 2
+    with Steps("-v", "arm", faults=[Fault("event", ANY, "note")]) as steps:
+        for number, kind in enumerate(steps):
+            equal(kind, MSG_NEWPOLICY, "the type of a change")
+            if number == 0:
+                xfrm.fill("hosts", ARMED)
+            if number == last:
+                xfrm.add_policies("src 10.1.0.0/16 dst 172.16.0.0/16 dir out action block")
+        result = steps.result()
+        events = steps.faults.count(1)
+    contains(result.out, f"Put shadows behind {ARMED + 4} policies (")
+    equal((len(shadows()), len(real_policies())), (ARMED + 4, ARMED + 4), "the numbers of shadows and policies")
+    assert 0 < events < ARMED, f"the number of events that were not dropped: {events}"
 
 
 main()

@@ -360,7 +360,7 @@ def without_limit():
 
 @case
 def real_limits():
-    """Real SAs end by themselves after their kept shadows, and stoppers after them; a second run grants no more time."""
+    """With real SAs: they end by themselves after their kept shadows, and stoppers after them; a second run adds no time."""
     living.add_real_sas(1)
     xfrm.add_policies(*policies(1, spi_out(1)))
 

@@ -25,7 +25,7 @@ TESTS = {
                   "--exclude=dir=out --exclude"),
     "hold": (),
     "precedence": (),
-    "keep": ("With real SAs",),
+    "keep": ("With real SAs", "When no process ends"),
     "handover": ("With real SAs",),
 }
 SECONDS = 200

@@ -15,14 +15,10 @@ import vici_server
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
 from program import Fault, Steps, arm, flush, hold, release, run, xfrmctl_with
+from routing import (DELROUTE, DELRULE, GETROUTE, NEWROUTE, NEWRULE, STAND_IN, STATIC, add, batch, listed, of_protocol,
+                     rules, without)
 from tap import Skip, case, cases, contains, equal, main
 from vici_server import HANG_UP, Stream
-
-# The types of rtnetlink's messages, as fault.c counts them.
-ROUTE = 0x1000
-NEWROUTE, DELROUTE, GETROUTE, NEWRULE, DELRULE = ROUTE + 24, ROUTE + 25, ROUTE + 26, ROUTE + 32, ROUTE + 33
-
-STATIC, STAND_IN = "proto static", "proto 88"
 
 # What charon has in its table, by the name of the case: `ip route add` ... proto static table 220.
 ROUTES = {
@@ -68,18 +64,6 @@ OTHERS = [
 ]
 
 
-def batch(*commands):
-    """Commands of `ip`, which are about IPv4 where they have no address that says otherwise."""
-    for which in ("-4", "-6"):
-        chosen = [command for command in commands if (":" in command) == (which == "-6")]
-        xfrm.ip(which, "-batch", "-", stdin="".join(f"{command}\n" for command in chosen))
-
-
-def add(*routes, table=220, verb="add"):
-    """As charon adds them."""
-    batch(*(f"route {verb} table {table} proto static {route}" for route in routes))
-
-
 def make_link():
     xfrm.make_uplink()
     batch("link set lo up", "address add 10.1.0.1/24 dev uplink", "address add 10.1.0.3/24 dev uplink",
@@ -95,29 +79,8 @@ def make(others=True):
     return listed()
 
 
-def listed(table="all"):
-    """Every route, as `ip route` shows it: one line each. Those of the kernel come and go with addresses."""
-    lines = []
-    for which in ("-4", "-6"):
-        done = subprocess.run(["ip", "-o", "-d", which, "route", "show", "table", str(table)], capture_output=True,
-                              text=True, check=False)
-        # A table that nobody uses is none.
-        assert done.returncode == 0 or "table does not exist" in done.stderr, done.stderr
-        lines += [" ".join(line.split()) for line in done.stdout.splitlines()]
-    return sorted(line for line in lines if "proto kernel" not in line)
-
-
-def of_protocol(protocol, table=220):
-    return [line for line in listed(table) if re.search(rf"\b{protocol}\b", line)]
-
-
 def not_ours():
     return [line for line in listed() if not ("table 220" in line and (STATIC in line or STAND_IN in line))]
-
-
-def without(lines):
-    """Routes without what tells a stand-in from its route."""
-    return sorted(re.sub(r" proto \w+| metric \d+", "", line) for line in lines)
 
 
 def sources():
@@ -126,11 +89,6 @@ def sources():
         answer = xfrm.ip("-o", "route", "get", destination)
         found[destination] = re.search(r"\bsrc (\S+)", answer)[1]
     return found
-
-
-def rules():
-    return [" ".join(line.split()) for which in ("-4", "-6")
-            for line in xfrm.ip("-d", which, "rule", "show").splitlines()]
 
 
 def charon_ends():

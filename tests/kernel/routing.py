@@ -8,7 +8,9 @@ import xfrm
 
 # The types of rtnetlink's messages, as fault.c counts them.
 ROUTE = 0x1000
-NEWROUTE, DELROUTE, GETROUTE, NEWRULE, DELRULE = ROUTE + 24, ROUTE + 25, ROUTE + 26, ROUTE + 32, ROUTE + 33
+GETADDR, NEWROUTE, DELROUTE, GETROUTE = ROUTE + 22, ROUTE + 24, ROUTE + 25, ROUTE + 26
+NEWRULE, DELRULE = ROUTE + 32, ROUTE + 33
+NEWNEXTHOP, DELNEXTHOP, GETNEXTHOP = ROUTE + 104, ROUTE + 105, ROUTE + 106
 
 STATIC, STAND_IN = "proto static", "proto 88"
 
@@ -34,7 +36,8 @@ def listed(table="all"):
         # A table that nobody uses is none.
         assert done.returncode == 0 or "table does not exist" in done.stderr, done.stderr
         lines += [" ".join(line.split()) for line in done.stdout.splitlines()]
-    return sorted(line for line in lines if "proto kernel" not in line)
+    # What `ip` says of a nexthop object that a route names is said of the object, too.
+    return sorted(line for line in lines if "proto kernel" not in line and not line.startswith("nh_info"))
 
 
 def of_protocol(protocol, table=220):

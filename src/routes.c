@@ -15,6 +15,7 @@
 #include "reasons.h"
 #include "report.h"
 #include "routing.h"
+#include "routing_message.h"
 #include "util.h"
 
 /* So many routes that could not be changed are named; the others are counted. */
@@ -266,17 +267,26 @@ static bool may_lose_source(const struct change *change, const struct route *rou
 	return bsearch(&key, change->hosts.list, change->hosts.n, sizeof(key), compare_hosts) != NULL;
 }
 
-/* Adds or renews a stand-in. */
-static int put_stand_in(struct change *change, const struct route *route, uint32_t metric)
+/* Whether the kernel finds no direct way to the gateway of a route that is to be added. */
+static bool is_unreachable(int error)
+{
+	return error == -EHOSTUNREACH || error == -ENETUNREACH;
+}
+
+/* Adds or renews a stand-in; with `onlink` whether or not the gateway can be reached. */
+static int put_stand_in(struct change *change, const struct route *route, uint32_t metric, bool onlink)
 {
 	const struct route *predecessor = find_predecessor(&change->routes, route, metric);
-	struct routing_copy copy = {.protocol = ROUTE_STAND_IN, .metric = metric, .replace = predecessor != NULL};
+	struct routing_copy copy = {
+		.protocol = ROUTE_STAND_IN, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
 
 	/* The route has lost its source, and the stand-in from before has not. */
 	if (predecessor && predecessor->has_src && !route->has_src)
 		return 0;
 	if (may_lose_source(change, route)) {
-		int r = routing_nexthop(change->sock, route, ROUTE_STAND_IN, &copy.nexthop);
+		int r = routing_nexthop(change->sock, route, onlink, ROUTE_STAND_IN, &copy.nexthop);
+		if (is_unreachable(r))
+			return r;
 		if (r < 0)
 			copy.nexthop = 0;
 		/* Without objects (Linux before 5.3, several next hops, no carrier) it is a plain route. */
@@ -289,6 +299,32 @@ static int put_stand_in(struct change *change, const struct route *route, uint32
 	return r;
 }
 
+/* The kernel refuses an IPv6 route when packets to its gateway take another gateway, or a throw route, in the same
+ * table and by the rules (ip6_route_check_nh()). Stand-ins that cover a gateway would have it refuse charon's next
+ * route. So another stand-in leads to that gateway directly, with the source that packets to it had. */
+static void lead_to_gateway(struct change *change, const struct route *route)
+{
+	const struct route *cover = NULL;
+	struct route way;
+
+	for (size_t i = 0; i < change->routes.n; i++) {
+		const struct route *other = &change->routes.list[i];
+
+		if (route_covers_gateway(other, route) && !route_leads_to_gateway(other) &&
+		    (!cover || other->dst.length > cover->dst.length))
+			cover = other;
+	}
+	if (route->dst.family != AF_INET6 || !cover)
+		return;
+	int r = routing_message_to_gateway(route, cover, &way);
+	if (r == 0) {
+		r = put_stand_in(change, &way, ROUTE_GATEWAY_METRIC, false);
+		routing_free(&way);
+	}
+	if (r < 0)
+		refused(change, "lead to the gateway of", route, r);
+}
+
 /* Adds or renews the stand-in of a route. Reports what fails. */
 static bool add_stand_in(struct change *change, const struct route *route)
 {
@@ -296,7 +332,11 @@ static bool add_stand_in(struct change *change, const struct route *route)
 
 	int r = route_stand_in_metric(route, &metric);
 	if (r == 0)
-		r = put_stand_in(change, route, metric);
+		r = put_stand_in(change, route, metric, false);
+	if (is_unreachable(r)) {
+		lead_to_gateway(change, route);
+		r = put_stand_in(change, route, metric, true);
+	}
 	if (r < 0)
 		refused(change, "add a stand-in for", route, r);
 	return r == 0;
@@ -463,6 +503,16 @@ static void report_stale_addresses(struct routes *routes)
 	}
 }
 
+/* Whether a stand-in that stays leads through the gateway to which `way` leads. */
+static bool is_way_of_another(const struct routes *routes, const struct route *way)
+{
+	for (size_t i = 0; i < routes->n; i++)
+		if (routes->list[i].explained && route_is_stand_in(&routes->list[i]) &&
+		    route_covers_gateway(way, &routes->list[i]))
+			return true;
+	return false;
+}
+
 /* Makes `explained` of every route in the list say whether it stays. */
 static void choose(struct routes *routes, bool grace, bool asked)
 {
@@ -478,6 +528,9 @@ static void choose(struct routes *routes, bool grace, bool asked)
 			route->explained = true;
 		}
 	}
+	for (struct route *route = routes->list; route < routes->list + routes->n; route++)
+		if (route_leads_to_gateway(route))
+			route->explained = is_way_of_another(routes, route);
 }
 
 int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary)

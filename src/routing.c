@@ -251,16 +251,21 @@ int routing_copy(struct nl_sock *sock, const struct route *route, const struct r
 	CLEANUP(free_message) struct nl_msg *request = NULL;
 	struct rtnl_route *object = route->object;
 	struct rtnl_nexthop *hop = copy->nexthop ? rtnl_route_nexthop_n(object, 0) : NULL;
+	bool marks = copy->onlink && !hop && !(rtnl_route_get_flags(object) & RTNH_F_ONLINK);
 
 	/* The kernel takes either an ID or a next hop. */
 	if (hop)
 		rtnl_route_remove_nexthop(object, hop);
+	if (marks)
+		rtnl_route_set_flags(object, RTNH_F_ONLINK);
 	rtnl_route_set_protocol(object, copy->protocol);
 	rtnl_route_set_priority(object, copy->metric);
 	int r = rtnl_route_build_add_request(object, NLM_F_CREATE | (copy->replace ? NLM_F_REPLACE : NLM_F_EXCL),
 					     &request);
 	rtnl_route_set_protocol(object, route->protocol);
 	rtnl_route_set_priority(object, route->metric);
+	if (marks)
+		rtnl_route_unset_flags(object, RTNH_F_ONLINK);
 	if (hop)
 		rtnl_route_add_nexthop(object, hop);
 	if (r < 0 || (hop && nla_put_u32(request, RTA_NH_ID, copy->nexthop) < 0))
@@ -332,12 +337,12 @@ static int change_nexthop(struct nl_sock *sock, const struct routing_nexthop *ne
 	return r < 0 ? r : transact(sock, request, NULL, NULL);
 }
 
-int routing_nexthop(struct nl_sock *sock, const struct route *route, uint8_t protocol, uint32_t *ret)
+int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret)
 {
 	struct nexthops nexthops = {0};
 	uint32_t i = 0;
 
-	int r = routing_message_next_hop(route, protocol, &nexthops.wanted);
+	int r = routing_message_next_hop(route, onlink, protocol, &nexthops.wanted);
 	if (r == 0)
 		r = list_nexthops(sock, &nexthops);
 	if (r < 0)

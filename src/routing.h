@@ -26,6 +26,7 @@ struct routing_copy {
 	uint8_t protocol;
 	uint32_t metric;
 	bool replace;	  /* a route with the same destination, TOS and metric goes; without, it is -EEXIST */
+	bool onlink;	  /* the kernel takes the gateway as it is (RTNH_F_ONLINK) */
 	uint32_t nexthop; /* ID of the nexthop object that the copy names; 0: it has the next hops of the route */
 };
 
@@ -34,7 +35,7 @@ int routing_copy(struct nl_sock *sock, const struct route *route, const struct r
 
 /* Finds or makes a nexthop object with the next hop of a route, and writes its ID. -EOPNOTSUPP when the kernel has no
  * such objects (before Linux 5.3), or when the route has not exactly one next hop. */
-int routing_nexthop(struct nl_sock *sock, const struct route *route, uint8_t protocol, uint32_t *ret);
+int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret);
 
 /* Removes the nexthop objects that routing_nexthop() made with this protocol and that no IPv6 route of this protocol
  * uses, in whatever table: with an object the kernel removes its routes. */

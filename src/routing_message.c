@@ -116,13 +116,51 @@ int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t tab
 	return sound ? 0 : -EBADMSG;
 }
 
-int routing_message_next_hop(const struct route *route, uint8_t protocol, struct routing_nexthop *ret)
+static void put_route(struct rtnl_route **route)
+{
+	rtnl_route_put(*route);
+}
+
+static void put_address(struct nl_addr **address)
+{
+	nl_addr_put(*address);
+}
+
+int routing_message_to_gateway(const struct route *route, const struct route *cover, struct route *ret)
+{
+	sa_family_t family = route->dst.family;
+	size_t length = route_address_bits(family) / 8;
+	struct rtnl_nexthop *of_route = rtnl_route_nexthop_n(route->object, 0);
+	CLEANUP(put_route) struct rtnl_route *object = rtnl_route_alloc();
+	CLEANUP(put_address) struct nl_addr *dst = nl_addr_build(family, &route->gateway, length);
+	CLEANUP(put_address) struct nl_addr *src = nl_addr_build(family, &cover->src, length);
+	struct rtnl_nexthop *hop = object ? rtnl_route_nh_alloc() : NULL;
+	unsigned int ifindex;
+
+	if (hop)
+		rtnl_route_add_nexthop(object, hop);
+	if (!hop || !dst || !src)
+		return -ENOMEM;
+	rtnl_route_nh_set_ifindex(hop, of_route ? rtnl_route_nh_get_ifindex(of_route) : 0);
+	rtnl_route_set_family(object, (uint8_t)family);
+	rtnl_route_set_table(object, route->table);
+	rtnl_route_set_type(object, RTN_UNICAST);
+	rtnl_route_set_scope(object, RT_SCOPE_UNIVERSE);
+	if (rtnl_route_set_dst(object, dst) < 0 || (cover->has_src && rtnl_route_set_pref_src(object, src) < 0))
+		return -ENOMEM;
+	read_route(object, ret, &ifindex);
+	memcpy(ret->device, route->device, sizeof(ret->device));
+	object = NULL;
+	return 0;
+}
+
+int routing_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct routing_nexthop *ret)
 {
 	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route->object, 0);
 
 	if (!hop || rtnl_route_get_nnexthops(route->object) != 1)
 		return -EOPNOTSUPP;
-	bool onlink = rtnl_route_get_flags(route->object) & RTNH_F_ONLINK;
+	onlink |= (rtnl_route_get_flags(route->object) & RTNH_F_ONLINK) != 0;
 	*ret = (struct routing_nexthop){
 		/* rtm_to_nh_config() refuses the flag without a gateway. */
 		.flags = onlink && route->has_gateway ? RTNH_F_ONLINK : 0,

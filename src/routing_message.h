@@ -28,9 +28,13 @@ struct routing_nexthop {
 int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, struct route *ret,
 			  unsigned int *ifindex);
 
-/* Describes the next hop of a route as an object without an ID. Returns 0, or -EOPNOTSUPP for
+/* Makes a route to the only gateway of `route`, on its device, with the source of `cover`. Returns 0 with `ret`, whose
+ * `object` the caller frees, or -ENOMEM. */
+int routing_message_to_gateway(const struct route *route, const struct route *cover, struct route *ret);
+
+/* Describes the next hop of a route as an object without an ID; `onlink` adds that flag. Returns 0, or -EOPNOTSUPP for
  * a route with no next hop or several. */
-int routing_message_next_hop(const struct route *route, uint8_t protocol, struct routing_nexthop *ret);
+int routing_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct routing_nexthop *ret);
 
 /* Whether packets take the same way through these. */
 bool routing_message_is_same_hop(const struct routing_nexthop *a, const struct routing_nexthop *b);

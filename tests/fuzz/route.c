@@ -21,18 +21,29 @@ static void check_request(struct nl_msg *request, int type)
 	nlmsg_free(request);
 }
 
+static const bool onlink[] = {false, true};
+
 /* What is made of a next hop is read back as the same. */
 static void check_next_hop(const struct route *route)
 {
 	struct routing_nexthop wanted, found;
 	struct nl_msg *request = NULL;
+	struct route way;
 
-	if (routing_message_next_hop(route, ROUTE_STAND_IN, &wanted) < 0)
+	for (size_t i = 0; i < ARRAY_SIZE(onlink); i++) {
+		if (routing_message_next_hop(route, onlink[i], ROUTE_STAND_IN, &wanted) < 0)
+			continue;
+		CHECK(routing_message_change_nexthop(&wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL, &request) ==
+		      0);
+		CHECK(routing_message_nexthop(nlmsg_hdr(request), &found));
+		CHECK(routing_message_is_same_hop(&wanted, &found) && wanted.protocol == found.protocol);
+		check_request(request, RTM_NEWNEXTHOP);
+	}
+	if (!route->has_gateway || routing_message_to_gateway(route, route, &way) < 0)
 		return;
-	CHECK(routing_message_change_nexthop(&wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL, &request) == 0);
-	CHECK(routing_message_nexthop(nlmsg_hdr(request), &found));
-	CHECK(routing_message_is_same_hop(&wanted, &found) && wanted.protocol == found.protocol);
-	check_request(request, RTM_NEWNEXTHOP);
+	CHECK(route_covers_gateway(&way, route) && way.dst.length == route_address_bits(way.dst.family));
+	CHECK(!way.has_gateway && way.has_src == route->has_src && strcmp(way.device, route->device) == 0);
+	rtnl_route_put(way.object);
 }
 
 static void check_route(struct route *route)

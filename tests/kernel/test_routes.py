@@ -338,6 +338,97 @@ def rule_is_copied():
     equal(rules(), had, "the rules behind flush")
 
 
+# Routes, in an order in which the kernel takes them, whose gateway table 220 then covers; and the source of packets to it.
+COVERED = {
+    "by itself": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1"], "fd00:1::1"),
+    "by another": (["fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1",
+                    "2001:db8::/32 via fe80::9 dev uplink src fd00:1::2"], "fd00:1::2"),
+    "by two": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1",
+                "2001:db8::/32 via fe80::9 dev uplink src fd00:1::2"], "fd00:1::2"),
+    "by a bypass": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1", "throw 2001:db8:8::/64"], "2001:db8:8::1"),
+}
+
+
+def source_of(destination):
+    return re.search(r"\bsrc (\S+)", xfrm.ip("-o", "route", "get", destination))[1]
+
+
+def make_covered(routes):
+    make_link()
+    batch("address add fd00:1::2/64 dev uplink nodad")
+    for route in routes:
+        add(route)
+
+
+def next_charon(routes):
+    """It adds its routes in the order of its connections, whatever that is."""
+    batch("rule add from ::/0 pref 220 table 220")
+    for route in routes[::-1]:
+        add(route, verb="replace")
+    equal(len(of_protocol(STATIC)), len(routes), "the next charon's routes")
+
+
+@cases(COVERED.items())
+def covered_gateway_held(_, routes_and_source):
+    """A route whose gateway the table covers is held, and leaves room for charon's next: {0}."""
+    routes, source = routes_and_source
+    make_covered(routes)
+    before = [listed(220), source_of("2001:db8:8::2")]
+    equal(before[1], source, "the source of packets to the gateway")
+    result = hold("--routes")
+    equal((result.err, of_protocol(STATIC)), ("", []), "what is said, and the static routes")
+    equal(source_of("2001:db8:8::2"), source, "the source of packets to the gateway in the hold")
+    stand_ins = [line.replace(" onlink", "") for line in without(of_protocol(STAND_IN))]
+    assert set(without(before[0])) < set(stand_ins), stand_ins
+    equal(hold("--routes").err, "", "what another hold says")
+    batch("rule del from ::/0 pref 220 table 220")
+    next_charon(routes)
+    release("--routes")
+    equal([listed(220), source_of("2001:db8:8::2")], before, "the routes behind the release")
+
+
+@cases(COVERED.items())
+def covered_gateway_armed(_, routes_and_source):
+    """And so it is with arm and a planned restart: {0}."""
+    routes, source = routes_and_source
+    make_covered(routes)
+    armed = arm("--routes")
+    equal(armed.err, "", "what is said")
+    for route in routes:
+        batch(f"route del {route.removeprefix('throw ').split()[0]} proto static table 220")
+    batch("rule del from ::/0 pref 220 table 220")
+    equal(source_of("2001:db8:8::2"), source, "the source of packets to the gateway without charon")
+    hold("--routes")
+    next_charon(routes)
+    flush("--routes")
+    equal((listed(220), [rule for rule in rules() if "proto 88" in rule]), ([], []), "routes and rules behind flush")
+
+
+@case
+def way_to_gateway():
+    """Under a grace, what leads to a gateway stays as long as a stand-in through it does."""
+    make_covered(COVERED["by itself"][0])
+    hold("--routes")
+    commands = CONNECTIONS | {"list-sas": Stream("list-sa", [{"all": {"child-sas": {"all": {"remote-ts": ["::/0"]}}}}])}
+    with charon(commands) as (option, _):
+        equal(release("--routes", "--grace=5min", option).out, "No shadows. 2 stand-ins of routes stay.\n", "output")
+        add(*COVERED["by itself"][0])
+        equal(release("--routes", "--grace=5min", option).out, "No shadows. Removed 2 stand-ins of routes.\n",
+              "output when charon has its route")
+
+
+@cases([("10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1", "10.8.0.1/24"),
+        ("fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1", "2001:db8:8::1/64")])
+def lost_gateway(route, address):
+    """A route whose gateway cannot be reached any more is exchanged: {0}."""
+    make_link()
+    add(route)
+    batch(f"address del {address} dev uplink")
+    equal((hold("--routes").err, of_protocol(STATIC), len(of_protocol(STAND_IN))), ("", [], 1),
+          "what is said, static routes and stand-ins")
+    equal((arm("--routes").err, release("--routes").err, listed(220)), ("", "", []), "what is said, and what is left")
+
+
 @case
 def nothing_to_arm():
     """Without static routes arm adds no rule."""

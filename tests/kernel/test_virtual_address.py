@@ -64,6 +64,8 @@ LINK_LOCAL = Tunnel("fd00:9::1", "::/0 via fe80::2 dev uplink", "2001:db8:77::9"
 TUNNELS = {
     "IPv6": LINK_LOCAL,
     "IPv6, a global gateway": Tunnel("fd00:9::1", "fd00:2::/64 via 2001:db8:8::2 dev uplink", "fd00:2::9"),
+    "IPv6, a gateway that the route itself covers": Tunnel("fd00:9::1", "::/0 via 2001:db8:8::2 dev uplink",
+                                                           "2001:db8:77::9"),
     "IPv6, no gateway": Tunnel("fd00:9::1", "fd00:2::/64 dev uplink", "fd00:2::9"),
     "IPv4": Tunnel("10.9.0.1", "0.0.0.0/0 via 10.8.0.2 dev uplink", "10.2.0.9"),
 }

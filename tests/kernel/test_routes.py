@@ -14,7 +14,7 @@ import sandbox
 import vici_server
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
-from program import Fault, Steps, arm, flush, hold, release, run, xfrmctl_with
+from program import Fault, Steps, arm, flush, hold, release, run, until, xfrmctl_with
 from routing import (DELROUTE, DELRULE, GETROUTE, NEWROUTE, NEWRULE, STAND_IN, STATIC, add, batch, listed, of_protocol,
                      rules, without)
 from tap import Skip, case, cases, contains, equal, main
@@ -728,6 +728,8 @@ def lost_link():
     """Routes over a link without carrier are exchanged."""
     make()
     batch("link set far-end down")
+    # The kernel looks at its links by and by (linkwatch).
+    until(lambda: all("linkdown" in line for line in of_protocol(STATIC) if "dev uplink" in line), "the carrier is lost")
     before = without(of_protocol(STATIC))
     hold("--routes")
     equal((without(of_protocol(STAND_IN)), of_protocol(STATIC)), (before, []), "stand-ins and routes")

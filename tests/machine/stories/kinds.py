@@ -2,6 +2,7 @@
 """Connections of every kind are handed over after a crash, all at once."""
 
 import signal
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,8 +33,10 @@ MORE_CHILDREN = {"children2"}
 SECONDS_BETWEEN = 0.2
 
 # A second's worth: a peer that removes the old SAs does so before there are new ones, and here they share two emulated
-# processors. Without the old SAs it would be three times as much, and more.
+# processors. On a host with other things to do all of it takes longer. Without the old SAs, packets would be lost from the
+# crash until all is handed over: at most a third of these is lost then.
 LOST_AT_MOST = 5
+SHARE_LOST_AT_MOST = 1 / 3
 
 # Only noted, as they have to lose some: without charon's socket the kernel does not take ESP out of UDP, and in IKEv1 the
 # peer hears of the new IKE_SA a whole exchange before there are new SAs.
@@ -114,22 +117,25 @@ def wait_forgeries_accepted(forged):
 
 
 def crash_under_traffic(addresses, wanted):
-    """Until these children are handed over. Returns what became of each stream's packets."""
+    """Until these children are handed over. Returns what became of each stream's packets, and how many may be lost."""
     with ExitStack() as stack:
         streams = {name: stack.enter_context(Pings(ends, seconds_between=SECONDS_BETWEEN))
                    for name, ends in addresses.items()}
         for stream in streams.values():
             stream.wait_for_answers(5)
+        begun = time.monotonic()
         gateway.crash_and_wait(signal.SIGKILL)
         wait_for(lambda: is_handed_over(wanted), RECOVERY_SECONDS, "all children are handed over", POLL_SECONDS_SLOW)
+        sent = (time.monotonic() - begun) / SECONDS_BETWEEN
         for stream in streams.values():
             stream.wait_for_answers(5)
-        return {name: stream.stop() for name, stream in streams.items()}
+        at_most = max(LOST_AT_MOST, round(sent * SHARE_LOST_AT_MOST))
+        return {name: stream.stop() for name, stream in streams.items()}, at_most
 
 
 def check_handed_over(check, addresses, wanted):
     old, before, cursor = spis(), network.counts(), journal.now()
-    results = crash_under_traffic(addresses, wanted)
+    results, at_most = crash_under_traffic(addresses, wanted)
     counts, known = network.counted_since(before), gateway.known_spis()
     check.equal("charon has one of each child", children(), sorted(wanted))
     check.equal("no old SA is left", old & spis(), set())
@@ -137,8 +143,8 @@ def check_handed_over(check, addresses, wanted):
     check.equal("no packet leaves in plaintext", counts["plain_out"], 0)
     for name, result in results.items():
         if name not in LOSE_MORE:
-            check.that(f"{name}: not more than {LOST_AT_MOST} packets are lost", result.lost <= LOST_AT_MOST,
-                       f"{result.lost} of {result.sent}")
+            check.that(f"{name}: not more than {LOST_AT_MOST} packets are lost, or a third of what a hold would take",
+                       result.lost <= at_most, f"{result.lost} of {result.sent}, at most {at_most}")
     said = xfrmctl.handovers(cursor)
     check.equal("the journal says so", [(entry["XFRM_HANDED_OVER"], entry["XFRM_FELL_BACK"]) for entry in said],
                 [(str(len(wanted)), "0")])

@@ -30,7 +30,7 @@ def run(*command, netns=None, check=True, stdin="", env=None, seconds=60):
     done = subprocess.run(in_namespace(netns, command), input=stdin, capture_output=True, text=True, errors="replace",
                           check=False, timeout=scaled(seconds), env=env)
     if check and done.returncode != 0:
-        raise CommandFailed(f"{' '.join(command)}: status {done.returncode}: {done.stderr.strip()}")
+        raise CommandFailed(f"{' '.join(map(str, command))}: status {done.returncode}: {done.stderr.strip()}")
     return done
 
 

@@ -18,7 +18,7 @@ from tap import Skip
 
 NAME = "net4"
 RETIRED = "retired"
-RESTART_SECONDS = 30
+RESTART_SECONDS = 120
 SAVED = Path("/var/lib/xfrmctl/ipsec")
 
 # In the machine of the packages.

@@ -24,7 +24,7 @@ RETIRED = "retired"
 MORE = 8
 
 CHARON_PID = Path("/run/charon.pid")
-RESTART_SECONDS = 30
+RESTART_SECONDS = 120
 
 CONNECTION = """
 conn {name}

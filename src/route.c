@@ -18,6 +18,21 @@ bool route_is_stand_in(const struct route *route)
 	return route->protocol == ROUTE_STAND_IN;
 }
 
+bool route_leads_to_gateway(const struct route *route)
+{
+	return route_is_stand_in(route) && route->metric == ROUTE_GATEWAY_METRIC && !route->has_gateway &&
+	       route->dst.length == route_address_bits(route->dst.family);
+}
+
+bool route_covers_gateway(const struct route *cover, const struct route *route)
+{
+	const struct match_prefix gateway = {.family = route->dst.family,
+					     .length = route_address_bits(route->dst.family),
+					     .address = route->gateway};
+
+	return route->has_gateway && route_contains(&cover->dst, &gateway);
+}
+
 int route_stand_in_metric(const struct route *route, uint32_t *ret)
 {
 	if (route->metric >= ROUTE_METRIC)

@@ -25,6 +25,9 @@
 /* Metrics at or above this one leave no room for stand-ins behind them. */
 #define ROUTE_METRIC 0x80000000U
 
+/* The metric of a stand-in that leads to the gateway of others. */
+#define ROUTE_GATEWAY_METRIC UINT32_MAX
+
 /* Long enough for every answer of route_describe(). */
 #define ROUTE_DESCRIPTION_MAX 256
 
@@ -51,6 +54,12 @@ struct route {
 
 /* Whether this is one that xfrmctl made. */
 bool route_is_stand_in(const struct route *route);
+
+/* Whether this is a stand-in that leads to the gateway of others: to a single address, through no gateway. */
+bool route_leads_to_gateway(const struct route *route);
+
+/* Whether the gateway of `route` lies within the destination of `cover`. */
+bool route_covers_gateway(const struct route *cover, const struct route *route);
 
 /* The metric of the stand-in of a route: behind every real one, and in their order. -ERANGE when there is no room. */
 int route_stand_in_metric(const struct route *route, uint32_t *ret);

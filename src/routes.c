@@ -15,6 +15,7 @@
 #include "reasons.h"
 #include "report.h"
 #include "routing.h"
+#include "routing_message.h"
 #include "util.h"
 
 /* So many routes that could not be changed are named; the others are counted. */
@@ -82,9 +83,25 @@ static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned
 	list[hosts->n++] = host;
 }
 
-static int compare_hosts(const void *a, const void *b)
+static int compare_addresses(const void *a, const void *b)
 {
 	return route_compare_prefixes(&((const struct host *)a)->address, &((const struct host *)b)->address);
+}
+
+static int compare_hosts(const void *a, const void *b)
+{
+	int r = compare_addresses(a, b);
+
+	return r ? r : strcmp(((const struct host *)a)->device, ((const struct host *)b)->device);
+}
+
+static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
+{
+	int r = routing_host_addresses(sock, add_host, hosts);
+
+	if (hosts->n)
+		qsort(hosts->list, hosts->n, sizeof(*hosts->list), compare_hosts);
+	return r < 0 ? r : hosts->error;
 }
 
 /* Finds the sources that are addresses of their own, and that charon has no use for. */
@@ -92,12 +109,9 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 {
 	CLEANUP(free_hosts) struct hosts hosts = {0};
 
-	int r = routing_host_addresses(sock, add_host, &hosts);
-	if (r < 0 || hosts.error < 0)
-		return r < 0 ? r : hosts.error;
-	if (!hosts.n)
-		return 0;
-	qsort(hosts.list, hosts.n, sizeof(*hosts.list), compare_hosts);
+	int r = list_hosts(sock, &hosts);
+	if (r < 0 || !hosts.n)
+		return r;
 	for (size_t i = 0; i < routes->n; i++) {
 		struct route *route = &routes->list[i];
 		const struct host key = {.address = route_source(route)};
@@ -105,7 +119,7 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 
 		if (!route->has_src || route_targets_explain(&reasons->addresses, &to_source))
 			continue;
-		const struct host *host = bsearch(&key, hosts.list, hosts.n, sizeof(*hosts.list), compare_hosts);
+		const struct host *host = bsearch(&key, hosts.list, hosts.n, sizeof(*hosts.list), compare_addresses);
 		if (host)
 			memcpy(route->stale_address_on, host->device, sizeof(host->device));
 	}
@@ -174,11 +188,13 @@ struct change {
 	struct nl_sock *sock;
 	struct routes routes;
 	struct routes_summary *summary;
+	struct hosts hosts; /* for routes_arm() alone */
 };
 
 static void end_change(struct change *change)
 {
 	routes_free(&change->routes);
+	free_hosts(&change->hosts);
 	routing_close(&change->sock);
 }
 
@@ -227,33 +243,103 @@ static void remove_route(struct change *change, const struct route *route)
 		change->summary->removed++;
 }
 
-/* Whether a stand-in of an earlier life is where this one is to be. */
-static bool has_predecessor(const struct routes *routes, const struct route *route, uint32_t metric)
+/* Finds the stand-in of an earlier life that is where this one is to be, or NULL. */
+static const struct route *find_predecessor(const struct routes *routes, const struct route *route, uint32_t metric)
 {
 	struct route wanted = *route;
 
 	wanted.protocol = ROUTE_STAND_IN;
 	wanted.metric = metric;
-	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), routing_compare) != NULL;
+	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), routing_compare);
+}
+
+/* Whether charon may delete the source when it ends, so that the kernel strips it from the route. It does so with IPv6
+ * routes on the device of the address, unless they name a nexthop object (fib6_remove_prefsrc()). IPv4 routes of other
+ * tables than main keep theirs (fib_sync_down_addr()). All other stand-ins are plain routes, since an object goes as
+ * soon as its device loses the carrier (nh_netdev_event()). */
+static bool may_lose_source(const struct change *change, const struct route *route)
+{
+	struct host key = {.address = route_source(route)};
+
+	if (route->dst.family != AF_INET6 || !route->has_src || !change->hosts.n)
+		return false;
+	memcpy(key.device, route->device, sizeof(key.device));
+	return bsearch(&key, change->hosts.list, change->hosts.n, sizeof(key), compare_hosts) != NULL;
+}
+
+/* Whether the kernel finds no direct way to the gateway of a route that is to be added. */
+static bool is_unreachable(int error)
+{
+	return error == -EHOSTUNREACH || error == -ENETUNREACH;
+}
+
+/* Adds or renews a stand-in; with `onlink` whether or not the gateway can be reached. */
+static int put_stand_in(struct change *change, const struct route *route, uint32_t metric, bool onlink)
+{
+	const struct route *predecessor = find_predecessor(&change->routes, route, metric);
+	struct routing_copy copy = {
+		.protocol = ROUTE_STAND_IN, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
+
+	/* The route has lost its source, and the stand-in from before has not. */
+	if (predecessor && predecessor->has_src && !route->has_src)
+		return 0;
+	if (may_lose_source(change, route)) {
+		int r = routing_nexthop(change->sock, route, onlink, ROUTE_STAND_IN, &copy.nexthop);
+		if (is_unreachable(r))
+			return r;
+		if (r < 0)
+			copy.nexthop = 0;
+		/* Without objects (Linux before 5.3, several next hops, no carrier) it is a plain route. */
+		if (r < 0 && r != -EOPNOTSUPP && r != -ENETDOWN)
+			refused(change, "keep the source of the stand-in for", route, r);
+	}
+	int r = routing_copy(change->sock, route, &copy);
+	if (r == 0)
+		change->summary->stand_ins += !predecessor;
+	return r;
+}
+
+/* The kernel refuses an IPv6 route when packets to its gateway take another gateway, or a throw route, in the same
+ * table and by the rules (ip6_route_check_nh()). Stand-ins that cover a gateway would have it refuse charon's next
+ * route. So another stand-in leads to that gateway directly, with the source that packets to it had. */
+static void lead_to_gateway(struct change *change, const struct route *route)
+{
+	const struct route *cover = NULL;
+	struct route way;
+
+	for (size_t i = 0; i < change->routes.n; i++) {
+		const struct route *other = &change->routes.list[i];
+
+		if (route_covers_gateway(other, route) && !route_leads_to_gateway(other) &&
+		    (!cover || other->dst.length > cover->dst.length))
+			cover = other;
+	}
+	if (route->dst.family != AF_INET6 || !cover)
+		return;
+	int r = routing_message_to_gateway(route, cover, &way);
+	if (r == 0) {
+		r = put_stand_in(change, &way, ROUTE_GATEWAY_METRIC, false);
+		routing_free(&way);
+	}
+	if (r < 0)
+		refused(change, "lead to the gateway of", route, r);
 }
 
 /* Adds or renews the stand-in of a route. Reports what fails. */
 static bool add_stand_in(struct change *change, const struct route *route)
 {
 	uint32_t metric;
-	bool replaces = false;
 
 	int r = route_stand_in_metric(route, &metric);
-	if (r == 0) {
-		replaces = has_predecessor(&change->routes, route, metric);
-		r = routing_copy(change->sock, route, ROUTE_STAND_IN, metric, replaces);
+	if (r == 0)
+		r = put_stand_in(change, route, metric, false);
+	if (is_unreachable(r)) {
+		lead_to_gateway(change, route);
+		r = put_stand_in(change, route, metric, true);
 	}
-	if (r < 0) {
+	if (r < 0)
 		refused(change, "add a stand-in for", route, r);
-		return false;
-	}
-	change->summary->stand_ins += !replaces;
-	return true;
+	return r == 0;
 }
 
 /* Adds a stand-in for each static route, and only then removes the route, if that is to go. */
@@ -295,6 +381,11 @@ int routes_arm(uint32_t table, struct routes_summary *summary)
 	int r = begin_change(table, summary, &change);
 	if (r < 0)
 		return r;
+	r = list_hosts(change.sock, &change.hosts);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not list the addresses of interfaces: %s. Routes have no stand-ins.",
+				      strerror(-r));
 	add_stand_ins(&change, false);
 	if (!summary->stand_ins)
 		return 0;
@@ -316,6 +407,27 @@ static int remove_rules(struct nl_sock *sock, uint32_t table)
 		     : 0;
 }
 
+/* Behind the removal of their stand-ins. */
+static int remove_nexthops(struct nl_sock *sock)
+{
+	int r = routing_delete_nexthops(sock, ROUTE_STAND_IN);
+
+	return r < 0 ? report_failure(
+			       r, REPORT_INCOMPLETE,
+			       "Could not remove nexthop objects that `xfrmctl arm` made: %s. Once no stand-in is "
+			       "needed: ip nexthop flush proto %d",
+			       strerror(-r), ROUTE_STAND_IN)
+		     : 0;
+}
+
+/* Removes what routes_arm() made besides stand-ins. */
+static int disarm(struct change *change, uint32_t table)
+{
+	int rules = remove_rules(change->sock, table), nexthops = remove_nexthops(change->sock);
+
+	return rules < 0 ? rules : nexthops;
+}
+
 int routes_flush(uint32_t table, struct routes_summary *summary)
 {
 	CLEANUP(end_change) struct change change = {0};
@@ -327,7 +439,7 @@ int routes_flush(uint32_t table, struct routes_summary *summary)
 		if (is_ours(&change.routes.list[i]))
 			remove_route(&change, &change.routes.list[i]);
 	report_unnamed(&change);
-	return remove_rules(change.sock, table);
+	return disarm(&change, table);
 }
 
 /* Asks charon over its socket. Reports what fails. */
@@ -391,6 +503,16 @@ static void report_stale_addresses(struct routes *routes)
 	}
 }
 
+/* Whether a stand-in that stays leads through the gateway to which `way` leads. */
+static bool is_way_of_another(const struct routes *routes, const struct route *way)
+{
+	for (size_t i = 0; i < routes->n; i++)
+		if (routes->list[i].explained && route_is_stand_in(&routes->list[i]) &&
+		    route_covers_gateway(way, &routes->list[i]))
+			return true;
+	return false;
+}
+
 /* Makes `explained` of every route in the list say whether it stays. */
 static void choose(struct routes *routes, bool grace, bool asked)
 {
@@ -406,6 +528,9 @@ static void choose(struct routes *routes, bool grace, bool asked)
 			route->explained = true;
 		}
 	}
+	for (struct route *route = routes->list; route < routes->list + routes->n; route++)
+		if (route_leads_to_gateway(route))
+			route->explained = is_way_of_another(routes, route);
 }
 
 int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary)
@@ -430,7 +555,7 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	if (asked)
 		report_stale_addresses(routes);
 	report_unnamed(&change);
-	return remove_rules(change.sock, table);
+	return disarm(&change, table);
 }
 
 int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)
@@ -449,5 +574,5 @@ int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, s
 		if (is_ours(&change.routes.list[i]) && !change.routes.list[i].explained)
 			remove_route(&change, &change.routes.list[i]);
 	report_unnamed(&change);
-	return 0;
+	return remove_nexthops(change.sock);
 }

@@ -41,7 +41,8 @@ int routes_flush(uint32_t table, struct routes_summary *summary);
 int routes_hold(uint32_t table, struct routes_summary *summary);
 
 /* Puts a stand-in behind each static route, and a rule of xfrmctl's own behind charon's, since charon takes its routes
- * and its rule away when it ends. routes_release() and routes_flush() remove that rule again. */
+ * and its rule away when it ends. A stand-in whose source is a virtual address names a nexthop object, and so outlasts
+ * that address. routes_release() and routes_flush() remove rule and objects again. */
 int routes_arm(uint32_t table, struct routes_summary *summary);
 
 /* Removes stand-ins: those in front of which there is another route, and of the others all, or with `grace` those that

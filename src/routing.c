@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/fib_rules.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/msg.h>
@@ -24,6 +25,10 @@
 
 /* The kernel answers while it is asked; an answer that is this late will not come. */
 #define ANSWER_SECONDS 30
+
+/* The IDs that nexthop objects get here begin with "XFM"; programs that number theirs from 1 do not get that far. */
+#define NEXTHOP_FIRST 0x58464d00U
+#define NEXTHOPS_MAX 256U
 
 /* More rules to one table than this nobody has. */
 #define RULES_MAX 64
@@ -121,8 +126,8 @@ static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg
 
 	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, &error);
 	nl_socket_modify_cb(sock, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, &error);
-	if (fn)
-		nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, fn, userdata);
+	/* What an earlier request has left behind when it failed is none of its caller's any more. */
+	nl_socket_modify_cb(sock, NL_CB_VALID, fn ? NL_CB_CUSTOM : NL_CB_DEFAULT, fn, userdata);
 	errno = 0;
 	r = nl_send_auto(sock, request);
 	if (r >= 0)
@@ -181,16 +186,25 @@ static bool is_nothing(int error)
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
+/* Asks once for a list, whose requests begin with `header`; `table` is a number of RTA_TABLE, or 0. */
+static int request_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
+			nl_recvmsg_msg_cb_t fn, void *userdata)
+{
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(type, NLM_F_DUMP);
+
+	if (!request || nlmsg_append(request, (void *)header, size, NLMSG_ALIGNTO) < 0 ||
+	    (table && nla_put_u32(request, RTA_TABLE, table) < 0))
+		return -ENOMEM;
+	int r = transact(sock, request, fn, userdata);
+	return is_nothing(r) ? 0 : r;
+}
+
 static int list_family(struct nl_sock *sock, struct dump *dump)
 {
 	const struct rtmsg rtm = {.rtm_family = (unsigned char)dump->family};
-	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP);
 
-	if (!request || nlmsg_append(request, (void *)&rtm, sizeof(rtm), NLMSG_ALIGNTO) < 0 ||
-	    nla_put_u32(request, RTA_TABLE, dump->table) < 0)
-		return -ENOMEM;
-	int r = transact(sock, request, on_route, dump);
-	return is_nothing(r) ? 0 : r < 0 ? r : dump->error;
+	int r = request_list(sock, RTM_GETROUTE, &rtm, sizeof(rtm), dump->table, on_route, dump);
+	return r < 0 ? r : dump->error;
 }
 
 int routing_compare(const void *a, const void *b)
@@ -232,17 +246,31 @@ void routes_free(struct routes *routes)
 	*routes = (struct routes){0};
 }
 
-int routing_copy(struct nl_sock *sock, const struct route *route, uint8_t protocol, uint32_t metric, bool replace)
+int routing_copy(struct nl_sock *sock, const struct route *route, const struct routing_copy *copy)
 {
 	CLEANUP(free_message) struct nl_msg *request = NULL;
+	struct rtnl_route *object = route->object;
+	struct rtnl_nexthop *hop = copy->nexthop ? rtnl_route_nexthop_n(object, 0) : NULL;
+	bool marks = copy->onlink && !hop && !(rtnl_route_get_flags(object) & RTNH_F_ONLINK);
 
-	rtnl_route_set_protocol(route->object, protocol);
-	rtnl_route_set_priority(route->object, metric);
-	int r = rtnl_route_build_add_request(route->object, NLM_F_CREATE | (replace ? NLM_F_REPLACE : NLM_F_EXCL),
+	/* The kernel takes either an ID or a next hop. */
+	if (hop)
+		rtnl_route_remove_nexthop(object, hop);
+	if (marks)
+		rtnl_route_set_flags(object, RTNH_F_ONLINK);
+	rtnl_route_set_protocol(object, copy->protocol);
+	rtnl_route_set_priority(object, copy->metric);
+	int r = rtnl_route_build_add_request(object, NLM_F_CREATE | (copy->replace ? NLM_F_REPLACE : NLM_F_EXCL),
 					     &request);
-	rtnl_route_set_protocol(route->object, route->protocol);
-	rtnl_route_set_priority(route->object, route->metric);
-	return r < 0 ? -ENOMEM : transact(sock, request, NULL, NULL);
+	rtnl_route_set_protocol(object, route->protocol);
+	rtnl_route_set_priority(object, route->metric);
+	if (marks)
+		rtnl_route_unset_flags(object, RTNH_F_ONLINK);
+	if (hop)
+		rtnl_route_add_nexthop(object, hop);
+	if (r < 0 || (hop && nla_put_u32(request, RTA_NH_ID, copy->nexthop) < 0))
+		return -ENOMEM;
+	return transact(sock, request, NULL, NULL);
 }
 
 int routing_delete(struct nl_sock *sock, const struct route *route)
@@ -252,6 +280,104 @@ int routing_delete(struct nl_sock *sock, const struct route *route)
 	if (rtnl_route_build_del_request(route->object, 0, &request) < 0)
 		return -ENOMEM;
 	return transact(sock, request, NULL, NULL);
+}
+
+/* Nexthop objects by their IDs, from NEXTHOP_FIRST on. */
+struct nexthops {
+	struct routing_nexthop wanted;
+	uint32_t found;		  /* the ID of one that is as wanted, or 0 */
+	bool there[NEXTHOPS_MAX]; /* whosever they are */
+	bool ours[NEXTHOPS_MAX];  /* with the protocol that is wanted */
+	bool any_ours;
+	bool used[NEXTHOPS_MAX];
+};
+
+static int on_nexthop(struct nl_msg *message, void *userdata)
+{
+	struct nexthops *nexthops = userdata;
+	struct routing_nexthop nexthop;
+
+	if (!routing_message_nexthop(nlmsg_hdr(message), &nexthop) || nexthop.id - NEXTHOP_FIRST >= NEXTHOPS_MAX)
+		return NL_OK;
+	bool ours = nexthop.protocol == nexthops->wanted.protocol;
+	nexthops->there[nexthop.id - NEXTHOP_FIRST] = true;
+	nexthops->ours[nexthop.id - NEXTHOP_FIRST] = ours;
+	nexthops->any_ours |= ours;
+	if (ours && routing_message_is_same_hop(&nexthop, &nexthops->wanted))
+		nexthops->found = nexthop.id;
+	return NL_OK;
+}
+
+static int on_user(struct nl_msg *message, void *userdata)
+{
+	struct nexthops *nexthops = userdata;
+	uint32_t id = routing_message_used_nexthop(nlmsg_hdr(message));
+
+	if (id - NEXTHOP_FIRST < NEXTHOPS_MAX)
+		nexthops->used[id - NEXTHOP_FIRST] = true;
+	return NL_OK;
+}
+
+/* What an interrupted list has shown is right all the same, or has gone. */
+static int list_nexthops(struct nl_sock *sock, struct nexthops *nexthops)
+{
+	const struct nhmsg nhm = {.nh_family = AF_UNSPEC};
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
+		r = request_list(sock, RTM_GETNEXTHOP, &nhm, sizeof(nhm), 0, on_nexthop, nexthops);
+	return r;
+}
+
+static int change_nexthop(struct nl_sock *sock, const struct routing_nexthop *nexthop, int type, int flags)
+{
+	CLEANUP(free_message) struct nl_msg *request = NULL;
+
+	int r = routing_message_change_nexthop(nexthop, type, flags, &request);
+	return r < 0 ? r : transact(sock, request, NULL, NULL);
+}
+
+int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret)
+{
+	struct nexthops nexthops = {0};
+	uint32_t i = 0;
+
+	int r = routing_message_next_hop(route, onlink, protocol, &nexthops.wanted);
+	if (r == 0)
+		r = list_nexthops(sock, &nexthops);
+	if (r < 0)
+		return r;
+	*ret = nexthops.found;
+	if (nexthops.found)
+		return 0;
+	while (i < NEXTHOPS_MAX && nexthops.there[i])
+		i++;
+	if (i == NEXTHOPS_MAX)
+		return -ENOSPC;
+	*ret = nexthops.wanted.id = NEXTHOP_FIRST + i;
+	return change_nexthop(sock, &nexthops.wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL);
+}
+
+int routing_delete_nexthops(struct nl_sock *sock, uint8_t protocol)
+{
+	const struct rtmsg users = {.rtm_family = AF_INET6, .rtm_protocol = protocol};
+	struct nexthops nexthops = {.wanted.protocol = protocol};
+	int r = list_nexthops(sock, &nexthops), ret = -EAGAIN;
+
+	if (r < 0 || !nexthops.any_ours)
+		return r;
+	for (unsigned int i = 0; ret == -EAGAIN && i < DUMPS_MAX; i++)
+		ret = request_list(sock, RTM_GETROUTE, &users, sizeof(users), 0, on_user, &nexthops);
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < NEXTHOPS_MAX; i++) {
+		const struct routing_nexthop nexthop = {.id = NEXTHOP_FIRST + i};
+
+		r = nexthops.ours[i] && !nexthops.used[i] ? change_nexthop(sock, &nexthop, RTM_DELNEXTHOP, 0) : 0;
+		if (r < 0 && r != -ENOENT)
+			ret = r;
+	}
+	return ret;
 }
 
 /* The rules of one family that are of interest. Of each few attributes matter here, and all have to come along. */
@@ -284,12 +410,8 @@ static int on_rule(struct nl_msg *message, void *userdata)
 static int find_rules_once(struct nl_sock *sock, struct rules *rules)
 {
 	const struct fib_rule_hdr rule = {.family = (uint8_t)rules->family};
-	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETRULE, NLM_F_DUMP);
 
-	if (!request || nlmsg_append(request, (void *)&rule, sizeof(rule), NLMSG_ALIGNTO) < 0)
-		return -ENOMEM;
-	int r = transact(sock, request, on_rule, rules);
-	return is_nothing(r) ? 0 : r;
+	return request_list(sock, RTM_GETRULE, &rule, sizeof(rule), 0, on_rule, rules);
 }
 
 static int find_rules(struct nl_sock *sock, struct rules *rules)
@@ -352,11 +474,8 @@ static int on_address(struct nl_msg *message, void *userdata)
 static int list_addresses(struct nl_sock *sock, struct dump *dump)
 {
 	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
-	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(RTM_GETADDR, NLM_F_DUMP);
 
-	if (!request || nlmsg_append(request, (void *)&ifa, sizeof(ifa), NLMSG_ALIGNTO) < 0)
-		return -ENOMEM;
-	return transact(sock, request, on_address, dump);
+	return request_list(sock, RTM_GETADDR, &ifa, sizeof(ifa), 0, on_address, dump);
 }
 
 int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)

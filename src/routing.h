@@ -21,9 +21,25 @@ int routing_compare(const void *a, const void *b);
 /* Frees what a route of a list holds; routes_free() does it for all of them. */
 void routing_free(struct route *route);
 
-/* Adds a copy of a route with another protocol and metric. `replace` says what happens if there is one with the same
- * destination, TOS and metric: it goes, or -EEXIST. */
-int routing_copy(struct nl_sock *sock, const struct route *route, uint8_t protocol, uint32_t metric, bool replace);
+/* What a copy of a route has of its own. */
+struct routing_copy {
+	uint8_t protocol;
+	uint32_t metric;
+	bool replace;	  /* a route with the same destination, TOS and metric goes; without, it is -EEXIST */
+	bool onlink;	  /* the kernel takes the gateway as it is (RTNH_F_ONLINK) */
+	uint32_t nexthop; /* ID of the nexthop object that the copy names; 0: it has the next hops of the route */
+};
+
+/* Adds a copy of a route. */
+int routing_copy(struct nl_sock *sock, const struct route *route, const struct routing_copy *copy);
+
+/* Finds or makes a nexthop object with the next hop of a route, and writes its ID. -EOPNOTSUPP when the kernel has no
+ * such objects (before Linux 5.3), or when the route has not exactly one next hop. */
+int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret);
+
+/* Removes the nexthop objects that routing_nexthop() made with this protocol and that no IPv6 route of this protocol
+ * uses, in whatever table: with an object the kernel removes its routes. */
+int routing_delete_nexthops(struct nl_sock *sock, uint8_t protocol);
 
 /* Removes just this route. -ESRCH when it has gone already. */
 int routing_delete(struct nl_sock *sock, const struct route *route);

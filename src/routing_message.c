@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/fib_rules.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/route/nexthop.h>
@@ -17,8 +18,7 @@
 
 static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xfrm_address_t *ret)
 {
-	*has = from && nl_addr_get_family(from) == family && nl_addr_get_len(from) <= sizeof(*ret) &&
-	       nl_addr_get_len(from) > 0;
+	*has = from && nl_addr_get_family(from) == family && nl_addr_get_len(from) == route_address_bits(family) / 8;
 	if (*has)
 		memcpy(ret, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
 }
@@ -116,6 +116,128 @@ int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t tab
 	return sound ? 0 : -EBADMSG;
 }
 
+static void put_route(struct rtnl_route **route)
+{
+	rtnl_route_put(*route);
+}
+
+static void put_address(struct nl_addr **address)
+{
+	nl_addr_put(*address);
+}
+
+int routing_message_to_gateway(const struct route *route, const struct route *cover, struct route *ret)
+{
+	sa_family_t family = route->dst.family;
+	size_t length = route_address_bits(family) / 8;
+	struct rtnl_nexthop *of_route = rtnl_route_nexthop_n(route->object, 0);
+	CLEANUP(put_route) struct rtnl_route *object = rtnl_route_alloc();
+	CLEANUP(put_address) struct nl_addr *dst = nl_addr_build(family, &route->gateway, length);
+	CLEANUP(put_address) struct nl_addr *src = nl_addr_build(family, &cover->src, length);
+	struct rtnl_nexthop *hop = object ? rtnl_route_nh_alloc() : NULL;
+	unsigned int ifindex;
+
+	if (hop)
+		rtnl_route_add_nexthop(object, hop);
+	if (!hop || !dst || !src)
+		return -ENOMEM;
+	rtnl_route_nh_set_ifindex(hop, of_route ? rtnl_route_nh_get_ifindex(of_route) : 0);
+	rtnl_route_set_family(object, (uint8_t)family);
+	rtnl_route_set_table(object, route->table);
+	rtnl_route_set_type(object, RTN_UNICAST);
+	rtnl_route_set_scope(object, RT_SCOPE_UNIVERSE);
+	if (rtnl_route_set_dst(object, dst) < 0 || (cover->has_src && rtnl_route_set_pref_src(object, src) < 0))
+		return -ENOMEM;
+	read_route(object, ret, &ifindex);
+	memcpy(ret->device, route->device, sizeof(ret->device));
+	object = NULL;
+	return 0;
+}
+
+int routing_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct routing_nexthop *ret)
+{
+	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route->object, 0);
+
+	if (!hop || rtnl_route_get_nnexthops(route->object) != 1)
+		return -EOPNOTSUPP;
+	onlink |= (rtnl_route_get_flags(route->object) & RTNH_F_ONLINK) != 0;
+	*ret = (struct routing_nexthop){
+		/* rtm_to_nh_config() refuses the flag without a gateway. */
+		.flags = onlink && route->has_gateway ? RTNH_F_ONLINK : 0,
+		.ifindex = (uint32_t)rtnl_route_nh_get_ifindex(hop),
+		.family = route->dst.family,
+		.protocol = protocol,
+		.has_gateway = route->has_gateway,
+		.gateway = route->gateway,
+	};
+	return 0;
+}
+
+bool routing_message_is_same_hop(const struct routing_nexthop *a, const struct routing_nexthop *b)
+{
+	return a->family == b->family && a->ifindex == b->ifindex && a->flags == b->flags &&
+	       a->has_gateway == b->has_gateway && memcmp(a->gateway.a6, b->gateway.a6, sizeof(a->gateway.a6)) == 0;
+}
+
+static uint32_t read_number(struct nlmsghdr *nlh, int header, int type)
+{
+	const struct nlattr *attr = nlmsg_find_attr(nlh, header, type);
+
+	return attr && nla_len(attr) == sizeof(uint32_t) ? nla_get_u32(attr) : 0;
+}
+
+bool routing_message_nexthop(struct nlmsghdr *nlh, struct routing_nexthop *ret)
+{
+	const struct nhmsg *nhm = nlmsg_data(nlh);
+
+	if (nlh->nlmsg_type != RTM_NEWNEXTHOP || !nlmsg_valid_hdr(nlh, sizeof(*nhm)))
+		return false;
+	*ret = (struct routing_nexthop){
+		.id = read_number(nlh, sizeof(*nhm), NHA_ID),
+		.flags = nhm->nh_flags & RTNH_F_ONLINK,
+		.ifindex = read_number(nlh, sizeof(*nhm), NHA_OIF),
+		.family = nhm->nh_family,
+		.protocol = nhm->nh_protocol,
+	};
+	const struct nlattr *gateway = nlmsg_find_attr(nlh, sizeof(*nhm), NHA_GATEWAY);
+	ret->has_gateway = gateway && nla_len(gateway) > 0 && (size_t)nla_len(gateway) <= sizeof(ret->gateway);
+	if (ret->has_gateway)
+		memcpy(&ret->gateway, nla_data(gateway), (size_t)nla_len(gateway));
+	return true;
+}
+
+static void free_message(struct nl_msg **message)
+{
+	nlmsg_free(*message);
+}
+
+int routing_message_change_nexthop(const struct routing_nexthop *nexthop, int type, int flags, struct nl_msg **ret)
+{
+	const struct nhmsg nhm = {.nh_family = (unsigned char)nexthop->family,
+				  .nh_protocol = nexthop->protocol,
+				  .nh_flags = nexthop->flags};
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(type, flags);
+
+	if (!request || nlmsg_append(request, (void *)&nhm, sizeof(nhm), NLMSG_ALIGNTO) < 0 ||
+	    nla_put_u32(request, NHA_ID, nexthop->id) < 0)
+		return -ENOMEM;
+	if (nexthop->ifindex && nla_put_u32(request, NHA_OIF, nexthop->ifindex) < 0)
+		return -ENOMEM;
+	if (nexthop->has_gateway &&
+	    nla_put(request, NHA_GATEWAY, route_address_bits(nexthop->family) / 8, &nexthop->gateway) < 0)
+		return -ENOMEM;
+	*ret = request;
+	request = NULL;
+	return 0;
+}
+
+uint32_t routing_message_used_nexthop(struct nlmsghdr *nlh)
+{
+	const int size = sizeof(struct rtmsg);
+
+	return nlh->nlmsg_type == RTM_NEWROUTE && nlmsg_valid_hdr(nlh, size) ? read_number(nlh, size, RTA_NH_ID) : 0;
+}
+
 static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)
 {
 	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(struct fib_rule_hdr), type);
@@ -132,11 +254,6 @@ bool routing_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t 
 	return nlh->nlmsg_type == RTM_NEWRULE && nlmsg_valid_hdr(nlh, sizeof(*rule)) && rule->family == family &&
 	       rule->action == FR_ACT_TO_TBL && rule_number(nlh, FRA_TABLE, rule->table) == table &&
 	       rule_number(nlh, FRA_PROTOCOL, RTPROT_UNSPEC) == protocol;
-}
-
-static void free_message(struct nl_msg **message)
-{
-	nlmsg_free(*message);
 }
 
 int routing_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,

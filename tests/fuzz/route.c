@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Messages about routes, rules and addresses: reading them ends and keeps within them, and what is made of them can be
- * sent back. */
+/* Messages about routes, rules, addresses and nexthop objects: reading them ends and keeps within them, and what is
+ * made of them can be sent back. */
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
@@ -21,6 +21,31 @@ static void check_request(struct nl_msg *request, int type)
 	nlmsg_free(request);
 }
 
+static const bool onlink[] = {false, true};
+
+/* What is made of a next hop is read back as the same. */
+static void check_next_hop(const struct route *route)
+{
+	struct routing_nexthop wanted, found;
+	struct nl_msg *request = NULL;
+	struct route way;
+
+	for (size_t i = 0; i < ARRAY_SIZE(onlink); i++) {
+		if (routing_message_next_hop(route, onlink[i], ROUTE_STAND_IN, &wanted) < 0)
+			continue;
+		CHECK(routing_message_change_nexthop(&wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL, &request) ==
+		      0);
+		CHECK(routing_message_nexthop(nlmsg_hdr(request), &found));
+		CHECK(routing_message_is_same_hop(&wanted, &found) && wanted.protocol == found.protocol);
+		check_request(request, RTM_NEWNEXTHOP);
+	}
+	if (!route->has_gateway || routing_message_to_gateway(route, route, &way) < 0)
+		return;
+	CHECK(route_covers_gateway(&way, route) && way.dst.length == route_address_bits(way.dst.family));
+	CHECK(!way.has_gateway && way.has_src == route->has_src && strcmp(way.device, route->device) == 0);
+	rtnl_route_put(way.object);
+}
+
 static void check_route(struct route *route)
 {
 	CLEANUP(route_targets_free) struct route_targets targets = {0};
@@ -34,6 +59,7 @@ static void check_route(struct route *route)
 	CHECK(route_targets_add_prefix(&targets, &route->dst) == 0);
 	route_targets_sort(&targets);
 	CHECK(route_targets_explain(&targets, route));
+	check_next_hop(route);
 	if (route_stand_in_metric(route, &metric) == 0)
 		rtnl_route_set_priority(route->object, metric);
 	rtnl_route_set_protocol(route->object, ROUTE_STAND_IN);
@@ -42,6 +68,18 @@ static void check_route(struct route *route)
 	if (rtnl_route_build_del_request(route->object, 0, &request) == 0)
 		check_request(request, RTM_DELROUTE);
 	rtnl_route_put(route->object);
+}
+
+static void check_nexthop(struct nlmsghdr *nlh)
+{
+	struct routing_nexthop nexthop;
+	struct nl_msg *request = NULL;
+
+	routing_message_used_nexthop(nlh);
+	if (!routing_message_nexthop(nlh, &nexthop))
+		return;
+	CHECK(routing_message_change_nexthop(&nexthop, RTM_DELNEXTHOP, 0, &request) == 0);
+	check_request(request, RTM_DELNEXTHOP);
 }
 
 static void check_rule(struct nlmsghdr *nlh, sa_family_t family)
@@ -76,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			check_rule(nlh, families[i]);
 		}
 		routing_message_address(nlh, &family, &address, &ifindex);
+		check_nexthop(nlh);
 	}
 	return 0;
 }

@@ -10,8 +10,8 @@
  *     socket       sockets opened; TYPE does not matter
  *     bind         sockets bound; TYPE does not matter
  *     send         messages of this type sent, each of a batch by itself
- *     change       messages of this type that change SAs, policies or routes: with such a rule each goes to the
- *                  kernel by itself, and the effect takes place when the kernel has carried it out
+ *     change       messages of this type that change SAs, policies, routes or nexthop objects: with such a rule
+ *                  each goes to the kernel by itself, and the effect takes place when the kernel has carried it out
  *     datagram     datagrams with such messages, which stay whole: the kernel carries all of one out, whoever is killed
  *                  meanwhile; TYPE does not matter
  *     receive      calls on a socket on which a message of this type was the last one sent
@@ -360,6 +360,8 @@ static bool is_change(unsigned int type)
 	case XFRM_MSG_FLUSHPOLICY:
 	case ROUTE + RTM_NEWROUTE:
 	case ROUTE + RTM_DELROUTE:
+	case ROUTE + RTM_NEWNEXTHOP:
+	case ROUTE + RTM_DELNEXTHOP:
 		return true;
 	default:
 		return false;

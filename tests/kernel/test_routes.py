@@ -14,15 +14,11 @@ import sandbox
 import vici_server
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
-from program import Fault, Steps, arm, flush, hold, release, run, xfrmctl_with
+from program import Fault, Steps, arm, flush, hold, release, run, until, xfrmctl_with
+from routing import (DELROUTE, DELRULE, GETROUTE, NEWROUTE, NEWRULE, STAND_IN, STATIC, add, batch, listed, of_protocol,
+                     rules, without)
 from tap import Skip, case, cases, contains, equal, main
 from vici_server import HANG_UP, Stream
-
-# The types of rtnetlink's messages, as fault.c counts them.
-ROUTE = 0x1000
-NEWROUTE, DELROUTE, GETROUTE, NEWRULE, DELRULE = ROUTE + 24, ROUTE + 25, ROUTE + 26, ROUTE + 32, ROUTE + 33
-
-STATIC, STAND_IN = "proto static", "proto 88"
 
 # What charon has in its table, by the name of the case: `ip route add` ... proto static table 220.
 ROUTES = {
@@ -68,18 +64,6 @@ OTHERS = [
 ]
 
 
-def batch(*commands):
-    """Commands of `ip`, which are about IPv4 where they have no address that says otherwise."""
-    for which in ("-4", "-6"):
-        chosen = [command for command in commands if (":" in command) == (which == "-6")]
-        xfrm.ip(which, "-batch", "-", stdin="".join(f"{command}\n" for command in chosen))
-
-
-def add(*routes, table=220, verb="add"):
-    """As charon adds them."""
-    batch(*(f"route {verb} table {table} proto static {route}" for route in routes))
-
-
 def make_link():
     xfrm.make_uplink()
     batch("link set lo up", "address add 10.1.0.1/24 dev uplink", "address add 10.1.0.3/24 dev uplink",
@@ -95,29 +79,8 @@ def make(others=True):
     return listed()
 
 
-def listed(table="all"):
-    """Every route, as `ip route` shows it: one line each. Those of the kernel come and go with addresses."""
-    lines = []
-    for which in ("-4", "-6"):
-        done = subprocess.run(["ip", "-o", "-d", which, "route", "show", "table", str(table)], capture_output=True,
-                              text=True, check=False)
-        # A table that nobody uses is none.
-        assert done.returncode == 0 or "table does not exist" in done.stderr, done.stderr
-        lines += [" ".join(line.split()) for line in done.stdout.splitlines()]
-    return sorted(line for line in lines if "proto kernel" not in line)
-
-
-def of_protocol(protocol, table=220):
-    return [line for line in listed(table) if re.search(rf"\b{protocol}\b", line)]
-
-
 def not_ours():
     return [line for line in listed() if not ("table 220" in line and (STATIC in line or STAND_IN in line))]
-
-
-def without(lines):
-    """Routes without what tells a stand-in from its route."""
-    return sorted(re.sub(r" proto \w+| metric \d+", "", line) for line in lines)
 
 
 def sources():
@@ -126,11 +89,6 @@ def sources():
         answer = xfrm.ip("-o", "route", "get", destination)
         found[destination] = re.search(r"\bsrc (\S+)", answer)[1]
     return found
-
-
-def rules():
-    return [" ".join(line.split()) for which in ("-4", "-6")
-            for line in xfrm.ip("-d", which, "rule", "show").splitlines()]
 
 
 def charon_ends():
@@ -378,6 +336,97 @@ def rule_is_copied():
           ["231: not from all fwmark 0x42/0xff lookup 220 proto 88", "221: from all lookup 220 proto 88"], "the rules")
     flush("--routes")
     equal(rules(), had, "the rules behind flush")
+
+
+# Routes, in an order in which the kernel takes them, whose gateway table 220 then covers; and the source of packets to it.
+COVERED = {
+    "by itself": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1"], "fd00:1::1"),
+    "by another": (["fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1",
+                    "2001:db8::/32 via fe80::9 dev uplink src fd00:1::2"], "fd00:1::2"),
+    "by two": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1",
+                "2001:db8::/32 via fe80::9 dev uplink src fd00:1::2"], "fd00:1::2"),
+    "by a bypass": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1", "throw 2001:db8:8::/64"], "2001:db8:8::1"),
+}
+
+
+def source_of(destination):
+    return re.search(r"\bsrc (\S+)", xfrm.ip("-o", "route", "get", destination))[1]
+
+
+def make_covered(routes):
+    make_link()
+    batch("address add fd00:1::2/64 dev uplink nodad")
+    for route in routes:
+        add(route)
+
+
+def next_charon(routes):
+    """It adds its routes in the order of its connections, whatever that is."""
+    batch("rule add from ::/0 pref 220 table 220")
+    for route in routes[::-1]:
+        add(route, verb="replace")
+    equal(len(of_protocol(STATIC)), len(routes), "the next charon's routes")
+
+
+@cases(COVERED.items())
+def covered_gateway_held(_, routes_and_source):
+    """A route whose gateway the table covers is held, and leaves room for charon's next: {0}."""
+    routes, source = routes_and_source
+    make_covered(routes)
+    before = [listed(220), source_of("2001:db8:8::2")]
+    equal(before[1], source, "the source of packets to the gateway")
+    result = hold("--routes")
+    equal((result.err, of_protocol(STATIC)), ("", []), "what is said, and the static routes")
+    equal(source_of("2001:db8:8::2"), source, "the source of packets to the gateway in the hold")
+    stand_ins = [line.replace(" onlink", "") for line in without(of_protocol(STAND_IN))]
+    assert set(without(before[0])) < set(stand_ins), stand_ins
+    equal(hold("--routes").err, "", "what another hold says")
+    batch("rule del from ::/0 pref 220 table 220")
+    next_charon(routes)
+    release("--routes")
+    equal([listed(220), source_of("2001:db8:8::2")], before, "the routes behind the release")
+
+
+@cases(COVERED.items())
+def covered_gateway_armed(_, routes_and_source):
+    """And so it is with arm and a planned restart: {0}."""
+    routes, source = routes_and_source
+    make_covered(routes)
+    armed = arm("--routes")
+    equal(armed.err, "", "what is said")
+    for route in routes:
+        batch(f"route del {route.removeprefix('throw ').split()[0]} proto static table 220")
+    batch("rule del from ::/0 pref 220 table 220")
+    equal(source_of("2001:db8:8::2"), source, "the source of packets to the gateway without charon")
+    hold("--routes")
+    next_charon(routes)
+    flush("--routes")
+    equal((listed(220), [rule for rule in rules() if "proto 88" in rule]), ([], []), "routes and rules behind flush")
+
+
+@case
+def way_to_gateway():
+    """Under a grace, what leads to a gateway stays as long as a stand-in through it does."""
+    make_covered(COVERED["by itself"][0])
+    hold("--routes")
+    commands = CONNECTIONS | {"list-sas": Stream("list-sa", [{"all": {"child-sas": {"all": {"remote-ts": ["::/0"]}}}}])}
+    with charon(commands) as (option, _):
+        equal(release("--routes", "--grace=5min", option).out, "No shadows. 2 stand-ins of routes stay.\n", "output")
+        add(*COVERED["by itself"][0])
+        equal(release("--routes", "--grace=5min", option).out, "No shadows. Removed 2 stand-ins of routes.\n",
+              "output when charon has its route")
+
+
+@cases([("10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1", "10.8.0.1/24"),
+        ("fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1", "2001:db8:8::1/64")])
+def lost_gateway(route, address):
+    """A route whose gateway cannot be reached any more is exchanged: {0}."""
+    make_link()
+    add(route)
+    batch(f"address del {address} dev uplink")
+    equal((hold("--routes").err, of_protocol(STATIC), len(of_protocol(STAND_IN))), ("", [], 1),
+          "what is said, static routes and stand-ins")
+    equal((arm("--routes").err, release("--routes").err, listed(220)), ("", "", []), "what is said, and what is left")
 
 
 @case
@@ -679,6 +728,8 @@ def lost_link():
     """Routes over a link without carrier are exchanged."""
     make()
     batch("link set far-end down")
+    # The kernel looks at its links by and by (linkwatch).
+    until(lambda: all("linkdown" in line for line in of_protocol(STATIC) if "dev uplink" in line), "the carrier is lost")
     before = without(of_protocol(STATIC))
     hold("--routes")
     equal((without(of_protocol(STAND_IN)), of_protocol(STATIC)), (before, []), "stand-ins and routes")

@@ -157,6 +157,10 @@ class Wire:
         words = os.pread(self.statistics.fileno(), 65536, 0).decode().split()
         return dict(zip(words[::2], map(int, words[1::2])))
 
+    def read(self, name):
+        """The next packet that has left by a device; BlockingIOError when there is none."""
+        return os.read(self.devices[name], 65536)
+
     def side(self, address):
         return self.devices["lan" if ip_address(address) in ip_network(LAN_V6 if ":" in address else LAN) else "uplink"]
 

@@ -10,7 +10,6 @@ tests/machine/stories has the stories; each is a function there.
 
 import argparse
 import os
-import re
 import select
 import shutil
 import signal
@@ -18,12 +17,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import image
+import report
 
 HERE = Path(__file__).parent
 GUEST_HOME = "opt/machine"
@@ -58,8 +57,9 @@ KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.n
 SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
 RESULTS_DISK_BYTES = 256 << 20
 
-# Before the machine is ended from outside, it ends its program itself and saves the journal.
-SAVING_SECONDS = 60
+# A machine is ended when it has not written a line for this time: a story may be silent for all of its own, which ends
+# before (guest/tap.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
+SILENT_SECONDS = 900
 
 
 class Machine:
@@ -88,26 +88,26 @@ class Machine:
         user, system = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
-    def lines(self, deadline):
-        """What comes over the serial port on qemu's standard output, until the machine ends or time.monotonic() says
-        deadline."""
-        pending = b""
-        while (remaining := deadline - time.monotonic()) > 0:
-            if not select.select([self.process.stdout], [], [], remaining)[0]:
-                break
+    def lines(self, silent_seconds):
+        """What comes over the serial port on qemu's standard output, until the machine ends."""
+        pending, slowness = b"", 1.0
+        while select.select([self.process.stdout], [], [], silent_seconds * slowness)[0]:
             data = os.read(self.process.stdout.fileno(), 65536)
             if not data:
-                break
+                return
             *complete, pending = (pending + data).split(b"\n")
             for line in complete:
-                yield line.decode(errors="replace").rstrip("\r")
+                text = line.decode(errors="replace").rstrip("\r")
+                slowness = report.slowness(text, slowness)
+                yield text
+        sys.exit(f"machine: no line came for {silent_seconds * slowness:g} s")
 
 
 def with_processor_seconds(machine, lines):
     """Adds to the line in which a story says how long it took what of a processor it took."""
     used = machine.processor_seconds()
     for line in lines:
-        if re.fullmatch(r"# \w+: [\d.]+ s", line):
+        if report.ENDS.match(line):
             before, used = used, machine.processor_seconds()
             line += f" (processor: {used - before:.0f} s)"
         yield line
@@ -136,7 +136,7 @@ def accelerator(folder):
     return chosen
 
 
-def write_payload(destdir, tools, program, seconds, payload, packages=None):
+def write_payload(destdir, tools, program, payload, packages=None):
     """A tar that the initramfs unpacks over the root file system: the installed tree and the guest's programs.
 
     It has no directories of its own: theirs stay as they are, also where /lib is a link to usr/lib.
@@ -183,7 +183,6 @@ def write_payload(destdir, tools, program, seconds, payload, packages=None):
         for unit in ENABLED_UNITS:
             add_link(f"{UNITS}/multi-user.target.wants/{unit}", f"../{unit}")
         add_text(f"{GUEST_HOME}/arguments", "".join(f"{word}\n" for word in program))
-        add_text(f"{UNITS}/test-program.service.d/deadline.conf", f"[Service]\nTimeoutStartSec={seconds}\n")
 
 
 @contextmanager
@@ -198,10 +197,11 @@ def work_folder(results, keep):
             yield Path(work)
 
 
-def run(release, destdir, program, results, seconds, keep=False, tools=None, packages=None):
+def run(release, destdir, program, results, silent_seconds=SILENT_SECONDS, keep=False, tools=None, packages=None):
     """Runs a guest program (its name and arguments) and yields the lines that it writes.
 
-    tools is the folder of TOOLS in a build directory, which only stories need.
+    Ends the machine, and exits, when no line has come for silent_seconds. tools is the folder of TOOLS in a build
+    directory, which only stories need.
 
     The console, the journal and the program's own files are in the folder results afterwards.
     """
@@ -211,7 +211,7 @@ def run(release, destdir, program, results, seconds, keep=False, tools=None, pac
     with work_folder(results, keep) as work:
         root, payload, written = work / "root.img", work / "payload.tar", work / "results.tar"
         subprocess.run(["cp", "--sparse=always", folder / "root.img", root], check=True)
-        write_payload(destdir, tools, program, seconds - SAVING_SECONDS, payload, packages)
+        write_payload(destdir, tools, program, payload, packages)
         written.touch()
         os.truncate(written, RESULTS_DISK_BYTES)
         drive = "if=virtio,format=raw,cache=unsafe"
@@ -221,7 +221,7 @@ def run(release, destdir, program, results, seconds, keep=False, tools=None, pac
                      "-drive", f"file={payload},readonly=on,{drive}",
                      "-drive", f"file={written},{drive}") as machine:
             yield f"# {release} machine, accelerator {accel}"
-            yield from with_processor_seconds(machine, machine.lines(time.monotonic() + seconds))
+            yield from with_processor_seconds(machine, machine.lines(silent_seconds))
         subprocess.run(["tar", "-xf", written, "-C", results], check=True)
 
 
@@ -250,40 +250,70 @@ def parse_arguments():
     parser.add_argument("--destdir", type=Path, help="test what `meson install --destdir` put here instead")
     parser.add_argument("--packages", type=Path, help="tell the story of these Debian packages, in a machine without xfrmctl")
     parser.add_argument("--results", type=Path, help="folder for console and journal")
-    parser.add_argument("--deadline", type=int, default=1400, metavar="SECONDS")
+    parser.add_argument("--silent", type=int, default=SILENT_SECONDS, metavar="SECONDS",
+                        help="end the machine when no line has come for this time (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the machine's disks, in the results")
     parser.add_argument("story", nargs="*", help="default: all")
     arguments = parser.parse_args()
     machine = "packages" if arguments.packages else arguments.release
     arguments.results = arguments.results or arguments.build / "machine" / machine
+    arguments.story = arguments.story or (["package", "libreswan"] if arguments.packages else [])
     return arguments
+
+
+def chosen_stories(arguments):
+    """Names of the stories to tell. They are known here, so that those that the machine does not get to are known too."""
+    sys.path.append(str(HERE / "guest"))
+    import stories
+    debian, _ = image.RELEASES[arguments.release]
+    return [story.__name__ for story in stories.chosen(arguments.story, debian)]
+
+
+def build_packages(folder):
+    if are_current(folder):
+        return
+    build = subprocess.run([SOURCE / "tools/package", folder], check=False,
+                           env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"})
+    if build.returncode != 0:
+        sys.exit(f"machine: the packages cannot be built: {folder}/build.log")
+
+
+def told(arguments, stories):
+    """What is to be printed, from the first line on."""
+    destdir = arguments.destdir
+    if arguments.packages:
+        build_packages(arguments.packages)
+    elif not destdir:
+        destdir = install(arguments.build, arguments.results / "installed")
+    yield from run(arguments.release, destdir, ["stories", *stories], arguments.results, arguments.silent,
+                   arguments.keep, arguments.build / "tests", arguments.packages)
+
+
+def end(number, _):
+    """An end from outside, so that the machine ends too."""
+    sys.exit(f"machine: ended by {signal.Signals(number).name}")
 
 
 def main():
     arguments = parse_arguments()
-    # So that an end from outside cleans up too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-    destdir = arguments.destdir
-    if arguments.packages:
-        arguments.story = arguments.story or ["package", "libreswan"]
-        if not are_current(arguments.packages):
-            build = subprocess.run([SOURCE / "tools/package", arguments.packages], check=False,
-                                   env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"})
-            if build.returncode != 0:
-                print("Bail out! the packages cannot be built")
-                sys.exit(1)
-    elif not destdir:
-        destdir = install(arguments.build, arguments.results / "installed")
-    complete = False
-    for line in run(arguments.release, destdir, ["stories", *arguments.story], arguments.results,
-                    arguments.deadline, arguments.keep, arguments.build / "tests", arguments.packages):
-        print(line, flush=True)
-        complete = complete or re.match(r"1\.\.\d+", line)
+    stories = chosen_stories(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    machine, why = report.Report(stories), "the machine ended"
+    try:
+        for line in told(arguments, stories):
+            print(line, flush=True)
+            machine.read(line)
+    except SystemExit as error:
+        why = error
+    except FileNotFoundError as error:
+        why = f"{error.filename} is missing; tools/deps installs what this needs"
+    except (OSError, subprocess.SubprocessError) as error:
+        why = error
     print(f"# console and journal: {arguments.results}")
-    if not complete:
-        print("Bail out! the machine ended, or its time, before every story was told")
-        sys.exit(1)
+    for line in machine.missing(why):
+        print(line, flush=True)
+    sys.exit(0 if machine.complete else 1)
 
 
 if __name__ == "__main__":

@@ -288,6 +288,42 @@ static void sources(void **state)
 	assert_memory_equal(&source6.address, &v6.src, sizeof(v6.src));
 }
 
+static const struct gateway_row {
+	const char *name;
+	const char *dst, *gateway;
+	bool covered, leads;
+} gateway_rows[] = {
+	{"by everything", "::/0", "2001:db8::1", true, false},
+	{"by its network", "2001:db8::/32", "2001:db8::1", true, false},
+	{"by itself", "2001:db8::1/128", "2001:db8::1", true, true},
+	{"not by another address", "2001:db8::2/128", "2001:db8::1", false, true},
+	{"not by everything of the other family", "0.0.0.0/0", "2001:db8::1", false, false},
+	{"IPv4, by itself", "10.8.0.2/32", "10.8.0.2", true, true},
+	{"IPv4, not by a network of IPv6", "2001:db8::/32", "10.8.0.2", false, false},
+};
+
+static void covers_gateway(void **state)
+{
+	const struct gateway_row *row = *state;
+	struct route cover = make_route(row->dst, ROUTE_GATEWAY_METRIC, ROUTE_STAND_IN);
+	struct route route = make_route(strchr(row->gateway, ':') ? "fd00:2::/64" : "10.2.0.0/24", 0, RTPROT_STATIC);
+
+	assert_false(route_covers_gateway(&cover, &route));
+	route.has_gateway = true;
+	route.gateway = make_address(row->gateway);
+	assert_int_equal(route_covers_gateway(&cover, &route), row->covered);
+
+	assert_int_equal(route_leads_to_gateway(&cover), row->leads);
+	cover.metric--;
+	assert_false(route_leads_to_gateway(&cover));
+	cover.metric++;
+	cover.has_gateway = true;
+	assert_false(route_leads_to_gateway(&cover));
+	cover.has_gateway = false;
+	cover.protocol = RTPROT_STATIC;
+	assert_false(route_leads_to_gateway(&cover));
+}
+
 int main(void)
 {
 	static struct cases cases;
@@ -302,5 +338,6 @@ int main(void)
 	ADD_CASE(&cases, describes);
 	ADD_CASE(&cases, description_fits);
 	ADD_CASE(&cases, sources);
+	ADD_ROWS(&cases, covers_gateway, gateway_rows);
 	return cmocka_run_group_tests_name("route", cases.list, NULL, NULL);
 }

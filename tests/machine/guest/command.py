@@ -4,6 +4,8 @@
 import subprocess
 import time
 
+from calibration import scaled
+
 POLL_SECONDS = 0.05
 
 # For a condition that runs a program: in an emulated machine, asking all the time keeps a processor busy.
@@ -24,18 +26,20 @@ def in_namespace(netns, command):
 
 
 def run(*command, netns=None, check=True, stdin="", env=None, seconds=60):
+    """seconds, as every deadline, is that of the reference: see calibration."""
     done = subprocess.run(in_namespace(netns, command), input=stdin, capture_output=True, text=True, errors="replace",
-                          check=False, timeout=seconds, env=env)
+                          check=False, timeout=scaled(seconds), env=env)
     if check and done.returncode != 0:
-        raise CommandFailed(f"{' '.join(command)}: status {done.returncode}: {done.stderr.strip()}")
+        raise CommandFailed(f"{' '.join(map(str, command))}: status {done.returncode}: {done.stderr.strip()}")
     return done
 
 
 def wait_for(condition, seconds, what, poll=POLL_SECONDS):
-    """Returns the first true value of condition(), which must come within this time."""
-    deadline = time.monotonic() + seconds
+    """Returns the first true value of condition(), which must come within this time of the reference."""
+    limit = scaled(seconds)
+    deadline = time.monotonic() + limit
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise NotInTime(f"not within {seconds} s: {what}")
+            raise NotInTime(f"not within {limit:.0f} s: {what}")
         time.sleep(poll)
     return value

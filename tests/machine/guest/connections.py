@@ -24,11 +24,16 @@ class Connection(NamedTuple):
     networks: tuple     # traffic selectors
     mode: str = "tunnel"
     start_action: str = "trap"      # at the gateway
-    pool: str = ""      # of virtual addresses: the peer begins, and asks for one
+    pool: str = ""      # of virtual addresses
+    client: int = 1     # the end that asks for one of these, and begins
     settings: dict = {}         # other than usual, of both ends
     child_settings: dict = {}
     gateway_child_settings: dict = {}
     second_child: tuple = ()    # its traffic selectors
+
+    @property
+    def begins_at_peer(self):
+        return self.pool and self.client == 1
 
 
 def numbered(name, number, **more):
@@ -63,6 +68,8 @@ CONNECTIONS = {connection.name: connection for connection in (
     numbered("third", 4),
     numbered("added", 5),
     numbered("another", 16),
+    Connection("virtual", ("2001:db8:1::1", "2001:db8:2::1"), ("fd00:9::1", "fd00:2::1"), ("dynamic", "::/0"),
+               start_action="start", pool="fd00:9::/120", client=0),
     Connection("blue", ("203.0.113.1", "198.51.100.1"), ("10.3.0.1", "10.2.0.1"), ("10.3.0.0/24", "10.2.0.0/24")),
     *KINDS.values(),
 )}
@@ -72,9 +79,9 @@ def indented(settings, levels):
     return "".join(f"{'    ' * levels}{name} = {value}\n" for name, value in settings.items()).rstrip("\n")
 
 
-# Settings of one end of a connection with virtual addresses. A road warrior that loses its gateway tries until it is
-# back.
-POOL_SETTINGS = ({"pools": "{name}"}, {"vips": "0.0.0.0", "dpd_delay": "2s", "keyingtries": "0"})
+# Settings of the ends of a connection with virtual addresses: of the one that gives them, and of its client. A road
+# warrior that loses its gateway tries until it is back.
+POOL_SETTINGS = ({"pools": "{name}"}, {"vips": "{any}", "dpd_delay": "2s", "keyingtries": "0"})
 POOL_CHILD_SETTINGS = ({}, {"dpd_action": "restart"})
 POOL_SECTIONS = ("""
 pools {{
@@ -99,7 +106,7 @@ def rendered_children(connection, start_action, here, rekey_time):
             "start_action": start_action,
             "rekey_time": rekey_time,
             "rand_time": "0s",
-            **(POOL_CHILD_SETTINGS[here] if connection.pool else {}),
+            **(POOL_CHILD_SETTINGS[here == connection.client] if connection.pool else {}),
             **connection.child_settings,
             **({} if here else connection.gateway_child_settings),
         }
@@ -124,14 +131,15 @@ def rendered(connection, start_action, here=0, rekey_time="1h"):
         "proposals": "aes128-sha256-ecp256",
         "local_addrs": connection.outer[here],
         "remote_addrs": connection.outer[there],
-        **(POOL_SETTINGS[here] if connection.pool else {}),
+        **(POOL_SETTINGS[here == connection.client] if connection.pool else {}),
         **connection.settings,
     }
-    pools = POOL_SECTIONS[here].format(name=name, pool=connection.pool) if connection.pool else ""
+    pools = POOL_SECTIONS[here == connection.client].format(name=name, pool=connection.pool) if connection.pool else ""
+    any_address = "::" if ":" in connection.pool else "0.0.0.0"
     return f"""
 connections {{
     {name} {{
-{indented(settings, 2).format(name=name)}
+{indented(settings, 2).format(name=name, any=any_address)}
         local {{
             auth = psk
             id = {name}.{ends[here]}.example

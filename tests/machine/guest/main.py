@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs what the file `arguments` says: `stories [NAME...]`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
+"""Runs what the file `arguments` says: `stories NAME...`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
 `compare ROUNDS MODES...`, `handovers ROUNDS COUNTS...`, `soak CRASHES SEED SECONDS MODES...`, or `corpus NAME`."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import calibration
 
 HOME = Path(__file__).parent.parent
 sys.path.append(str(HOME))
@@ -30,7 +32,7 @@ def tell_stories(names):
     # Figures are taken, and the machine has booted, with all that Debian loads.
     connections.configure_plugins()
     tap = Tap()
-    for story in stories.chosen(names):
+    for story in stories.named(names):
         tell(tap, story.__name__, story)
     tap.plan()
 
@@ -49,6 +51,7 @@ def soak(crashes, seed, seconds, modes):
 
 def main():
     program, *arguments = (HOME / "arguments").read_text().split()
+    print(calibration.measure(), flush=True)
     if program == "stories":
         tell_stories(arguments)
     elif program == "demo":

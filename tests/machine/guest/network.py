@@ -6,7 +6,7 @@
          fd00:1::1                          2001:db8:1::fe       fd00:2::1
     wan  192.0.2.1                 peer     198.51.100.254  wan  198.51.100.1
          2001:db8:1::1                      2001:db8:2::fe       2001:db8:2::1
-                                                                 (virtual: 10.9.0.1)
+         (virtual: fd00:9::1)                                    (virtual: 10.9.0.1)
                                    blue     203.0.113.254
     namespace blue, a second gateway:  lan 10.3.0.1, wan 203.0.113.1
 """
@@ -64,6 +64,8 @@ table inet counted {
         iifname gateway ip saddr 10.0.0.0/8 counter name plain_out accept
         oifname gateway ip daddr 10.0.0.0/8 counter name plain_in accept
         iifname gateway ip6 saddr fd00::/8 counter name plain_out accept
+        iifname gateway ip daddr 10.0.0.0/8 counter name plain_out accept
+        iifname gateway ip6 daddr fd00::/8 counter name plain_out accept
         oifname gateway ip6 daddr fd00::/8 counter name plain_in accept
     }
 }

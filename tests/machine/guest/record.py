@@ -19,11 +19,12 @@ ERROR, DONE = 2, 3
 REQUEST, ACK, DUMP = 1, 4, 0x300
 NEWSA, GETSA, DELSA, NEWPOLICY, GETPOLICY = 0x10, 0x12, 0x11, 0x13, 0x15
 GETSADINFO, GETSPDINFO = 0x23, 0x25
-GETADDR, GETROUTE, GETRULE = 22, 26, 34
+GETADDR, GETROUTE, GETRULE, GETNEXTHOP = 22, 26, 34, 106
 GROUPS = 1 << 2 | 1 << 3    # XFRMGRP_SA and _POLICY
 
-# What an SA, a policy, a route, a rule and an address begin with, and where each tells its family.
-HEADERS = {0x10: (224, 212), 0x1a: (224, 212), 0x13: (168, 40), 0x19: (168, 40), 24: (12, 0), 32: (12, 0), 20: (8, 0)}
+# What an SA, a policy, a route, a rule, an address and a nexthop object begin with, and where each tells its family.
+HEADERS = {0x10: (224, 212), 0x1a: (224, 212), 0x13: (168, 40), 0x19: (168, 40), 24: (12, 0), 32: (12, 0), 20: (8, 0),
+           104: (8, 0)}
 
 # More messages of one shape say nothing new, nor do longer seeds.
 SIZE_MAX = 4096
@@ -150,6 +151,7 @@ def record_routes(recorder):
     for family in (socket.AF_INET, socket.AF_INET6):
         for name, kind, size in (("route", GETROUTE, 12), ("rule", GETRULE, 12), ("address", GETADDR, 8)):
             record_dump(recorder, "route", name, ROUTE, kind, bytes([family]).ljust(size, b"\0"))
+    record_dump(recorder, "route", "nexthop", ROUTE, GETNEXTHOP, bytes(8))
 
 
 def record_files(recorder):
@@ -226,6 +228,12 @@ STATE = (
     "route add 10.6.0.0/24 dev first table 220 mtu 1400 advmss 1300 window 9000 rto_min 5ms",
     "-6 route add fd00:2::/64 via 2001:db8:1::2 dev first src fd00:9::9 table 220 proto static",
     "-6 route add fd00:3::/64 table 220 proto static nexthop via 2001:db8:1::2 dev first nexthop via 2001:db8:1::3 dev first",
+    "nexthop add id 1 via 192.0.2.254 dev first",
+    "nexthop add id 0x58464d00 via 2001:db8:1::2 dev first onlink protocol 88",
+    "-6 nexthop add id 0x58464d01 dev first protocol 88",
+    "nexthop add id 4 group 1",
+    "nexthop add id 5 blackhole",
+    "-6 route add fd00:4::/64 nhid 0x58464d00 src fd00:9::9 table 220 proto 88",
     "rule add table 220 pref 220",
     "-6 rule add table 220 pref 220",
     "rule add not fwmark 0x1/0xff from 10.0.0.0/8 to 10.2.0.0/24 iif lo ipproto tcp dport 80 lookup 220 pref 221",

@@ -39,6 +39,11 @@ def stand_ins(netns=None):
     return [route for route in routes(netns) if route.protocol == STAND_IN]
 
 
+def nexthops():
+    """The objects that routes can name."""
+    return shown("nexthop", "show")
+
+
 def rules(netns=None):
     """How many rules lead to the table."""
     return sum(rule.get("table") == str(TABLE) for family in ("-4", "-6")

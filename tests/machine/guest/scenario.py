@@ -48,7 +48,7 @@ def has_children(names):
     """
     missing = set(names) - {child.name for child in gateway.child_sas()}
     for name in missing:
-        if CONNECTIONS[name].pool and not peer.has_ike_sas(name):
+        if CONNECTIONS[name].begins_at_peer and not peer.has_ike_sas(name):
             peer.initiate(name, 10)
     return not missing
 
@@ -75,7 +75,7 @@ def wait_handover_over():
 
 def establish(names=("net4",), strongswan=gateway):
     for name in names:
-        if not (peer if CONNECTIONS[name].pool else strongswan).initiate(name):
+        if not (peer if CONNECTIONS[name].begins_at_peer else strongswan).initiate(name):
             raise CommandFailed(f"{name} cannot be established")
     wait_in_step(strongswan)
 

@@ -60,21 +60,42 @@ class Stream:
         return Counts(*packets, pause / NANOSECONDS, resumed / NANOSECONDS)
 
 
+class Forgery:
+    """Plaintext from the router with the inner addresses of a connection, and what the gateway accepts of it, in a with
+    block."""
+
+    def __init__(self, inner, rate):
+        here, there = inner
+        self.accepted = Stream("receive", here, FORGED_PORT)
+        # An emulated machine has other things to do as well.
+        self.sent = Stream("send", there, here, FORGED_PORT, rate, netns=network.ROUTER, nice=10)
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            for stream in (self.accepted, self.sent):
+                stack.enter_context(stream)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        self.stack.close()
+
+
 class Flow:
-    """What goes through one connection both ways, and forged packets: plaintext from the router that looks like it."""
+    """What goes through one connection both ways, and forged packets."""
 
     def __init__(self, name, rate):
         here, there = CONNECTIONS[name].inner
+        forgery = Forgery((here, there), rate)
         self.name = name
         self.rate = rate
         self.inner = (here, there)
         self.received_there = Stream("receive", there, PORT, netns="peer")
         self.received_here = Stream("receive", here, PORT)
-        self.accepted = Stream("receive", here, FORGED_PORT)
+        self.accepted = forgery.accepted
         self.sent_here = Stream("send", here, there, PORT, rate)
         self.sent_there = Stream("send", there, here, PORT, FEW, netns="peer")
-        # An emulated machine has other things to do as well.
-        self.forged = Stream("send", there, here, FORGED_PORT, rate, netns=network.ROUTER, nice=10)
+        self.forged = forgery.sent
 
     @property
     def streams(self):

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Telling stories: each checks what it has to show, and every check is one line of TAP."""
 
+import faulthandler
 import signal
+import sys
 import time
 import traceback
 
-STORY_SECONDS = 300
+from calibration import scaled
+
+# Limits of one story, and of what it leaves to do when it is ended, in seconds of the reference. The longest takes some two
+# minutes, but the host may get other things to do at any time.
+STORY_SECONDS = 600
+CLEANUP_SECONDS = 60
 
 
 class Skip(Exception):
@@ -70,12 +77,25 @@ def ring(*_):
     raise TooSlow("not told within its time")
 
 
+def set_alarms(seconds):
+    """Ends a story by an exception, again and again should its handlers hang too; and then the program, for the unit to save
+    the journal."""
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, scaled(seconds), scaled(CLEANUP_SECONDS))
+    faulthandler.dump_traceback_later(scaled(seconds + 3 * CLEANUP_SECONDS), exit=True, file=sys.stdout)
+
+
+def clear_alarms():
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    faulthandler.cancel_dump_traceback_later()
+
+
 def tell(tap, name, story, seconds=STORY_SECONDS):
     """One story; whatever happens in it, the next one can be told."""
     checks = Checks(tap, name)
+    tap.comment(f"{name}: begins")
     started = time.monotonic()
-    signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
+    set_alarms(seconds)
     try:
         story(checks)
     except Skip as reason:
@@ -83,5 +103,5 @@ def tell(tap, name, story, seconds=STORY_SECONDS):
     except Exception as error:
         tap.line(False, checks.name(f"ends early: {error!r}"), [traceback.format_exc()])
     finally:
-        signal.alarm(0)
-    tap.comment(f"{name}: {time.monotonic() - started:.1f} s")
+        clear_alarms()
+    tap.comment(f"{name}: ends after {time.monotonic() - started:.1f} s")

@@ -4,6 +4,7 @@
 import socket
 import struct
 
+from calibration import scaled
 from command import CommandFailed
 
 (CMD_REQUEST, CMD_RESPONSE, CMD_UNKNOWN, EVENT_REGISTER, EVENT_UNREGISTER, EVENT_CONFIRM, EVENT_UNKNOWN,
@@ -63,7 +64,7 @@ class Client:
 
     def __enter__(self):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(ANSWER_SECONDS)
+        self.socket.settimeout(scaled(ANSWER_SECONDS))
         try:
             self.socket.connect(self.path)
         except OSError as error:

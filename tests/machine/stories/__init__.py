@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stories, in the order in which they are told."""
 
-import re
-from pathlib import Path
-
 from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan,
                messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_owners, package, reporting, restarts,
                routes, service, soak, starter, status, ten_crashes, units, wait_exec, watch)
@@ -19,20 +16,21 @@ ELSEWHERE = (package, libreswan)
 REFERENCE = "bookworm"
 
 
-def release():
-    """The code name of this machine's release."""
-    return re.search(r"^VERSION_CODENAME=(\S+)", Path("/etc/os-release").read_text(), re.MULTILINE)[1]
-
-
-def chosen(names):
-    """The stories of these names, or of these files; if none is named, all that this machine has to tell."""
+def chosen(names, release):
+    """The stories of these names, or of these files; if none is named, all that a machine of this release has to tell."""
     found = [(module.__name__.split(".")[1], story) for module in (*MODULES, *ELSEWHERE) for story in module.STORIES]
     known = {name for module, story in found for name in (module, story.__name__)}
     if unknown := sorted(set(names) - known):
-        raise SystemExit(f"Bail out! no such story: {', '.join(unknown)}")
+        raise SystemExit(f"machine: no such story: {', '.join(unknown)}")
     if names:
         return [story for module, story in found if story.__name__ in names or module in names]
     elsewhere = {story for module in ELSEWHERE for story in module.STORIES}
-    if release() != REFERENCE:
+    if release != REFERENCE:
         elsewhere |= {story for module in MODULES for story in getattr(module, "ONLY_REFERENCE", ())}
     return [story for _, story in found if story not in elsewhere]
+
+
+def named(names):
+    """The stories of exactly these names."""
+    found = {story.__name__: story for module in (*MODULES, *ELSEWHERE) for story in module.STORIES}
+    return [found[name] for name in names]

@@ -27,6 +27,8 @@ TESTS = {
     "precedence": (),
     "keep": ("With real SAs", "When no process ends"),
     "handover": ("With real SAs",),
+    "virtual_address": (),
+    "routes": ("gateway the table covers", "cannot be reached any more"),
 }
 SECONDS = 200
 

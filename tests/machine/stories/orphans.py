@@ -20,6 +20,10 @@ CONNECTIONS_MANY = 20
 CHILDREN_EACH = 10
 
 
+# Exit status when charon could not be asked.
+UNKNOWN = 1
+
+
 def flush_orphans(*options):
     return run(xfrmctl.PROGRAM, "flush", "--orphans", *options)
 
@@ -67,15 +71,18 @@ def rekeyings(check):
             if len(under_way) == 2:
                 network.unblock_ike()
             seen = run(xfrmctl.PROGRAM, "status", "--json", check=False)
-            looks.append((seen.returncode, json.loads(seen.stdout).get("orphans")))
-            removed = flush_orphans("-v", "--dry-run")
-            said.append(removed.stdout)
+            removed = run(xfrmctl.PROGRAM, "flush", "--orphans", "-v", "--dry-run", check=False)
+            # charon, busy as it is, may not answer in time: then neither says anything of orphans.
+            if seen.returncode != UNKNOWN:
+                looks.append((seen.returncode, json.loads(seen.stdout).get("orphans")))
+            if removed.returncode != UNKNOWN:
+                said.append(removed.stdout)
             check.note(removed.stderr.strip())
         replaced = len(begun - kernel.spis())
         check.note(f"{under_way} of {count} being rekeyed, {replaced} of {len(begun)} SAs replaced")
         check.equal("all rekeyings were under way", under_way[0], count)
-        check.equal("status calls no SA an orphan", looks, [(0, [])] * len(looks))
-        check.equal("nor does flush", said, ["Nothing to remove.\n"] * len(said))
+        check.equal("status calls no SA an orphan", looks, [(0, [])] * max(len(looks), 1))
+        check.equal("nor does flush", said, ["Nothing to remove.\n"] * max(len(said), 1))
         check.that("SAs were replaced meanwhile", replaced >= count, replaced)
         gateway.stop()
 

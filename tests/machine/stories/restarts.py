@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import journal
 import kernel
 import network
+import xfrmctl
 from command import run, wait_for
 from connections import CONNECTIONS
 from pings import ping
@@ -55,6 +57,13 @@ def restart_under_traffic(command):
     return Restart(is_new, seen, max((back or moment) - moment, 0))
 
 
+def unseen_ms(cursor):
+    """The time of a restart in which charon can install what arm does not see: from arm's end to charon's SIGTERM."""
+    ended, *_ = xfrmctl.said("What the IKE daemon protects stays closed while it is away", cursor)
+    [told] = [entry for entry in journal.of_unit(gateway.unit, cursor) if "SIGTERM received" in str(entry["MESSAGE"])]
+    return (journal.sent(told) - journal.sent(ended)) / 1000
+
+
 def check_stock(check, seen):
     check.that("dozens of packets leave in plaintext", seen.out >= DOZENS, seen)
     check.that("packets in plaintext are accepted", seen.accepted >= DOZENS, seen)
@@ -84,10 +93,13 @@ def tell(check, with_xfrmctl, check_restart, commands):
     establish([NAME])
     for what, command in commands:
         check.variant = what
+        cursor = journal.now()
         restart = restart_under_traffic(command)
         check.that("a new charon runs", restart.is_new)
         check_restart(check, restart.seen)
         note_seen(check, restart.seen, f"back after {restart.seconds:.1f} s")
+        if with_xfrmctl:
+            check.note(f"from the end of arm to charon's SIGTERM: {unseen_ms(cursor):.1f} ms")
 
 
 def restarts_stock(check):

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A planned restart of a charon that has a virtual address, which it deletes on its way down: no packet of the machine
+itself leaves in the meantime, from whatever source."""
+
+import errno
+import re
+import socket
+from pathlib import Path
+from typing import NamedTuple
+
+import sandbox
+import vici_server
+import xfrm
+from netlink import family_of
+from program import Fault, Steps, arm, flush, hold, release, xfrmctl_with
+from routing import (DELNEXTHOP, GETADDR, GETNEXTHOP, GETROUTE, NEWNEXTHOP, STAND_IN, STATIC, add, batch, listed, of_protocol,
+                     rules)
+from tables import ESP
+from tap import case, cases, contains, equal, main
+from vici_server import Stream
+from wire import MARKER, Wire
+
+# The nexthop objects that xfrmctl makes (src/routing.c).
+FIRST_ID = 0x58464d00
+OURS = "proto 88"
+
+
+class Tunnel(NamedTuple):
+    address: str
+    route: str
+    far: str
+
+    @property
+    def everything(self):
+        return "::/0" if ":" in self.address else "0.0.0.0/0"
+
+    @property
+    def with_length(self):
+        return f"{self.address}/{128 if ':' in self.address else 32}"
+
+    @property
+    def rule(self):
+        return f"from {self.everything} pref 220 table 220"
+
+    def starts(self):
+        """As charon when a tunnel is up."""
+        batch(f"address add {self.with_length} dev uplink {'nodad' if ':' in self.address else ''}",
+              f"rule add {self.rule}")
+        add(f"{self.route} src {self.address}")
+        xfrm.add_policies(f"src {self.with_length} dst {self.everything} dir out priority 1000 {ESP}")
+
+    def deletes_address(self):
+        batch(f"address del {self.with_length} dev uplink")
+
+    def ends(self):
+        """As charon when it is told to stop."""
+        xfrm.ip("xfrm", "policy", "delete", "src", self.with_length, "dst", self.everything, "dir", "out")
+        batch(f"route del {self.route.split()[0]} proto static table 220")
+        self.deletes_address()
+        batch(f"rule del {self.rule}")
+
+
+LINK_LOCAL = Tunnel("fd00:9::1", "::/0 via fe80::2 dev uplink", "2001:db8:77::9")
+TUNNELS = {
+    "IPv6": LINK_LOCAL,
+    "IPv6, a global gateway": Tunnel("fd00:9::1", "fd00:2::/64 via 2001:db8:8::2 dev uplink", "fd00:2::9"),
+    "IPv6, a gateway that the route itself covers": Tunnel("fd00:9::1", "::/0 via 2001:db8:8::2 dev uplink",
+                                                           "2001:db8:77::9"),
+    "IPv6, no gateway": Tunnel("fd00:9::1", "fd00:2::/64 dev uplink", "fd00:2::9"),
+    "IPv4": Tunnel("10.9.0.1", "0.0.0.0/0 via 10.8.0.2 dev uplink", "10.2.0.9"),
+}
+
+
+def departure(wire, destination):
+    """Sends a packet for which nobody has chosen a source; returns from which one it left, None if it did not."""
+    wire.number += 1
+    marker = MARKER % wire.number
+    with socket.socket(family_of(destination), socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        try:
+            sender.sendto(marker, (destination, 9))
+        except OSError:
+            return None     # a policy blocks it, or waits for an SA
+    while True:
+        try:
+            packet = wire.read("uplink")
+        except BlockingIOError:
+            return None
+        if packet.endswith(marker):
+            return (socket.inet_ntop(socket.AF_INET6, packet[8:24]) if ":" in destination
+                    else socket.inet_ntop(socket.AF_INET, packet[12:16]))
+
+
+def nexthops(which=OURS):
+    return [" ".join(line.split()) for line in xfrm.ip("-o", "nexthop", "show").splitlines() if which in line]
+
+
+@cases(TUNNELS.items())
+def blocked(_, tunnel):
+    """What had the virtual address neither leaves from it nor from another: {0}."""
+    with Wire() as wire:
+        had = rules()
+        outer = departure(wire, tunnel.far)
+        assert outer not in (None, tunnel.address), outer
+        tunnel.starts()
+        equal(departure(wire, tunnel.far), None, "what leaves before")
+        arm("--routes")
+        tunnel.ends()
+        equal(departure(wire, tunnel.far), None, "what leaves when charon is down")
+        hold("--routes")
+        equal(departure(wire, tunnel.far), None, "what leaves in the hold")
+        tunnel.starts()
+        equal(len(of_protocol(STATIC)), 1, "the route of the next charon")
+        release("--routes")
+        equal(departure(wire, tunnel.far), None, "what leaves when the tunnel is up again")
+        equal((of_protocol(STAND_IN), nexthops()), ([], []), "stand-ins and nexthop objects behind the release")
+        tunnel.ends()
+        equal((departure(wire, tunnel.far), rules()), (outer, had), "what leaves when all are gone, and the rules")
+
+
+
+# Two through one gateway, one through another, one through none, and in front of one the device has another source.
+SEVERAL = ["::/0 via fe80::2 dev uplink", "fd00:3::/64 via fe80::2 dev uplink", "fd00:4::/64 via fe80::3 dev uplink",
+           "fd00:5::/64 dev uplink", "fd00:6::/64 via fe80::2 dev uplink metric 7 mtu 1300"]
+# Whose sources no charon deletes, or the kernel does not strip: the address is on another device, or on a network.
+PLAIN = ["fd00:7::/64 via fe80::2 dev uplink src fd00:9::2", "fd00:8::/64 via fe80::2 dev uplink src fd00:1::1",
+         "fd00:a::/64 src fd00:9::1 nexthop via fe80::2 dev uplink nexthop via fe80::3 dev uplink",
+         "throw fd00:b::/64", "10.2.0.0/24 via 10.8.0.2 dev uplink src 10.9.0.1"]
+
+
+def make_several():
+    xfrm.make_uplink()
+    batch("link set lo up", "address add fd00:9::1/128 dev uplink nodad", "address add fd00:9::2/128 dev lo nodad",
+          "address add fd00:1::1/64 dev uplink nodad", "address add 10.9.0.1/32 dev uplink", f"rule add {LINK_LOCAL.rule}")
+    add_several()
+
+
+def add_several():
+    add(*(f"{route} src fd00:9::1" for route in SEVERAL), *PLAIN)
+
+
+def named():
+    """How many stand-ins name nexthop objects, and how many name none."""
+    found = of_protocol(STAND_IN)
+    return sum("nhid" in line for line in found), sum("nhid" not in line for line in found)
+
+
+@case
+def objects():
+    """A stand-in names a nexthop object where charon may delete its source; one object serves all of one next hop."""
+    make_several()
+    arm("--routes")
+    equal(named(), (len(SEVERAL), len(PLAIN)), "stand-ins with objects and without")
+    equal([line.split(" proto")[0] for line in nexthops()],
+          [f"id {FIRST_ID} via fe80::2 dev uplink scope link", f"id {FIRST_ID + 1} via fe80::3 dev uplink scope link",
+           f"id {FIRST_ID + 2} dev uplink scope link"], "the objects")
+    before = listed(), nexthops()
+    arm("--routes")
+    equal((listed(), nexthops()), before, "routes and objects behind a second arm")
+
+
+@case
+def same_route():
+    """A stand-in that names an object is otherwise the same as its route, and is shown like one that does not."""
+    make_several()
+    shown = [flush("--dry-run", "--routes").out]
+    before = of_protocol(STATIC)
+    arm("--routes")
+    for family in ("-4", "-6"):
+        xfrm.ip(family, "route", "flush", "proto", "static", "table", "220")
+    shown.append(flush("--dry-run", "--routes").out)
+    equal([re.sub(r" nhid \d+| proto \w+| metric \d+", "", line) for line in of_protocol(STAND_IN)],
+          [re.sub(r" proto \w+| metric \d+", "", line) for line in before], "the stand-ins")
+    equal(*(sorted(re.sub(r" metric \d+| stand-in", "", text).splitlines()) for text in shown), "what --dry-run lists")
+
+
+@cases([("release --routes", release), ("flush --routes", flush)])
+def removed(_, verb):
+    """{0} removes the objects with the stand-ins, and none of others."""
+    make_several()
+    others = ["id 7 dev uplink protocol 88", f"id {FIRST_ID + 1} dev uplink protocol bird"]
+    xfrm.ip("-batch", "-", stdin="".join(f"nexthop add {other}\n" for other in others))
+    before = nexthops("id")
+    arm("--routes")
+    equal(len(nexthops("id")), len(before) + 3, "how many objects there are")
+    verb("--routes")
+    equal((of_protocol(STAND_IN), nexthops("id")), ([], before), "stand-ins and objects")
+
+
+@case
+def without_gateways():
+    """Stand-ins go whose next hops the kernel does not list besides the object."""
+    Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("0")
+    make_several()
+    arm("--routes")
+    equal(sum("via fe80::" in line for line in of_protocol(STAND_IN) if "nhid" in line), 0, "gateways listed")
+    release("--routes")
+    equal((of_protocol(STAND_IN), nexthops()), ([], []), "stand-ins and objects")
+
+
+@case
+def other_table():
+    """An object stays as long as a stand-in of another table names it."""
+    make_several()
+    add(f"{SEVERAL[0]} src fd00:9::1", table=221)
+    arm("--routes")
+    arm("--routes=221")
+    release("--routes")
+    equal((len(of_protocol(STAND_IN, 221)), len(nexthops())), (1, 1), "stand-ins of the other table, and objects")
+    release("--routes=221")
+    equal((of_protocol(STAND_IN, 221), nexthops()), ([], []), "stand-ins and objects")
+
+
+@case
+def unexplained():
+    """flush --orphans --routes removes the objects of stand-ins that it removes."""
+    make_several()
+    arm("--routes")
+    commands = {"list-conns": Stream("list-conn", [{"net": {"children": {"net": {"remote-ts": ["fd00:4::/64"]}}}}]),
+                "list-policies": Stream("list-policy", []), "list-sas": Stream("list-sa", [])}
+    with vici_server.Server(Path("/run/charon.vici"), commands) as server:
+        flush("--orphans", "--routes", f"--socket={server.path}")
+    [line] = of_protocol(STAND_IN)
+    contains(line, "fd00:4::/64", f"nhid {FIRST_ID + 1}")
+    equal(len(nexthops()), 1, "the objects")
+
+
+@case
+def each_instant():
+    """Wherever arm is stopped, a release leaves nothing, and another arm completes it; likewise a stopped release."""
+    make_several()
+    before = listed()
+    arm("--routes")
+    complete = listed(), nexthops()
+    for verb, again, end in (("arm", arm, complete), ("release", release, (before, []))):
+        stop = 0
+        while True:
+            stop += 1
+            (release if verb == "arm" else arm)("--routes")
+            with Steps(verb, "--routes") as steps:
+                seen = sum(1 for _ in zip(range(stop), steps))
+                steps.kill()
+            if seen < stop:
+                break
+            if stop % 2:
+                again("--routes")
+                equal((listed(), nexthops()), end, f"what is left of {verb} and another, stopped at {stop}")
+            release("--routes")
+            equal((listed(), nexthops()), (before, []), f"what is left of {verb} and a release, stopped at {stop}")
+        # Each object and each stand-in is a change.
+        equal(stop - 1, len(SEVERAL) + len(PLAIN) + 3, f"how many changes {verb} makes")
+
+
+@case
+def stripped():
+    """A route that has lost its source does not take the place of a stand-in that still has it."""
+    make_several()
+    arm("--routes")
+    LINK_LOCAL.deletes_address()
+    contains(hold("--routes").out, f" stand-ins of routes hold their place.\n")
+    equal((of_protocol(STATIC), sum("src fd00:9::1" in line for line in of_protocol(STAND_IN))), ([], len(SEVERAL)),
+          "static routes, and stand-ins with the source")
+
+
+@case
+def crashed():
+    """What arm made is exchanged when charon has crashed all the same, and goes with the release."""
+    make_several()
+    arm("--routes")
+    hold("--routes")
+    equal((of_protocol(STATIC), named()), ([], (0, len(SEVERAL) + len(PLAIN))), "static routes and stand-ins")
+    release("--routes")
+    equal((of_protocol(STAND_IN), nexthops()), ([], []), "stand-ins and objects")
+
+
+@case
+def old_kernel():
+    """On a kernel without nexthop objects (before Linux 5.3) a stand-in is a route like others."""
+    make_several()
+    with_none = [Fault("send", NEWNEXTHOP, "refuse", errno.EOPNOTSUPP),
+                 Fault("send", GETNEXTHOP, "refuse", errno.EOPNOTSUPP)]
+    result = xfrmctl_with(with_none, "arm", "--routes")
+    equal((result.err, named(), nexthops()), ("", (0, len(SEVERAL) + len(PLAIN)), []), "what is said and made")
+    result = xfrmctl_with(with_none[1:], "release", "--routes")
+    equal((result.err, of_protocol(STAND_IN)), ("", []), "what is said, and what is left")
+
+
+@case
+def no_carrier():
+    """So it is on a device without a carrier, which takes no such objects."""
+    make_several()
+    batch("link set far-end down")
+    equal((arm("--routes").err, named(), nexthops()), ("", (0, len(SEVERAL) + len(PLAIN)), []), "what is said and made")
+
+
+@case
+def refused():
+    """An object that is refused is told of, and its stand-in is there without."""
+    make_several()
+    result = xfrmctl_with([Fault("send", NEWNEXTHOP, "refuse", errno.ENOMEM, first=2, last=2)], "arm", "--routes", status=1)
+    equal(result.err, "xfrmctl: Could not keep the source of the stand-in for route fd00:4::/64 via fe80::3 dev uplink src "
+          "fd00:9::1 metric 1024 of table 220: Cannot allocate memory.\n", "what is said")
+    equal(named(), (len(SEVERAL) - 1, len(PLAIN) + 1), "stand-ins with objects and without")
+    result = xfrmctl_with([Fault("send", DELNEXTHOP, "refuse", errno.EPERM, first=1, last=1)], "release", "--routes",
+                          status=1)
+    contains(result.err, "xfrmctl: Could not remove nexthop objects that `xfrmctl arm` made: Operation not permitted. ")
+    equal((of_protocol(STAND_IN), len(nexthops())), ([], 1), "stand-ins and objects")
+    xfrm.ip(*result.err.rstrip().rsplit(": ip ", 1)[1].split())
+    equal(nexthops(), [], "objects behind the command that it names")
+
+
+@case
+def not_known():
+    """Without the list of addresses there is no stand-in, without that of objects there are plain ones; both are told."""
+    make_several()
+    result = xfrmctl_with([Fault("receive", GETADDR, "fail", errno.ENOMEM)], "arm", "--routes", status=1)
+    contains(result.err, "xfrmctl: Could not list the addresses of interfaces: Cannot allocate memory. ")
+    equal(of_protocol(STAND_IN), [], "stand-ins")
+    result = xfrmctl_with([Fault("send", GETNEXTHOP, "refuse", errno.ENOMEM)], "arm", "--routes", status=1)
+    contains(result.err, "xfrmctl: Could not keep the source of the stand-in for route ")
+    equal(named(), (0, len(SEVERAL) + len(PLAIN)), "stand-ins with objects and without")
+
+
+@case
+def in_use():
+    """When it is not known which objects stand-ins name, none is removed."""
+    make_several()
+    arm("--routes")
+    # The first two lists are those of the table.
+    result = xfrmctl_with([Fault("send", GETROUTE, "refuse", errno.ENOMEM, first=3)], "release", "--routes=221", status=1)
+    contains(result.err, "xfrmctl: Could not remove nexthop objects that `xfrmctl arm` made: Cannot allocate memory. ")
+    equal((named(), len(nexthops())), ((len(SEVERAL), len(PLAIN)), 3), "stand-ins and objects")
+
+
+main(sandbox.new_run_folder)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What becomes of stories that a machine does not get to, and of logs that are not there: each is a failure with its name."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import machine
+import report
+
+HERE = Path(__file__).parent
+TALLY = HERE.parents[1] / "tools/tally"
+
+sys.path.append(str(HERE / "guest"))
+
+TOLD = """\
+# bookworm machine, accelerator tcg
+# calibration: 50 programs take 6.00 s, the reference takes 3 s: deadlines are times 2.00
+# boot: begins
+ok 1 - boot: strongSwan runs
+not ok 2 - boot: one flush
+# boot: 3.0 s
+# boot: ends after 12.3 s (processor: 15 s)
+# hold: begins
+ok 3 - hold: no packet leaves
+"""
+STORIES = ("boot", "hold", "kinds")
+
+
+def read(text, stories=STORIES):
+    told = report.Report(stories)
+    for line in text.splitlines():
+        told.read(line)
+    return told
+
+
+def missing(text, why="the machine ended", stories=STORIES):
+    return list(read(text, stories).missing(why))
+
+
+def equal(seen, expected):
+    if seen != expected:
+        raise AssertionError(f"{seen!r} instead of {expected!r}")
+
+
+def ends_early():
+    """A machine that ends early: the story under way has not ended, the others have not run."""
+    equal(missing(TOLD), ["not ok 4 - hold: not ended: the machine ended", "not ok 5 - kinds: not run: the machine ended",
+                          "1..5"])
+
+
+def ends_between():
+    """A machine that ends between two stories: the next one has not run."""
+    equal(missing(TOLD + "# hold: ends after 1.0 s\n"), ["not ok 4 - kinds: not run: the machine ended", "1..4"])
+
+
+def never_boots():
+    """A machine that says nothing: no story has run."""
+    equal(missing(""), [*(f"not ok {number} - {name}: not run: the machine ended" for number, name in
+                          enumerate(STORIES, 1)), "1..3"])
+
+
+def cut_line():
+    """A line that the end has cut does not count."""
+    equal(missing(TOLD + "ok 4 - ho\n# hold: ends aft\n")[0], "not ok 5 - hold: not ended: the machine ended")
+
+
+def complete():
+    """A machine that has told all: nothing is added."""
+    told = TOLD + "# hold: ends after 1.0 s\n# kinds: begins\n# kinds: ends after 1.0 s\n1..3\n"
+    equal((missing(told), read(told).complete), ([], True))
+
+
+def skipped():
+    """A machine that cannot run the host's program: nothing is added."""
+    equal(missing("1..0 # SKIP the program of the host does not run here: GLIBC_2.40 not found\n"), [])
+
+
+def long_reason():
+    """A reason of several lines: the first is with each name, the others once; nothing of it is a directive of TAP."""
+    equal(missing("", "image: mmdebstrap failed # SKIP\nE: no network", STORIES[:2]),
+          ["not ok 1 - boot: not run: image: mmdebstrap failed  SKIP", "not ok 2 - hold: not run: image: mmdebstrap failed  SKIP",
+           "# E: no network", "1..2"])
+
+
+def slowness():
+    """How slow the machine is, as it says so itself."""
+    factor = 1.0
+    for line in TOLD.splitlines():
+        factor = report.slowness(line, factor)
+    equal(factor, 2.0)
+
+
+def same_words():
+    """The guest says all this in the words that are looked for."""
+    import calibration
+    import tap
+    calibration.PROGRAM, calibration.PROGRAMS = ("true",), 1
+    equal(report.slowness(calibration.measure(), 7.0), 1.0)
+    said = []
+    told = tap.Tap()
+    told.comment = said.append
+    tap.tell(told, "boot", lambda check: None)
+    equal(missing("".join(f"# {line}\n" for line in said), stories=["boot"]), ["1..0"])
+
+
+def story_is_ended_first():
+    """A story's own limits come before that of a silent machine, and the journal can be saved between."""
+    import tap
+    if tap.STORY_SECONDS + 3 * tap.CLEANUP_SECONDS + 60 > machine.SILENT_SECONDS:
+        raise AssertionError("the machine is ended first")
+
+
+class Silent(machine.Machine):
+    """A process that writes what it is to write, and then hangs."""
+
+    def __init__(self, text):
+        self.command = ("sh", "-c", 'printf %s "$1"; exec sleep 600', "sh", text)
+
+
+def silent_machine():
+    """A machine that says nothing any more is ended, after a time that grows with its slowness."""
+    lines = []
+    with Silent(TOLD) as silent:
+        try:
+            for line in silent.lines(0.2):
+                lines.append(line)
+        except SystemExit as error:
+            equal((lines, str(error)), (TOLD.splitlines(), "machine: no line came for 0.4 s"))
+            return
+    raise AssertionError("it goes on")
+
+
+def without_tools():
+    """Without what makes an image: a failure with the name of each story, and why."""
+    with tempfile.TemporaryDirectory() as empty:
+        env = {**os.environ, "PATH": empty, "XDG_CACHE_HOME": empty}
+        done = subprocess.run([sys.executable, HERE / "machine.py", "--destdir", empty, "--results", f"{empty}/results",
+                               "hold", "kinds"], env=env, capture_output=True, text=True, check=False)
+    *_, hold, others, kinds, plan = done.stdout.splitlines()
+    equal(([line.split(":")[:2] for line in (hold, others, kinds)], plan, done.returncode),
+          ([[f"not ok {number} - {name}", " not run"] for number, name in enumerate(("hold", "hold_others", "kinds"), 1)],
+           "1..3", 1))
+
+
+def names_are_unique():
+    """Each story has a name of its own."""
+    import stories
+    names = [story.__name__ for story in stories.chosen([], stories.REFERENCE)]
+    equal((len(names), [story.__name__ for story in stories.named(names)]), (len(set(names)), names))
+
+
+def tally(logs):
+    """The last line, and what failed, of these logs: texts by their names; None is one that is not there."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in logs.items():
+            if text is not None:
+                (Path(folder) / name).write_text(text)
+        done = subprocess.run([TALLY, *(f"{folder}/{name}" for name in logs)], capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    return lines[-1] if lines else done.stderr, [line.replace(f"{folder}/", "") for line in lines if "failed: " in line]
+
+
+def logged(stdout, result="OK", name="bookworm"):
+    return json.dumps({"name": name, "result": result, "stdout": stdout, "duration": 1.0}) + "\n"
+
+
+def tally_of_missing():
+    """tally counts each story that has not run."""
+    text = TOLD + "".join(f"{line}\n" for line in missing(TOLD))
+    equal(tally({"log": logged(text, "FAIL")})[0], "2 passed, 3 failed")
+
+
+def tally_without_log():
+    """A log that is not there, or has no test in it, is a failure."""
+    equal(tally({"log": logged("ok 1 - it\n1..1\n"), "other": None, "empty": ""}),
+          ("1 passed, 2 failed", ["failed: other: nothing was run", "failed: empty: nothing was run"]))
+
+
+CASES = (ends_early, ends_between, never_boots, cut_line, complete, skipped, long_reason, slowness, same_words, story_is_ended_first,
+         silent_machine, without_tools, names_are_unique, tally_of_missing, tally_without_log)
+
+
+def main():
+    print(f"1..{len(CASES)}")
+    for number, function in enumerate(CASES, 1):
+        title = function.__doc__.splitlines()[0].rstrip(".")
+        try:
+            function()
+        except Exception:
+            print(f"not ok {number} - {title}")
+            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
+        else:
+            print(f"ok {number} - {title}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

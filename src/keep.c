@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netlink/msg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -115,18 +116,23 @@ static int wait_until_later(const struct entry *sa)
 	return 0;
 }
 
+static void free_message(struct nl_msg **message)
+{
+	nlmsg_free(*message);
+}
+
 /* Makes sure that there is a stopper, and that it is younger than its SA. */
 static int put_stopper(struct kernel *kernel, const struct entry *sa)
 {
+	CLEANUP(free_message) struct nl_msg *message = NULL;
 	const struct entry stopper = stopper_of(sa);
-	union stopper_message message;
 	struct entry present = {0};
 
 	int r = wait_until_later(sa);
 	if (r == 0)
-		r = stopper_write(sa, &message);
+		r = stopper_compose(sa, &message);
 	if (r == 0)
-		r = kernel_request(kernel, &message.header);
+		r = kernel_request(kernel, nlmsg_hdr(message));
 	/* There may be one of an earlier run. */
 	if (r == 0 || r == -EEXIST)
 		r = kernel_find_sa(kernel, &stopper, &present);

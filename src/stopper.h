@@ -12,7 +12,6 @@
  * XfrmOutStateSeqError). Policies whose templates name the SPI of the old SA, as those of a negotiated SA do, go on
  * using that. */
 
-#include <linux/netlink.h>
 #include <stdbool.h>
 
 #include "entry.h"
@@ -22,15 +21,12 @@
  * then nothing else may use that. */
 #define STOPPER_SECONDS (SHADOW_KEPT_SECONDS + 60)
 
-/* Long enough for every stopper; the union is for alignment. */
-union stopper_message {
-	struct nlmsghdr header;
-	char bytes[1024];
-};
+struct nl_msg;
 
-/* Writes the request that adds the stopper of an outbound ESP or AH SA (XFRM_MSG_NEWSA). Its keys are random, and known
- * to nobody. -EIO when there is no randomness. */
-int stopper_write(const struct entry *sa, union stopper_message *message);
+/* Composes the request that adds the stopper of an outbound ESP or AH SA (XFRM_MSG_NEWSA). Its keys are random, and
+ * nobody has them. Returns 0 with the message, which the caller frees (nlmsg_free()); -EIO when there is no randomness,
+ * or -ENOMEM. */
+int stopper_compose(const struct entry *sa, struct nl_msg **ret);
 
 /* By what the stopper of an SA is found: destination, SPI (the complement of the SA's), protocol and mark. */
 struct entry stopper_of(const struct entry *sa);

@@ -149,13 +149,14 @@ static void check_lifetime(const struct entry *sa, const struct nlmsghdr *messag
 
 static void check_stopper(struct looking *looking, const struct entry *sa)
 {
-	union stopper_message message;
 	struct entry written, stopper = stopper_of(sa);
+	struct nl_msg *message;
 
 	check_questions(sa);
-	CHECK(stopper_write(sa, &message) == 0 && message.header.nlmsg_len <= sizeof(message));
-	CHECK(entry_decode(&message.header, &written) == 0 && stopper_is(&written) && !written.larval);
+	CHECK(stopper_compose(sa, &message) == 0);
+	CHECK(entry_decode(nlmsg_hdr(message), &written) == 0 && stopper_is(&written) && !written.larval);
 	check_same_key(&stopper, &written);
+	nlmsg_free(message);
 	CHECK(kept_add_sa(&looking->kept, sa) == 0);
 }
 

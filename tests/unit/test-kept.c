@@ -2,7 +2,9 @@
 
 #include "unit.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netlink/msg.h>
 
 #include "kept.h"
 #include "shadow.h"
@@ -464,14 +466,14 @@ static void descriptions(void **state)
 }
 
 /* The message as the kernel would give it back. */
-static struct entry written(const struct entry *sa, union stopper_message *message)
+static struct entry composed(const struct entry *sa, struct nl_msg **message)
 {
 	struct entry entry;
 
-	assert_int_equal(stopper_write(sa, message), 0);
-	assert_true(message->header.nlmsg_len <= sizeof(*message));
-	assert_int_equal(message->header.nlmsg_type, XFRM_MSG_NEWSA);
-	assert_int_equal(entry_decode(&message->header, &entry), 0);
+	assert_int_equal(stopper_compose(sa, message), 0);
+	assert_int_equal(nlmsg_hdr(*message)->nlmsg_type, XFRM_MSG_NEWSA);
+	assert_int_equal(nlmsg_hdr(*message)->nlmsg_flags, NLM_F_REQUEST);
+	assert_int_equal(entry_decode(nlmsg_hdr(*message), &entry), 0);
 	return entry;
 }
 
@@ -479,12 +481,15 @@ static void a_stopper_is_like_its_sa(void **state)
 {
 	(void)state;
 	struct entry sa = make_sa(HERE, THERE);
-	union stopper_message message;
+	struct nl_msg *message;
 
+	sa.sa.sel.sport = htons(500);
+	sa.sa.sel.sport_mask = 0xffff;
+	sa.sa.sel.prefixlen_d = 24;
 	sa.mark = (struct xfrm_mark){0x10, 0xff};
 	sa.if_id = 7;
 	sa.sa.flags |= XFRM_STATE_ESN;
-	struct entry stopper = written(&sa, &message);
+	struct entry stopper = composed(&sa, &message);
 	assert_true(stopper_is(&stopper));
 	assert_false(stopper_is(&sa));
 	assert_false(stopper.larval);
@@ -501,6 +506,14 @@ static void a_stopper_is_like_its_sa(void **state)
 	assert_int_equal(stopper.sa.lft.hard_byte_limit, XFRM_INF);
 	assert_int_equal(stopper.sa.lft.hard_add_expires_seconds, STOPPER_SECONDS);
 
+	struct xfrm_selector selector = sa.sa.sel;
+	selector.user = SHADOW_KEEP;
+	assert_memory_equal(&stopper.sa.sel, &selector, sizeof(selector));
+	const struct xfrm_replay_state *replay =
+		nla_data(nlmsg_find_attr(nlmsg_hdr(message), sizeof(struct xfrm_usersa_info), XFRMA_REPLAY_VAL));
+	assert_int_equal(replay->oseq, UINT32_MAX);
+	nlmsg_free(message);
+
 	const struct entry name = stopper_of(&sa);
 	assert_int_equal(name.sa.id.spi, stopper.sa.id.spi);
 	assert_memory_equal(&name.mark, &sa.mark, sizeof(sa.mark));
@@ -512,13 +525,16 @@ static void keys_of_stoppers_differ(void **state)
 	static const uint8_t protos[] = {IPPROTO_ESP, IPPROTO_AH};
 
 	for (size_t i = 0; i < ARRAY_SIZE(protos); i++) {
-		union stopper_message first, second;
+		struct nl_msg *first, *second;
 		struct entry sa = make_sa("2001:db8::1", "2001:db8::2");
 
 		sa.sa.id.proto = protos[i];
-		written(&sa, &first);
-		written(&sa, &second);
-		assert_memory_not_equal(&first, &second, sizeof(first));
+		composed(&sa, &first);
+		composed(&sa, &second);
+		assert_int_equal(nlmsg_hdr(first)->nlmsg_len, nlmsg_hdr(second)->nlmsg_len);
+		assert_memory_not_equal(nlmsg_hdr(first), nlmsg_hdr(second), nlmsg_hdr(first)->nlmsg_len);
+		nlmsg_free(first);
+		nlmsg_free(second);
 	}
 }
 

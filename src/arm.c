@@ -121,15 +121,6 @@ static bool changes_places(const struct arm *arm, const struct entry *policy)
 	       (direction->passes && info->priority <= direction->last_passes);
 }
 
-/* Whether a policy is still there. */
-static int find(struct kernel *kernel, const struct entry *policy)
-{
-	struct entry found = {0};
-
-	int r = kernel_find_policy(kernel, policy, &found);
-	return r == -ENOENT ? 0 : r < 0 ? r : 1;
-}
-
 /* Puts a shadow behind a policy that was added or updated since the dump began, also when it has been removed again:
  * the daemon may be on its way down. A bypass that has been removed must not get one, since other policies decide on
  * its traffic now. */
@@ -140,7 +131,7 @@ static int follow(struct arm *arm, const struct entry *policy)
 	int r = 1;
 
 	if (shadow_lets_pass(policy))
-		r = find(sweep->kernel, policy);
+		r = kernel_has_policy(sweep->kernel, policy);
 	if (r <= 0)
 		return r;
 	arm->sweeps |= changes_places(arm, policy);

@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netlink/msg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "nl_cleanup.h"
 #include "report.h"
 #include "stopper.h"
 #include "util.h"
@@ -114,11 +114,6 @@ static int wait_until_later(const struct entry *sa)
 		clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	}
 	return 0;
-}
-
-static void free_message(struct nl_msg **message)
-{
-	nlmsg_free(*message);
 }
 
 /* Makes sure that there is a stopper, and that it is younger than its SA. */

@@ -467,6 +467,14 @@ int kernel_find_policy(struct kernel *kernel, const struct entry *policy, struct
 	return r == 0 ? entry_decode(answer, ret) : r;
 }
 
+int kernel_has_policy(struct kernel *kernel, const struct entry *policy)
+{
+	struct entry found = {0};
+
+	int r = kernel_find_policy(kernel, policy, &found);
+	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+}
+
 int kernel_update_policy(struct kernel *kernel, const struct entry *policy)
 {
 	union request request;

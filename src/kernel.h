@@ -86,6 +86,9 @@ int kernel_exchange(struct kernel *kernel, const struct entry *policy, const str
  * says does not matter. `ret` is valid until the next call. -ENOENT when there is none. */
 int kernel_find_policy(struct kernel *kernel, const struct entry *policy, struct entry *ret);
 
+/* Whether there is such a policy: 1 or 0. Errors as kernel_find_policy(), but for -ENOENT. */
+int kernel_has_policy(struct kernel *kernel, const struct entry *policy);
+
 /* Puts a policy in the place of the one with the same key at once (XFRM_MSG_UPDPOLICY). Of network policies that costs
  * the kernel a walk over all of them. */
 int kernel_update_policy(struct kernel *kernel, const struct entry *policy);

@@ -75,10 +75,8 @@ static int take_option(int option, const char *value, void *userdata)
 static int is_covered(struct release *release, const struct entry *shadow)
 {
 	const struct entry covering = shadow_covering(shadow);
-	struct entry found = {0};
 
-	int r = kernel_find_policy(release->sweep.kernel, &covering, &found);
-	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+	return kernel_has_policy(release->sweep.kernel, &covering);
 }
 
 /* Finds the kept shadow in front of a shadow: 1 with the seconds after which the kernel removes it, or 0. */

@@ -14,6 +14,7 @@
 #include <sys/time.h>
 
 #include "datagram.h"
+#include "nl_cleanup.h"
 #include "routing_message.h"
 #include "util.h"
 
@@ -48,11 +49,6 @@ static void put_callbacks(struct nl_cb **callbacks)
 {
 	if (*callbacks)
 		nl_cb_put(*callbacks);
-}
-
-static void free_message(struct nl_msg **message)
-{
-	nlmsg_free(*message);
 }
 
 /* libnl passes over what a datagram lacks. */

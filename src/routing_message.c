@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "nl_cleanup.h"
 #include "util.h"
 
 /* Of the flags in a dump the kernel takes these; the others tell the state of the link. */
@@ -121,11 +122,6 @@ static void put_route(struct rtnl_route **route)
 	rtnl_route_put(*route);
 }
 
-static void put_address(struct nl_addr **address)
-{
-	nl_addr_put(*address);
-}
-
 int routing_message_to_gateway(const struct route *route, const struct route *cover, struct route *ret)
 {
 	sa_family_t family = route->dst.family;
@@ -204,11 +200,6 @@ bool routing_message_nexthop(struct nlmsghdr *nlh, struct routing_nexthop *ret)
 	if (ret->has_gateway)
 		memcpy(&ret->gateway, nla_data(gateway), (size_t)nla_len(gateway));
 	return true;
-}
-
-static void free_message(struct nl_msg **message)
-{
-	nlmsg_free(*message);
 }
 
 int routing_message_change_nexthop(const struct routing_nexthop *nexthop, int type, int flags, struct nl_msg **ret)

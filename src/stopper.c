@@ -4,13 +4,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netlink/addr.h>
-#include <netlink/msg.h>
 #include <netlink/xfrm/lifetime.h>
 #include <netlink/xfrm/sa.h>
 #include <netlink/xfrm/selector.h>
 #include <sys/random.h>
 
+#include "nl_cleanup.h"
 #include "util.h"
 
 /* Algorithms that every kernel with ESP has, since every IKE daemon offers them. */
@@ -36,16 +35,6 @@ static void put_lifetime(struct xfrmnl_ltime_cfg **lifetime)
 {
 	if (*lifetime)
 		xfrmnl_ltime_cfg_put(*lifetime);
-}
-
-static void put_address(struct nl_addr **address)
-{
-	nl_addr_put(*address);
-}
-
-static void free_message(struct nl_msg **message)
-{
-	nlmsg_free(*message);
 }
 
 static struct nl_addr *address_of(sa_family_t family, const xfrm_address_t *address)

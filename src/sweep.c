@@ -247,13 +247,11 @@ int sweep_add(struct sweep *sweep, const struct entry *shadow)
 
 static int visit_passing(struct sweep *sweep, const struct entry *entry)
 {
-	struct entry real, found = {0};
-
 	if (!shadow_is_overtaken(&sweep->survey, entry))
 		return 0;
-	real = shadow_covering(entry);
-	int r = kernel_find_policy(sweep->kernel, &real, &found);
-	return r == -ENOENT ? kernel_delete(sweep->kernel, entry, on_refused, sweep) : r;
+	const struct entry real = shadow_covering(entry);
+	int r = kernel_has_policy(sweep->kernel, &real);
+	return r == 0 ? kernel_delete(sweep->kernel, entry, on_refused, sweep) : r < 0 ? r : 0;
 }
 
 int sweep_prepare(struct sweep *sweep, const struct filter *filter)

@@ -255,7 +255,7 @@ def does_not_answer(_, commands, state, why):
         assert time.monotonic() - begun < 10, "it takes too long"
     equal((found["charon"]["state"], "orphans" in found), (state, False), "state, and whether orphans are known")
     contains(found["problems"][0], why)
-    contains(result.out, "SAs          2\n", "orphans      not known", "policies     3\n")
+    contains(result.out, "SAs          2\n", "orphans      unknown", "policies     3\n")
 
 
 @case
@@ -308,8 +308,8 @@ def elsewhere():
 def key_managers():
     """Every process that is told of acquires is named, with its sockets."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500") as first, process("watcher", GROUPS_OF_CHARON) as second:
-        found = as_json()["key_managers"]
-        text = status().out
+        found = as_json(code=1)["key_managers"]
+        text = status(code=1).out
     equal(sorted(found, key=lambda owner: owner["name"]), [
         {"pid": first, "name": "charon-systemd", "kind": "key-manager", "sockets": ["xfrm", "udp-500"]},
         {"pid": second, "name": "watcher", "kind": "unknown", "sockets": ["xfrm"]},
@@ -318,12 +318,41 @@ def key_managers():
              f"watcher (PID {second}): XFRM netlink (no sign of IKE)\n")
 
 
+@cases([("pluto", (GROUPS_OF_CHARON,)), ("charon", (GROUPS_OF_CHARON, "500"))])
+def without_vici(name, sockets):
+    """Beside {0}, alive and without a VICI socket, orphans are unknown, and so is which routes are explained."""
+    xfrm.a_few()
+    add_routes()
+    with process(name, *sockets) as pid:
+        found = as_json(read=status_of_mature, code=1)
+        text = status_of_mature(code=1).out
+        samples = check_metrics(status_of_mature("--metrics", code=1).out)
+    why = (f"charon cannot be asked: there is no socket /nonexistent, and the key manager {name} (PID {pid}) is alive. "
+           "Orphans are unknown; --socket= names charon's VICI socket, if it has one.")
+    equal((found["charon"]["state"], found["problems"]), ("absent", [why]), "charon, and what is said")
+    equal([name for name in ("orphans", "routes") if name in found], [], "what is known")
+    equal(sum(group["count"] for group in found["sas"]), 2, "SAs")
+    equal((samples["xfrmctl_charon_up"], samples["xfrmctl_key_managers"],
+           [name for name in samples if re.match("xfrmctl_(orphans|routes)", name)]), (0, 1, []), "metrics")
+    contains(" ".join(text.split()), why.removeprefix("charon "),
+             f"orphans unknown: charon cannot be asked on /nonexistent, and {name} (PID {pid}) is alive")
+
+
+@case
+def listener_of_acquires():
+    """A process without a sign of IKE does not make orphans unknown."""
+    xfrm.a_few()
+    with process("watcher", GROUPS_OF_CHARON):
+        contains(status_of_mature(code=4).out, "orphans      2 of 2 SAs without a charon")
+
+
 @case
 def other_key_manager():
-    """Orphans may belong to another key manager that is alive, and that is said."""
+    """Beside a charon that answers, orphans may belong to another key manager that is alive, and that is said."""
     xfrm.a_few()
-    with process("pluto", GROUPS_OF_CHARON) as pid:
-        contains(status_of_mature(code=4).out, f"\n             pluto (PID {pid}) is alive: they may be its own\n")
+    with serving(list_sas=list_sas()) as server, process("pluto", GROUPS_OF_CHARON) as pid:
+        contains(status_of_mature(vici=server.path, code=4).out,
+                 f"\n             pluto (PID {pid}) is alive: they may be its own\n")
 
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", XFRMCTL)
@@ -350,7 +379,7 @@ def unprivileged():
     contains(result.out, f"cannot be asked: no permission to connect to {server.path}; run as root.\n",
              "key managers a process that cannot be seen: XFRM netlink", "CAP_SYS_PTRACE",
              "kernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN is needed",
-             "orphans      not known")
+             "orphans      unknown")
     equal((quiet.status, quiet.out, quiet.err.count("\n")), (1, "", 3), "what is said with -q")
     equal(sorted(found), ["blocked", "charon", "key_managers", "problems"], "what is known")
     equal(len(found["problems"]), 3, "problems")

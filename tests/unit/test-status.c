@@ -242,6 +242,55 @@ static void knows_state_of_charon(void **state)
 		assert_null(why);
 }
 
+static const struct orphans_row {
+	const char *name;
+	struct status status;
+	bool can;
+	const char *why; /* what is said of charon; NULL for nothing */
+} orphans_rows[] = {
+	{"orphans: charon answers", {.n_owners = 1, .owners = {{.kind = OWNER_KEY_MANAGER, .pid = 612}}}, true, NULL},
+	{"orphans: no charon", {.charon.error = -ENOENT}, true, "does not answer: there is no socket /run/x."},
+	{"orphans: no charon, and others that look on",
+	 {.charon.error = -ECONNREFUSED,
+	  .n_owners = 2,
+	  .owners = {{.kind = OWNER_MONITOR, .pid = 7}, {.kind = OWNER_UNKNOWN, .pid = 8}}},
+	 true,
+	 "does not answer: nobody listens any more on /run/x."},
+	{"orphans: a key manager without VICI",
+	 {.charon.error = -ENOENT,
+	  .n_owners = 2,
+	  .owners = {{.kind = OWNER_MONITOR, .pid = 7}, {.kind = OWNER_KEY_MANAGER, .pid = 612, .name = "pluto"}}},
+	 false,
+	 "charon cannot be asked: there is no socket /run/x, and the key manager pluto (PID 612) is alive. Orphans are "
+	 "unknown; --socket= names charon's VICI socket, if it has one."},
+	{"orphans: a key manager that cannot be seen",
+	 {.charon.error = -ECONNREFUSED, .n_owners = 1, .owners = {{.kind = OWNER_KEY_MANAGER}}},
+	 false,
+	 "on /run/x, and a process that cannot be seen is alive"},
+	{"orphans: key managers unknown",
+	 {.charon.error = -ENOENT, .owners_error = -ENOENT},
+	 false,
+	 "there is no socket /run/x."},
+	{"orphans: charon silent", {.charon.error = -ETIMEDOUT}, false, "does not answer: "},
+	{"orphans: charon elsewhere", {.charon.elsewhere = true}, false, "works in another network namespace"},
+};
+
+/* Without charon's list of its SAs, an SA is an orphan only if no key manager is alive that may have it. */
+static void finds_orphans(void **state)
+{
+	const struct orphans_row *row = *state;
+	struct status status = row->status;
+	char buffer[STATUS_PROBLEM_MAX];
+
+	status.charon.socket = "/run/x";
+	const char *why = status_problem(&status, STATUS_PART_CHARON, buffer);
+	assert_int_equal(status_can_find_orphans(&status), row->can);
+	if (row->why)
+		check_contains(why ? why : "", row->why);
+	else
+		assert_null(why);
+}
+
 static const struct problem_row {
 	const char *name;
 	enum status_part part;
@@ -447,7 +496,7 @@ static void writes_text_of_what_is_missing(void **state)
 	check_contains(text, "\n             cannot be asked: no permission to connect to /run/charon.vici");
 	check_contains(text, "\nkernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN");
 	check_contains(text, "\nkey managers Key managers cannot be looked for: ");
-	check_contains(text, "\norphans      not known: ");
+	check_contains(text, "\norphans      unknown: both the kernel and charon have to answer\n");
 	assert_null(strstr(text, "\nSAs "));
 	assert_null(strstr(text, "\nroutes "));
 
@@ -455,6 +504,15 @@ static void writes_text_of_what_is_missing(void **state)
 	status.charon = (struct status_charon){.socket = "/run/x", .error = -ENOENT};
 	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "charon       does not answer: there is no socket /run/x.\n");
+
+	/* Another key manager cannot be asked. */
+	status.n_owners = 1;
+	text_of(&status, (struct status_style){0}, text);
+	check_contains(text, "charon       cannot be asked: there is no socket /run/x, and the key manager "
+			     "charon-systemd (PID 612) is alive.");
+	check_contains(text,
+		       "\norphans      unknown: charon cannot be asked on /run/x, and charon-systemd (PID 612) is "
+		       "alive\n");
 }
 
 static size_t columns(const char *line)
@@ -686,6 +744,7 @@ int main(void)
 	ADD_CASE(&cases, counts_shadows);
 	ADD_CASE(&cases, sorts_orphans);
 	ADD_ROWS(&cases, knows_state_of_charon, state_rows);
+	ADD_ROWS(&cases, finds_orphans, orphans_rows);
 	ADD_ROWS(&cases, says_problem, problem_rows);
 	ADD_CASE(&cases, ages);
 	ADD_CASE(&cases, writes_text);

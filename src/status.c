@@ -251,15 +251,17 @@ static void look_at_routes(struct status *status, struct vici *vici)
 	status->routes_known = !status->routes_error;
 }
 
-static void look(struct status *status, const char *socket)
+static void look(struct status *status, const struct options *options)
 {
+	/* The folder of the file need not be root's. */
+	const uint64_t to_write = options->output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0;
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
 	CLEANUP(vici_close) struct vici *vici = NULL;
 	struct timespec now;
 
 	status->owners_error = owner_list(add_owner, status);
-	ask_charon(&status->charon, socket, &vici);
-	privileges_give_up(PRIVILEGE(CAP_SYS_PTRACE));
+	ask_charon(&status->charon, options->socket, &vici);
+	privileges_give_up(PRIVILEGE_OTHERS & ~to_write);
 	clock_gettime(CLOCK_REALTIME, &now);
 	status->now = (uint64_t)now.tv_sec;
 	int r = kernel_open(&kernel);
@@ -357,8 +359,7 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	status.charon.socket = socket;
 	status.table = options.table;
 	status.charon.timeout_usec = options.timeout_usec;
-	look(&status, options.socket);
-	/* The folder of the file need not be root's. */
+	look(&status, &options);
 	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
 	r = show(&status, &options);
 	report_problems(&status, &options);

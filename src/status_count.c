@@ -282,8 +282,7 @@ static const char *charon_problem(const struct status *status, char *buffer, siz
 			 charon->socket, timespan_format(charon->timeout_usec, timeout, sizeof(timeout)));
 		break;
 	case STATUS_CHARON_FORBIDDEN:
-		snprintf(buffer, size, "charon cannot be asked: no permission to connect to %.128s; run as root.",
-			 charon->socket);
+		snprintf(buffer, size, "charon cannot be asked on %.128s: " VICI_FORBIDDEN ".", charon->socket);
 		break;
 	case STATUS_CHARON_ELSEWHERE:
 		snprintf(buffer, size,

@@ -376,7 +376,7 @@ def unprivileged():
         os.chmod(server.path, 0o777)
         allowed = as_json(vici=server.path, code=1, command=NOBODY)
     equal(result.err, "", "standard error")
-    contains(result.out, f"cannot be asked: no permission to connect to {server.path}; run as root.\n",
+    contains(result.out, f"cannot be asked on {server.path}: no permission to connect; run as root, with CAP_DAC_OVERRIDE",
              "key managers a process that cannot be seen: XFRM netlink", "CAP_SYS_PTRACE",
              "kernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN is needed",
              "orphans      unknown")

@@ -208,7 +208,9 @@ static const struct state_row {
 	 "charon does not answer: no word on /run/charon.vici within 5s. It hangs or is very busy (--timeout= waits "
 	 "longer)."},
 	{"charon: forbidden", -EACCES, false, STATUS_CHARON_FORBIDDEN, "forbidden",
-	 "charon cannot be asked: no permission to connect to /run/charon.vici; run as root."},
+	 "charon cannot be asked on /run/charon.vici: no permission to connect; run as root, with CAP_DAC_OVERRIDE if "
+	 "the "
+	 "socket is another user's."},
 	{"charon: elsewhere", 0, true, STATUS_CHARON_ELSEWHERE, "elsewhere",
 	 "charon cannot be asked: the one that listens on /run/charon.vici (PID 612) works in another network "
 	 "namespace; --socket= names that of this one."},
@@ -493,7 +495,7 @@ static void writes_text_of_what_is_missing(void **state)
 	status.orphans_known = false;
 	status.routes_known = false;
 	text_of(&status, (struct status_style){0}, text);
-	check_contains(text, "\n             cannot be asked: no permission to connect to /run/charon.vici");
+	check_contains(text, "\n             cannot be asked on /run/charon.vici: no permission to connect; ");
 	check_contains(text, "\nkernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN");
 	check_contains(text, "\nkey managers Key managers cannot be looked for: ");
 	check_contains(text, "\norphans      unknown: both the kernel and charon have to answer\n");

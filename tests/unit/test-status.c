@@ -605,31 +605,34 @@ static void writes_json(void **state)
 	json_t *json = json_of(&status);
 
 	(void)state;
-	check_json(json, "charon",
-		   "{\"state\":\"up\",\"socket\":\"/run/charon.vici\",\"pid\":612,\"daemon\":\"charon-systemd\","
-		   "\"version\":\"5.9.8\",\"uptime\":\"3 minutes\",\"since\":\"\",\"half_open\":1,\"threads\":16,"
-		   "\"threads_idle\":11,\"jobs_queued\":0,\"ike_sas\":3,\"child_sas\":1}");
+	check_json(
+		json, "charon",
+		"{\"state\":\"up\",\"socket\":\"/run/charon.vici\",\"pid\":612,\"daemon\":\"charon-systemd\","
+		"\"version\":\"5.9.8\",\"uptime\":\"3 minutes\",\"since\":\"\",\"half_open_ike_sas\":1,\"threads\":16,"
+		"\"idle_threads\":11,\"queued_jobs\":0,\"ike_sas\":3,\"child_sas\":1}");
 	check_json(
 		json, "key_managers",
 		"[{\"pid\":612,\"name\":\"charon-systemd\",\"kind\":\"key-manager\",\"sockets\":[\"xfrm\",\"udp-500\","
 		"\"udp-4500\"]},{\"pid\":700,\"name\":\"ip\",\"kind\":\"monitor\",\"sockets\":[\"xfrm\"]},"
 		"{\"pid\":701,\"name\":\"racoon\",\"kind\":\"key-manager\",\"sockets\":[\"pfkey\"]}]");
-	check_json(json, "sas",
-		   "[{\"proto\":\"esp\",\"family\":\"ipv4\",\"mode\":\"tunnel\",\"count\":14,\"oldest_seconds\":7400,"
-		   "\"youngest_seconds\":3},{\"proto\":\"ah\",\"family\":\"ipv6\",\"mode\":\"tunnel\",\"count\":1,"
-		   "\"oldest_seconds\":4,\"youngest_seconds\":4}]");
-	check_json(json, "sas_larval", "2");
-	check_json(json, "policies_of_sockets", "8");
 	check_json(
-		json, "shadows",
-		"{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_seconds\":252,\"blocked_out\":46,"
-		"\"blocked_in\":73}");
-	check_json(json, "blocked", "{\"out\":56,\"in\":93}");
+		json, "sas",
+		"[{\"proto\":\"esp\",\"family\":\"ipv4\",\"mode\":\"tunnel\",\"count\":14,\"oldest_age_seconds\":7400,"
+		"\"youngest_age_seconds\":3},{\"proto\":\"ah\",\"family\":\"ipv6\",\"mode\":\"tunnel\",\"count\":1,"
+		"\"oldest_age_seconds\":4,\"youngest_age_seconds\":4}]");
+	check_json(json, "larval_sas", "2");
+	check_json(json, "socket_policies", "8");
+	check_json(json, "shadows",
+		   "{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_left_seconds\":252,"
+		   "\"blocked_packets\":{\"out\":46,\"in\":73}}");
+	check_json(json, "blocked_packets", "{\"out\":56,\"in\":93}");
 	check_json(json, "problems", "[]");
 	check_json(json, "traffic_usec", "2000100");
 	check_json(json, "routes",
-		   "{\"table\":220,\"count\":2,\"stand_ins\":1,\"left_over\":[{\"dst\":\"10.2.1.0/24\",\"dev\":\"wan\","
-		   "\"src\":\"10.9.0.1\",\"metric\":0,\"explained\":false,\"stale_address_on\":\"wan\"}]}");
+		   "{\"table\":220,\"static\":2,\"unexplained\":1,\"stand_ins\":1,\"left_over\":[{\"type\":\"unicast\","
+		   "\"dst\":\"10.2.1.0/24\",\"dev\":\"wan\","
+		   "\"table\":220,\"protocol\":\"static\",\"prefsrc\":\"10.9.0.1\",\"explained\":false,\"stale_address_"
+		   "on\":\"wan\"}]}");
 	const json_t *orphans = json_object_get(json, "orphans");
 	assert_int_equal(json_array_size(orphans), ARRAY_SIZE(some_orphans));
 	char *first = json_dumps(json_array_get(orphans, 0), JSON_COMPACT);
@@ -691,14 +694,14 @@ static void writes_metrics(void **state)
 		"\nxfrmctl_socket_policies 8\n",
 		"\nxfrmctl_shadows{kind=\"hold\"} 3\nxfrmctl_shadows{kind=\"grace\"} 2\n"
 		"xfrmctl_shadows{kind=\"close\"} 0\n",
-		"\nxfrmctl_shadows_end_timestamp_seconds 1700000252\n",
+		"\nxfrmctl_shadows_grace_end_timestamp_seconds 1700000252\n",
 		"\n# TYPE xfrmctl_blocked_packets_total counter\nxfrmctl_blocked_packets_total{dir=\"out\"} 56\n"
 		"xfrmctl_blocked_packets_total{dir=\"in\"} 93\n",
 		"\nxfrmctl_orphans 12\n",
 		"\nxfrmctl_orphans_active 1\n",
-		"\nxfrmctl_routes 2\n",
+		"\nxfrmctl_routes_static 2\n",
 		"\nxfrmctl_routes_unexplained 1\n",
-		"\nxfrmctl_route_stand_ins 1\n",
+		"\nxfrmctl_routes_stand_ins 1\n",
 	};
 	struct status status = make_status();
 	char text[TEXT_SIZE];

@@ -57,7 +57,7 @@ def tell_healthy(check):
                                         sum(group["count"] for group in seen["sas"])), (2, 2, len(kernel.spis())))
     check.equal("it is the key manager", [(owner["pid"], owner["kind"]) for owner in seen["key_managers"]],
                 [(gateway.main_pid(), "key-manager")])
-    check.equal("its routes are explained", (seen["routes"]["count"], seen["routes"]["left_over"]), (2, []))
+    check.equal("its routes are explained", (seen["routes"]["static"], seen["routes"]["left_over"]), (2, []))
     check.equal("policies are counted", sum(group["count"] for group in seen["policies"]), len(kernel.indexes()))
 
 

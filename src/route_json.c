@@ -20,9 +20,17 @@ static void add_address(json_t *object, const char *name, sa_family_t family, co
 	add_text(object, name, entry_address(family, value, text));
 }
 
+/* A device's name need not be UTF-8. */
+static void add_device(json_t *object, const char *name, const char *value)
+{
+	char device[IF_NAMESIZE];
+
+	add_text(object, name, vici_copy((struct vici_text){value, strlen(value)}, device, sizeof(device)));
+}
+
 json_t *route_to_json(const struct route *route)
 {
-	char text[INET6_ADDRSTRLEN], device[IF_NAMESIZE], type[ROUTE_TYPE_MAX];
+	char text[INET6_ADDRSTRLEN], type[ROUTE_TYPE_MAX];
 	json_t *object = json_object();
 
 	add_text(object, "type", route_type_name(route->type, type));
@@ -32,9 +40,7 @@ json_t *route_to_json(const struct route *route)
 	if (route->has_gateway)
 		add_address(object, "gateway", route->dst.family, &route->gateway);
 	if (*route->device)
-		/* A name of a device need not be UTF-8. */
-		add_text(object, "dev",
-			 vici_copy((struct vici_text){route->device, strlen(route->device)}, device, sizeof(device)));
+		add_device(object, "dev", route->device);
 	json_object_set_new(object, "table", json_integer(route->table));
 	if (route->protocol == RTPROT_STATIC)
 		add_text(object, "protocol", "static");

@@ -252,16 +252,17 @@ static void absent_problem(const struct status *status, char *buffer, size_t siz
 {
 	const struct owner *owner = status_key_manager(status);
 	const char *why = status->charon.error == -ENOENT ? "there is no socket" : "nobody listens any more on";
-	char alive[STATUS_OWNER_MAX];
 
-	if (!owner)
-		snprintf(buffer, size, "charon does not answer: %s %.128s.", why, status->charon.socket);
-	else
+	if (owner) {
+		char alive[STATUS_OWNER_MAX];
 		snprintf(buffer, size,
 			 "charon cannot be asked: %s %.128s, and %s%s is alive. Orphans are unknown; --socket= names "
 			 "charon's VICI socket, if it has one.",
 			 why, status->charon.socket, owner->pid ? "the key manager " : "",
 			 status_owner_name(owner, alive));
+	} else {
+		snprintf(buffer, size, "charon does not answer: %s %.128s.", why, status->charon.socket);
+	}
 }
 
 static const char *charon_problem(const struct status *status, char *buffer, size_t size)

@@ -185,14 +185,15 @@ static json_t *orphan_to_json(const struct status *status, const struct orphan *
 
 static json_t *left_over_to_json(const struct route *route)
 {
-	char device[IF_NAMESIZE];
 	json_t *object = route_to_json(route);
 
 	json_object_set_new(object, "explained", json_boolean(route->explained));
-	if (*route->stale_address_on)
+	if (*route->stale_address_on) {
+		char device[IF_NAMESIZE];
 		add_text(object, "stale_address_on",
 			 vici_copy((struct vici_text){route->stale_address_on, strlen(route->stale_address_on)}, device,
 				   sizeof(device)));
+	}
 	return object;
 }
 

@@ -453,13 +453,14 @@ static void show_list(const struct screen *screen, const struct status *status)
 static void show_orphans_unknown(const struct screen *screen, const struct status *status)
 {
 	const struct owner *owner = status_key_manager(status);
-	char name[STATUS_OWNER_MAX];
 
-	if (status_charon_state(&status->charon) == STATUS_CHARON_ABSENT && owner)
+	if (status_charon_state(&status->charon) == STATUS_CHARON_ABSENT && owner) {
+		char name[STATUS_OWNER_MAX];
 		entry(screen, YELLOW, "orphans", "unknown: charon cannot be asked on %.128s, and %s is alive",
 		      status->charon.socket, status_owner_name(owner, name));
-	else
+	} else {
 		entry(screen, YELLOW, "orphans", "unknown: both the kernel and charon have to answer");
+	}
 }
 
 static void show_orphans(const struct screen *screen, const struct status *status)

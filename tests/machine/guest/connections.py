@@ -184,8 +184,10 @@ def configure_plugins():
 def dropping_to(user, group):
     """A charon that starts meanwhile drops to this user."""
     USER_FILE.write_text(f"charon {{\n    user = {user}\n    group = {group}\n}}\n")
-    yield
-    USER_FILE.unlink()
+    try:
+        yield
+    finally:
+        USER_FILE.unlink()
 
 
 @contextmanager

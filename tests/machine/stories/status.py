@@ -115,8 +115,10 @@ def tell_watch(check, cursor):
 @contextmanager
 def watching():
     run("systemctl", "start", WATCH_UNIT)
-    yield
-    run("systemctl", "stop", WATCH_UNIT)
+    try:
+        yield
+    finally:
+        run("systemctl", "stop", WATCH_UNIT)
 
 
 def charon_of_other_user(check):

@@ -632,7 +632,7 @@ static int open_charon(const struct options *options, struct vici **ret)
 			r, REPORT_FAILED,
 			"charon does not answer on %.128s: %s. Nothing was removed: without its word every "
 			"SA would be an orphan; `xfrmctl flush` removes them all.",
-			socket, strerror(-r));
+			socket, vici_explain(r));
 	if (netns_is_elsewhere(vici_peer(*ret)))
 		return report_failure(
 			-EXDEV, REPORT_FAILED,

@@ -141,7 +141,7 @@ static int ask_charon(struct handover *handover)
 		report_failure(r, REPORT_FAILED,
 			       "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
 			       "held.",
-			       socket, r == -EXDEV ? "it works in another network namespace" : strerror(-r));
+			       socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 	}
 	return r;
 }

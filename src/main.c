@@ -8,6 +8,9 @@
 #include "util.h"
 #include "verb.h"
 
+/* Maximum number of characters of an option that a sentence repeats. */
+#define OPTION_MAX 64
+
 enum {
 	OPTION_VERSION = OPTION_OF_VERB,
 };
@@ -77,14 +80,32 @@ bool global_option(int option, struct globals *globals)
 
 int usage_error(int c, char **argv, const char *verb)
 {
+	const char *option = argv[optind - 1], *mistake = "is unknown, or short for several";
+	/* getopt_long(3) sets optopt to the value of a long option that it has found, to the character of a short one
+	 * that there is not, and otherwise to 0. No short option takes a value. */
+	const bool found = optopt >= OPTION_NETNS || (optopt && strchr(GLOBAL_SHORT_OPTIONS, optopt));
 	const char letter[] = {'-', (char)optopt, '\0'};
-	/* A long option lies behind getopt_long(), a short one may be in the middle of its cluster. */
-	const char *option = optopt > 0 && optopt < OPTION_NETNS ? letter : argv[optind - 1];
+	int length = (int)strcspn(option, "=");
 
-	return report_failure(STATUS_USAGE, REPORT_USAGE,
-			      "The option '%.64s' %s; `xfrmctl%s%s --help` shows the options.", option,
-			      c == ':' ? "needs a value" : "is unknown, ambiguous or takes no value", verb ? " " : "",
+	if (c == ':') {
+		mistake = "needs a value";
+	} else if (found) {
+		mistake = "takes no value";
+	} else if (optopt) {
+		/* It may be in the middle of a cluster. */
+		option = letter;
+		length = (int)strlen(letter);
+		mistake = "is unknown";
+	}
+	return report_failure(STATUS_USAGE, REPORT_USAGE, "Option '%.*s' %s; `xfrmctl%s%s --help` shows the options.",
+			      length < OPTION_MAX ? length : OPTION_MAX, option, mistake, verb ? " " : "",
 			      verb ? verb : "");
+}
+
+/* Returns the exit status of a verb, or STATUS_FAILED if standard output did not take what it wrote. */
+static int finish(int status)
+{
+	return status != STATUS_FAILED && report_output() < 0 ? STATUS_FAILED : status;
 }
 
 int main(int argc, char **argv)
@@ -103,10 +124,10 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'h':
 			print_help();
-			return STATUS_DONE;
+			return finish(STATUS_DONE);
 		case OPTION_VERSION:
 			printf("xfrmctl %s\n", XFRMCTL_VERSION);
-			return STATUS_DONE;
+			return finish(STATUS_DONE);
 		default:
 			return usage_error(c, argv, NULL);
 		}
@@ -122,7 +143,7 @@ int main(int argc, char **argv)
 			optind = 0;
 			if (verbs[i].needs)
 				privileges_confine(verbs[i].needs);
-			return verbs[i].run(&globals, argc, argv);
+			return finish(verbs[i].run(&globals, argc, argv));
 		}
 	return report_failure(STATUS_USAGE, REPORT_USAGE, "Unknown verb '%.64s'; `xfrmctl --help` shows them.",
 			      argv[0]);

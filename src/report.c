@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -170,6 +171,15 @@ int report_failure(int error, sd_id128_t id, const char *format, ...)
 	say(stderr, LOG_ERR, &id, format, args);
 	va_end(args);
 	return error;
+}
+
+int report_output(void)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	int r = errno ? -errno : -EIO;
+	return report_failure(r, REPORT_FAILED, "Could not write to standard output: %s.", strerror(-r));
 }
 
 void report_notice(sd_id128_t id, const char *format, ...)

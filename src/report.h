@@ -65,6 +65,10 @@ void report_about(const char *unit);
  * report and pass on in one line. */
 int report_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Checks, at the end of the program, that standard output has taken what was written there. Reports that it has not,
+ * and returns a negative errno then, or 0. */
+int report_output(void);
+
 /* Says one sentence that an operator should see although nothing failed. */
 void report_notice(sd_id128_t id, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

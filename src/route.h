@@ -79,6 +79,10 @@ uint8_t route_address_bits(sa_family_t family);
 /* The preferred source, with all its bits; for a route that has one. */
 struct match_prefix route_source(const struct route *route);
 
+/* Returns the name that `ip route` has for a type of route (RTN_…), or its number, written into `buffer`. */
+#define ROUTE_TYPE_MAX 4
+const char *route_type_name(uint8_t type, char buffer[ROUTE_TYPE_MAX]);
+
 /* Writes a one-line description in the manner of `ip route` ("10.2.0.0/24 via 192.0.2.254 dev wan src 10.1.0.1 …");
  * returns `buffer`. `size` is not 0. */
 const char *route_describe(const struct route *route, char *buffer, size_t size);

@@ -458,7 +458,7 @@ static int explain_by(const char *socket, struct change *change)
 		report_notice(REPORT_UNSURE,
 			      "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
 			      "where no other route is there.",
-			      socket, r == -EXDEV ? "it works in another network namespace" : strerror(-r));
+			      socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 	return r;
 }
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "route_json.h"
 #include "util.h"
 
 static void put_json(json_t **json)
@@ -280,32 +281,12 @@ int show_json(const struct entry *entry, const struct nlmsghdr *message)
 	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 }
 
-static void add_address(json_t *object, const char *name, sa_family_t family, const xfrm_address_t *value)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	json_object_set_new(object, name, json_string(entry_address(family, value, text)));
-}
-
 static int show_route_json(const struct route *route)
 {
-	CLEANUP(put_json) json_t *object = json_object();
-	char text[INET6_ADDRSTRLEN];
+	CLEANUP(put_json) json_t *object = route_to_json(route);
 
 	if (!object)
 		return -ENOMEM;
-	json_object_set_new(
-		object, "dst",
-		json_sprintf("%s/%d", entry_address(route->dst.family, &route->dst.address, text), route->dst.length));
-	if (route->has_gateway)
-		add_address(object, "via", route->dst.family, &route->gateway);
-	if (*route->device)
-		json_object_set_new(object, "dev", json_string(route->device));
-	if (route->has_src)
-		add_address(object, "src", route->dst.family, &route->src);
-	add_number(object, "metric", route->metric);
-	add_number(object, "table", route->table);
-	json_object_set_new(object, "stand_in", json_boolean(route_is_stand_in(route)));
 	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 }
 

@@ -213,17 +213,17 @@ static uint64_t list_timeout(uint64_t timeout_usec)
 	return timeout_usec > UINT64_MAX / LIST_PATIENCE ? UINT64_MAX : LIST_PATIENCE * timeout_usec;
 }
 
-/* Counts SAs and finds out which of them are orphans, if charon can tell, or is not there. */
+/* Counts SAs and finds out which of them are orphans, if that can be found out. */
 static int look_at_sas(struct status *status, struct kernel *kernel, struct vici *vici)
 {
 	struct status_charon *charon = &status->charon;
-	enum status_charon_state state = status_charon_state(charon);
+	bool up = status_charon_state(charon) == STATUS_CHARON_UP;
 
-	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
+	if (!status_can_find_orphans(status))
 		return count_sas(kernel, &status->states);
 
-	int r = orphans_find(kernel, state == STATUS_CHARON_UP ? vici : NULL, ORPHANS_INTERVAL,
-			     list_timeout(charon->timeout_usec), see_sa, &status->states, &status->orphans);
+	int r = orphans_find(kernel, up ? vici : NULL, ORPHANS_INTERVAL, list_timeout(charon->timeout_usec), see_sa,
+			     &status->states, &status->orphans);
 	status->orphans_known = r == 0;
 	if (r == 0) {
 		status_sort_orphans(&status->orphans);
@@ -232,35 +232,36 @@ static int look_at_sas(struct status *status, struct kernel *kernel, struct vici
 		return 0;
 	}
 	/* Behind an error there is no connection to charon any more; -EMSGSIZE is what it says itself. */
-	if (state == STATUS_CHARON_UP && r != -ENOMEM && (r == -EMSGSIZE || !vici_is_connected(vici))) {
+	if (up && r != -ENOMEM && (r == -EMSGSIZE || !vici_is_connected(vici))) {
 		charon->error = r;
 		return count_sas(kernel, &status->states);
 	}
 	return r;
 }
 
-/* As with SAs: charon has to say what they are for, or not to be there. */
 static void look_at_routes(struct status *status, struct vici *vici)
 {
-	enum status_charon_state state = status_charon_state(&status->charon);
+	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
 
-	if (state != STATUS_CHARON_UP && state != STATUS_CHARON_ABSENT)
+	if (!status_can_find_orphans(status))
 		return;
 	status->routes_error =
-		routes_find(status->table, state == STATUS_CHARON_UP ? vici : NULL,
+		routes_find(status->table, up ? vici : NULL,
 			    later(now_usec(), list_timeout(status->charon.timeout_usec)), &status->routes);
 	status->routes_known = !status->routes_error;
 }
 
-static void look(struct status *status, const char *socket)
+static void look(struct status *status, const struct options *options)
 {
+	/* The folder of the file need not be root's. */
+	const uint64_t to_write = options->output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0;
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
 	CLEANUP(vici_close) struct vici *vici = NULL;
 	struct timespec now;
 
 	status->owners_error = owner_list(add_owner, status);
-	ask_charon(&status->charon, socket, &vici);
-	privileges_give_up(PRIVILEGE(CAP_SYS_PTRACE));
+	ask_charon(&status->charon, options->socket, &vici);
+	privileges_give_up(PRIVILEGE_OTHERS & ~to_write);
 	clock_gettime(CLOCK_REALTIME, &now);
 	status->now = (uint64_t)now.tv_sec;
 	int r = kernel_open(&kernel);
@@ -358,8 +359,7 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	status.charon.socket = socket;
 	status.table = options.table;
 	status.charon.timeout_usec = options.timeout_usec;
-	look(&status, options.socket);
-	/* The folder of the file need not be root's. */
+	look(&status, &options);
 	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
 	r = show(&status, &options);
 	report_problems(&status, &options);

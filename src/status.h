@@ -22,6 +22,9 @@
 
 #define STATUS_OWNERS_MAX 16
 
+/* Size of the longest answer of status_owner_name(), in bytes. */
+#define STATUS_OWNER_MAX (NAME_MAX + sizeof(" (PID 2147483648)"))
+
 /* Long enough for every sentence that status_problem() writes. */
 #define STATUS_PROBLEM_MAX 512
 
@@ -145,8 +148,17 @@ uint64_t status_age(const struct status *status, uint64_t then);
 
 enum status_charon_state status_charon_state(const struct status_charon *charon);
 
-/* Names for people and programs; the mode's is written into `buffer` when it has none of its own. */
+/* Returns the first key manager that is alive, or NULL. */
+const struct owner *status_key_manager(const struct status *status);
+
+/* Returns whether it can be found out which SAs are orphans, and which routes are explained: charon answers, or neither
+ * charon nor any other key manager is alive. */
+bool status_can_find_orphans(const struct status *status);
+
+/* Names for people and programs. That of a key manager ("charon (PID 612)"), and of a mode that has none of its own, is
+ * written into `buffer`. */
 const char *status_charon_state_name(enum status_charon_state state);
+const char *status_owner_name(const struct owner *owner, char buffer[STATUS_OWNER_MAX]);
 const char *status_proto_name(enum status_proto proto);
 const char *status_family_name(enum status_family family);
 const char *status_action_name(enum status_action action);

@@ -182,6 +182,24 @@ enum status_charon_state status_charon_state(const struct status_charon *charon)
 	}
 }
 
+const struct owner *status_key_manager(const struct status *status)
+{
+	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++)
+		if (status->owners[i].kind == OWNER_KEY_MANAGER)
+			return &status->owners[i];
+	return NULL;
+}
+
+bool status_can_find_orphans(const struct status *status)
+{
+	enum status_charon_state state = status_charon_state(&status->charon);
+
+	/* Without a socket for it, a key manager cannot be asked which SAs it has: libreswan has none, charon without
+	 * its vici plugin neither. */
+	return state == STATUS_CHARON_UP ||
+	       (state == STATUS_CHARON_ABSENT && !status->owners_error && !status_key_manager(status));
+}
+
 const char *status_charon_state_name(enum status_charon_state state)
 {
 	static const char *const names[] = {
@@ -194,6 +212,15 @@ const char *status_charon_state_name(enum status_charon_state state)
 	};
 
 	return names[state];
+}
+
+const char *status_owner_name(const struct owner *owner, char buffer[STATUS_OWNER_MAX])
+{
+	if (owner->pid)
+		snprintf(buffer, STATUS_OWNER_MAX, "%s (PID %d)", *owner->name ? owner->name : "a process", owner->pid);
+	else
+		snprintf(buffer, STATUS_OWNER_MAX, "a process that cannot be seen");
+	return buffer;
 }
 
 const char *status_proto_name(enum status_proto proto)
@@ -221,17 +248,33 @@ const char *status_mode_name(unsigned int mode, char buffer[4])
 	return buffer;
 }
 
-static const char *charon_problem(const struct status_charon *charon, char *buffer, size_t size)
+static void absent_problem(const struct status *status, char *buffer, size_t size)
 {
+	const struct owner *owner = status_key_manager(status);
+	const char *why = status->charon.error == -ENOENT ? "there is no socket" : "nobody listens any more on";
+
+	if (owner) {
+		char alive[STATUS_OWNER_MAX];
+		snprintf(buffer, size,
+			 "charon cannot be asked: %s %.128s, and %s%s is alive. Orphans are unknown; --socket= names "
+			 "charon's VICI socket, if it has one.",
+			 why, status->charon.socket, owner->pid ? "the key manager " : "",
+			 status_owner_name(owner, alive));
+	} else {
+		snprintf(buffer, size, "charon does not answer: %s %.128s.", why, status->charon.socket);
+	}
+}
+
+static const char *charon_problem(const struct status *status, char *buffer, size_t size)
+{
+	const struct status_charon *charon = &status->charon;
 	char timeout[TIMESPAN_MAX];
 
 	switch (status_charon_state(charon)) {
 	case STATUS_CHARON_UP:
 		return NULL;
 	case STATUS_CHARON_ABSENT:
-		snprintf(buffer, size, "charon does not answer: %s %.128s.",
-			 charon->error == -ENOENT ? "there is no socket" : "nobody listens any more on",
-			 charon->socket);
+		absent_problem(status, buffer, size);
 		break;
 	case STATUS_CHARON_SILENT:
 		snprintf(buffer, size,
@@ -240,8 +283,7 @@ static const char *charon_problem(const struct status_charon *charon, char *buff
 			 charon->socket, timespan_format(charon->timeout_usec, timeout, sizeof(timeout)));
 		break;
 	case STATUS_CHARON_FORBIDDEN:
-		snprintf(buffer, size, "charon cannot be asked: no permission to connect to %.128s; run as root.",
-			 charon->socket);
+		snprintf(buffer, size, "charon cannot be asked on %.128s: " VICI_FORBIDDEN ".", charon->socket);
 		break;
 	case STATUS_CHARON_ELSEWHERE:
 		snprintf(buffer, size,
@@ -276,7 +318,7 @@ const char *status_problem(const struct status *status, enum status_part part, c
 							   : strerror(-status->kernel_error));
 		return buffer;
 	case STATUS_PART_CHARON:
-		return charon_problem(&status->charon, buffer, STATUS_PROBLEM_MAX);
+		return charon_problem(status, buffer, STATUS_PROBLEM_MAX);
 	case STATUS_PART_OWNERS:
 		if (status->owners_error) {
 			snprintf(buffer, STATUS_PROBLEM_MAX, "Key managers cannot be looked for: %s; is /proc mounted?",

@@ -2,9 +2,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
+#include "route_json.h"
 #include "status.h"
 #include "util.h"
 
@@ -39,10 +41,10 @@ static json_t *charon_to_json(const struct status_charon *charon)
 	if (charon->has_stats) {
 		add_text(object, "uptime", charon->stats.uptime);
 		add_text(object, "since", charon->stats.since);
-		add(object, "half_open", charon->stats.half_open);
+		add(object, "half_open_ike_sas", charon->stats.half_open);
 		add(object, "threads", charon->stats.workers);
-		add(object, "threads_idle", charon->stats.idle);
-		add(object, "jobs_queued", charon->stats.queued);
+		add(object, "idle_threads", charon->stats.idle);
+		add(object, "queued_jobs", charon->stats.queued);
 	}
 	if (state == STATUS_CHARON_UP) {
 		add(object, "ike_sas", charon->ike_sas);
@@ -97,8 +99,8 @@ static json_t *sas_to_json(const struct status *status)
 				add_text(object, "family", status_family_name(family));
 				add_text(object, "mode", status_mode_name(mode, number));
 				add(object, "count", sas->n);
-				add(object, "oldest_seconds", status_age(status, sas->oldest) / USEC_PER_SEC);
-				add(object, "youngest_seconds", status_age(status, sas->youngest) / USEC_PER_SEC);
+				add(object, "oldest_age_seconds", status_age(status, sas->oldest) / USEC_PER_SEC);
+				add(object, "youngest_age_seconds", status_age(status, sas->youngest) / USEC_PER_SEC);
 				json_array_append_new(array, object);
 			}
 	return array;
@@ -123,6 +125,15 @@ static json_t *policies_to_json(const struct status_policies *policies)
 	return array;
 }
 
+static json_t *blocked_to_json(const struct shadow_blocked *blocked)
+{
+	json_t *object = json_object();
+
+	add(object, "out", blocked->out);
+	add(object, "in", blocked->in);
+	return object;
+}
+
 static json_t *shadows_to_json(const struct status *status)
 {
 	const struct status_shadows *shadows = &status->policies.shadows;
@@ -134,10 +145,12 @@ static json_t *shadows_to_json(const struct status *status)
 	add(object, "kept", status->policies.kept);
 	add(object, "passing", shadows->passing);
 	if (shadows->grace)
-		add(object, "grace_seconds", shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0);
+		add(object, "grace_left_seconds",
+		    shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0);
 	if (status->blocked_known && status_count_shadows(shadows)) {
-		add(object, "blocked_out", status->blocked.out - shadows->before.out);
-		add(object, "blocked_in", status->blocked.in - shadows->before.in);
+		const struct shadow_blocked since = {status->blocked.out - shadows->before.out,
+						     status->blocked.in - shadows->before.in};
+		json_object_set_new(object, "blocked_packets", blocked_to_json(&since));
 	}
 	return object;
 }
@@ -170,27 +183,17 @@ static json_t *orphan_to_json(const struct status *status, const struct orphan *
 	return object;
 }
 
-static json_t *route_to_json(const struct route *route)
+static json_t *left_over_to_json(const struct route *route)
 {
-	char text[INET6_ADDRSTRLEN], device[IFNAMSIZ];
-	json_t *object = json_object();
+	json_t *object = route_to_json(route);
 
-	json_object_set_new(
-		object, "dst",
-		json_sprintf("%s/%u", entry_address(route->dst.family, &route->dst.address, text), route->dst.length));
-	if (route->has_gateway)
-		add_text(object, "via", entry_address(route->dst.family, &route->gateway, text));
-	if (*route->device)
-		add_text(object, "dev",
-			 vici_copy((struct vici_text){route->device, strlen(route->device)}, device, sizeof(device)));
-	if (route->has_src)
-		add_text(object, "src", entry_address(route->dst.family, &route->src, text));
-	add(object, "metric", route->metric);
 	json_object_set_new(object, "explained", json_boolean(route->explained));
-	if (*route->stale_address_on)
+	if (*route->stale_address_on) {
+		char device[IF_NAMESIZE];
 		add_text(object, "stale_address_on",
 			 vici_copy((struct vici_text){route->stale_address_on, strlen(route->stale_address_on)}, device,
 				   sizeof(device)));
+	}
 	return object;
 }
 
@@ -200,11 +203,12 @@ static json_t *routes_to_json(const struct status *status)
 	json_t *object = json_object(), *array = json_array();
 
 	add(object, "table", status->table);
-	add(object, "count", counts.real);
+	add(object, "static", counts.real);
+	add(object, "unexplained", counts.unexplained);
 	add(object, "stand_ins", counts.stand_ins);
 	for (size_t i = 0; i < status->routes.n; i++)
 		if (status_is_left_over(&status->routes.list[i]))
-			json_array_append_new(array, route_to_json(&status->routes.list[i]));
+			json_array_append_new(array, left_over_to_json(&status->routes.list[i]));
 	json_object_set_new(object, "left_over", array);
 	return object;
 }
@@ -230,18 +234,14 @@ static json_t *status_to_json(const struct status *status)
 		json_object_set_new(object, "key_managers", owners_to_json(status));
 	if (!status->kernel_error) {
 		json_object_set_new(object, "sas", sas_to_json(status));
-		add(object, "sas_larval", status->states.larval);
-		add(object, "sas_other", status->states.other);
+		add(object, "larval_sas", status->states.larval);
+		add(object, "other_sas", status->states.other);
 		json_object_set_new(object, "policies", policies_to_json(&status->policies));
-		add(object, "policies_of_sockets", status->policies.of_sockets);
+		add(object, "socket_policies", status->policies.of_sockets);
 		json_object_set_new(object, "shadows", shadows_to_json(status));
 	}
-	if (status->blocked_known) {
-		json_t *blocked = json_object();
-		add(blocked, "out", status->blocked.out);
-		add(blocked, "in", status->blocked.in);
-		json_object_set_new(object, "blocked", blocked);
-	}
+	if (status->blocked_known)
+		json_object_set_new(object, "blocked_packets", blocked_to_json(&status->blocked));
 	if (status->routes_known)
 		json_object_set_new(object, "routes", routes_to_json(status));
 	json_object_set_new(object, "problems", problems_to_json(status));

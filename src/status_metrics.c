@@ -121,7 +121,7 @@ static void put_shadows(const struct status *status, FILE *f)
 	fprintf(f, "xfrmctl_shadows{kind=\"close\"} %" PRIu64 "\n", shadows->close);
 	fprintf(f, "xfrmctl_shadows{kind=\"kept\"} %" PRIu64 "\n", status->policies.kept);
 	if (shadows->grace)
-		put(f, "xfrmctl_shadows_end_timestamp_seconds", "gauge",
+		put(f, "xfrmctl_shadows_grace_end_timestamp_seconds", "gauge",
 		    "When the last of the shadows with a grace goes.", shadows->grace_ends);
 }
 
@@ -152,10 +152,10 @@ static void put_routes(const struct status *status, FILE *f)
 
 	if (!status->routes_known)
 		return;
-	put(f, "xfrmctl_routes", "gauge", "Static routes in charon's routing table.", counts.real);
+	put(f, "xfrmctl_routes_static", "gauge", "Static routes in charon's routing table.", counts.real);
 	put(f, "xfrmctl_routes_unexplained", "gauge", "Those of them that no connection of charon explains.",
 	    counts.unexplained);
-	put(f, "xfrmctl_route_stand_ins", "gauge", "Routes there that stand in for others.", counts.stand_ins);
+	put(f, "xfrmctl_routes_stand_ins", "gauge", "Routes there that stand in for others.", counts.stand_ins);
 }
 
 void status_metrics(const struct status *status, FILE *f)

@@ -192,7 +192,7 @@ static const char *describe_sockets(const struct owner *owner, char *buffer, siz
 static void show_owners(const struct screen *screen, const struct status *status)
 {
 	const char *label = "key managers";
-	char sockets[80];
+	char sockets[80], name[STATUS_OWNER_MAX];
 
 	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
 		const struct owner *owner = &status->owners[i];
@@ -201,11 +201,7 @@ static void show_owners(const struct screen *screen, const struct status *status
 								  : "";
 
 		describe_sockets(owner, sockets, sizeof(sockets));
-		if (owner->pid)
-			entry(screen, PLAIN, label, "%s (PID %d): %s%s", *owner->name ? owner->name : "a process",
-			      owner->pid, sockets, role);
-		else
-			entry(screen, PLAIN, label, "a process that cannot be seen: %s%s", sockets, role);
+		entry(screen, PLAIN, label, "%s: %s%s", status_owner_name(owner, name), sockets, role);
 		label = "";
 	}
 	if (status->n_owners > STATUS_OWNERS_MAX)
@@ -454,15 +450,28 @@ static void show_list(const struct screen *screen, const struct status *status)
 		line(screen, YELLOW, "  … and %zu more; --all shows them", status->orphans.n - n);
 }
 
+static void show_orphans_unknown(const struct screen *screen, const struct status *status)
+{
+	const struct owner *owner = status_key_manager(status);
+
+	if (status_charon_state(&status->charon) == STATUS_CHARON_ABSENT && owner) {
+		char name[STATUS_OWNER_MAX];
+		entry(screen, YELLOW, "orphans", "unknown: charon cannot be asked on %.128s, and %s is alive",
+		      status->charon.socket, status_owner_name(owner, name));
+	} else {
+		entry(screen, YELLOW, "orphans", "unknown: both the kernel and charon have to answer");
+	}
+}
+
 static void show_orphans(const struct screen *screen, const struct status *status)
 {
 	const struct orphans *orphans = &status->orphans;
 	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
 	uint64_t total = status_count_sas(&status->states);
-	char interval[TIMESPAN_MAX];
+	char interval[TIMESPAN_MAX], name[STATUS_OWNER_MAX];
 
 	if (!status->orphans_known) {
-		entry(screen, YELLOW, "orphans", "not known: it takes both the kernel's word and charon's");
+		show_orphans_unknown(screen, status);
 		return;
 	}
 	if (!orphans->n) {
@@ -474,10 +483,9 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 	      timespan_format_coarse(orphans->usec + USEC_PER_SEC / 2, interval, sizeof(interval)));
 	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
 		const struct owner *owner = &status->owners[i];
-		if (owner->kind == OWNER_KEY_MANAGER && owner->pid &&
-		    (!up || (status->charon.pid && owner->pid != status->charon.pid)))
-			entry(screen, YELLOW, "", "%s (PID %d) is alive: they may be its own",
-			      *owner->name ? owner->name : "A process", owner->pid);
+		if (owner->kind == OWNER_KEY_MANAGER && owner->pid && status->charon.pid &&
+		    owner->pid != status->charon.pid)
+			entry(screen, YELLOW, "", "%s is alive: they may be its own", status_owner_name(owner, name));
 	}
 	show_list(screen, status);
 }

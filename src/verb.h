@@ -42,8 +42,8 @@ enum {
 /* Takes note of one of the global options but --help; returns whether `option` is one. */
 bool global_option(int option, struct globals *globals);
 
-/* Reports what getopt_long(3) did not understand and returns STATUS_USAGE. `c` is what it returned, `verb` the verb
- * whose options these are, or NULL before it. */
+/* Reports which mistake with an option getopt_long(3) has found and returns STATUS_USAGE. `c` is what it returned,
+ * `verb` the verb whose options these are, or NULL before it. */
 int usage_error(int c, char **argv, const char *verb);
 
 /* Enters a network namespace by name or path, unless that is NULL. Reports what fails and returns a negative errno.

@@ -123,6 +123,11 @@ int vici_open(const char *path, uint64_t deadline, struct vici **ret)
 	return r;
 }
 
+const char *vici_explain(int error)
+{
+	return error == -EACCES || error == -EPERM ? VICI_FORBIDDEN : strerror(-error);
+}
+
 static void hang_up(struct vici *vici)
 {
 	close_fd(&vici->fd);

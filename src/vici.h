@@ -17,6 +17,10 @@
  * with more than some 1,300 CHILD_SAs, charon drops without a word to us (send_() of vici_socket.c). */
 #define VICI_MESSAGE_MAX ((size_t)512 * 1024)
 
+/* What -EACCES and -EPERM of vici_open() mean. Its socket belongs to the user that charon drops to (charon.user), with
+ * the mode 0770, and connect() needs the right to write it (unix_find_bsd()). */
+#define VICI_FORBIDDEN "no permission to connect; run as root, with CAP_DAC_OVERRIDE if the socket is another user's"
+
 struct vici;
 
 /* Connects. Errors: -ENOENT when there is no such socket, -ECONNREFUSED when nobody listens on it any more, -EACCES
@@ -24,6 +28,9 @@ struct vici;
  * -ENAMETOOLONG, -ETIMEDOUT when the daemon does not take the connection (its backlog is full). */
 int vici_open(const char *path, uint64_t deadline, struct vici **ret);
 void vici_close(struct vici **vici);
+
+/* Returns what an error of vici_open() means, for the end of a sentence. */
+const char *vici_explain(int error);
 
 /* The process at the other end (SO_PEERCRED: the one that called listen()); 0 when it cannot be seen from here. */
 pid_t vici_peer(const struct vici *vici);

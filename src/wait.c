@@ -101,7 +101,7 @@ static const char *explain(int r)
 		       "charon.plugins.vici.socket";
 	case -EACCES:
 	case -EPERM:
-		return "not permitted; run as root";
+		return VICI_FORBIDDEN;
 	default:
 		return strerror(-r);
 	}

@@ -420,7 +420,7 @@ static void turn(struct watch *watch, uint64_t planned)
 		if (++watch->unreachable == 2)
 			report_notice(REPORT_UNWATCHED,
 				      "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers.",
-				      options->socket, strerror(-r));
+				      options->socket, vici_explain(r));
 	} else if (!patience_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
 		report_detail("A question does not count: who asked was late itself, by %.3f s.",
 			      (double)(now - planned - options->deadline_usec) / 1e6);

@@ -3,17 +3,24 @@
 gives up."""
 
 import ctypes
+import os
+import re
 import subprocess
-from contextlib import suppress
+import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import living
 import sandbox
 import xfrm
-from program import ANY, XFRMCTL, Steps, environment, flush, until
-from tap import Skip, case, cases, contains, equal, main
+from negotiating import charon
+from program import ANY, XFRMCTL, Faults, Steps, environment, flush, run, until
+from tap import Skip, case, cases, contains, equal, is_lacking, main
+from vici_server import Server
 
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_KILL, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYS_ADMIN = 1, 2, 5, 12, 19, 21
+CAPABILITIES = {name: number for name, number in globals().items() if name.startswith("CAP_")}
 
 NETWORK = {CAP_NET_ADMIN}
 OTHERS = {CAP_SYS_PTRACE, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}
@@ -103,7 +110,8 @@ def confined(capabilities):
     ("flush --dry-run", "receive", NETWORK | OTHERS), ("arm", "change", NETWORK),
     ("arm --mode=handover --routes", "change", NETWORK), ("release", "change", NETWORK),
     ("release --routes", "change", NETWORK | OTHERS), ("handover", "receive", NETWORK | OTHERS),
-    ("save --file=/nowhere/saved", "receive", NETWORK), ("status", "send", NETWORK | OTHERS - {CAP_SYS_PTRACE}),
+    ("save --file=/nowhere/saved", "receive", NETWORK), ("status", "send", NETWORK),
+    ("status --json --output=/nowhere/json", "send", NETWORK | {CAP_DAC_OVERRIDE}),
     ("--netns=/proc/self/ns/net flush", "change", NETWORK))])
 def gives_up(words, at, kept):
     """At its first message it has the capabilities that it needs, no way to others and no needless system calls: {0}"""
@@ -124,6 +132,93 @@ def gives_up_waiting(verb, kept):
             until(lambda: privileges(process.pid) == confined(kept), "it has given up the rest")
         finally:
             process.kill()
+
+
+NOBODY = 65534
+
+
+def as_in(unit):
+    """For the process that a program is started in: it gets the capabilities that one of our units has."""
+    if not (folder := os.environ.get("UNITS")):
+        raise Skip("the units are not here")
+    [names] = re.findall(r"^CapabilityBoundingSet=(.+)$", (Path(folder) / f"{unit}.in").read_text(), re.MULTILINE)
+    kept = {CAPABILITIES[name] for name in names.split()}
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    return without(*set(range(last + 1)) - kept)
+
+
+def give_away(path, mode):
+    try:
+        os.chown(path, NOBODY, NOBODY)
+    except OSError as failure:
+        raise Skip(f"no file can be given to another user here: {failure}") from failure
+    os.chmod(path, mode)
+
+
+@contextmanager
+def of_other_user(mode):
+    """charon with charon.user=: its VICI socket, and the folder that has it, belong to that user."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vici"
+        answers = {"version": {"daemon": "charon", "version": "5.9.8"}, "stats": {"ikesas": {"total": "0"}}}
+        with Server(path, answers) as server:
+            give_away(path, mode)
+            give_away(folder, mode)
+            yield server
+
+
+MODES = [(0o700,), (0o770,)]
+
+
+@cases(MODES)
+def metrics_of_other_user(mode):
+    """The unit of the metrics asks a charon whose socket is another user's, with the mode {0:o}."""
+    with of_other_user(mode) as server:
+        result = run("status", "--metrics", f"--socket={server.path}", preexec_fn=as_in("xfrmctl-metrics.service"))
+    contains(result.out, "xfrmctl_charon_up 1\n")
+
+
+@cases(MODES)
+def watch_over_other_user(mode):
+    """The unit of watch asks a charon whose socket is another user's, with the mode {0:o}, again and again."""
+    with of_other_user(mode) as server, tempfile.TemporaryFile("w+") as said:
+        def told():
+            said.seek(0)
+            return said.read()
+        with subprocess.Popen([XFRMCTL, "watch", f"--socket={server.path}", "--interval=100ms"], env=environment(),
+                              preexec_fn=as_in("xfrmctl-watch@.service"), stderr=said) as process:
+            try:
+                until(lambda: len(server.seen) > 2 or "can be asked" in told(), "charon is asked, or it is said why not")
+            finally:
+                process.kill()
+        is_lacking(told(), "No IKE daemon can be asked")
+
+
+@cases(MODES)
+def handover_to_other_user(mode):
+    """The unit of the handover asks a charon whose socket is another user's, with the mode {0:o}."""
+    living.make(1)
+    living.xfrmctl_living("flush", "--keep")
+    with charon((1,)) as server, Faults(living.MATURE) as active:
+        give_away(server.path, mode)
+        give_away(server.path.parent, mode)
+        result = run("handover", server.option, env=active.env, preexec_fn=as_in("xfrmctl-handover@.service"))
+    equal((result.status, result.err), (0, ""), "status, and what is said")
+    contains(result.out, "Handed over 1 of 1 connections")
+
+
+@cases([(words,) for words in ("status", "wait --timeout=1s", "flush --orphans", "release --routes --grace=1s", "handover")])
+def no_dac_override(words):
+    """Without CAP_DAC_OVERRIDE, what cannot connect to another user's socket says what it takes: {0}"""
+    living.make(1)
+    xfrm.make_uplink()
+    xfrm.ip("route", "add", "10.2.0.0/24", "dev", "uplink", "src", "10.8.0.1", "table", "220", "proto", "88")
+    if words == "handover":
+        living.xfrmctl_living("flush", "--keep")
+    with of_other_user(0o770) as server, Faults(living.MATURE, sure=0) as active:
+        result = run(*words.split(), f"--socket={server.path}", env=active.env,
+                     preexec_fn=without(CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH))
+    contains(result.out + result.err, f"{server.path}", "permission to connect", "CAP_DAC_OVERRIDE")
 
 
 def xfrmctl_processes():

@@ -123,8 +123,8 @@ def counts():
         {"dir": "out", "kind": "protect", "ptype": "main", "count": 1},
         {"dir": "out", "kind": "bypass", "ptype": "main", "count": 1},
     ], "policies")
-    equal((found["sas"], found["sas_larval"], found["orphans"]), ([], 1, []), "SAs")
-    equal(found["policies_of_sockets"], 2, "policies of sockets")
+    equal((found["sas"], found["larval_sas"], found["orphans"]), ([], 1, []), "SAs")
+    equal(found["socket_policies"], 2, "policies of sockets")
     contains(text, "SAs          0, 1 being negotiated\n", "policies     3, and 2 of sockets\n",
              "\n  out               1        1        0\n  in                0        0        1\n")
 
@@ -135,12 +135,12 @@ def shadows():
     xfrm.a_few()
     hold()
     found = as_json()["shadows"]
-    equal((found["hold"], found["grace"], "grace_seconds" in found), (3, 0, False), "those that hold")
+    equal((found["hold"], found["grace"], "grace_left_seconds" in found), (3, 0, False), "those that hold")
     contains(status().out, "shadows      3: 3 hold\n             since they were made, policies blocked 0 packets out ")
     release("--grace=5min")
     found = as_json()["shadows"]
     equal((found["hold"], found["grace"], found["passing"]), (0, 2, 0), "those with a grace")
-    assert 290 < found["grace_seconds"] <= 300, found
+    assert 290 < found["grace_left_seconds"] <= 300, found
     assert re.search(r"\nshadows      2: 2 with a grace, gone in (5min|4min \d+s)\n", status().out)
 
 
@@ -159,7 +159,7 @@ def blocked():
     hold()
     send(3)
     found = as_json()
-    equal((found["blocked"]["out"], found["shadows"]["blocked_out"]), (5, 3), "packets")
+    equal((found["blocked_packets"]["out"], found["shadows"]["blocked_packets"]["out"]), (5, 3), "packets")
 
 
 @case
@@ -255,7 +255,7 @@ def does_not_answer(_, commands, state, why):
         assert time.monotonic() - begun < 10, "it takes too long"
     equal((found["charon"]["state"], "orphans" in found), (state, False), "state, and whether orphans are known")
     contains(found["problems"][0], why)
-    contains(result.out, "SAs          2\n", "orphans      not known", "policies     3\n")
+    contains(result.out, "SAs          2\n", "orphans      unknown", "policies     3\n")
 
 
 @case
@@ -308,8 +308,8 @@ def elsewhere():
 def key_managers():
     """Every process that is told of acquires is named, with its sockets."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500") as first, process("watcher", GROUPS_OF_CHARON) as second:
-        found = as_json()["key_managers"]
-        text = status().out
+        found = as_json(code=1)["key_managers"]
+        text = status(code=1).out
     equal(sorted(found, key=lambda owner: owner["name"]), [
         {"pid": first, "name": "charon-systemd", "kind": "key-manager", "sockets": ["xfrm", "udp-500"]},
         {"pid": second, "name": "watcher", "kind": "unknown", "sockets": ["xfrm"]},
@@ -318,12 +318,41 @@ def key_managers():
              f"watcher (PID {second}): XFRM netlink (no sign of IKE)\n")
 
 
+@cases([("pluto", (GROUPS_OF_CHARON,)), ("charon", (GROUPS_OF_CHARON, "500"))])
+def without_vici(name, sockets):
+    """Beside {0}, alive and without a VICI socket, orphans are unknown, and so is which routes are explained."""
+    xfrm.a_few()
+    add_routes()
+    with process(name, *sockets) as pid:
+        found = as_json(read=status_of_mature, code=1)
+        text = status_of_mature(code=1).out
+        samples = check_metrics(status_of_mature("--metrics", code=1).out)
+    why = (f"charon cannot be asked: there is no socket /nonexistent, and the key manager {name} (PID {pid}) is alive. "
+           "Orphans are unknown; --socket= names charon's VICI socket, if it has one.")
+    equal((found["charon"]["state"], found["problems"]), ("absent", [why]), "charon, and what is said")
+    equal([name for name in ("orphans", "routes") if name in found], [], "what is known")
+    equal(sum(group["count"] for group in found["sas"]), 2, "SAs")
+    equal((samples["xfrmctl_charon_up"], samples["xfrmctl_key_managers"],
+           [name for name in samples if re.match("xfrmctl_(orphans|routes)", name)]), (0, 1, []), "metrics")
+    contains(" ".join(text.split()), why.removeprefix("charon "),
+             f"orphans unknown: charon cannot be asked on /nonexistent, and {name} (PID {pid}) is alive")
+
+
+@case
+def listener_of_acquires():
+    """A process without a sign of IKE does not make orphans unknown."""
+    xfrm.a_few()
+    with process("watcher", GROUPS_OF_CHARON):
+        contains(status_of_mature(code=4).out, "orphans      2 of 2 SAs without a charon")
+
+
 @case
 def other_key_manager():
-    """Orphans may belong to another key manager that is alive, and that is said."""
+    """Beside a charon that answers, orphans may belong to another key manager that is alive, and that is said."""
     xfrm.a_few()
-    with process("pluto", GROUPS_OF_CHARON) as pid:
-        contains(status_of_mature(code=4).out, f"\n             pluto (PID {pid}) is alive: they may be its own\n")
+    with serving(list_sas=list_sas()) as server, process("pluto", GROUPS_OF_CHARON) as pid:
+        contains(status_of_mature(vici=server.path, code=4).out,
+                 f"\n             pluto (PID {pid}) is alive: they may be its own\n")
 
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", XFRMCTL)
@@ -347,12 +376,12 @@ def unprivileged():
         os.chmod(server.path, 0o777)
         allowed = as_json(vici=server.path, code=1, command=NOBODY)
     equal(result.err, "", "standard error")
-    contains(result.out, f"cannot be asked: no permission to connect to {server.path}; run as root.\n",
+    contains(result.out, f"cannot be asked on {server.path}: no permission to connect; run as root, with CAP_DAC_OVERRIDE",
              "key managers a process that cannot be seen: XFRM netlink", "CAP_SYS_PTRACE",
              "kernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN is needed",
-             "orphans      not known")
+             "orphans      unknown")
     equal((quiet.status, quiet.out, quiet.err.count("\n")), (1, "", 3), "what is said with -q")
-    equal(sorted(found), ["blocked", "charon", "key_managers", "problems"], "what is known")
+    equal(sorted(found), ["blocked_packets", "charon", "key_managers", "problems"], "what is known")
     equal(len(found["problems"]), 3, "problems")
     equal((allowed["charon"]["state"], allowed["charon"]["version"]), ("up", "5.9.8"), "charon")
 
@@ -371,7 +400,7 @@ def lost():
     both = [Fault("receive", kind, "fail", errno.ENOBUFS, last=2) for kind in (MSG_GETPOLICY, MSG_GETSA)]
     with Faults(*both) as active:
         found = as_json(env=active.env)
-    equal((sum(group["count"] for group in found["policies"]), found["sas_larval"]), (3, 2), "what is counted")
+    equal((sum(group["count"] for group in found["policies"]), found["larval_sas"]), (3, 2), "what is counted")
     with Faults(Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS)) as active:
         contains(status(code=1, env=active.env).out, "a part of the lists was lost each time")
 
@@ -502,7 +531,7 @@ def metrics():
         'xfrmctl_sas{proto="ah",family="ipv6",mode="tunnel"}': 1, 'xfrmctl_shadows{kind="grace"}': 1,
         'xfrmctl_policies{dir="out",kind="bypass",ptype="main"}': 1, "xfrmctl_key_managers": 1,
         'xfrmctl_blocked_packets_total{dir="out"}': 0, "xfrmctl_charon_queued_jobs": 3,
-        "xfrmctl_routes_unexplained": 2,
+        "xfrmctl_routes_unexplained": 2, "xfrmctl_routes_static": 2, "xfrmctl_routes_stand_ins": 0,
     }
     equal({name: samples.get(name) for name in expected}, expected, "samples")
     oldest = samples['xfrmctl_sas_oldest_timestamp_seconds{proto="ah",family="ipv6",mode="tunnel"}']
@@ -533,7 +562,7 @@ def documented():
     labels = set(re.findall(r'[{,]([a-z_]+)="', text))
     equal(sorted((names | labels) - words), [], "metrics that the manual lacks")
     # So that the check means something.
-    equal({"grace_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
+    equal({"grace_left_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
           "names that there should be")
 
 
@@ -620,10 +649,11 @@ def routes():
         empty = as_json("--routes=221", vici=server.path)["routes"]
     contains(text, "routes       1 of 2 in table 220 explained by no connection of charon\n"
              "  10.3.0.0/24 dev uplink src ", "; its source is probably a left-over virtual address on uplink\n")
-    equal(found, {"table": 220, "count": 2, "stand_ins": 0, "left_over": [
-        {"dst": "10.3.0.0/24", "dev": "uplink", "src": "10.9.0.1", "metric": 0, "explained": False,
-         "stale_address_on": "uplink"}]}, "routes")
-    equal(empty, {"table": 221, "count": 0, "stand_ins": 0, "left_over": []}, "routes of an empty table")
+    equal(found, {"table": 220, "static": 2, "unexplained": 1, "stand_ins": 0, "left_over": [
+        {"type": "unicast", "dst": "10.3.0.0/24", "dev": "uplink", "table": 220, "protocol": "static",
+         "prefsrc": "10.9.0.1", "explained": False, "stale_address_on": "uplink"}]}, "routes")
+    equal(empty, {"table": 221, "static": 0, "unexplained": 0, "stand_ins": 0, "left_over": []},
+          "routes of an empty table")
 
 
 @case

@@ -4,7 +4,7 @@ not touch it either."""
 
 import xfrm
 from netlink import MSG_GETSADINFO
-from program import Fault, Faults, run
+from program import XFRMCTL, Fault, Faults, run
 from tap import case, cases, contains, equal, main
 
 PREFIX = "an address or a prefix without bits behind its length"
@@ -205,6 +205,25 @@ def expression_refused(expression, accepted, _):
     refused(accepted, ["flush", f"--match={expression}"], ["flush", f"--exclude={expression}"])
 
 
+@cases([
+    (["flush", "--no-such-option"], "Option '--no-such-option' is unknown, or short for several"),
+    (["flush", "--h"], "Option '--h' is unknown, or short for several"),
+    (["flush", "--no-such-option=1"], "Option '--no-such-option' is unknown, or short for several"),
+    (["flush", "-qx"], "Option '-x' is unknown"),
+    (["-x", "flush"], "Option '-x' is unknown"),
+    (["--netns"], "Option '--netns' needs a value"),
+    (["flush", "--match"], "Option '--match' needs a value"),
+    (["flush", "--ma"], "Option '--ma' needs a value"),
+    (["flush", "--force=yes"], "Option '--force' takes no value"),
+    (["--version=1"], "Option '--version' takes no value"),
+    (["status", "--help=all"], "Option '--help' takes no value"),
+    (["status", "--quiet="], "Option '--quiet' takes no value"),
+])
+def mistakes_with_options(words, sentence):
+    """Which mistake was made with an option is said: {0}"""
+    refused(f"xfrmctl: {sentence}; `xfrmctl", words)
+
+
 @case
 def late_mistake():
     """A mistake behind correct options is refused like any other."""
@@ -284,6 +303,25 @@ def help_of_watch(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n", "--unit=UNIT",
           "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME", "--starter")
+
+
+@cases([("--help",), ("--version",), *((f"{verb} --help",) for verb in (
+    "flush", "arm", "release", "handover", "save", "restore", "status", "wait", "watch")),
+    ("flush --dry-run",), ("flush --dry-run --json",), ("flush",), ("status --json",)])
+def full_output(words):
+    """What standard output does not take is a failure, and said once: {0}"""
+    xfrm.a_few()
+    result = run(*words.split(), command=("sh", "-c", 'exec "$0" "$@" >/dev/full', XFRMCTL))
+    equal((result.status, result.err.count("\n")), (1, 1), f"what is said ({result})")
+    contains(result.err, "xfrmctl: Could not write ", ": No space left on device.\n")
+
+
+@case
+def closed_output():
+    """Without a standard output, what writes nothing there does not fail, and what does fails."""
+    closed = ("sh", "-c", 'exec "$0" "$@" >&-', XFRMCTL)
+    equal(run("-q", "flush", command=closed), (0, "", ""), "what a verb says")
+    equal(run("--help", command=closed).status, 1, "status of the help")
 
 
 @case

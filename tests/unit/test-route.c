@@ -255,6 +255,11 @@ static void describes(void **state)
 	assert_string_equal(route_describe(&whole, text, sizeof(text)),
 			    "10.2.0.0/24 via 192.0.2.254 dev wan src 10.1.0.1");
 	assert_string_equal(route_describe(&bare, text, sizeof(text)), "throw 10.3.0.0/24");
+	bare.type = RTN_UNREACHABLE;
+	assert_string_equal(route_describe(&bare, text, sizeof(text)), "unreachable 10.3.0.0/24");
+	/* Of a later kernel. */
+	bare.type = 200;
+	assert_string_equal(route_describe(&bare, text, sizeof(text)), "200 10.3.0.0/24");
 	assert_string_equal(route_describe(&v6, text, sizeof(text)),
 			    "fd00:2::/64 via 2001:db8:1::fe dev wan src fd00:1::1 metric 1024");
 }

@@ -208,7 +208,9 @@ static const struct state_row {
 	 "charon does not answer: no word on /run/charon.vici within 5s. It hangs or is very busy (--timeout= waits "
 	 "longer)."},
 	{"charon: forbidden", -EACCES, false, STATUS_CHARON_FORBIDDEN, "forbidden",
-	 "charon cannot be asked: no permission to connect to /run/charon.vici; run as root."},
+	 "charon cannot be asked on /run/charon.vici: no permission to connect; run as root, with CAP_DAC_OVERRIDE if "
+	 "the "
+	 "socket is another user's."},
 	{"charon: elsewhere", 0, true, STATUS_CHARON_ELSEWHERE, "elsewhere",
 	 "charon cannot be asked: the one that listens on /run/charon.vici (PID 612) works in another network "
 	 "namespace; --socket= names that of this one."},
@@ -238,6 +240,55 @@ static void knows_state_of_charon(void **state)
 	const char *why = status_problem(&status, STATUS_PART_CHARON, buffer);
 	if (row->why)
 		assert_string_equal(why, row->why);
+	else
+		assert_null(why);
+}
+
+static const struct orphans_row {
+	const char *name;
+	struct status status;
+	bool can;
+	const char *why; /* what is said of charon; NULL for nothing */
+} orphans_rows[] = {
+	{"orphans: charon answers", {.n_owners = 1, .owners = {{.kind = OWNER_KEY_MANAGER, .pid = 612}}}, true, NULL},
+	{"orphans: no charon", {.charon.error = -ENOENT}, true, "does not answer: there is no socket /run/x."},
+	{"orphans: no charon, and others that look on",
+	 {.charon.error = -ECONNREFUSED,
+	  .n_owners = 2,
+	  .owners = {{.kind = OWNER_MONITOR, .pid = 7}, {.kind = OWNER_UNKNOWN, .pid = 8}}},
+	 true,
+	 "does not answer: nobody listens any more on /run/x."},
+	{"orphans: a key manager without VICI",
+	 {.charon.error = -ENOENT,
+	  .n_owners = 2,
+	  .owners = {{.kind = OWNER_MONITOR, .pid = 7}, {.kind = OWNER_KEY_MANAGER, .pid = 612, .name = "pluto"}}},
+	 false,
+	 "charon cannot be asked: there is no socket /run/x, and the key manager pluto (PID 612) is alive. Orphans are "
+	 "unknown; --socket= names charon's VICI socket, if it has one."},
+	{"orphans: a key manager that cannot be seen",
+	 {.charon.error = -ECONNREFUSED, .n_owners = 1, .owners = {{.kind = OWNER_KEY_MANAGER}}},
+	 false,
+	 "on /run/x, and a process that cannot be seen is alive"},
+	{"orphans: key managers unknown",
+	 {.charon.error = -ENOENT, .owners_error = -ENOENT},
+	 false,
+	 "there is no socket /run/x."},
+	{"orphans: charon silent", {.charon.error = -ETIMEDOUT}, false, "does not answer: "},
+	{"orphans: charon elsewhere", {.charon.elsewhere = true}, false, "works in another network namespace"},
+};
+
+/* Without charon's list of its SAs, an SA is an orphan only if no key manager is alive that may have it. */
+static void finds_orphans(void **state)
+{
+	const struct orphans_row *row = *state;
+	struct status status = row->status;
+	char buffer[STATUS_PROBLEM_MAX];
+
+	status.charon.socket = "/run/x";
+	const char *why = status_problem(&status, STATUS_PART_CHARON, buffer);
+	assert_int_equal(status_can_find_orphans(&status), row->can);
+	if (row->why)
+		check_contains(why ? why : "", row->why);
 	else
 		assert_null(why);
 }
@@ -444,10 +495,10 @@ static void writes_text_of_what_is_missing(void **state)
 	status.orphans_known = false;
 	status.routes_known = false;
 	text_of(&status, (struct status_style){0}, text);
-	check_contains(text, "\n             cannot be asked: no permission to connect to /run/charon.vici");
+	check_contains(text, "\n             cannot be asked on /run/charon.vici: no permission to connect; ");
 	check_contains(text, "\nkernel       The kernel's SAs and policies cannot be seen: CAP_NET_ADMIN");
 	check_contains(text, "\nkey managers Key managers cannot be looked for: ");
-	check_contains(text, "\norphans      not known: ");
+	check_contains(text, "\norphans      unknown: both the kernel and charon have to answer\n");
 	assert_null(strstr(text, "\nSAs "));
 	assert_null(strstr(text, "\nroutes "));
 
@@ -455,6 +506,15 @@ static void writes_text_of_what_is_missing(void **state)
 	status.charon = (struct status_charon){.socket = "/run/x", .error = -ENOENT};
 	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "charon       does not answer: there is no socket /run/x.\n");
+
+	/* Another key manager cannot be asked. */
+	status.n_owners = 1;
+	text_of(&status, (struct status_style){0}, text);
+	check_contains(text, "charon       cannot be asked: there is no socket /run/x, and the key manager "
+			     "charon-systemd (PID 612) is alive.");
+	check_contains(text,
+		       "\norphans      unknown: charon cannot be asked on /run/x, and charon-systemd (PID 612) is "
+		       "alive\n");
 }
 
 static size_t columns(const char *line)
@@ -545,31 +605,34 @@ static void writes_json(void **state)
 	json_t *json = json_of(&status);
 
 	(void)state;
-	check_json(json, "charon",
-		   "{\"state\":\"up\",\"socket\":\"/run/charon.vici\",\"pid\":612,\"daemon\":\"charon-systemd\","
-		   "\"version\":\"5.9.8\",\"uptime\":\"3 minutes\",\"since\":\"\",\"half_open\":1,\"threads\":16,"
-		   "\"threads_idle\":11,\"jobs_queued\":0,\"ike_sas\":3,\"child_sas\":1}");
+	check_json(
+		json, "charon",
+		"{\"state\":\"up\",\"socket\":\"/run/charon.vici\",\"pid\":612,\"daemon\":\"charon-systemd\","
+		"\"version\":\"5.9.8\",\"uptime\":\"3 minutes\",\"since\":\"\",\"half_open_ike_sas\":1,\"threads\":16,"
+		"\"idle_threads\":11,\"queued_jobs\":0,\"ike_sas\":3,\"child_sas\":1}");
 	check_json(
 		json, "key_managers",
 		"[{\"pid\":612,\"name\":\"charon-systemd\",\"kind\":\"key-manager\",\"sockets\":[\"xfrm\",\"udp-500\","
 		"\"udp-4500\"]},{\"pid\":700,\"name\":\"ip\",\"kind\":\"monitor\",\"sockets\":[\"xfrm\"]},"
 		"{\"pid\":701,\"name\":\"racoon\",\"kind\":\"key-manager\",\"sockets\":[\"pfkey\"]}]");
-	check_json(json, "sas",
-		   "[{\"proto\":\"esp\",\"family\":\"ipv4\",\"mode\":\"tunnel\",\"count\":14,\"oldest_seconds\":7400,"
-		   "\"youngest_seconds\":3},{\"proto\":\"ah\",\"family\":\"ipv6\",\"mode\":\"tunnel\",\"count\":1,"
-		   "\"oldest_seconds\":4,\"youngest_seconds\":4}]");
-	check_json(json, "sas_larval", "2");
-	check_json(json, "policies_of_sockets", "8");
 	check_json(
-		json, "shadows",
-		"{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_seconds\":252,\"blocked_out\":46,"
-		"\"blocked_in\":73}");
-	check_json(json, "blocked", "{\"out\":56,\"in\":93}");
+		json, "sas",
+		"[{\"proto\":\"esp\",\"family\":\"ipv4\",\"mode\":\"tunnel\",\"count\":14,\"oldest_age_seconds\":7400,"
+		"\"youngest_age_seconds\":3},{\"proto\":\"ah\",\"family\":\"ipv6\",\"mode\":\"tunnel\",\"count\":1,"
+		"\"oldest_age_seconds\":4,\"youngest_age_seconds\":4}]");
+	check_json(json, "larval_sas", "2");
+	check_json(json, "socket_policies", "8");
+	check_json(json, "shadows",
+		   "{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_left_seconds\":252,"
+		   "\"blocked_packets\":{\"out\":46,\"in\":73}}");
+	check_json(json, "blocked_packets", "{\"out\":56,\"in\":93}");
 	check_json(json, "problems", "[]");
 	check_json(json, "traffic_usec", "2000100");
 	check_json(json, "routes",
-		   "{\"table\":220,\"count\":2,\"stand_ins\":1,\"left_over\":[{\"dst\":\"10.2.1.0/24\",\"dev\":\"wan\","
-		   "\"src\":\"10.9.0.1\",\"metric\":0,\"explained\":false,\"stale_address_on\":\"wan\"}]}");
+		   "{\"table\":220,\"static\":2,\"unexplained\":1,\"stand_ins\":1,\"left_over\":[{\"type\":\"unicast\","
+		   "\"dst\":\"10.2.1.0/24\",\"dev\":\"wan\","
+		   "\"table\":220,\"protocol\":\"static\",\"prefsrc\":\"10.9.0.1\",\"explained\":false,\"stale_address_"
+		   "on\":\"wan\"}]}");
 	const json_t *orphans = json_object_get(json, "orphans");
 	assert_int_equal(json_array_size(orphans), ARRAY_SIZE(some_orphans));
 	char *first = json_dumps(json_array_get(orphans, 0), JSON_COMPACT);
@@ -631,14 +694,14 @@ static void writes_metrics(void **state)
 		"\nxfrmctl_socket_policies 8\n",
 		"\nxfrmctl_shadows{kind=\"hold\"} 3\nxfrmctl_shadows{kind=\"grace\"} 2\n"
 		"xfrmctl_shadows{kind=\"close\"} 0\n",
-		"\nxfrmctl_shadows_end_timestamp_seconds 1700000252\n",
+		"\nxfrmctl_shadows_grace_end_timestamp_seconds 1700000252\n",
 		"\n# TYPE xfrmctl_blocked_packets_total counter\nxfrmctl_blocked_packets_total{dir=\"out\"} 56\n"
 		"xfrmctl_blocked_packets_total{dir=\"in\"} 93\n",
 		"\nxfrmctl_orphans 12\n",
 		"\nxfrmctl_orphans_active 1\n",
-		"\nxfrmctl_routes 2\n",
+		"\nxfrmctl_routes_static 2\n",
 		"\nxfrmctl_routes_unexplained 1\n",
-		"\nxfrmctl_route_stand_ins 1\n",
+		"\nxfrmctl_routes_stand_ins 1\n",
 	};
 	struct status status = make_status();
 	char text[TEXT_SIZE];
@@ -686,6 +749,7 @@ int main(void)
 	ADD_CASE(&cases, counts_shadows);
 	ADD_CASE(&cases, sorts_orphans);
 	ADD_ROWS(&cases, knows_state_of_charon, state_rows);
+	ADD_ROWS(&cases, finds_orphans, orphans_rows);
 	ADD_ROWS(&cases, says_problem, problem_rows);
 	ADD_CASE(&cases, ages);
 	ADD_CASE(&cases, writes_text);

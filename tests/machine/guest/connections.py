@@ -9,6 +9,7 @@ GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
 ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
 SWANCTL_FILE = Path("/etc/strongswan.d/tests.conf")
 PLUGINS_FILE = Path("/etc/strongswan.d/plugins.conf")
+USER_FILE = Path("/etc/strongswan.d/user.conf")
 RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 # How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
@@ -185,6 +186,16 @@ def configure_plugins():
     again to load, and some of them listen to every packet."""
     PLUGINS_FILE.write_text("charon {\n    load_modular = no\n    load = random nonce openssl hmac kdf aes sha1 sha2"
                             " kernel-netlink socket-default vici stroke updown resolve attr counters\n}\n")
+
+
+@contextmanager
+def dropping_to(user, group):
+    """A charon that starts meanwhile drops to this user."""
+    USER_FILE.write_text(f"charon {{\n    user = {user}\n    group = {group}\n}}\n")
+    try:
+        yield
+    finally:
+        USER_FILE.unlink()
 
 
 @contextmanager

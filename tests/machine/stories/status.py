@@ -3,19 +3,26 @@
 
 import json
 import signal
+import stat
+from contextlib import contextmanager
 from pathlib import Path
+from pwd import getpwuid
 
+import connections
+import journal
 import kernel
 import xfrmctl
-from command import run
+from command import POLL_SECONDS_SLOW, run, wait_for
 from connections import CONNECTIONS
 from pings import Pings
-from scenario import establish, look, start
+from scenario import establish, look, start, wait_handover_over
 from strongswan import gateway
 
 NAMES = ("net4", "net6")
 UNIT = "xfrmctl-metrics.service"
 TIMER = "xfrmctl-metrics.timer"
+WATCH_UNIT = "xfrmctl-watch@strongswan.service"
+USER, GROUP = "nobody", "nogroup"
 COLLECTED = Path("/var/lib/prometheus/node-exporter")
 
 
@@ -50,7 +57,7 @@ def tell_healthy(check):
                                         sum(group["count"] for group in seen["sas"])), (2, 2, len(kernel.spis())))
     check.equal("it is the key manager", [(owner["pid"], owner["kind"]) for owner in seen["key_managers"]],
                 [(gateway.main_pid(), "key-manager")])
-    check.equal("its routes are explained", (seen["routes"]["count"], seen["routes"]["left_over"]), (2, []))
+    check.equal("its routes are explained", (seen["routes"]["static"], seen["routes"]["left_over"]), (2, []))
     check.equal("policies are counted", sum(group["count"] for group in seen["policies"]), len(kernel.indexes()))
 
 
@@ -96,4 +103,46 @@ def status_of_crash(check):
     tell_orphans(check, old)
 
 
-STORIES = (status_of_crash,)
+def tell_watch(check, cursor):
+    """It asks again and again."""
+    with watching():
+        answers = f"(PID {gateway.main_pid()}) answers after"
+        wait_for(lambda: answers in journal.text(journal.of_unit(gateway.unit, cursor)), 20, "charon answers the watch",
+                 POLL_SECONDS_SLOW)
+    check.equal("watch is answered each time", xfrmctl.said("An IKE daemon is not watched", cursor), [])
+
+
+@contextmanager
+def watching():
+    run("systemctl", "start", WATCH_UNIT)
+    try:
+        yield
+    finally:
+        run("systemctl", "stop", WATCH_UNIT)
+
+
+def charon_of_other_user(check):
+    """charon drops to another user (charon.user=), to whom its VICI socket belongs: our units are answered all the same."""
+    COLLECTED.mkdir(parents=True, exist_ok=True)
+    with connections.dropping_to(USER, GROUP):
+        start(("net4",), mode="handover")
+        xfrmctl.configure(mode="handover", watch_options="-v --interval=500ms")
+        establish(("net4",))
+        socket = Path(gateway.socket).stat()
+        check.equal("the socket is the user's", (getpwuid(socket.st_uid).pw_name, f"{stat.S_IMODE(socket.st_mode):o}"),
+                    (USER, "770"))
+        result, samples = metrics()
+        check.equal("the metrics have what charon says", (result, samples.get("xfrmctl_charon_up"),
+                    samples.get("xfrmctl_orphans")), ("success", "1", "0"))
+        cursor = journal.now()
+        tell_watch(check, cursor)
+        gateway.systemctl("restart")
+        wait_handover_over()
+        handed_over = [(entry["XFRM_HANDED_OVER"], entry["XFRM_FELL_BACK"]) for entry in xfrmctl.handovers(cursor)]
+        check.equal("a handover takes over", handed_over, [("1", "0")])
+        check.note(journal.text(journal.of_unit(gateway.unit, cursor, "SYSLOG_IDENTIFIER=xfrmctl")))
+        gateway.stop()
+    start()
+
+
+STORIES = (status_of_crash, charon_of_other_user)

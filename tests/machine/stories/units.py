@@ -10,15 +10,15 @@ from command import run
 FOLDER = Path("/usr/lib/systemd/system")
 
 # At most (`systemd-analyze security`, from 0 to 10). What is left: they run as root, ask the kernel by netlink and others
-# by local sockets, and those that work in a service's network namespace enter it.
+# by local sockets (another user's too), and those that work in a service's network namespace enter it.
 EXPOSURE = {
     "xfrmctl-boot@.service": 1.8,
-    "xfrmctl-handover@.service": 2.1,
-    "xfrmctl-metrics.service": 1.8,
+    "xfrmctl-handover@.service": 2.3,
+    "xfrmctl-metrics.service": 1.9,
     "xfrmctl-save@.service": 1.8,
     "xfrmctl-starter@.service": 1.1,
     "xfrmctl-stop@.service": 2.3,
-    "xfrmctl-watch@.service": 1.1,
+    "xfrmctl-watch@.service": 1.3,
 }
 
 

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "route_json.h"
+
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "entry.h"
+#include "vici_message.h"
+
+static void add_text(json_t *object, const char *name, const char *value)
+{
+	json_object_set_new(object, name, json_string(value));
+}
+
+static void add_address(json_t *object, const char *name, sa_family_t family, const xfrm_address_t *value)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	add_text(object, name, entry_address(family, value, text));
+}
+
+/* A device's name need not be UTF-8. */
+static void add_device(json_t *object, const char *name, const char *value)
+{
+	char device[IF_NAMESIZE];
+
+	add_text(object, name, vici_copy((struct vici_text){value, strlen(value)}, device, sizeof(device)));
+}
+
+json_t *route_to_json(const struct route *route)
+{
+	char text[INET6_ADDRSTRLEN], type[ROUTE_TYPE_MAX];
+	json_t *object = json_object();
+
+	add_text(object, "type", route_type_name(route->type, type));
+	json_object_set_new(
+		object, "dst",
+		json_sprintf("%s/%u", entry_address(route->dst.family, &route->dst.address, text), route->dst.length));
+	if (route->has_gateway)
+		add_address(object, "gateway", route->dst.family, &route->gateway);
+	if (*route->device)
+		add_device(object, "dev", route->device);
+	json_object_set_new(object, "table", json_integer(route->table));
+	if (route->protocol == RTPROT_STATIC)
+		add_text(object, "protocol", "static");
+	else
+		json_object_set_new(object, "protocol", json_sprintf("%u", route->protocol));
+	if (route->has_src)
+		add_address(object, "prefsrc", route->dst.family, &route->src);
+	if (route->metric)
+		json_object_set_new(object, "metric", json_integer(route->metric));
+	return object;
+}

@@ -9,7 +9,7 @@ import kernel
 from command import run
 from strongswan import gateway
 
-DROP_IN_NAME = "50-xfrmctl.conf"
+DROP_IN_NAME = "10-xfrmctl.conf"
 DEFAULTS = Path("/etc/default/xfrmctl")
 
 UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/system"))

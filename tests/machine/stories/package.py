@@ -135,7 +135,7 @@ def package(check):
     before = listing()
 
     undisturbed(check, "install", lambda: apt("install", "--allow-downgrades", *debs()))
-    check.that("the drop-in is there for the next start", "50-xfrmctl.conf" in gateway.show("DropInPaths"),
+    check.that("the drop-in is there for the next start", "10-xfrmctl.conf" in gateway.show("DropInPaths"),
                gateway.show("DropInPaths"))
     check.that("the journal can explain what it will say",
                "xfrmctl" in run("journalctl", "--list-catalog").stdout, run("journalctl", "--list-catalog").stdout)

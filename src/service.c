@@ -281,6 +281,14 @@ static const struct step {
 	{"stop-post", stop_post, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 };
 
+static const struct step *find_step(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		if (strcmp(steps[i].name, name) == 0)
+			return &steps[i];
+	return NULL;
+}
+
 /* Takes the step, and the options before and behind it. */
 static int parse(struct globals *globals, int argc, char **argv, struct service *service, const struct step **ret)
 {
@@ -297,14 +305,13 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 	if (r < 0)
 		return r;
 	const char *name = optind < argc ? argv[optind] : "";
-	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
-		if (strcmp(steps[i].name, name) == 0)
-			*ret = &steps[i];
-	if (!*ret)
+	const struct step *step = find_step(name);
+	if (!step)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "'%.64s' is not a step of a service; it takes start-pre, start-post, stop or "
 				      "stop-post.",
 				      name);
+	*ret = step;
 	argc -= optind;
 	argv += optind;
 	argv[0] = verb;
@@ -316,7 +323,7 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 int verb_service(struct globals *globals, int argc, char **argv)
 {
 	struct service service = {0};
-	const struct step *step = NULL;
+	const struct step *step = steps;
 
 	int r = parse(globals, argc, argv, &service, &step);
 	if (r < 0)

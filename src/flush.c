@@ -6,18 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flush.h"
 #include "keep.h"
-#include "mode.h"
 #include "netns.h"
 #include "orphans.h"
 #include "owner.h"
 #include "privileges.h"
 #include "report.h"
 #include "routes.h"
-#include "saving.h"
 #include "show.h"
+#include "stopper.h"
 #include "sweep.h"
-#include "unit.h"
 #include "util.h"
 #include "verb.h"
 
@@ -28,28 +27,12 @@ enum {
 	OPTION_POLICIES_ONLY,
 	OPTION_HOLD,
 	OPTION_KEEP,
-	OPTION_MODE,
-	OPTION_START,
 	OPTION_ORPHANS,
 	OPTION_SOCKET,
-	OPTION_ON_STOP,
-	OPTION_SAVED,
 	OPTION_ROUTES,
 	OPTION_DRY_RUN,
 	OPTION_JSON,
 	OPTION_FORCE,
-};
-
-struct options {
-	struct filter filter;
-	bool states_only, policies_only, orphans, on_stop, dry_run, json, force;
-	bool hold, keep;	  /* the second implies the first */
-	bool again;		  /* it is known that nobody else owns the state */
-	uint32_t routes;	  /* the table whose routes go as well, or 0 */
-	const char *socket;	  /* charon's */
-	const char *on_stop_unit; /* NULL for the unit that we belong to */
-	const char *saved;	  /* what the next boot closes, or NULL */
-	const char *start;	  /* the unit that ends what was kept, or NULL */
 };
 
 /* The policies and shadows that a pass of --hold replaces. */
@@ -61,7 +44,7 @@ enum turn {
 
 struct flush {
 	struct sweep sweep;
-	const struct options *options;
+	const struct flush_options *options;
 	const struct orphans *orphans; /* that may go alone, or NULL */
 	struct vici *vici;	       /* the way to the charon that knows them */
 	struct keep keep;	       /* what goes on carrying traffic */
@@ -83,15 +66,8 @@ static void print_help(void)
 	       "                       comes in in plaintext until `xfrmctl release`\n"
 	       "  --keep               As --hold, but traffic goes on through the SAs that are there, until\n"
 	       "                       `xfrmctl handover`\n"
-	       "  --mode=MODE          What the unit is for: `flush` as without this, `hold` as --hold, `handover`\n"
-	       "                       as --keep\n"
-	       "  --start=UNIT         If something is kept, have systemd start UNIT, which hands over\n"
 	       "  --orphans            Only SAs that the running charon does not know\n"
 	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
-	       "  --on-stop[=UNIT]     Only if systemd stops UNIT (default: the unit that runs this) for\n"
-	       "                       good and no key manager is alive; shadows go as well\n"
-	       "  --saved=FILE         With --on-stop: so does FILE (see `xfrmctl save`); but if the machine\n"
-	       "                       goes down, and FILE is there, all stays closed\n"
 	       "  --routes[=TABLE]     Also the static routes of charon's routing table (default: 220); with\n"
 	       "                       --hold stand-ins of them stay, with --orphans those that a\n"
 	       "                       connection of the running charon may need\n"
@@ -107,19 +83,9 @@ static void print_help(void)
 	       "Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.\n");
 }
 
-static int take_mode(struct options *options, const char *value)
-{
-	enum mode mode = MODE_FLUSH;
-
-	int r = mode_take(value, &mode);
-	options->keep |= mode == MODE_HANDOVER;
-	options->hold |= options->keep || mode == MODE_HOLD;
-	return r;
-}
-
 static int take_option(int option, const char *value, void *userdata)
 {
-	struct options *options = userdata;
+	struct flush_options *options = userdata;
 
 	switch (option) {
 	case OPTION_MATCH:
@@ -137,23 +103,11 @@ static int take_option(int option, const char *value, void *userdata)
 	case OPTION_KEEP:
 		options->hold = options->keep = true;
 		return 0;
-	case OPTION_MODE:
-		return take_mode(options, value);
-	case OPTION_START:
-		options->start = value;
-		return 0;
 	case OPTION_ORPHANS:
 		options->orphans = options->states_only = true;
 		return 0;
 	case OPTION_SOCKET:
 		options->socket = value;
-		return 0;
-	case OPTION_ON_STOP:
-		options->on_stop = true;
-		options->on_stop_unit = value;
-		return 0;
-	case OPTION_SAVED:
-		options->saved = value;
 		return 0;
 	case OPTION_ROUTES:
 		return routes_parse_table(value, &options->routes);
@@ -171,7 +125,7 @@ static int take_option(int option, const char *value, void *userdata)
 	}
 }
 
-static int parse_options(struct globals *globals, int argc, char **argv, struct options *ret)
+static int parse_options(struct globals *globals, int argc, char **argv, struct flush_options *ret)
 {
 	static const struct option long_options[] = {
 		GLOBAL_LONG_OPTIONS,
@@ -181,12 +135,8 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
 		{"hold", no_argument, NULL, OPTION_HOLD},
 		{"keep", no_argument, NULL, OPTION_KEEP},
-		{"mode", required_argument, NULL, OPTION_MODE},
-		{"start", required_argument, NULL, OPTION_START},
 		{"orphans", no_argument, NULL, OPTION_ORPHANS},
 		{"socket", required_argument, NULL, OPTION_SOCKET},
-		{"on-stop", optional_argument, NULL, OPTION_ON_STOP},
-		{"saved", required_argument, NULL, OPTION_SAVED},
 		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 		{"json", no_argument, NULL, OPTION_JSON},
@@ -198,10 +148,10 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 	int r = verb_parse(globals, argc, argv, &syntax, ret);
 	if (r < 0)
 		return r;
-	if (ret->orphans && (ret->policies_only || ret->hold || ret->on_stop))
+	if (ret->orphans && (ret->policies_only || ret->hold))
 		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--orphans is about SAs beside a running charon: --policies-only, --hold, "
-				      "--keep and --on-stop do not go with it.");
+				      "--orphans is about SAs beside a running charon: --policies-only, --hold and "
+				      "--keep do not go with it.");
 	if (ret->socket && !ret->orphans)
 		return report_failure(-EINVAL, REPORT_USAGE, "--socket goes with --orphans only.");
 	if (ret->states_only && ret->policies_only)
@@ -210,16 +160,6 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 	if (ret->keep && ret->states_only)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--keep and --states-only exclude each other: what goes on needs its policies.");
-	if (ret->hold && ret->on_stop)
-		return report_failure(
-			-EINVAL, REPORT_USAGE,
-			"--hold (or --keep) and --on-stop exclude each other: a stop removes what holds.");
-	if (ret->on_stop && (ret->on_stop_unit ? !*ret->on_stop_unit : !report_in_unit()))
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--on-stop needs the name of a unit when systemd has not started it, as in "
-				      "--on-stop=strongswan.service.");
-	if (ret->saved && !ret->on_stop)
-		return report_failure(-EINVAL, REPORT_USAGE, "--saved goes with --on-stop only.");
 	if (ret->json && !ret->dry_run)
 		return report_failure(-EINVAL, REPORT_USAGE, "--json goes with --dry-run only.");
 	return 0;
@@ -227,7 +167,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 
 /* Returns 0 when the state may be removed, -EBUSY when somebody else than `charon` owns it, -ECANCELED when that is no
  * surprise. */
-static int check_owner(const struct options *options, pid_t charon)
+static int check_owner(const struct flush_options *options, pid_t charon)
 {
 	struct owner owner;
 	char who[sizeof(owner.name) + 32];
@@ -250,7 +190,7 @@ static int check_owner(const struct options *options, pid_t charon)
 		report_detail("%s looks on at XFRM events; it is no key manager.", who);
 		return 0;
 	}
-	if (options->on_stop && owner.kind == OWNER_KEY_MANAGER) {
+	if (options->stop && owner.kind == OWNER_KEY_MANAGER) {
 		report_detail("%s is alive: it removes its own SAs and policies.", who);
 		return -ECANCELED;
 	}
@@ -280,8 +220,16 @@ static int check_owner(const struct options *options, pid_t charon)
 			      who);
 }
 
+/* Whether an entry is one that this program has made. */
+static bool is_ours(const struct entry *entry)
+{
+	return shadow_tag(entry) || shadow_is_kept(entry) || stopper_is(entry);
+}
+
 static bool selects(const struct flush *flush, const struct entry *entry)
 {
+	if (flush->options->only_ours)
+		return is_ours(entry);
 	if (!filter_selects(&flush->options->filter, entry))
 		return false;
 	if (flush->orphans)
@@ -324,7 +272,7 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 static int hold_policy(struct flush *flush, const struct entry *policy)
 {
 	struct sweep *sweep = &flush->sweep;
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 	uint32_t tag = shadow_tag(policy);
 	struct entry shadow;
 
@@ -345,15 +293,20 @@ static int hold_policy(struct flush *flush, const struct entry *policy)
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
 	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 
 	if (options->hold && entry->kind == ENTRY_POLICY)
 		return hold_policy(flush, entry);
-	if (selects(flush, entry) || (options->on_stop && shadow_tag(entry)))
+	if (selects(flush, entry) || (options->stop && shadow_tag(entry)))
 		return sweep_remove(sweep, entry);
 	if (options->keep && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
 		return keep_sa(flush, entry);
 	return 0;
+}
+
+static bool selects_all(const struct flush_options *options)
+{
+	return !options->only_ours && filter_is_empty(&options->filter);
 }
 
 /* The kernel's own flush calls: constant memory and no dump, whatever the number. Whatever they leave (a security
@@ -443,10 +396,10 @@ static int hold_policies(struct flush *flush)
 
 static int remove_policies(struct flush *flush)
 {
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 
 	if (!options->hold) {
-		if (filter_is_empty(&options->filter) && flush_policies(flush))
+		if (selects_all(options) && flush_policies(flush))
 			return 0;
 		return sweep_run(&flush->sweep, ENTRY_POLICY);
 	}
@@ -460,27 +413,28 @@ static int remove_policies(struct flush *flush)
 
 static int remove_sas(struct flush *flush)
 {
-	if (!flush->orphans && !flush->options->keep && filter_is_empty(&flush->options->filter) && flush_sas(flush))
+	if (!flush->orphans && !flush->options->keep && selects_all(flush->options) && flush_sas(flush))
 		return 0;
 	return sweep_run(&flush->sweep, ENTRY_SA);
 }
 
 /* Routes cannot be selected: with --force, those of a daemon that is to be left alone would go as well. */
-static bool takes_routes(const struct options *options)
+static bool takes_routes(const struct flush_options *options)
 {
 	return options->routes && (filter_is_empty(&options->filter) || !options->force);
 }
 
 static int remove_routes(struct flush *flush)
 {
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 	struct summary *summary = &flush->sweep.summary;
 	struct routes_summary routes;
 
-	int r = options->hold	   ? routes_hold(options->routes, &routes)
-		: options->orphans ? routes_flush_orphans(options->routes, flush->vici,
-							  later(now_usec(), ORPHANS_TIMEOUT), &routes)
-				   : routes_flush(options->routes, &routes);
+	int r = options->hold		  ? routes_hold(options->routes, &routes)
+		: options->only_stand_ins ? routes_release(options->routes, false, NULL, &routes)
+		: options->orphans	  ? routes_flush_orphans(options->routes, flush->vici,
+								 later(now_usec(), ORPHANS_TIMEOUT), &routes)
+					  : routes_flush(options->routes, &routes);
 	summary->routes = routes.removed;
 	summary->stand_ins = routes.stand_ins;
 	summary->failed += routes.failed;
@@ -489,7 +443,7 @@ static int remove_routes(struct flush *flush)
 
 static int remove_all(struct flush *flush)
 {
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 	const struct summary *summary = &flush->sweep.summary;
 	int r = 0;
 
@@ -507,8 +461,7 @@ static int remove_all(struct flush *flush)
 	}
 	flush->sweep.summary.usec = report_end();
 	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
-	if (!options->on_stop || summary_sas(summary) || summary_policies(summary) || summary->routes ||
-	    summary->failed)
+	if (!options->stop || summary_sas(summary) || summary_policies(summary) || summary->routes || summary->failed)
 		report_flushed(summary);
 	return r < 0 ? r : summary->failed ? -EIO : 0;
 }
@@ -543,7 +496,7 @@ static int show_kind(struct flush *flush, enum entry_kind kind)
 static int show_routes(struct flush *flush)
 {
 	CLEANUP(routes_free) struct routes routes = {0};
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 
 	int r = routes_find(options->routes, flush->vici, later(now_usec(), ORPHANS_TIMEOUT), &routes);
 	if (r < 0)
@@ -570,7 +523,7 @@ static void show_counts(const struct summary *summary, bool routes)
 
 static int show_all(struct flush *flush)
 {
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 	char sentence[SUMMARY_SENTENCE_MAX];
 	int r = 0;
 
@@ -598,31 +551,8 @@ static int show_all(struct flush *flush)
 	return r;
 }
 
-/* Finds out for --on-stop whether there is anything to do: 1 if so. */
-static int is_stopping(struct globals *globals, const struct options *options, struct unit_state *state)
-{
-	const char *unit = options->on_stop_unit;
-
-	int r = unit_find(unit, state);
-	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not ask systemd whether %.64s is being stopped: %s. Nothing was removed; "
-				      "`xfrmctl flush` does it.",
-				      unit ? unit : "this unit", strerror(-r));
-	/* A unit that has failed is not stopped once more: there is no job then. A unit whose own command this is has
-	 * none when it ended by itself. */
-	if (state->job != UNIT_JOB_STOP && (!unit || state->job != UNIT_NO_JOB)) {
-		report_detail("%.64s is not being stopped for good: there is nothing to do.",
-			      unit ? unit : "This unit");
-		return 0;
-	}
-	if (unit && *state->netns && !globals->netns)
-		globals->netns = state->netns;
-	return options->saved ? saving_forget(options->saved, options->dry_run) : 1;
-}
-
 /* Opens the way to charon, without whose word every SA would be an orphan. */
-static int open_charon(const struct options *options, struct vici **ret)
+static int open_charon(const struct flush_options *options, struct vici **ret)
 {
 	const char *socket = options->socket ? options->socket : VICI_SOCKET;
 
@@ -660,7 +590,7 @@ static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans
 
 static int remove_counted(struct flush *flush, const struct kernel_counts *counts)
 {
-	const struct options *options = flush->options;
+	const struct flush_options *options = flush->options;
 
 	report_begin((options->policies_only ? 0 : counts->sas) +
 			     (options->states_only ? 0 : kernel_sum_policies(counts)),
@@ -668,7 +598,7 @@ static int remove_counted(struct flush *flush, const struct kernel_counts *count
 	return remove_all(flush);
 }
 
-static enum exit_status run(struct globals *globals, const struct options *options, bool *kept)
+enum exit_status flush_run(const struct globals *globals, const struct flush_options *options, bool *kept)
 {
 	static const struct sweep_verb verb = {"remove", "removed"};
 	CLEANUP(kernel_close) struct kernel *kernel = NULL;
@@ -676,24 +606,20 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 	CLEANUP(orphans_free) struct orphans orphans = {0};
 	struct flush flush = {.sweep = {.visit = visit, .verb = &verb, .renews = options->hold}, .options = options};
 	struct kernel_counts counts = {0};
-	struct unit_state state;
-	int r = 1;
 
-	if (options->on_stop)
-		r = is_stopping(globals, options, &state);
-	if (r <= 0)
-		return r < 0 ? STATUS_FAILED : STATUS_DONE;
 	if (verb_open_kernel(globals, &kernel, &counts) < 0)
 		return STATUS_FAILED;
 	flush.sweep.kernel = kernel;
 	if (options->orphans && open_charon(options, &vici) < 0)
 		return STATUS_FAILED;
 	if (!options->force && !options->again) {
-		r = check_owner(options, vici ? vici_peer(vici) : 0);
+		int r = check_owner(options, vici ? vici_peer(vici) : 0);
 		if (r == -ECANCELED)
 			return STATUS_DONE;
+		if (r == -EBUSY)
+			return STATUS_REFUSED;
 		if (r < 0)
-			return r == -EBUSY ? STATUS_REFUSED : STATUS_FAILED;
+			return STATUS_FAILED;
 	}
 	if (options->orphans) {
 		if (find_orphans(kernel, vici, &orphans) < 0)
@@ -702,42 +628,19 @@ static enum exit_status run(struct globals *globals, const struct options *optio
 		flush.vici = vici;
 	}
 	privileges_give_up(PRIVILEGE_OTHERS);
-	if (options->dry_run)
-		r = show_all(&flush);
-	else
-		r = remove_counted(&flush, &counts);
-	/* Also when not all went well: what there is has to be ended. */
-	*kept = !options->dry_run && (flush.sweep.summary.carrying || flush.keep.n_reqids);
+	int r = options->dry_run ? show_all(&flush) : remove_counted(&flush, &counts);
+	if (kept)
+		*kept = !options->dry_run && (flush.sweep.summary.carrying || flush.keep.n_reqids);
 	keep_free(&flush.keep);
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
-/* Has systemd start the unit that ends what was kept. */
-static int start_handover(const char *unit)
-{
-	int r = unit_start(unit);
-
-	return r < 0 ? report_failure(r, REPORT_FAILED,
-				      "Could not have systemd start %.128s, which hands over what goes on: %s. It is "
-				      "held instead.",
-				      unit, r == -ERFKILL ? "it is masked" : strerror(-r))
-		     : 0;
-}
-
 int verb_flush(struct globals *globals, int argc, char **argv)
 {
-	struct options options = {0};
-	bool kept = false;
+	struct flush_options options = {0};
 
 	int r = parse_options(globals, argc, argv, &options);
 	if (r < 0)
 		return verb_parsed(r);
-	enum exit_status status = run(globals, &options, &kept);
-	if (!kept || !options.start || start_handover(options.start) == 0)
-		return status;
-	options.keep = false;
-	options.again = true;
-	globals->netns = NULL;
-	run(globals, &options, &kept);
-	return STATUS_FAILED;
+	return flush_run(globals, &options, NULL);
 }

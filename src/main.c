@@ -23,8 +23,7 @@ static const struct verb {
 } verbs[] = {
 	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
-	{"arm", verb_arm, "Put shadows behind live policies, as before a restart",
-	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_KILL},
+	{"arm", verb_arm, "Put shadows behind live policies, as before a restart", PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
 	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"handover", verb_handover, "Move traffic to new SAs, then remove the old ones that `flush --keep` left",
@@ -36,6 +35,7 @@ static const struct verb {
 	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},
 	{"watch", verb_watch, "End an IKE daemon that has stopped answering",
 	 PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
+	{"service", verb_service, "Do what a service needs at its start and stop, with the settings of its unit", 0},
 };
 
 static void print_help(void)

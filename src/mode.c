@@ -21,6 +21,5 @@ int mode_take(const char *value, enum mode *ret)
 			*ret = (enum mode)i;
 			return 0;
 		}
-	return report_failure(-EINVAL, REPORT_USAGE, "--mode: '%.64s' is none; it takes flush, hold or handover.",
-			      value);
+	return report_failure(-EINVAL, REPORT_USAGE, "'%.64s' is not a mode; it takes flush, hold or handover.", value);
 }

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What becomes of the state of an IKE daemon that restarts: the one word of the operator (XFRMCTL_MODE), as --mode= of
- * the verbs that the units run. */
+/* What becomes of the state of an IKE daemon that restarts: XFRMCTL_MODE, and --mode= of `service`. */
 enum mode {
 	MODE_FLUSH,    /* it goes, and nothing takes its place */
 	MODE_HOLD,     /* it goes, and shadows take its place */
 	MODE_HANDOVER, /* it carries the traffic until the new daemon does */
 };
 
-/* Takes the value of --mode=. Reports what is wrong with it and returns -EINVAL. */
+/* Takes the name of a mode. Reports what is wrong with it and returns -EINVAL. */
 int mode_take(const char *value, enum mode *ret);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "release.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,9 +29,8 @@ enum {
 
 struct release {
 	struct sweep sweep;
+	const struct release_options *options;
 	uint64_t grace_usec;
-	uint32_t routes; /* the table whose stand-ins go as well, or 0 */
-	const char *socket;
 	uint64_t run; /* what the shadows that this run lets expire are known by */
 	uint64_t now; /* seconds since 1970, as the kernel dates policies */
 	/* Shadows behind kept shadows, and the longest time for which these two stand, with the grace. */
@@ -56,15 +57,15 @@ static void print_help(void)
 
 static int take_option(int option, const char *value, void *userdata)
 {
-	struct release *release = userdata;
+	struct release_options *options = userdata;
 
 	switch (option) {
 	case OPTION_GRACE:
-		return verb_take_time("grace", value, 0, &release->grace_usec);
+		return verb_take_time("grace", value, 0, &options->grace_usec);
 	case OPTION_ROUTES:
-		return routes_parse_table(value, &release->routes);
+		return routes_parse_table(value, &options->routes);
 	case OPTION_SOCKET:
-		release->socket = value;
+		options->socket = value;
 		return 0;
 	default:
 		return -EINVAL;
@@ -157,7 +158,7 @@ static int release_routes(const struct release *release, struct summary *summary
 {
 	struct routes_summary routes;
 
-	int r = routes_release(release->routes, release->grace_usec != 0, release->socket, &routes);
+	int r = routes_release(release->options->routes, release->grace_usec != 0, release->options->socket, &routes);
 	summary->routes = routes.removed;
 	summary->failed += routes.failed;
 	ret->stand_ins = routes.stand_ins;
@@ -175,7 +176,7 @@ static int run(struct release *release, const struct globals *globals)
 	if (r < 0)
 		return r;
 	uint64_t policies = kernel_sum_policies(&counts);
-	if (!release->routes)
+	if (!release->options->routes)
 		privileges_give_up(PRIVILEGE_OTHERS);
 
 	sweep->kernel = kernel;
@@ -201,7 +202,7 @@ static int run(struct release *release, const struct globals *globals)
 		summary.kept = shadow_count(&sweep->survey);
 	}
 	sweep_report_unnamed(sweep);
-	if (release->routes) {
+	if (release->options->routes) {
 		int routes = release_routes(release, &sweep->summary, &summary);
 		r = r < 0 ? r : routes;
 	}
@@ -210,10 +211,27 @@ static int run(struct release *release, const struct globals *globals)
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
 }
 
-int verb_release(struct globals *globals, int argc, char **argv)
+int release_run(const struct globals *globals, const struct release_options *options)
 {
 	static const struct sweep_verb verb = {"release", "released"};
-	struct release release = {.sweep = {.visit = visit, .verb = &verb}, .socket = VICI_SOCKET};
+	struct release release = {
+		.sweep = {.visit = visit, .verb = &verb},
+		.options = options,
+		.grace_usec = options->grace_usec,
+	};
+	struct timespec now, date;
+
+	if (release.grace_usec / USEC_PER_SEC > GRACE_SECONDS_MAX)
+		release.grace_usec = TIMESPAN_INFINITY;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	clock_gettime(CLOCK_REALTIME, &date);
+	release.now = (uint64_t)date.tv_sec;
+	release.run = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return run(&release, globals);
+}
+
+int verb_release(struct globals *globals, int argc, char **argv)
+{
 	static const struct option options[] = {
 		GLOBAL_LONG_OPTIONS,
 		{"grace", required_argument, NULL, OPTION_GRACE},
@@ -222,16 +240,10 @@ int verb_release(struct globals *globals, int argc, char **argv)
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {options, print_help, take_option};
-	struct timespec now, date;
+	struct release_options release = {.socket = VICI_SOCKET};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &release);
 	if (r < 0)
 		return verb_parsed(r);
-	if (release.grace_usec / USEC_PER_SEC > GRACE_SECONDS_MAX)
-		release.grace_usec = TIMESPAN_INFINITY;
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	clock_gettime(CLOCK_REALTIME, &date);
-	release.now = (uint64_t)date.tv_sec;
-	release.run = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-	return run(&release, globals) < 0 ? STATUS_FAILED : STATUS_DONE;
+	return release_run(globals, &release) < 0 ? STATUS_FAILED : STATUS_DONE;
 }

@@ -38,6 +38,8 @@ static struct {
 	bool quiet, verbose;
 	bool journal; /* standard error is a stream to the journal, so native messages are welcome */
 	char *unit;
+	char *captured; /* where failures go instead, or NULL */
+	size_t captured_size;
 
 	uint64_t begun, total;
 	uint64_t extended, drawn; /* when last, 0 for never */
@@ -168,7 +170,10 @@ int report_failure(int error, sd_id128_t id, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	say(stderr, LOG_ERR, &id, format, args);
+	if (state.captured)
+		vsnprintf(state.captured, state.captured_size, format, args);
+	else
+		say(stderr, LOG_ERR, &id, format, args);
 	va_end(args);
 	return error;
 }
@@ -180,6 +185,12 @@ int report_output(void)
 		return 0;
 	int r = errno ? -errno : -EIO;
 	return report_failure(r, REPORT_FAILED, "Could not write to standard output: %s.", strerror(-r));
+}
+
+void report_capture(char *text, size_t size)
+{
+	state.captured = text;
+	state.captured_size = size;
 }
 
 void report_notice(sd_id128_t id, const char *format, ...)

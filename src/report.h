@@ -20,6 +20,7 @@
 #define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
 #define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
 #define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
+#define REPORT_SETTING SD_ID128_MAKE(6e, 0d, 7b, 91, a4, 53, 4c, f8, 9d, 26, 3b, e8, 15, c7, 4a, 70)
 #define REPORT_UNKNOWN SD_ID128_MAKE(e8, 09, f5, 2f, 6b, 3d, 47, 5a, 92, 3f, c4, 71, 8d, 44, a5, 2e)
 #define REPORT_WAITED SD_ID128_MAKE(ad, 29, 34, a4, 39, 05, 4f, 1c, 85, e3, bb, 47, 7f, be, 4b, cb)
 #define REPORT_SILENT SD_ID128_MAKE(a9, 86, f4, 31, ca, 7a, 49, 14, a6, f3, 77, 98, eb, 1d, f8, a6)
@@ -68,6 +69,9 @@ int report_failure(int error, sd_id128_t id, const char *format, ...) __attribut
 /* Checks, at the end of the program, that standard output has taken what was written there. Reports that it has not,
  * and returns a negative errno then, or 0. */
 int report_output(void);
+
+/* Writes the next failures into `text` instead of reporting them, until this is called with NULL. */
+void report_capture(char *text, size_t size);
 
 /* Says one sentence that an operator should see although nothing failed. */
 void report_notice(sd_id128_t id, const char *format, ...) __attribute__((format(printf, 2, 3)));

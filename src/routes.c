@@ -46,7 +46,7 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	if (table >= RT_TABLE_DEFAULT && table <= RT_TABLE_LOCAL)
 		return report_failure(-EINVAL, REPORT_USAGE,
 				      "--routes: table %llu (%s) is the system's: its static routes are not charon's "
-				      "alone. Nothing was changed.",
+				      "alone.",
 				      table, names[table - RT_TABLE_DEFAULT]);
 	*ret = (uint32_t)table;
 	return 0;

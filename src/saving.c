@@ -152,13 +152,13 @@ int saving_is_shutdown(const char *file)
 		     : r;
 }
 
-int saving_forget(const char *file, bool dry_run)
+int saving_forget(const char *file)
 {
 	int r = saving_is_shutdown(file);
 
 	if (r > 0)
 		report_detail("The machine goes down: what is closed stays so.");
-	if (r == 0 && !dry_run && unlink(file) < 0 && errno != ENOENT)
+	if (r == 0 && unlink(file) < 0 && errno != ENOENT)
 		report_failure(
 			-errno, REPORT_INCOMPLETE,
 			"Could not remove %.128s: %s. Until the IKE daemon has started, the next boot closes what "

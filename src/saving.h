@@ -16,7 +16,7 @@ int saving_run(struct kernel *kernel, const struct filter *filter, const char *f
 int saving_is_shutdown(const char *file);
 
 /* To be called when the service that the file is of is stopped for good: who stops it opens what it protected, also for
- * the next boot. Unless the machine goes down, which nobody does for that, the file is removed (not with `dry_run`),
- * and 1 returned. 0 when all is to stay as it is. Reports what fails; a negative errno when nothing should be changed.
+ * the next boot. Unless the machine goes down, which nobody does for that, the file is removed, and 1 returned. 0 when
+ * all is to stay as it is. Reports what fails; a negative errno when nothing should be changed.
  */
-int saving_forget(const char *file, bool dry_run);
+int saving_forget(const char *file);

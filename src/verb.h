@@ -34,9 +34,15 @@ enum {
 #define GLOBAL_LONG_OPTIONS \
 	/* clang-format off */ \
 	{"help", no_argument, NULL, 'h'}, \
-	{"quiet", no_argument, NULL, 'q'}, \
-	{"verbose", no_argument, NULL, 'v'}, \
+	VOICE_LONG_OPTIONS, \
 	{"netns", required_argument, NULL, OPTION_NETNS} \
+	/* clang-format on */
+
+/* Those of them that a setting of a unit may have. */
+#define VOICE_LONG_OPTIONS \
+	/* clang-format off */ \
+	{"quiet", no_argument, NULL, 'q'}, \
+	{"verbose", no_argument, NULL, 'v'} \
 	/* clang-format on */
 
 /* Takes note of one of the global options but --help; returns whether `option` is one. */
@@ -93,3 +99,4 @@ int verb_handover(struct globals *globals, int argc, char **argv);
 int verb_status(struct globals *globals, int argc, char **argv);
 int verb_wait(struct globals *globals, int argc, char **argv);
 int verb_watch(struct globals *globals, int argc, char **argv);
+int verb_service(struct globals *globals, int argc, char **argv);

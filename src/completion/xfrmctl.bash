@@ -85,10 +85,10 @@ _xfrmctl_options()
 	case $1 in
 	'') echo "$common --version" ;;
 	flush)
-		echo "--match= --exclude= --states-only --policies-only --hold --keep --mode= --start= --orphans --socket=" \
-			"--on-stop --on-stop= --saved= --routes --routes= --dry-run --json --force $common"
+		echo "--match= --exclude= --states-only --policies-only --hold --keep --orphans --socket=" \
+			"--routes --routes= --dry-run --json --force $common"
 		;;
-	arm) echo "--match= --exclude= --routes --routes= --mode= --saved= $common" ;;
+	arm) echo "--match= --exclude= --routes --routes= $common" ;;
 	release) echo "--grace= --routes --routes= --socket= $common" ;;
 	handover) echo "--timeout= --socket= --unit= $common" ;;
 	save) echo "--file= --unit= --match= --exclude= $common" ;;
@@ -96,6 +96,7 @@ _xfrmctl_options()
 	status) echo "--all --json --metrics --output= --routes= --socket= --timeout= $common" ;;
 	wait) echo "--socket= --timeout= --exec --starter $common" ;;
 	watch) echo "--unit= --socket= --interval= --deadline= --misses= --limit= --starter $common" ;;
+	service) echo "--unit= --mode= $common" ;;
 	esac
 }
 
@@ -243,8 +244,8 @@ _xfrmctl_value()
 	--netns) _xfrmctl_namespaces "$before" ;;
 	--match | --exclude) _xfrmctl_expression "$before" ;;
 	--mode) _xfrmctl_offer "$before"{flush,hold,handover} ;;
-	--start | --unit | --on-stop) _xfrmctl_services "$before" ;;
-	--socket | --saved | --file | --output) _xfrmctl_files "$before" ;;
+	--unit) _xfrmctl_services "$before" ;;
+	--socket | --file | --output) _xfrmctl_files "$before" ;;
 	--routes) _xfrmctl_offer "${before}220" ;;
 	--grace) _xfrmctl_offer "$before"{0,30s,5min,infinity} ;;
 	--timeout) _xfrmctl_offer "$before"{5s,30s,2min,infinity} ;;
@@ -275,7 +276,7 @@ _xfrmctl_command()
 
 _xfrmctl_complete()
 {
-	local verb='' netns='' used=' ' exec='' option word i
+	local verb='' step='' netns='' used=' ' exec='' option word i
 	local last=$((${#words[@]} - 1))
 
 	# A redirection.
@@ -306,12 +307,17 @@ _xfrmctl_complete()
 			[[ $option != --netns ]] || netns=${word#*=}
 			;;
 		-*) ;;
-		*) [[ $verb ]] || verb=$word ;;
+		*)
+			[[ $verb != service ]] || step=$word
+			[[ $verb ]] || verb=$word
+			;;
 		esac
 	done
 
 	if [[ $current == --*=* ]]; then
 		[[ " $(_xfrmctl_options "$verb") " != *" ${current%%=*}= "* ]] || _xfrmctl_value "${current%%=*}" "${current%%=*}="
+	elif [[ $verb == service && ! $step && $current != -* ]]; then
+		_xfrmctl_offer start-pre start-post stop stop-post
 	elif [[ $verb || $current == -* ]]; then
 		for option in $(_xfrmctl_options "$verb"); do
 			case $option in
@@ -320,7 +326,7 @@ _xfrmctl_complete()
 			esac
 		done
 	else
-		_xfrmctl_offer flush arm release handover save restore status wait watch
+		_xfrmctl_offer flush arm release handover save restore status wait watch service
 	fi
 	# More is to come behind these.
 	[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *[=/@] ]] || compopt -o nospace

@@ -128,8 +128,8 @@ def options_are_offered(name):
 def options_once(name):
     """{0}: an option that is there already is not offered again, an expression is"""
     with SHELLS[name]() as shell:
-        words = {word.rstrip("=") for word in shell.offers("xfrmctl flush --hold --match=reqid=1 --mode hold -")}
-        is_lacking(words, "--hold", "--mode")
+        words = {word.rstrip("=") for word in shell.offers("xfrmctl flush --hold --match=reqid=1 --socket x -")}
+        is_lacking(words, "--hold", "--socket")
         contains(words, "--match", "--keep")
 
 
@@ -156,10 +156,12 @@ def named_values(name):
             wanted = listed(re.search(r"it takes (.*?)[;.]", refusal(f"{key}=1")).group(1))
             for stem in (f"--match={key}=", f"--exclude=reqid=1,{key}="):
                 equal(no_repeats(shell.offers(f"xfrmctl flush {stem}")), {stem + value for value in wanted}, stem)
-        for verb in ("flush", "arm"):
-            wanted = listed(re.search(r"takes ([a-z, ]+)", run(verb, "--mode=1").err).group(1))
-            equal(no_repeats(shell.offers(f"xfrmctl {verb} --mode=")), {f"--mode={value}" for value in wanted}, "modes")
-            equal(no_repeats(shell.offers(f"xfrmctl {verb} --mode ")), wanted, "modes in a word of their own")
+        wanted = listed(re.search(r"takes ([a-z, ]+)", run("service", "--mode=1").err).group(1))
+        for before in ("service --mode", "service stop --mode"):
+            equal(no_repeats(shell.offers(f"xfrmctl {before}=")), {f"--mode={value}" for value in wanted}, "modes")
+            equal(no_repeats(shell.offers(f"xfrmctl {before} ")), wanted, "modes in a word of their own")
+        wanted = listed(re.search(r"takes ([a-z, -]+)", run("service").err).group(1))
+        equal(no_repeats(shell.offers("xfrmctl service ")), wanted, "steps")
 
 
 @cases(EACH)
@@ -232,13 +234,13 @@ def services(name):
         for unit in ("zz-test.service", "zz-handover@.service", "zz-other.timer"):
             (folder / unit).write_text("[Unit]\n")
         with SHELLS[name]() as shell:
-            for before in ("flush --on-stop=zz-", "save --unit=zz-", "watch --unit=zz-"):
+            for before in ("service stop --unit=zz-", "save --unit=zz-", "watch --unit=zz-"):
                 stem = before.split(" ")[-1]
                 wanted = {stem + "handover@", stem + "test.service"}
                 equal(no_repeats(shell.offers(f"xfrmctl {before}")), wanted, before)
-            equal(shell.tab("xfrmctl flush --start=zz-h"), "xfrmctl flush --start=zz-handover@", "the line")
-            equal(shell.tab("xfrmctl flush --start=zz-handover@zz-"),
-                  "xfrmctl flush --start=zz-handover@zz-test.service ", "the line")
+            equal(shell.tab("xfrmctl handover --unit=zz-h"), "xfrmctl handover --unit=zz-handover@", "the line")
+            equal(shell.tab("xfrmctl handover --unit=zz-handover@zz-"),
+                  "xfrmctl handover --unit=zz-handover@zz-test.service ", "the line")
     finally:
         shutil.rmtree("/run/systemd")
 
@@ -250,7 +252,7 @@ def files(name):
         Path(folder, "charon.vici").touch()
         Path(folder, "a file").touch()
         Path(folder, "sub").mkdir()
-        for before in ("status --socket=", "restore --file=", "flush --saved=", "status --output=", "save --file "):
+        for before in ("status --socket=", "restore --file=", "status --output=", "save --file "):
             equal(shell.tab(f"xfrmctl {before}{folder}/ch"), f"xfrmctl {before}{folder}/charon.vici ", "the line")
             equal(shell.tab(f"xfrmctl {before}{folder}/s"), f"xfrmctl {before}{folder}/sub/", "the line")
         equal(shell.tab(f"xfrmctl save --file={folder}/a"), f"xfrmctl save --file={folder}/a\\ file ", "the line")
@@ -285,7 +287,7 @@ def insertion(name):
                 ("flush --match dir=out,pro", "flush --match dir=out,proto="),
                 ("flush --match='dir=out,pro", "flush --match='dir=out,proto="),
                 ("flush --match=\"dir=out,pro", "flush --match=\"dir=out,proto="),
-                ("flush --mode hol", "flush --mode hold "),
+                ("service stop --mode hol", "service stop --mode hold "),
                 ("   flush    --force   --dry", "   flush    --force   --dry-run "),
         ):
             after = after if isinstance(after, set) else {after}
@@ -323,7 +325,7 @@ def time_of_a_tab(name):
                f"dst 192.0.2.2 proto esp reqid {number} mode tunnel\n" for number in range(1, 10001)))
     with SHELLS[name]() as shell:
         for line in ("xfrmctl ", "xfrmctl flush --", "xfrmctl flush --match=", "xfrmctl flush --match=reqid=",
-                     "xfrmctl flush --match=peer=", "xfrmctl flush --start=zz"):
+                     "xfrmctl flush --match=peer=", "xfrmctl handover --unit=zz"):
             took = []
             for _ in range(5):
                 begin = time.monotonic()

@@ -2,15 +2,16 @@
 
 /* A service manager with one service, which says of it what it was told:
  *
- *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID [SHUTDOWN-JOB]
+ *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID SHUTDOWN-JOB [refuse]
  *
- * JOB is a type such as "restart", or "" for none, and so is the last for shutdown.target. Says "ready" when it
- * listens, and then which units it is to start, and how; it refuses one without a name. Ends when its standard input
+ * JOB is a type such as "restart", or "" for none, and so is SHUTDOWN-JOB for shutdown.target. Says "ready" when it
+ * listens, and then which units it is to start, and how, unless it is to refuse that. Ends when its standard input
  * does.
  */
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,8 @@ static struct service {
 	const char *active, *sub, *freezer, *job, *job_path;
 	uint32_t main_pid;
 } service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0};
+
+static bool refuses;
 
 static int load_unit(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
@@ -52,8 +55,8 @@ static int start_unit(sd_bus_message *message, void *userdata, sd_bus_error *err
 	int r = sd_bus_message_read(message, "ss", &unit, &mode);
 	if (r < 0)
 		return r;
-	if (!*unit)
-		return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "not a name of a unit");
+	if (refuses)
+		return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "no such unit");
 	printf("start %s %s\n", unit, mode);
 	fflush(stdout);
 	return sd_bus_reply_method_return(message, "o", JOB_PATH);
@@ -129,14 +132,15 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	if (argc < 7 || argc > 8 || strlen(argv[1]) >= sizeof(address.sun_path))
+	if (argc != 9 || strlen(argv[1]) >= sizeof(address.sun_path))
 		return EXIT_FAILURE;
 	memcpy(address.sun_path, argv[1], strlen(argv[1]));
 	service.active = argv[2];
 	service.sub = argv[3];
 	service.freezer = argv[4];
 	service.job = argv[5];
-	shutdown_target.job = argc > 7 ? argv[7] : "";
+	shutdown_target.job = argv[7];
+	refuses = strcmp(argv[8], "refuse") == 0;
 	service.main_pid = (uint32_t)strtoul(argv[6], NULL, 10);
 
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sandbox
-from program import XFRMCTL
+from program import XFRMCTL, environment, run
 from tap import Skip, equal
 
 MANAGER = os.environ["MANAGER"]
@@ -19,10 +19,21 @@ RUNNING = ("active", "running", "running", "")
 CLONE_NEWCGROUP = 0x02000000
 CGROUPS = Path("/sys/fs/cgroup")
 
+# The service of the tests, and what its next boot closes.
+UNIT = "test.service"
+SAVED = Path("/var/lib/xfrmctl/test")
+
+# As the drop-in of strongSwan has them.
+DEFAULTS = {"XFRMCTL_MODE": "hold", "XFRMCTL_SELECT": "", "XFRMCTL_ROUTES": "--routes", "XFRMCTL_FLUSH_OPTIONS": "",
+            "XFRMCTL_RELEASE_OPTIONS": "--grace=5min"}
+
 
 def own_control_groups():
-    """Gives this process and its children a tree of control groups in which units can be made, besides a /run."""
+    """Gives this process and its children a tree of control groups in which units can be made, besides a /run and a
+    folder for what is saved."""
     sandbox.new_run_folder()
+    subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/var/lib"), check=True)
+    SAVED.parent.mkdir()
     if sandbox.libc.unshare(CLONE_NEWCGROUP) == 0:
         subprocess.run(("mount", "-t", "cgroup2", "cgroup2", CGROUPS), capture_output=True, check=False)
 
@@ -58,9 +69,31 @@ def running(*command, **options):
 
 
 @contextmanager
-def manager(main_pid, properties=RUNNING, shutdown_job=""):
-    """The last is the type of the job of shutdown.target."""
+def manager(main_pid, properties=RUNNING, shutdown_job="", refuses=False):
+    """With the type of the job of shutdown.target; one that refuses starts no unit."""
     MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
     MANAGERS_SOCKET.unlink(missing_ok=True)
-    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid), shutdown_job) as process:
+    with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid), shutdown_job,
+                 "refuse" if refuses else "") as process:
         yield process
+
+
+def state(job):
+    return "active", "running", "running", job
+
+
+@contextmanager
+def stopping(shutdown_job="", job="stop"):
+    """The command that is xfrmctl in a unit with this job; with the other one, the machine goes down."""
+    with unit(UNIT) as members, manager(0, state(job), shutdown_job):
+        yield command_in(members)
+
+
+def run_step(command, *words, status=0, main_pid=None, **settings):
+    """`xfrmctl service` in the unit of the command, with these settings: MODE="hold"."""
+    given = DEFAULTS | {f"XFRMCTL_{name}": value for name, value in settings.items()}
+    more = {} if main_pid is None else {"MAINPID": str(main_pid)}
+    result = run("service", *words, command=command, env=environment(**given, **more))
+    if status is not None:
+        equal(result.status, status, f"exit status ({result})")
+    return result

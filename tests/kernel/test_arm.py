@@ -9,7 +9,7 @@ import sandbox
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_UPDPOLICY
-from program import ANY, IN_UNIT, Fault, Faults, arm, flush, hold, xfrmctl_with
+from program import ANY, Fault, Faults, arm, flush, hold, xfrmctl_with
 from shadows import GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, LAN, REMOTE, require
 from tap import case, cases, contains, equal, main
@@ -153,16 +153,6 @@ def key_manager():
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         equal(arm().err, "", "standard error")
     equal(keys(shadows()), keys(policies), "the shadows")
-
-
-@case
-def no_systemd():
-    """Where systemd cannot be asked whether it stops the unit, it goes on and says so."""
-    policies = make()
-    result = arm(command=IN_UNIT)
-    contains(result.err, "xfrmctl: Could not ask systemd whether this unit is being stopped for good: ")
-    equal((result.err.count("\n"), keys(shadows())), (1, keys(policies)), "lines on standard error, and the shadows")
-    contains(result.out, "Put shadows behind 4 policies (")
 
 
 @case

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl arm --mode`: when the main process of a unit is ended before its goodbye, and how."""
+"""`xfrmctl service stop`: when the main process of a unit is ended before its goodbye, and how."""
 
 import re
 import signal
@@ -7,21 +7,15 @@ from contextlib import contextmanager
 
 import service
 import xfrm
-from program import SECONDS, environment, run
-from service import command_in, manager, running, unit
+from program import SECONDS
+from service import UNIT, command_in, manager, run_step, running, state, unit
 from shadows import shadows
 from tables import ESP
 from tap import case, cases, contains, equal, main
 
-UNIT = "test.service"
-
 # An IKE daemon, as far as this goes. What is ignored stays so over exec().
 DAEMON = "echo $$ >{}; echo ready; exec cat"
 DAEMON_THAT_IGNORES = "trap '' VTALRM; " + DAEMON
-
-
-def state(job):
-    return "active", "running", "running", job
 
 
 @contextmanager
@@ -30,11 +24,15 @@ def daemon(members, program=DAEMON):
         yield process
 
 
-def arm(*words, command, status=0, **variables):
-    """One policy, and arm beside it; the shadow is looked for."""
+def add_policy():
     xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}")
-    result = run("-v", "arm", *words, command=command, env=environment(**variables))
-    equal((result.status, len(shadows())), (status, 1), f"exit status, and number of shadows ({result})")
+
+
+def stop(mode, command, **options):
+    """One policy, and the step beside it; the shadow is looked for."""
+    add_policy()
+    result = run_step(command, "stop", "-v", MODE=mode, **options)
+    equal(len(shadows()), 1, f"number of shadows ({result})")
     return result
 
 
@@ -59,7 +57,7 @@ def restarting(program=DAEMON, job="restart", by_systemd=True):
 def handover():
     """When the unit is restarted for a handover, its main process is ended behind the shadows."""
     with restarting() as (process, command):
-        result = arm("--mode=handover", command=command, MAINPID=str(process.pid))
+        result = stop("handover", command, main_pid=process.pid)
         ended_by(process, signal.SIGVTALRM)
     assert re.fullmatch(r"Put shadows behind 1 policy \(1 out\) in \d+\.\d{3} ms\.\n"
                         rf"Ended the main process \(PID {process.pid}\) without its goodbye in \d+\.\d{{3}} ms: its SAs "
@@ -70,7 +68,7 @@ def handover():
 def ignores():
     """One that ignores that signal is ended by SIGKILL."""
     with restarting(DAEMON_THAT_IGNORES) as (process, command):
-        result = arm("--mode=handover", command=command, MAINPID=str(process.pid))
+        result = stop("handover", command, main_pid=process.pid)
         ended_by(process, signal.SIGKILL)
     contains(result.out, " without its goodbye in 2", " ms, by SIGKILL: its SAs go on ")
 
@@ -80,7 +78,7 @@ def stopped():
     """So is one that is stopped."""
     with restarting() as (process, command):
         process.send_signal(signal.SIGSTOP)
-        contains(arm("--mode=handover", command=command, MAINPID=str(process.pid)).out, " ms, by SIGKILL: ")
+        contains(stop("handover", command, main_pid=process.pid).out, " ms, by SIGKILL: ")
         ended_by(process, signal.SIGKILL)
 
 
@@ -88,17 +86,17 @@ def stopped():
 def left_alone(mode, job):
     """In the mode {0}, and with the job '{1}', only shadows are made."""
     with restarting(job=job) as (process, command):
-        arm(f"--mode={mode}", command=command, MAINPID=str(process.pid))
+        stop(mode, command, main_pid=process.pid)
         lives(process)
 
 
 @cases([("hold",), ("handover",)])
-def stop(mode):
+def stopped_for_good(mode):
     """When the unit is stopped for good, nothing is done: {0}"""
     with restarting(job="stop") as (process, command):
-        xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}")
-        result = run("-v", "arm", f"--mode={mode}", command=command, env=environment(MAINPID=str(process.pid)))
-        equal((result.status, result.out, shadows()), (0, "", []), "status, output and shadows")
+        add_policy()
+        result = run_step(command, "stop", "-v", MODE=mode, main_pid=process.pid)
+        equal((result.out, shadows()), ("", []), "output and shadows")
         lives(process)
 
 
@@ -106,8 +104,8 @@ def stop(mode):
 def flush():
     """In the mode flush nothing is done."""
     with restarting() as (process, command):
-        xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}")
-        result = run("arm", "--mode=flush", command=command, env=environment(MAINPID=str(process.pid)))
+        add_policy()
+        result = run_step(command, "stop", MODE="flush", main_pid=process.pid)
         equal((result, shadows()), ((0, "", ""), []), "result and shadows")
         lives(process)
 
@@ -116,7 +114,7 @@ def flush():
 def by_hand():
     """What systemd has not started itself ends nothing, whatever $MAINPID says."""
     with restarting(by_systemd=False) as (process, command):
-        arm("--mode=handover", command=command, MAINPID=str(process.pid))
+        stop("handover", command, main_pid=process.pid)
         lives(process)
 
 
@@ -124,7 +122,7 @@ def by_hand():
 def no_main_process():
     """Without a main process ($MAINPID), as in ExecStopPost=, only shadows are made."""
     with restarting() as (process, command):
-        result = arm("--mode=handover", command=command)
+        result = stop("handover", command)
         lives(process)
     contains(result.err, "This unit has no main process any more that could say goodbye.\n")
 
@@ -135,14 +133,14 @@ def has_ended():
     with restarting() as (process, command):
         process.kill()
         process.wait(SECONDS)
-        contains(arm("--mode=handover", command=command, MAINPID=str(process.pid)).err, "no main process any more")
+        contains(stop("handover", command, main_pid=process.pid).err, "no main process any more")
 
 
 @case
 def of_other_unit():
     """A process of another unit is not ended, and that is said."""
     with restarting() as (process, command), unit("other.service") as members, daemon(members) as other:
-        result = arm("--mode=handover", command=command, status=1, MAINPID=str(other.pid))
+        result = stop("handover", command, status=1, main_pid=other.pid)
         contains(result.err, f"xfrmctl: Process {other.pid} ($MAINPID) is none of this unit, so it is not ended: when it "
                  "stops as usual, its tunnels are negotiated anew.\n")
         lives(process)
@@ -156,8 +154,8 @@ def no_systemd():
     """Where systemd cannot be asked what it is about to do, nothing is ended."""
     with unit(UNIT) as members, daemon(members) as process:
         service.MANAGERS_SOCKET.unlink(missing_ok=True)
-        result = arm("--mode=handover", command=command_in(members), MAINPID=str(process.pid))
-        contains(result.err, "Could not ask systemd whether this unit is being stopped for good: ")
+        result = stop("handover", command_in(members), main_pid=process.pid)
+        contains(result.err, f"Could not ask systemd whether {UNIT} is being stopped for good: ")
         lives(process)
         process.kill()
         process.wait(SECONDS)

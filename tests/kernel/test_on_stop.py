@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl flush --on-stop` where there is no systemd to ask: it removes nothing. With systemd, the machine tells."""
+"""`xfrmctl service stop-post` of another service where there is no systemd to ask: it removes nothing. With systemd, the
+machine tells."""
 
 import re
 
@@ -7,40 +8,41 @@ import netlink
 import sandbox
 import xfrm
 from daemon import GROUPS_OF_CHARON, process
-from program import IN_UNIT, XFRMCTL, flush
+from program import XFRMCTL
+from service import run_step
 from shadows import make_shadow
 from tap import case, cases, equal, main
 
 
-def refused(*words, command=(XFRMCTL,)):
+def refused(*words, **settings):
     """It fails with one sentence, and everything stays."""
     xfrm.a_few()
     for policy in netlink.policies():
         make_shadow(policy)
     before = xfrm.policy_lines(), xfrm.sa_lines()
-    result = flush(*words, status=1, command=command)
+    result = run_step((XFRMCTL,), *words, "stop-post", "--unit=strongswan.service", status=1, **settings)
     assert re.fullmatch(r"xfrmctl: Could not ask systemd whether .+ is being stopped: .+\. Nothing was removed; "
                         r"`xfrmctl flush` does it\.\n", result.err), result.err
     equal((result.out, (xfrm.policy_lines(), xfrm.sa_lines())), ("", before), "output, policies and SAs")
 
 
-@cases([("",), ("--match=reqid=1",), ("--policies-only",), ("--force",), ("--dry-run",), ("-q",)])
-def of_unit(options):
-    """Of a unit by name: {0}"""
-    refused("--on-stop=strongswan.service", *options.split())
+@cases([("SELECT", ""), ("SELECT", "--match=reqid=1"), ("FLUSH_OPTIONS", "--force"), ("SELECT", "-q"), ("SELECT", "wrong")])
+def of_unit(name, value):
+    """With XFRMCTL_{0}: {1}"""
+    refused(**{name: value})
 
 
 @case
-def of_own_unit():
-    """Of the unit whose command it is."""
-    refused("--on-stop", command=IN_UNIT)
+def quietly():
+    """With -q."""
+    refused("-q")
 
 
 @case
 def key_manager():
     """Beside a live key manager."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
-        refused("--on-stop=strongswan.service")
+        refused()
 
 
 main(sandbox.new_run_folder)

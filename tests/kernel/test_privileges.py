@@ -108,15 +108,17 @@ def confined(capabilities):
     ("flush --hold", "change", NETWORK), ("flush --keep", "change", NETWORK), ("flush", "change", NETWORK),
     ("flush --hold --routes", "change", NETWORK), ("flush --match=reqid=1", "change", NETWORK),
     ("flush --dry-run", "receive", NETWORK | OTHERS), ("arm", "change", NETWORK),
-    ("arm --mode=handover --routes", "change", NETWORK), ("release", "change", NETWORK),
+    ("arm --routes", "change", NETWORK), ("release", "change", NETWORK),
     ("release --routes", "change", NETWORK | OTHERS), ("handover", "receive", NETWORK | OTHERS),
     ("save --file=/nowhere/saved", "receive", NETWORK), ("status", "send", NETWORK),
     ("status --json --output=/nowhere/json", "send", NETWORK | {CAP_DAC_OVERRIDE}),
+    ("service start-pre --unit=x.service", "change", NETWORK), ("service stop --unit=x.service", "change", NETWORK),
+    ("service start-post --unit=x.service", "change", NETWORK),
     ("--netns=/proc/self/ns/net flush", "change", NETWORK))])
 def gives_up(words, at, kept):
     """At its first message it has the capabilities that it needs, no way to others and no needless system calls: {0}"""
     xfrm.a_few()
-    if words.startswith("release"):
+    if "release" in words or "start-post" in words:
         flush("--hold")
     with Steps(*words.split(), of=at) as steps:
         steps.ours.recv(16)

@@ -10,18 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import netlink
-import sandbox
 import service
 import xfrm
 from netlink import MSG_GETPOLICY, MSG_NEWPOLICY
-from program import Fault, environment, flush, hold, release, run, xfrmctl, xfrmctl_with
-from service import command_in, manager, unit
+from program import XFRMCTL, Fault, flush, hold, release, xfrmctl, xfrmctl_with
+from service import SAVED, UNIT, manager, run_step, stopping
 from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, require
 from tap import Skip, case, cases, contains, equal, main
 from wire import Wire, same
-
-UNIT = "test.service"
 
 PTYPE_SUB = 1   # XFRM_POLICY_TYPE_SUB
 
@@ -407,71 +404,65 @@ def restores_of(state, restores):
         equal(len(shadows()), 4 if restores else 0, "number of shadows")
 
 
-@contextmanager
-def stopping(shutdown_job, job="stop"):
-    """The command that is xfrmctl in a unit that is stopped; with the second job, the machine is."""
-    with unit(UNIT) as members, manager(0, ("active", "running", "running", job), shutdown_job):
-        yield command_in(members)
-
-
 SHUTDOWNS = [("start", True, True), ("", True, False), ("stop", True, False), ("start", False, False)]
 
 
-def result_in_unit(command, *words):
-    result = run(*words, command=command, env=environment())
-    equal((result.status, result.err), (0, ""), "exit status, and standard error")
-    return result
+def step(command, name):
+    equal(run_step(command, name).err, "", "standard error")
+
+
+@contextmanager
+def saved_of_service(wanted):
+    """What the next boot closes, if that is wanted."""
+    SAVED.unlink(missing_ok=True)
+    if wanted:
+        xfrmctl("save", f"--file={SAVED}")
+    yield SAVED
+    SAVED.unlink(missing_ok=True)
 
 
 @cases(SHUTDOWNS)
 def armed(shutdown_job, saved, stays):
-    """arm in a unit that is stopped; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
-    with Folder() as folder, stopping(shutdown_job) as command:
-        if saved:
-            folder.save()
+    """Of a unit that is stopped, before; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
+    with saved_of_service(saved) as path, stopping(shutdown_job) as command:
         make()
-        result_in_unit(command, "arm", f"--saved={folder.path}")
-        equal((len(shadows()), folder.path.exists() and folder.path.read_text().count("\nsrc ")),
+        step(command, "stop")
+        equal((len(shadows()), path.exists() and path.read_text().count("\nsrc ")),
               (4 if stays else 0, saved and (4 if stays else 0)), "number of shadows, and of lines")
 
 
 @cases(SHUTDOWNS)
 def flushed(shutdown_job, saved, stays):
-    """flush in a unit that is stopped; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
-    with Folder() as folder, stopping(shutdown_job) as command:
-        make()
-        if saved:
-            folder.save()
+    """Of a unit that is stopped, after; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
+    make()
+    with saved_of_service(saved) as path, stopping(shutdown_job) as command:
         hold()
-        result_in_unit(command, "flush", "--on-stop", f"--saved={folder.path}")
-        equal((len(shadows()), folder.path.exists()), (4 if stays else 0, stays), "number of shadows, and the file")
+        step(command, "stop-post")
+        equal((len(shadows()), path.exists()), (4 if stays else 0, stays), "number of shadows, and the file")
 
 
 @cases([("restart",), ("",)])
 def not_stopped(job):
-    """flush in a unit that is not stopped for good leaves the file: '{0}'"""
-    with Folder() as folder, stopping("", job) as command:
-        make()
-        folder.save()
+    """Of a unit that is not stopped for good the file stays: '{0}'"""
+    make()
+    with saved_of_service(True) as path, stopping("", job) as command:
         hold()
-        result_in_unit(command, "flush", "--on-stop", f"--saved={folder.path}")
-        equal((len(shadows()), folder.path.exists()), (4, True), "number of shadows, and the file")
+        step(command, "stop-post")
+        equal((len(shadows()), path.exists()), (4, True), "number of shadows, and the file")
 
 
-@cases([(["--on-stop=x.service", "--dry-run"], True), (["--on-stop=x.service"], False)])
-def dry_run(words, stays):
-    """With {0} the file stays: {1}"""
-    with Folder() as folder, manager(0, ("failed", "failed", "running", "")):
-        folder.save()
-        flush(*words, f"--saved={folder.path}")
-        equal(folder.path.exists(), stays, "whether there is a file")
+@case
+def of_failed():
+    """Of a unit that has failed it goes."""
+    with saved_of_service(True) as path, manager(0, ("failed", "failed", "running", "")):
+        run_step((XFRMCTL,), "stop-post", f"--unit={UNIT}")
+        equal(path.exists(), False, "whether there is a file")
 
 
 @cases([(["save"], "needs the name of a file: --file=FILE"), (["save", "--file="], "--file=FILE"),
         (["restore"], "--file=FILE"), (["save", "--match=reqid=x", "--file=x"], "N or N-M"),
         (["restore", "--match=reqid=1"], "`xfrmctl restore --help` shows"), (["save", "x"], "`xfrmctl save --help` shows"),
-        (["restore", "--file=x", "--sub", "--from-sub"], "--sub and --from-sub exclude each other"),
-        (["flush", "--saved=x"], "--saved goes with --on-stop only")])
+        (["restore", "--file=x", "--sub", "--from-sub"], "--sub and --from-sub exclude each other")])
 def usage(words, says):
     """Wrong usage: {0}"""
     contains(xfrmctl(*words, status=2).err, says)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl flush --start`: what is kept has to be ended by somebody, or is held."""
+"""`xfrmctl service start-pre`: what is kept has to be ended by somebody, or is held."""
 
 import netlink
 import sandbox
 import xfrm
-from living import MATURE, make, policies, spis, xfrmctl_living
-from program import flush, xfrmctl_with
+from living import make, policies, spis, xfrmctl_living
+from program import xfrmctl
 from service import MANAGERS_SOCKET, manager
 from shadows import HOLD, KEEP, shadows
 from tap import case, cases, contains, equal, main
 
-UNIT = "handover@x.service"
+UNIT = "xfrmctl-handover@x.service"
+START = "service", "start-pre", "--unit=x.service"
 
 
 def started(process):
@@ -24,7 +25,7 @@ def kept():
     """When something is kept, systemd starts the unit at once, whatever it is ordered behind."""
     make(1)
     with manager(0) as process:
-        xfrmctl_living("flush", "--mode=handover", f"--start={UNIT}")
+        xfrmctl_living(*START, "--mode=handover")
         equal(started(process), [f"start {UNIT} ignore-dependencies"], "what systemd is asked for")
     equal(len(shadows(KEEP)), 3, "number of kept shadows")
 
@@ -34,23 +35,14 @@ def nothing_kept(mode):
     """When nothing is kept, systemd is not asked: {0}"""
     xfrm.add_policies(*policies(1))
     with manager(0) as process:
-        flush(f"--mode={mode}", f"--start={UNIT}")
+        xfrmctl(*START, f"--mode={mode}")
         equal(started(process), [], "what systemd is asked for")
 
 
-@case
-def dry_run():
-    """With --dry-run neither."""
+def expect_held(why):
     make(1)
-    with manager(0) as process:
-        xfrmctl_with([MATURE], "flush", "--keep", f"--start={UNIT}", "--dry-run")
-        equal(started(process), [], "what systemd is asked for")
-
-
-def expect_held(start, why):
-    make(1)
-    result = xfrmctl_living("flush", "--keep", f"--start={start}", status=1)
-    contains(result.err, f"xfrmctl: Could not have systemd start {start}, which hands over what goes on: {why}. It is held "
+    result = xfrmctl_living(*START, "--mode=handover", status=1)
+    contains(result.err, f"xfrmctl: Could not have systemd start {UNIT}, which hands over what goes on: {why}. It is held "
              "instead.\n")
     equal((len(shadows(HOLD)), len(netlink.policies()), spis()), (3, 3, set()), "shadows, policies and SAs")
 
@@ -58,15 +50,15 @@ def expect_held(start, why):
 @case
 def refused():
     """What was kept is held when systemd refuses to start the unit."""
-    with manager(0):
-        expect_held("", "Invalid argument")
+    with manager(0, refuses=True):
+        expect_held("Invalid argument")
 
 
 @case
 def no_systemd():
     """It is held as well when there is no systemd."""
     MANAGERS_SOCKET.unlink(missing_ok=True)
-    expect_held(UNIT, "No such file or directory")
+    expect_held("No such file or directory")
 
 
 main(sandbox.new_run_folder)

@@ -40,23 +40,16 @@ WORDS = [
     (["flush", ""], FLUSH_HELP),
     (["flush", "x" * 5000], FLUSH_HELP),
     (["flush", "--states-only", "--policies-only"], "exclude each other; without them both go"),
-    (["flush", "--orphans", "--hold"], "--hold, --keep and --on-stop do not go with it"),
-    (["flush", "--orphans", "--policies-only"], "--hold, --keep and --on-stop do not go with it"),
-    (["flush", "--orphans", "--on-stop=x.service"], "--hold, --keep and --on-stop do not go with it"),
-    (["flush", "--mode="], "flush, hold or handover"),
-    (["flush", "--orphans", "--mode=hold"], "--hold, --keep and --on-stop do not go with it"),
-    (["flush", "--orphans", "--keep"], "--hold, --keep and --on-stop do not go with it"),
+    (["flush", "--orphans", "--hold"], "--hold and --keep do not go with it"),
+    (["flush", "--orphans", "--policies-only"], "--hold and --keep do not go with it"),
+    (["flush", "--orphans", "--keep"], "--hold and --keep do not go with it"),
     (["flush", "--keep", "--states-only"], "--keep and --states-only exclude each other"),
-    (["flush", "--keep", "--on-stop=x.service"], "(or --keep) and --on-stop exclude each other"),
     (["flush", "--socket=/run/charon.vici"], "--socket goes with --orphans only"),
     (["flush", "--json"], "--json goes with --dry-run only"),
     (["flush", "--hold", "--json"], "--json goes with --dry-run only"),
     (["flush", "--hold=yes"], FLUSH_HELP),
     (["flush", "--h"], FLUSH_HELP),
     (["flush", "--grace=1s"], FLUSH_HELP),
-    (["flush", "--on-stop"], "the name of a unit"),
-    (["flush", "--on-stop", "strongswan.service"], FLUSH_HELP),
-    (["flush", "--hold", "--on-stop=strongswan.service"], "exclude each other"),
     (["arm", "--no-such-option"], ARM_HELP),
     (["arm", "-x"], ARM_HELP),
     (["arm", "all"], ARM_HELP),
@@ -64,10 +57,6 @@ WORDS = [
     (["arm", "--match"], ARM_HELP),
     (["arm", "--force"], ARM_HELP),
     (["arm", "--hold"], ARM_HELP),
-    (["arm", "--mode"], ARM_HELP),
-    (["arm", "--mode="], "flush, hold or handover"),
-    (["arm", "--mode=hold "], "flush, hold or handover"),
-    (["arm", "--mode=keep"], "flush, hold or handover"),
     (["arm", "--grace=1s"], ARM_HELP),
     (["arm", "--match=reqid=x"], RANGE),
     (["arm", "--exclude=dir=up"], "in, out or fwd"),
@@ -80,6 +69,10 @@ WORDS = [
     (["release", "--grace=soon"], "is not a time span"),
     (["release", "--match=reqid=1"], RELEASE_HELP),
     (["release", "--force"], RELEASE_HELP),
+    (["flush", "--on-stop"], FLUSH_HELP),
+    (["flush", "--mode=hold"], FLUSH_HELP),
+    (["arm", "--saved=x"], ARM_HELP),
+    (["service"], "start-pre, start-post, stop or stop-post"),
     (["watch", "--starter", "--misses=2"], "--starter takes none of the other options"),
     (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
     (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
@@ -237,7 +230,7 @@ def no_socket():
     """Neither a usage error nor a help text opens a socket to the kernel; the verbs do."""
     verbs = ["flush"], ["arm"], ["release"], ["status"]
     for words in (["flush", "--match=reqid=x"], ["arm", "--match=reqid=x"], ["release", "--grace=x"],
-                  ["status", "--timeout=x"], ["flush", "--on-stop"], ["--help"], ["--version"],
+                  ["status", "--timeout=x"], ["service"], ["--help"], ["--version"],
                   *(verb + ["--help"] for verb in verbs), *verbs):
         with Faults(Fault("socket", 0, "note"), Fault("send", MSG_GETSADINFO, "note")) as faults:
             run(*words, env=faults.env)
@@ -263,9 +256,9 @@ def help_of_program(words):
 def help_of_verb(words):
     """xfrmctl {0} lists the verb's options and the keys of expressions."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--keep", "--mode=MODE", "--start=UNIT", "--orphans",
+          "--exclude=EXPR", "--states-only", "--policies-only", "--hold", "--keep", "--orphans",
           "--socket=PATH",
-          "--on-stop[=UNIT]", "--dry-run", "--json",
+          "--dry-run", "--json",
           "--force",
           "reqid=N or N-M", "mark=V or V/M", "if-id=N", "dir=in|out|fwd", "ptype=main|sub", "peer=PREFIX")
 
@@ -274,7 +267,7 @@ def help_of_verb(words):
 def help_of_arm(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] arm [OPTION...]\n", "--match=EXPR",
-          "--exclude=EXPR", "--routes[=TABLE]", "--mode=MODE")
+          "--exclude=EXPR", "--routes[=TABLE]")
 
 
 @cases([("release --help",), ("release -h",), ("-v release --grace=1s --help",)])

@@ -28,15 +28,15 @@ CONTENTS = {
         r"usr/share/man/man8/xfrmctl\.8\.gz", r"usr/share/man/man5/xfrmctl\.conf\.5\.gz",
     ),
     "xfrmctl-strongswan": (
-        r"(usr/)?lib/systemd/system/strongswan\.service\.d/50-xfrmctl\.conf",
-        r"(usr/)?lib/systemd/system/strongswan-starter\.service\.d/50-xfrmctl\.conf",
+        r"(usr/)?lib/systemd/system/strongswan\.service\.d/10-xfrmctl\.conf",
+        r"(usr/)?lib/systemd/system/strongswan-starter\.service\.d/10-xfrmctl\.conf",
         *(rf"(usr/)?lib/systemd/system/xfrmctl-{unit}" for unit in (
             r"boot@\.service", r"handover@\.service", r"metrics\.service", r"metrics\.timer", r"save@\.service",
             r"save@\.timer", r"starter@\.service", r"stop@\.service", r"watch@\.service")),
     ),
     "xfrmctl-libreswan": (
-        r"(usr/)?lib/systemd/system/ipsec\.service\.d/50-xfrmctl\.conf",
-        r"(usr/)?lib/systemd/system/xfrmctl-stop@ipsec\.service\.d/50-xfrmctl\.conf",
+        r"(usr/)?lib/systemd/system/ipsec\.service\.d/10-xfrmctl\.conf",
+        r"(usr/)?lib/systemd/system/xfrmctl-stop@ipsec\.service\.d/10-xfrmctl\.conf",
         *(rf"(usr/)?lib/systemd/system/xfrmctl-{unit}" for unit in (
             r"boot@ipsec\.service", r"save@ipsec\.service", r"save@ipsec\.timer", r"stop@ipsec\.service")),
     ),

@@ -9,7 +9,7 @@ import kernel
 from command import run
 from strongswan import gateway
 
-DROP_IN_NAME = "50-xfrmctl.conf"
+DROP_IN_NAME = "10-xfrmctl.conf"
 DEFAULTS = Path("/etc/default/xfrmctl")
 
 UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/system"))
@@ -60,12 +60,12 @@ def enable(wanted, unit=gateway.unit):
 
 
 def configure(options=None, release_options=None, select=None, watch_options=None, mode=None,
-              handover_options=None):
-    """Sets the options of the flush, those of the release, what is charon's, the options of the watch, the mode, and the
-    options of the handover; without any, the file is as it was installed."""
+              handover_options=None, routes=None):
+    """Sets the options of the flush, those of the release, what is charon's, the options of the watch, the mode, the
+    options of the handover, and charon's table; without any, the file is as it was installed."""
     settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select,
                 "XFRMCTL_WATCH_OPTIONS": watch_options, "XFRMCTL_MODE": mode,
-                "XFRMCTL_HANDOVER_OPTIONS": handover_options}
+                "XFRMCTL_HANDOVER_OPTIONS": handover_options, "XFRMCTL_ROUTES": routes}
     chosen = "".join(f'{name}="{value}"\n' for name, value in settings.items() if value is not None)
     DEFAULTS.write_text(chosen or DEFAULTS_INSTALLED)
 

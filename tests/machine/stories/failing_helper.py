@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The helper before charon fails: charon starts all the same, and the journal says what was wrong."""
+"""The helper before charon fails: charon starts all the same, and the journal says what was wrong. A setting is wrong:
+everything stays closed until charon protects it, and a stop opens it."""
 
 import re
 import signal
@@ -9,19 +10,11 @@ from pathlib import Path
 import journal
 import xfrmctl
 from scenario import establish, look, start
+from streams import FEW, Flows
 from strongswan import gateway
 from xfrmctl import PROGRAM
 
 [LIBRARY] = Path("/usr/lib").glob("*-linux-gnu/libnl-route-3.so.200")
-
-
-@contextmanager
-def options(text):
-    xfrmctl.configure(text)
-    try:
-        yield
-    finally:
-        xfrmctl.configure()
 
 
 @contextmanager
@@ -53,8 +46,6 @@ def not_executable():
 
 # (what is broken, how, what the journal says about it)
 FAILURES = (
-    ("an unknown option", options("--no-such-option"), r"--no-such-option"),
-    ("a value without meaning", options("--match=reqid=many"), r"many"),
     ("no program", away(PROGRAM), rf"{PROGRAM}.*(missing|No such file)"),
     ("a program that may not be run", not_executable(), rf"{PROGRAM}.*Permission denied"),
     ("a library is missing", away(LIBRARY), re.escape(LIBRARY.name)),
@@ -63,6 +54,16 @@ FAILURES = (
     ("a helper that crashes", replaced("#!/usr/bin/python3\nimport ctypes\nctypes.string_at(0)\n"),
      r"xfrmctl\[\d+\]: segfault"),
 )
+
+# (which setting is wrong, how, and what it says of that)
+WRONG = (
+    ("MODE", {"mode": "holf"}, "holf"),
+    ("SELECT", {"select": "--exclude=reqid=many"}, "many"),
+    ("ROUTES", {"routes": "--routes=main"}, "main"),
+    ("FLUSH_OPTIONS", {"options": "--no-such-option"}, "--no-such-option"),
+    ("RELEASE_OPTIONS", {"release_options": "--grace=soon"}, "soon"),
+)
+NAME = "net4"
 
 
 def everything_said(cursor):
@@ -96,5 +97,34 @@ def failing_helper(check):
     check.equal("the old SAs are gone", before.spis & look().spis, set())
 
 
-STORIES = (failing_helper,)
-ONLY_REFERENCE = (failing_helper,)
+def crash_with(check, flows, setting, explanation):
+    before, cursor = flows.tallies(), journal.now()
+    gateway.crash_and_wait(signal.SIGKILL)
+    flows.wait_carried()
+    tally = flows.since(before)[NAME]
+    check.that("no packet leaves in plaintext", tally.leaked == 0 and tally.sent > 0, tally)
+    check.that("no forged packet is accepted", tally.accepted == 0 and tally.forged > 0, tally)
+    trapped = gateway.swanctl("--list-pols", "--trap").stdout
+    check.that("charon runs and has trapped its connection", NAME in trapped, trapped)
+    said = [entry["MESSAGE"] for entry in xfrmctl.said("A setting of xfrmctl is wrong", cursor)]
+    check.that("each sentence names the setting, and what is wrong with it",
+               said and all(f"XFRMCTL_{setting} is wrong: " in text and explanation in text for text in said), said)
+
+
+def wrong_settings(check):
+    for setting, configured, explanation in WRONG:
+        check.variant = setting
+        start((NAME,))
+        establish((NAME,))
+        with Flows({NAME: FEW}) as flows:
+            flows.wait_carried()
+            xfrmctl.configure(**configured)
+            crash_with(check, flows, setting, explanation)
+            gateway.stop()
+            check.equal("stopped: nothing is blocked or kept", xfrmctl.kept() + xfrmctl.shadows(), [])
+            check.that("stopped: plaintext passes both ways", flows.becomes_free(NAME), flows.tallies())
+        xfrmctl.configure()
+
+
+STORIES = (failing_helper, wrong_settings)
+ONLY_REFERENCE = STORIES

@@ -4,20 +4,24 @@
 Told in a machine without xfrmctl (machine.py --packages).
 """
 
+import os
 import signal
 from pathlib import Path
 
 import connections
 import kernel
 import network
+import scenario
 import xfrmctl
-from command import run, wait_for
-from connections import CONNECTIONS
+from command import POLL_SECONDS_SLOW, run, wait_for
+from connections import ACQUIRE_SECONDS, CONNECTIONS, configure_acquires
 from pings import ping
 from plaintext import BothWays
 from scenario import RETIRED, establish
+from streams import FEW, Flows
 from strongswan import gateway
 
+from . import starter
 from .failing_helper import away
 from .never_back import CHARON, LOW_LIMIT, wait_given_up
 from .restarts import check_held, restart_under_traffic
@@ -135,7 +139,7 @@ def package(check):
     before = listing()
 
     undisturbed(check, "install", lambda: apt("install", "--allow-downgrades", *debs()))
-    check.that("the drop-in is there for the next start", "50-xfrmctl.conf" in gateway.show("DropInPaths"),
+    check.that("the drop-in is there for the next start", "10-xfrmctl.conf" in gateway.show("DropInPaths"),
                gateway.show("DropInPaths"))
     check.that("the journal can explain what it will say",
                "xfrmctl" in run("journalctl", "--list-catalog").stdout, run("journalctl", "--list-catalog").stdout)
@@ -168,6 +172,42 @@ def package_while_closed(check):
     check_nothing_left(check, before)
 
 
+def package_beside_starter(check):
+    """Installed while strongSwan with ipsec.conf runs: the first crash of charon is seen, and so is a stop after a failure."""
+    scenario.stop()
+    starter.install()
+    configure_acquires(ACQUIRE_SECONDS)
+    starter.configure(NAME)
+    service = starter.starter
+    service.start()
+    wait_for(lambda: service.has_loaded(NAME), 30, "charon has its connection")
+    apt("install", "--allow-downgrades", *debs())
+    with Flows({NAME: FEW}) as flows:
+        flows.wait_carried()
+        main_pid, before = service.main_pid(), flows.tallies()
+        os.kill(starter.charon_pid(), signal.SIGKILL)
+        wait_for(lambda: service.is_running_again(main_pid), 30, "the service runs again", POLL_SECONDS_SLOW)
+        flows.wait_carried()
+        tally = flows.since(before)[NAME]
+        check.that("no packet leaves in plaintext, some are held back", tally.leaked == 0 and tally.refused > 0, tally)
+        check.equal("systemd has started the service again", service.show("NRestarts"), "1")
+    service.stop()
+    apt("purge", *NAMES)
+
+    check.variant = "stop after a failure"
+    service.start()
+    wait_for(lambda: service.has_loaded(NAME), 30, "charon has its connection")
+    apt("install", "--allow-downgrades", *debs())
+    with Flows({NAME: FEW}) as flows, service.drop_in("[Service]\nRestart=no\n"):
+        flows.wait_carried()
+        os.kill(service.main_pid(), signal.SIGKILL)
+        wait_for(lambda: service.show("ActiveState") == "failed", 30, "the service has failed", POLL_SECONDS_SLOW)
+        service.stop()
+        check.equal("nothing is left", (kernel.policies(), kernel.spis()), ([], set()))
+        check.that("plaintext passes both ways", flows.becomes_free(NAME), flows.tallies())
+    apt("purge", *NAMES)
+
+
 def autopkgtest(check):
     """The tests of the packages, in this machine."""
     apt("install", "--allow-downgrades", *debs())
@@ -177,4 +217,4 @@ def autopkgtest(check):
         check.equal(f"debian/tests/{test.name} ends well", done.returncode, 0)
 
 
-STORIES = (package, package_while_closed, autopkgtest)
+STORIES = (package, package_while_closed, autopkgtest, package_beside_starter)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our own units: that systemd reads them as they are meant, and what they are exposed to."""
+"""Our own units: that systemd reads them as they are meant, and what they are exposed to; and beside ours, an operator's."""
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 from command import run
+from strongswan import gateway
 
 # Where the packages' units are.
 FOLDER = Path("/usr/lib/systemd/system")
@@ -37,4 +39,34 @@ def units(check):
         check.equal(f"{unit} is understood", (said.returncode, said.stderr), (0, ""))
 
 
-STORIES = (units,)
+@contextmanager
+def full_copy(**changed):
+    """The vendor's unit in /etc, where an operator has changed some settings."""
+    text = (FOLDER / gateway.unit).read_text()
+    for name, value in changed.items():
+        text = re.sub(rf"^{name}=.*\n", "", text, flags=re.MULTILINE)
+        text = text.replace("[Service]\n", f"[Service]\n{name}={value}\n")
+    copy = Path("/etc/systemd/system", gateway.unit)
+    before = copy.readlink() if copy.is_symlink() else None
+    copy.unlink(missing_ok=True)
+    copy.write_text(text)
+    run("systemctl", "daemon-reload")
+    try:
+        yield
+    finally:
+        copy.unlink()
+        if before:
+            copy.symlink_to(before)
+        run("systemctl", "daemon-reload")
+
+
+def operators_units(check):
+    with full_copy(Restart="always"):
+        check.equal("Restart= of a full copy counts", gateway.show("Restart"), "always")
+        with gateway.drop_in("[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=7s\n", "20-local"):
+            check.equal("a drop-in whose name comes after 10-xfrmctl.conf counts more than that",
+                        (gateway.show("StartLimitIntervalUSec"), gateway.show("RestartUSec")), ("0", "7s"))
+
+
+STORIES = (units, operators_units)
+ONLY_REFERENCE = (operators_units,)

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`xfrmctl service`: what the units run, with the settings of the operator; with one that is wrong it blocks rather than
+opens, removes nothing of others, and an explicit stop frees all that it has made."""
+
+import re
+
+import living
+import netlink
+import service
+import xfrm
+from program import XFRMCTL, environment, flush, run
+from service import SAVED, UNIT, command_in, manager, run_step, stopping, unit
+from shadows import GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
+from tables import ESP
+from tap import case, cases, contains, equal, is_lacking, main
+
+OURS = f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}"
+OTHERS = f"src 10.3.0.0/16 dst 10.4.0.0/16 dir out priority 1077 if_id 77 {ESP}"
+SELECT = "--exclude=if-id=77"
+
+# charon's table, and the route of a bypass, which needs no device.
+ROUTE = "throw 10.5.0.0/24 proto static"
+
+WRONG_SELECTS = ("--exclude=reqid=many", "--no-such-option", "exclude=if-id=77", "--netns=blue", "--force", "-h",
+                 "--exclude", "--exclude=if-id=77 --match='")
+WRONG_ROUTES = ("--routes=main", "--routes=x", "220", "--table=220", "--routes=254")
+WRONG_FLUSH_OPTIONS = ("--hold", "--force=yes", "--exclude=if-id=77", "force", "--on-stop")
+WRONG_RELEASE_OPTIONS = ("--grace=soon", "--grace", "--routes", "5min", "--grace=0 --nonsense")
+WRONG_MODES = ("", "hold ", "Handover", "keep")
+
+ANY = [("SELECT", "--exclude=reqid=many"), ("ROUTES", "--routes=x"), ("FLUSH_OPTIONS", "--hold"), ("MODE", "")]
+
+
+def wrong(result, name):
+    """One sentence, which names the setting and the file."""
+    lines = [line for line in result.err.splitlines() if " is wrong: " in line]
+    equal(len(lines), 1, f"sentences about wrong settings ({result.err})")
+    assert re.fullmatch(rf"xfrmctl: XFRMCTL_{name} is wrong: .+\. .+\. Correct it in /etc/default/xfrmctl\.", lines[0]), \
+        lines[0]
+    is_lacking(result.err, "called with", "Nothing was changed")
+
+
+def make_both():
+    """A policy and an SA of the daemon's, and of another owner, and a route of charon's."""
+    xfrm.add_policies(OURS, OTHERS)
+    netlink.allocate_spi("192.0.2.1", "192.0.2.2", 0x5001, reqid=1)
+    netlink.allocate_spi("192.0.2.1", "192.0.2.3", 0x5077, if_id=77)
+    xfrm.ip("route", "add", *ROUTE.split(), "table", "220")
+
+
+def priorities():
+    """Of the policies that are left, by which their owner is known."""
+    return sorted(policy.priority for policy in real_policies())
+
+
+def left():
+    """Numbers of real policies, shadows that stay, and SAs."""
+    return len(real_policies()), len(shadows(HOLD)), len(netlink.spis())
+
+
+def table():
+    """Numbers of charon's routes and of stand-ins."""
+    lines = xfrm.ip("route", "show", "table", "220").splitlines() if "220" in xfrm.ip("route", "show", "table", "all") else []
+    return sum("proto static" in line for line in lines), sum("proto 88" in line for line in lines)
+
+
+@case
+def start_pre():
+    """start-pre holds what is the daemon's."""
+    make_both()
+    with stopping(job="start") as command:
+        run_step(command, "start-pre", SELECT=SELECT)
+    equal((priorities(), left(), table()), ([1077], (1, 1, 1), (0, 1)), "what is left; policies, shadows and SAs; routes")
+
+
+@cases([(value,) for value in WRONG_MODES])
+def mode(value):
+    """A wrong XFRMCTL_MODE is hold: '{0}'"""
+    make_both()
+    with stopping(job="start") as command:
+        wrong(run_step(command, "start-pre", MODE=value, SELECT=SELECT, status=1), "MODE")
+    equal((len(real_policies()), len(shadows(HOLD))), (1, 1), "policies and shadows")
+
+
+@cases([("stop",), ("stop-post",)])
+def mode_at_restart(step):
+    """A wrong XFRMCTL_MODE holds at a restart: {0}"""
+    make_both()
+    with stopping(job="restart") as command:
+        wrong(run_step(command, step, MODE="", SELECT=SELECT, status=1), "MODE")
+    equal((len(real_policies()), len(shadows(HOLD))), (2, 1), "policies and shadows")
+
+
+@cases([(value,) for value in WRONG_SELECTS])
+def select(value):
+    """With a wrong XFRMCTL_SELECT nothing is removed at a start, and everything has a shadow: {0}"""
+    make_both()
+    with stopping(job="start") as command:
+        wrong(run_step(command, "start-pre", SELECT=value, status=1), "SELECT")
+    equal(left(), (2, 2, 2), "policies, shadows and SAs")
+
+
+@cases([("hold",), ("handover",), ("flush",)])
+def select_in_mode(of_mode):
+    """So it is in the mode {0}; and at a restart the daemon is not ended"""
+    make_both()
+    with stopping(job="restart") as command:
+        for step in ("stop", "stop-post", "start-pre"):
+            wrong(run_step(command, step, SELECT="all", MODE=of_mode, main_pid=1, status=1), "SELECT")
+            equal(left(), (2, 2, 2), "policies, shadows and SAs")
+
+
+@cases([("stop",), ("stop-post",)])
+def select_at_restart(step):
+    """With a wrong XFRMCTL_SELECT everything gets a shadow at a restart: {0}"""
+    make_both()
+    with stopping(job="restart") as command:
+        wrong(run_step(command, step, SELECT="--match=", status=1), "SELECT")
+    equal(left(), (2, 2, 2), "policies, shadows and SAs")
+
+
+def stop(command, words, **options):
+    return run_step(command, "stop-post", *words, **options)
+
+
+@cases([((),), ((f"--unit={UNIT}",),)])
+def select_at_stop(words):
+    """With a wrong XFRMCTL_SELECT a stop removes shadows and kept shadows, and nothing that may be of others: {0}"""
+    living.make(1)
+    living.xfrmctl_living("flush", "--keep")
+    make_both()
+    flush("--hold", "--policies-only", "--match=priority=1000")
+    spis = netlink.spis()
+    equal((len(shadows(KEEP)), len(shadows())), (3, 4), "kept shadows, and shadows")
+    with stopping() as command:
+        wrong(stop(command, words, SELECT="--match=", status=1), "SELECT")
+    equal((netlink.policies(), priorities(), netlink.spis(), table()), (real_policies(), [1077], spis, (1, 0)),
+          "policies, SAs and routes")
+
+
+@case
+def stoppers_at_stop():
+    """So are stoppers removed."""
+    living.add_real_sas(1)
+    xfrm.add_policies(*living.policies(1, living.spi_out(1)))
+    spis = netlink.spis()
+    flush("--keep")
+    equal(netlink.spis(), spis | {living.complement(living.spi_out(1))}, "SAs")
+    with stopping() as command:
+        wrong(stop(command, (), SELECT="--match=", status=1), "SELECT")
+    equal((netlink.policies(), netlink.spis()), ([], spis), "policies and SAs")
+
+
+@cases([(value,) for value in WRONG_ROUTES])
+def routes(value):
+    """With a wrong XFRMCTL_ROUTES start-pre leaves routes alone: {0}"""
+    make_both()
+    with stopping(job="start") as command:
+        wrong(run_step(command, "start-pre", ROUTES=value, status=1), "ROUTES")
+    equal((table(), left()), ((1, 0), (0, 2, 0)), "routes; policies, shadows and SAs")
+
+
+@case
+def stand_ins():
+    """With a wrong XFRMCTL_ROUTES the stand-ins of table 220 are made, released, and removed at a stop."""
+    make_both()
+    with stopping(job="restart") as command:
+        wrong(run_step(command, "stop", ROUTES="x", status=1), "ROUTES")
+        equal(table(), (1, 1), "routes and stand-ins")
+        wrong(run_step(command, "start-post", ROUTES="x", RELEASE_OPTIONS="--grace=0", status=1), "ROUTES")
+        equal(table(), (1, 0), "routes and stand-ins")
+        run_step(command, "stop")
+    with stopping() as command:
+        wrong(stop(command, (), ROUTES="x", status=1), "ROUTES")
+    equal((table(), left()), ((1, 0), (0, 0, 0)), "routes; policies, shadows and SAs")
+
+
+@case
+def routes_of_another_table():
+    """Of a wrong XFRMCTL_SELECT and a right XFRMCTL_ROUTES, start-pre makes stand-ins in the table of that."""
+    make_both()
+    xfrm.ip("route", "add", *ROUTE.split(), "table", "221")
+    with stopping(job="start") as command:
+        wrong(run_step(command, "start-pre", SELECT="x", ROUTES="--routes=221", status=1), "SELECT")
+    equal((table(), xfrm.ip("route", "show", "table", "221").count("proto 88")), ((1, 0), 1), "routes and stand-ins")
+
+
+@cases([(value,) for value in WRONG_FLUSH_OPTIONS])
+def flush_options(value):
+    """A wrong XFRMCTL_FLUSH_OPTIONS is ignored: {0}"""
+    make_both()
+    with stopping(job="start") as command:
+        wrong(run_step(command, "start-pre", FLUSH_OPTIONS=value, SELECT=SELECT, status=1), "FLUSH_OPTIONS")
+    equal((len(real_policies()), len(shadows(HOLD))), (1, 1), "policies and shadows")
+    with stopping() as command:
+        wrong(stop(command, (), FLUSH_OPTIONS=value, SELECT=SELECT, status=1), "FLUSH_OPTIONS")
+    equal((len(real_policies()), shadows()), (1, []), "policies and shadows")
+
+
+@cases([(value,) for value in WRONG_RELEASE_OPTIONS])
+def release_options(value):
+    """With a wrong XFRMCTL_RELEASE_OPTIONS the grace is five minutes: {0}"""
+    xfrm.add_policies(OURS)
+    [policy] = netlink.policies()
+    make_shadow(policy)
+    policy.delete()
+    with stopping(job="start") as command:
+        wrong(run_step(command, "start-post", RELEASE_OPTIONS=value, status=1), "RELEASE_OPTIONS")
+    [shadow] = shadows(GRACE)
+    equal(shadow.lifetime[5], 300, "seconds of the grace")
+
+
+@cases(ANY)
+def stop_opens(name, value):
+    """Whatever is wrong, a stop leaves nothing blocked, and forgets what was saved: {0}"""
+    xfrm.add_policies(OURS)
+    with stopping(job="restart") as command:
+        for step in ("stop", "stop-post", "start-pre"):
+            run_step(command, step, **{name: value}, status=None)
+    equal(len(shadows(HOLD)), 1, "shadows")
+    SAVED.touch()
+    with stopping() as command:
+        stop(command, (), **{name: value}, status=0 if name == "MODE" else 1)
+    equal((shadows(), SAVED.exists()), ([], False), "shadows, and whether what was saved is there")
+
+
+@case
+def saved_stays():
+    """With a wrong XFRMCTL_SELECT what was saved for the next boot stays as it is when the machine goes down."""
+    make_both()
+    SAVED.write_text("what was there\n")
+    with stopping("start") as command:
+        wrong(run_step(command, "stop", SELECT="x", status=1), "SELECT")
+        equal(len(shadows(HOLD)), 2, "shadows")
+        run_step(command, "stop-post", SELECT="x")
+    equal((len(shadows(HOLD)), SAVED.read_text()), (2, "what was there\n"), "shadows, and what was saved")
+    SAVED.unlink()
+
+
+@cases([("--exclude='if-id=77'",), ('"--exclude=if-id=77"',), ("  --exclude  if-id=77\t",), (r"--exclude=if\-id=77",),
+        ("--verbose --exclude=if-id=77",), ("--exclude=if-id=77 -v",), ("--exclude='if-id=77",)])
+def words(value):
+    """Words are split as systemd splits them: {0}"""
+    make_both()
+    with stopping(job="start") as command:
+        run_step(command, "start-pre", SELECT=value)
+    equal(priorities(), [1077], "policies that are left")
+
+
+@case
+def without_settings():
+    """A setting that is not there has its default; of routes none are touched then."""
+    make_both()
+    with stopping(job="start") as command:
+        equal(run("service", "start-pre", command=command, env=environment()).status, 0, "exit status")
+    equal((left(), table()), ((0, 2, 0), (1, 0)), "policies, shadows and SAs; routes")
+    with stopping(job="start") as command:
+        equal(run("service", "start-post", command=command, env=environment()).status, 0, "exit status")
+    equal([shadow.lifetime[5] for shadow in shadows(GRACE)], [300, 300], "seconds of the grace")
+
+
+@case
+def mode_of_the_unit():
+    """--mode counts more than the setting, which is not looked at."""
+    make_both()
+    with stopping(job="start") as command:
+        equal(run_step(command, "start-pre", "--mode=flush", MODE="nonsense").err, "", "standard error")
+    equal(left(), (0, 0, 0), "policies, shadows and SAs")
+
+
+@cases([("start-pre", ("start",)), ("start-post", ("start",)), ("stop", ("restart",)), ("stop-post", ("restart", "stop"))])
+def settings_of(step, jobs):
+    """The help says which settings {0} reads."""
+    listed = re.search(rf"^  {step}  (?:.*\n)+? +\((.*)\)$", run("service", "--help").out, re.MULTILINE)[1].split(", ")
+    said = ""
+    for job in jobs:
+        with stopping(job=job) as command:
+            said += run_step(command, step, status=1, **{name.removeprefix("XFRMCTL_"): "x" for name in service.DEFAULTS}).err
+    equal(set(re.findall(r"(XFRMCTL_\w+) is wrong", said)), set(listed), "settings")
+
+
+@cases([("stop",), ("stop-post",)])
+def no_systemd(step):
+    """Where systemd cannot be asked whether it stops the unit, {0} goes on and says so."""
+    make_both()
+    service.MANAGERS_SOCKET.unlink(missing_ok=True)
+    with unit(UNIT) as members:
+        result = run_step(command_in(members), step)
+    contains(result.err, f"xfrmctl: Could not ask systemd whether {UNIT} is being stopped for good: ")
+    equal(left(), (2, 2, 2), "policies, shadows and SAs")
+
+
+@case
+def two_wrong():
+    """Each wrong setting has a sentence of its own."""
+    make_both()
+    with stopping(job="start") as command:
+        result = run_step(command, "start-pre", MODE="x", ROUTES="x", FLUSH_OPTIONS="x", status=1)
+    equal(result.err.count(" is wrong: "), 3, f"sentences ({result.err})")
+
+
+@case
+def of_another_service():
+    """Of another service, a stop that is a restart removes nothing."""
+    make_both()
+    with unit("other.service") as members, manager(0, service.state("restart")):
+        run_step(command_in(members), "stop-post", f"--unit={UNIT}")
+    equal(left(), (2, 0, 2), "policies, shadows and SAs")
+
+
+@cases([([], "start-pre, start-post, stop or stop-post"), (["start"], "start-pre, start-post, stop or stop-post"),
+        (["stop", "now", "--unit=x.service"], "`xfrmctl service --help` shows"), (["stop", "--unit=strongswan"], "--unit="),
+        (["stop", "--unit=../x.service"], "--unit="), (["stop", "--unit="], "--unit="),
+        (["stop", "--unit=x.service", "--mode="], "flush, hold or handover"),
+        (["--mode=keep", "stop", "--unit=x.service"], "flush, hold or handover")])
+def usage(given, says):
+    """Wrong usage: {0}"""
+    state = xfrm.a_few()
+    result = run("service", *given, command=(XFRMCTL,))
+    equal((result.status, result.out), (2, ""), "status and output")
+    contains(result.err, says)
+    state.expect_untouched()
+
+
+main(service.own_control_groups)

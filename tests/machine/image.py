@@ -51,8 +51,8 @@ MASKED = (
     "getty.target", "getty@.service", "serial-getty@.service", "console-getty.service",
 )
 
-# The disk drivers; everything else is loaded from the root file system.
-INITRAMFS_MODULES = ("virtio_pci", "virtio_blk")
+# Of the disk; everything else is loaded from the root file system. Some kernels have the last two built in.
+INITRAMFS_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 INIT = Path(__file__).with_name("initramfs-init")
 
 DAYS_UNUSED = 7
@@ -138,6 +138,10 @@ def build(release, root, result):
         modules = unpack_kernel(root, result)
     configure(root)
     make_initramfs(root, modules, result / "initramfs")
+    write_file_system(release, root, result)
+
+
+def write_file_system(release, root, result):
     with step(f"{release}: file system written"):
         # An ext4 of its own size, with room for what the stories write.
         run("mke2fs", "-q", "-t", "ext4", "-d", root, result / "root.img", "1500M")
@@ -174,12 +178,12 @@ def install_packages(release, root):
     bootstrap(suite, root, PACKAGES, (download_packages, download_kernel))
 
 
-def bootstrap(suite, root, packages, hooks):
+def bootstrap(suite, root, packages, hooks=(), options=("--variant=minbase",), sources=()):
     """Installs these packages into the folder root, and runs the hooks, in which $1 is root."""
     # A mirror that lags behind is good enough for this folder if it is for this host.
     lagging = run("apt-config", "dump", "--format", '%f "%v";%n', "Acquire::Check-Valid-Until").splitlines()
-    run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
-        *(f"--aptopt={option}" for option in lagging), *(f"--customize-hook={hook}" for hook in hooks), suite, root)
+    run("mmdebstrap", "--quiet", *options, f"--include={','.join(packages)}",
+        *(f"--aptopt={option}" for option in lagging), *(f"--customize-hook={hook}" for hook in hooks), suite, root, *sources)
 
 
 def unpack_kernel(root, result):

@@ -25,13 +25,13 @@
 /* To signal a process of another user. */
 #define PRIVILEGE_KILL PRIVILEGE(CAP_KILL)
 
-/* Gives up, for good, all capabilities but those of a set, the way to get any by execve(2) (no_new_privs), and all
- * system calls that the program does not make (seccomp(2)): those are answered with ENOSYS, as by a kernel that is
- * older than they are, so that a C library that knows a newer one falls back. Children are bound by the same. Where
- * that is not possible, the program goes on with what it has, and says so (--verbose): it has been called to protect
- * traffic.
+/* Gives up, for good, all capabilities but those of a set, the way to get any by execve(2) (no_new_privs), and the
+ * system calls that forbidden.h names (seccomp(2)). Children are bound by the same. Where that is not possible, the
+ * program goes on with what it has, and says so (--verbose): it has been called to protect traffic.
  *
- * Not in a build without seccomp (meson option), as sanitizers need one. */
+ * Call it before the first socket is opened: a filter that forbids what the program needs is found out there.
+ *
+ * A build without seccomp (meson option), as sanitizers need one, keeps all system calls. */
 void privileges_confine(uint64_t keep);
 
 /* Gives up these capabilities too. */

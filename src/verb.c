@@ -42,12 +42,24 @@ int verb_open_kernel(const struct globals *globals, struct kernel **ret, struct 
 		return report_failure(r, REPORT_FAILED,
 				      "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be "
 				      "asked for SAs and policies.");
+	/* The kernel asks for a capability later (xfrm_user_rcv_msg()). */
+	if (r == -EPERM || r == -EAFNOSUPPORT)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not open a netlink socket: a filter of system calls forbids it (%s). "
+				      "Allow it in the unit (SystemCallFilter=, RestrictAddressFamilies=); if the unit "
+				      "does, report this as a bug of xfrmctl's own filter.",
+				      strerror(-r));
 	if (r == 0)
 		r = kernel_count(*ret, counts);
 	if (r == -EPERM)
 		return report_failure(r, REPORT_FAILED,
 				      "Not permitted to see and change XFRM state: CAP_NET_ADMIN is needed in the user "
 				      "namespace that owns the network namespace; run as root.");
+	/* Its structures differ by padding (xfrm_user_rcv_msg(), in_compat_syscall()). */
+	if (r == -EOPNOTSUPP)
+		return report_failure(r, REPORT_FAILED,
+				      "This kernel takes no XFRM messages from a 32-bit program "
+				      "(CONFIG_XFRM_USER_COMPAT). Install the xfrmctl of the kernel's architecture.");
 	if (r < 0)
 		return report_failure(r, REPORT_FAILED, "Could not ask the kernel for XFRM state: %s.", strerror(-r));
 	return 0;

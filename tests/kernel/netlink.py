@@ -32,6 +32,9 @@ INFINITE = 2**64 - 1
 IP_XFRM_POLICY = 17     # linux/in.h
 IPV6_XFRM_POLICY = 35   # linux/in6.h
 
+# The structures end where a 64-bit number could follow: on i386 that is at every fourth byte.
+ALIGNMENT = struct.calcsize("BQ") - struct.calcsize("Q")
+
 # A struct xfrm_selector.
 SELECTOR = "16s16s4HH3B3xiI"
 
@@ -52,6 +55,10 @@ def packed(address):
 
 def selector(family=0, dst=bytes(16), src=bytes(16)):
     return struct.pack(SELECTOR, dst, src, 0, 0, 0, 0, family, 0, 0, 0, 0, 0)
+
+
+def aligned(structure):
+    return structure + bytes(-len(structure) % ALIGNMENT)
 
 
 def attribute(kind, data):
@@ -86,7 +93,7 @@ class Policy(NamedTuple):
     share: int
     attributes: dict
 
-    INFO = struct.Struct(SELECTOR + "8Q4QII4B4x")
+    INFO = struct.Struct(SELECTOR + "8Q4QII4B0Q")
     SELECTOR_FIELDS = 11
 
     @classmethod
@@ -189,8 +196,8 @@ def flush_sas():
 def allocate_spi(src, dst, spi, proto="esp", mode="tunnel", reqid=0, mark=None, if_id=0):
     """Makes a larval SA. `ip xfrm state allocspi` knows no if_id in Debian 12."""
     info = selector() + struct.pack("16sIB3x", packed(dst), 0, PROTOS[proto]) + packed(src) + bytes(64 + 32 + 12)
-    info += struct.pack("IIH3B7x", 0, reqid, family_of(dst), MODES[mode], 0, 0)
-    body = info + struct.pack("II", spi, spi)
+    info += struct.pack("IIH3B", 0, reqid, family_of(dst), MODES[mode], 0, 0)
+    body = aligned(info) + struct.pack("II", spi, spi)
     if mark:
         body += attribute(ATTRIBUTE_MARK, struct.pack("II", *mark))
     if if_id:
@@ -201,6 +208,6 @@ def allocate_spi(src, dst, spi, proto="esp", mode="tunnel", reqid=0, mark=None, 
 def set_socket_policy(sock, direction):
     """Gives a socket a policy of its own, which lets everything pass: what IKE daemons do with theirs."""
     v6 = sock.family == socket.AF_INET6
-    policy = selector(sock.family) + bytes(64 + 32) + struct.pack("II4B4x", 0, 0, DIRS[direction], 0, 0, 0)
+    policy = aligned(selector(sock.family) + bytes(64 + 32) + struct.pack("II4B", 0, 0, DIRS[direction], 0, 0, 0))
     option = (socket.IPPROTO_IPV6, IPV6_XFRM_POLICY) if v6 else (socket.IPPROTO_IP, IP_XFRM_POLICY)
     sock.setsockopt(*option, policy)

@@ -66,9 +66,14 @@ def dry_run_lost():
 
 NO_XFRM = "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be asked for SAs and policies."
 
+FILTERED = ("Could not open a netlink socket: a filter of system calls forbids it ({}). Allow it in the unit "
+            "(SystemCallFilter=, RestrictAddressFamilies=); if the unit does, report this as a bug of xfrmctl's own filter.")
+
 
 @cases([
     (errno.EPROTONOSUPPORT, NO_XFRM),
+    (errno.EPERM, FILTERED.format("Operation not permitted")),
+    (errno.EAFNOSUPPORT, FILTERED.format("Address family not supported by protocol")),
     (errno.EMFILE, "Could not ask the kernel for XFRM state: Too many open files."),
 ])
 def no_socket(error, sentence):
@@ -90,6 +95,15 @@ def no_counts(error, reason):
     state = xfrm.a_few()
     result = flush_with([Fault("receive", MSG_GETSADINFO, "fail", error)], status=1)
     equal((result.err, result.out), (f"xfrmctl: Could not ask the kernel for XFRM state: {reason}.\n", ""), "output")
+    state.expect_untouched()
+
+
+@case
+def other_word_size():
+    """What a 64-bit kernel answers to a 32-bit program is explained."""
+    state = xfrm.a_few()
+    result = flush_with([Fault("send", MSG_GETSADINFO, "refuse", errno.EOPNOTSUPP)], status=1)
+    contains(result.err, "This kernel takes no XFRM messages from a 32-bit program (CONFIG_XFRM_USER_COMPAT)")
     state.expect_untouched()
 
 

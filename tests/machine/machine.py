@@ -4,6 +4,7 @@
 
     machine.py [--release bookworm] [--build DIR | --destdir DIR] [--results DIR] [--keep] [STORY...]
     machine.py --packages DIR [...]     a machine without xfrmctl, with the .deb files of DIR, and their own story
+    machine.py --release bookworm-i386 --build DIR      a machine without systemd; DIR was built by i386.py
 
 tests/machine/stories has the stories; each is a function there.
 """
@@ -21,6 +22,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import i386
 import image
 import report
 
@@ -35,6 +37,7 @@ PACKAGES_HOME = "opt/xfrmctl"
 # As autopkgtest has it: the tests of the packages, and what they use, where it lies in the source.
 AUTOPKGTEST = ("debian/tests", "tests/machine/guest", "tests/machine/stories")
 TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream")
+UNIT_TESTS = "unit/test-*"
 UNITS = "etc/systemd/system"
 
 # What the first boot closes, as if an earlier life had saved it and the operator enabled that.
@@ -56,6 +59,9 @@ KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.n
 # policies can have security contexts.
 SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
 RESULTS_DISK_BYTES = 256 << 20
+
+# Of machines that tell stories of their own.
+STORIES = {"packages": ["package", "libreswan"], i386.NAME: ["other_architecture"]}
 
 # A machine is ended when it has not written a line for this time: a story may be silent for all of its own, which ends
 # before (guest/tap.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
@@ -176,6 +182,9 @@ def write_payload(destdir, tools, program, payload, packages=None):
         if tools:
             for tool in TOOLS:
                 add(tools / tool, f"{GUEST_HOME}/tools/{Path(tool).name}")
+            for test in tools.glob(UNIT_TESTS):
+                if test.is_file():
+                    add(test, f"{GUEST_HOME}/tools/unit/{test.name}")
         if tools and not packages:
             add_text(SAVED_PATH, SAVED.read_text())
             add_link(f"{UNITS}/{BOOT_UNIT}", "/usr/lib/systemd/system/xfrmctl-boot@.service")
@@ -205,7 +214,7 @@ def run(release, destdir, program, results, silent_seconds=SILENT_SECONDS, keep=
 
     The console, the journal and the program's own files are in the folder results afterwards.
     """
-    folder = image.image(release)
+    folder = i386.folder() if release == i386.NAME else image.image(release)
     accel = accelerator(folder)
     results.mkdir(parents=True, exist_ok=True)
     with work_folder(results, keep) as work:
@@ -244,7 +253,7 @@ def are_current(packages):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Tells the stories in a test machine, as TAP.")
-    parser.add_argument("--release", choices=image.RELEASES, default="bookworm")
+    parser.add_argument("--release", choices=(*image.RELEASES, i386.NAME), default="bookworm")
     parser.add_argument("--build", type=Path, default=os.environ.get("MESON_BUILD_ROOT", "build"),
                         help="the build directory whose xfrmctl is tested")
     parser.add_argument("--destdir", type=Path, help="test what `meson install --destdir` put here instead")
@@ -257,7 +266,7 @@ def parse_arguments():
     arguments = parser.parse_args()
     machine = "packages" if arguments.packages else arguments.release
     arguments.results = arguments.results or arguments.build / "machine" / machine
-    arguments.story = arguments.story or (["package", "libreswan"] if arguments.packages else [])
+    arguments.story = arguments.story or STORIES.get(machine, [])
     return arguments
 
 
@@ -265,7 +274,7 @@ def chosen_stories(arguments):
     """Names of the stories to tell. They are known here, so that those that the machine does not get to are known too."""
     sys.path.append(str(HERE / "guest"))
     import stories
-    debian, _ = image.RELEASES[arguments.release]
+    debian, _ = image.RELEASES.get(arguments.release, (i386.SUITE, None))
     return [story.__name__ for story in stories.chosen(arguments.story, debian)]
 
 

@@ -2,15 +2,15 @@
 """The stories, in the order in which they are told."""
 
 from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan,
-               messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_owners, package, reporting, restarts,
-               routes, service, soak, starter, status, ten_crashes, units, wait_exec, watch)
+               messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_architecture, other_owners, package,
+               reporting, restarts, routes, service, soak, starter, status, ten_crashes, units, wait_exec, watch)
 
 MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
            soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
            kernel_suite, starter, units, no_xfrm, messages)
 
 # Told in machines of their own, when they are named.
-ELSEWHERE = (package, libreswan)
+ELSEWHERE = (package, libreswan, other_architecture)
 
 # Debian 12 is the reference. What does not depend on the release (of a module: its ONLY_REFERENCE) is told there alone.
 REFERENCE = "bookworm"

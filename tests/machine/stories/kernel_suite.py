@@ -35,7 +35,8 @@ SECONDS = 200
 LINE = re.compile(r"^(ok|not ok) \d+ - (.*?)( # SKIP (.*))?$")
 
 
-def kernel_suite(check):
+def run_tests(check, tests):
+    """Of these test programs the cases with these words in their titles."""
     env = {
         **os.environ,
         "XFRMCTL": str(xfrmctl.PROGRAM),
@@ -43,15 +44,24 @@ def kernel_suite(check):
         "FILL": str(TOOLS / "fill"),
         "LISTENER": str(TOOLS / "listener"),
     }
-    for check.variant, words in TESTS.items():
+    for check.variant, words in tests.items():
         done = run(sys.executable, str(SUITE / f"test_{check.variant}.py"), *words, check=False, env=env, seconds=SECONDS)
-        results = [result for line in done.stdout.splitlines() if (result := LINE.match(line))]
-        for result in results:
-            if result[3]:
-                check.skip(result[2], result[4])
-            else:
-                check.that(result[2], result[1] == "ok", done.stdout)
-        check.that("it comes to its end", results and done.returncode in (0, 1), done.stdout + done.stderr)
+        report_tap(check, done)
+
+
+def report_tap(check, done):
+    """What a test program has said in TAP."""
+    results = [result for line in done.stdout.splitlines() if (result := LINE.match(line))]
+    for result in results:
+        if result[3]:
+            check.skip(result[2], result[4])
+        else:
+            check.that(result[2], result[1] == "ok", done.stdout)
+    check.that("it comes to its end", results and done.returncode in (0, 1), done.stdout + done.stderr)
+
+
+def kernel_suite(check):
+    run_tests(check, TESTS)
 
 
 STORIES = (kernel_suite,)

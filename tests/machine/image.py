@@ -89,37 +89,42 @@ def key(release):
     return hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16]
 
 
-def image(release):
-    """The folder with root.img, vmlinuz and initramfs of a release, built first if need be."""
+def cached(name, key, make):
+    """The folder of this name in the cache, which make(work, result) fills if it is not there with this key."""
     cache = cache_folder()
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-    folder = cache / f"{release}-{key(release)}"
-    with open(cache / f"{release}.lock", "w") as lock:
+    folder = cache / f"{name}-{key}"
+    with open(cache / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            build_into_place(release, folder)
+            make_in_place(name, folder, make)
         os.utime(folder)
-        remove_leftovers(cache, release, folder)
+        remove_leftovers(cache, name, folder)
     return folder
 
 
-def build_into_place(release, folder):
+def image(release):
+    """The folder with root.img, vmlinuz and initramfs of a release, built first if need be."""
+    return cached(release, key(release), lambda work, result: build(release, work / "root", result))
+
+
+def make_in_place(name, folder, make):
     if os.geteuid() != 0:
-        sys.exit("image: building a machine image needs root")
+        sys.exit(f"image: making {name} needs root")
     os.umask(0o022)
-    log(f"building the {release} machine (once; about a minute)")
-    with tempfile.TemporaryDirectory(prefix=f"{release}-", suffix=".building", dir=folder.parent) as work:
+    log(f"making {name} (once; about a minute)")
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", suffix=".building", dir=folder.parent) as work:
         result = Path(work) / "image"
         result.mkdir()
-        build(release, Path(work) / "root", result)
+        make(Path(work), result)
         result.rename(folder)
 
 
-def remove_leftovers(cache, release, current):
-    """Other images stay while some checkout still uses them; a builder that was killed leaves a .building folder."""
+def remove_leftovers(cache, name, current):
+    """Other folders stay while some checkout still uses them; a builder that was killed leaves a .building folder."""
     oldest = time.time() - DAYS_UNUSED * 86400
     for folder in cache.iterdir():
-        if not re.fullmatch(rf"{release}-\w+(\.building)?", folder.name):
+        if not re.fullmatch(rf"{name}-\w+(\.building)?", folder.name):
             continue
         unused = folder.stat().st_mtime < oldest
         if folder != current and (unused or folder.suffix == ".building"):
@@ -166,10 +171,15 @@ def install_packages(release, root):
         apt-get -q --yes --no-install-recommends -o DPkg::Chroot-Directory="$1" satisfy "$depends"
         apt-get clean
     """
-    # A mirror that lags behind is good enough for the machine's image if it is for this host.
+    bootstrap(suite, root, PACKAGES, (download_packages, download_kernel))
+
+
+def bootstrap(suite, root, packages, hooks):
+    """Installs these packages into the folder root, and runs the hooks, in which $1 is root."""
+    # A mirror that lags behind is good enough for this folder if it is for this host.
     lagging = run("apt-config", "dump", "--format", '%f "%v";%n', "Acquire::Check-Valid-Until").splitlines()
-    run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}",
-        *(f"--aptopt={option}" for option in lagging), f"--customize-hook={download_packages}", f"--customize-hook={download_kernel}", suite, root)
+    run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}",
+        *(f"--aptopt={option}" for option in lagging), *(f"--customize-hook={hook}" for hook in hooks), suite, root)
 
 
 def unpack_kernel(root, result):

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <syslog.h>
 #include <systemd/sd-login.h>
 
 #include "events.h"
 #include "mode.h"
+#include "pidfd.h"
 #include "privileges.h"
 #include "report.h"
 #include "routes.h"

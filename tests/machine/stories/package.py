@@ -178,3 +178,4 @@ def autopkgtest(check):
 
 
 STORIES = (package, package_while_closed, autopkgtest)
+ONLY_REFERENCE = (package_while_closed, autopkgtest)

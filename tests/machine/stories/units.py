@@ -2,12 +2,9 @@
 """Our own units: that systemd reads them as they are meant, and what they are exposed to."""
 
 import re
-from pathlib import Path
 
+import xfrmctl
 from command import run
-
-# Where the packages' units are.
-FOLDER = Path("/usr/lib/systemd/system")
 
 # At most (`systemd-analyze security`, from 0 to 10). What is left: they run as root, ask the kernel by netlink and others
 # by local sockets, and those that work in a service's network namespace enter it.
@@ -22,16 +19,17 @@ EXPOSURE = {
 }
 
 
-def exposure(unit):
-    said = run("systemd-analyze", "security", "--offline=true", "--no-pager", FOLDER / unit, check=False).stdout
+def exposure(file):
+    said = run("systemd-analyze", "security", "--offline=true", "--no-pager", file, check=False).stdout
     return float(re.search(r"Overall exposure level .*: ([\d.]+)", said)[1])
 
 
 def units(check):
-    check.equal("each has a limit", sorted(EXPOSURE), sorted(file.name for file in FOLDER.glob("xfrmctl-*.service")))
+    folder = xfrmctl.DROP_IN.parents[1]
+    check.equal("each has a limit", sorted(EXPOSURE), sorted(file.name for file in folder.glob("xfrmctl-*.service")))
     for unit, limit in EXPOSURE.items():
         instance = unit.replace("@", "@strongswan")
-        found = exposure(unit)
+        found = exposure(folder / unit)
         check.that(f"{unit} is exposed to {limit} of 10 at most", found <= limit, str(found))
         said = run("systemd-analyze", "verify", "--man=no", instance, check=False)
         check.equal(f"{unit} is understood", (said.returncode, said.stderr), (0, ""))

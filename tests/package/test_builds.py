@@ -114,6 +114,20 @@ def check_folders(tap, folder):
                  text)
 
 
+def check_uninstall(tap, folder):
+    destdir, _, failed = installed(folder)
+    made = ["etc/systemd/system/strongswan.service.wants/xfrmctl-boot@strongswan.service", "var/lib/xfrmctl/strongswan",
+            "var/lib/prometheus/node-exporter/xfrmctl.prom"]
+    others = "etc/systemd/system/timers.target.wants/apt-daily.timer"
+    for name in (*made, others):
+        (destdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (destdir / name).touch()
+    failed = failed or failure(SOURCE / "tools/uninstall", folder, DESTDIR=str(destdir))
+    left = [str(path.relative_to(destdir)) for path in destdir.rglob("*") if not path.is_dir()]
+    tap.that("tools/uninstall removes all that was installed, switched on and written, and nothing else",
+             not failed and left == [others], failed or left)
+
+
 def main():
     if missing := [tool for tool in ("clang", "ninja", "meson", "strings") if not shutil.which(tool)]:
         print(f"1..0 # SKIP without {', '.join(missing)}, which tools/deps installs")
@@ -125,6 +139,7 @@ def main():
     if check_other(tap, other):
         check_run_directory(tap, other / "src/xfrmctl")
         check_folders(tap, other)
+        check_uninstall(tap, other)
     print(f"1..{tap.count}")
     sys.exit(tap.failed > 0)
 

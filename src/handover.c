@@ -140,7 +140,7 @@ static int ask_charon(struct handover *handover)
 		handover->children.incomplete = true;
 		report_failure(r, REPORT_FAILED,
 			       "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
-			       "held.",
+			       "held; --socket= names another socket.",
 			       socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 	}
 	return r;

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <syslog.h>
 #include <systemd/sd-login.h>
 
+#include "pidfd.h"
 #include "report.h"
 #include "util.h"
 

@@ -457,7 +457,7 @@ static int explain_by(const char *socket, struct change *change)
 	if (r < 0)
 		report_notice(REPORT_UNSURE,
 			      "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
-			      "where no other route is there.",
+			      "where no other route is there; --socket= names another socket.",
 			      socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 	return r;
 }

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 
+#include "pidfd.h"
 #include "process.h"
 #include "util.h"
 

@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 /* Where they keep their process ids. */
-#define STARTER_FILE "/run/starter.charon.pid"
-#define STARTER_CHARON_FILE "/run/charon.pid"
+#define STARTER_FILE CHARON_RUN_DIR "/starter.charon.pid"
+#define STARTER_CHARON_FILE CHARON_RUN_DIR "/charon.pid"
 
 /* Reads a process id. Returns 0, -EBADMSG when the file does not begin with one, or another negative errno. */
 int starter_read_pid(const char *file, pid_t *ret);

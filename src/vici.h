@@ -11,7 +11,7 @@
 #include "vici_message.h"
 
 /* Where charon listens unless told otherwise (charon.plugins.vici.socket; /var/run is /run). */
-#define VICI_SOCKET "/run/charon.vici"
+#define VICI_SOCKET CHARON_RUN_DIR "/charon.vici"
 
 /* No message is longer: charon's own limit (VICI_MESSAGE_SIZE_MAX). An event that would be longer, as that of an IKE_SA
  * with more than some 1,300 CHILD_SAs, charon drops without a word to us (send_() of vici_socket.c). */

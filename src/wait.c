@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
 
 #include "await.h"
+#include "pidfd.h"
 #include "privileges.h"
 #include "report.h"
 #include "starter.h"
@@ -83,9 +83,9 @@ static const char *explain(int r)
 	switch (r) {
 	case -ENOENT:
 		return "there is no such socket. charon has one when it runs with its vici plugin (Debian: package "
-		       "strongswan-swanctl); charon.plugins.vici.socket says where";
+		       "strongswan-swanctl), and --socket= has to name the one of charon.plugins.vici.socket";
 	case -ENOTSOCK:
-		return "that is not a socket; charon.plugins.vici.socket says where charon's is";
+		return "that is not a socket; --socket= has to name the one of charon.plugins.vici.socket";
 	case -ECONNREFUSED:
 		return "nobody listens there any more. The daemon that made this socket has ended; its journal tells "
 		       "why";
@@ -95,7 +95,7 @@ static const char *explain(int r)
 		return "the daemon hangs up. Its journal tells why";
 	case -EBADMSG:
 	case -EOPNOTSUPP:
-		return "what answers there is not charon; charon.plugins.vici.socket says where charon does";
+		return "what answers there is not charon; --socket= has to name the one of charon.plugins.vici.socket";
 	case -EADDRINUSE:
 		return "it is another process that answers there. Stop it, or give each its own "
 		       "charon.plugins.vici.socket";

@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <syslog.h>
 #include <time.h>
 
 #include "charon.h"
 #include "patience.h"
+#include "pidfd.h"
 #include "privileges.h"
 #include "process.h"
 #include "report.h"
@@ -419,7 +419,8 @@ static void turn(struct watch *watch, uint64_t planned)
 		forget(watch, 0);
 		if (++watch->unreachable == 2)
 			report_notice(REPORT_UNWATCHED,
-				      "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers.",
+				      "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers; "
+				      "--socket= names another socket.",
 				      options->socket, vici_explain(r));
 	} else if (!patience_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
 		report_detail("A question does not count: who asked was late itself, by %.3f s.",

@@ -4,9 +4,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <systemd/sd-login.h>
 
+#include "pidfd.h"
 #include "report.h"
 #include "starter.h"
 #include "util.h"

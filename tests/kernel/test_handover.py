@@ -295,7 +295,7 @@ def no_charon(_, commands):
     else:
         with charon(**commands) as server:
             result = handover(server, "--timeout=0", status=1)
-    contains(result.err, "charon does not answer on /")
+    contains(result.err, "charon does not answer on /", "--socket= names another socket")
     expect(set(), held=3)
 
 

@@ -172,7 +172,7 @@ def fails(path, *parts, options=(SHORT,), at_least=0.7):
 def no_socket():
     """Without a socket it fails after the timeout, and says what makes one."""
     with folder() as there:
-        fails(there / "vici", "there is no such socket", "plugin (Debian: package strongswan-swanctl)")
+        fails(there / "vici", "there is no such socket", "plugin (Debian: package strongswan-swanctl)", "--socket= has to name")
         fails(there / "missing/vici", "there is no such socket")
 
 
@@ -199,7 +199,7 @@ def no_charon():
     """With a file, or somebody else's socket, it says that this is not charon's."""
     with folder() as there:
         (there / "file").write_text("")
-        fails(there / "file", "that is not a socket")
+        fails(there / "file", "that is not a socket; --socket= has to name")
         with Server(there / "vici", {"version": b"\0\0\0\2no"}):
             fails(there / "vici", "what answers there is not charon")
 

@@ -232,7 +232,7 @@ def no_daemon():
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
         with Watch(path, *PATIENT) as watch:
-            watch.wait_for(f"No IKE daemon can be asked on {path}: No such file or directory.")
+            watch.wait_for(f"No IKE daemon can be asked on {path}: No such file or directory.", "--socket= names another socket")
             with daemon(path) as process, manager(process.pid):
                 watch.wait_for("answers after ")
                 process.send_signal(signal.SIGSTOP)

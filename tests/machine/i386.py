@@ -17,9 +17,6 @@ import image
 # Debian 12 is the last release with a kernel for it.
 NAME, SUITE = "bookworm-i386", "bookworm"
 
-# Of the release itself alone: its libraries are those that the program is built with.
-SOURCES = (f"deb http://deb.debian.org/debian {SUITE} main",)
-
 KERNEL = "linux-image-686-pae"
 PACKAGES = (KERNEL, "bash", "busybox-static", "coreutils", "dash", "iproute2", "kmod", "libc-bin", "mount", "python3", "tar",
             "util-linux")
@@ -31,8 +28,9 @@ SYSROOT = ("usr/include", "usr/lib/gcc", "usr/lib/i386-linux-gnu", "usr/share/pk
 
 LOADER = "usr/lib/ld-linux.so.2"
 
-# Packages are unpacked and not installed: their scripts would have to run here. $1 is the root file system.
-OPTIONS = ("--variant=extract", "--architectures=i386",
+# Packages are unpacked and not installed: their scripts would have to run here. Of the release itself alone: the archive of
+# its security updates is not everywhere complete for i386. $1 is the root file system.
+OPTIONS = ("--variant=extract", "--architectures=i386", r"""--setup-hook=sed -i '/\bsecurity\b/d' "$1/etc/apt/sources.list" """,
            '--setup-hook=cd "$1" && for folder in bin sbin lib; do mkdir -p usr/$folder && ln -s usr/$folder $folder; done')
 
 FIRST_PROCESS = Path(__file__).with_name("i386-init")
@@ -70,7 +68,7 @@ def folder():
 
 def make(root, result):
     with image.step(f"{NAME}: packages unpacked"):
-        image.bootstrap(SUITE, root, PACKAGES + PACKAGES_TO_BUILD, options=OPTIONS, sources=SOURCES)
+        image.bootstrap(SUITE, root, PACKAGES + PACKAGES_TO_BUILD, options=OPTIONS)
     sysroot = result / "sysroot"
     for tree in SYSROOT:
         shutil.copytree(root / tree, sysroot / tree, symlinks=True)

@@ -178,12 +178,12 @@ def install_packages(release, root):
     bootstrap(suite, root, PACKAGES, (download_packages, download_kernel))
 
 
-def bootstrap(suite, root, packages, hooks=(), options=("--variant=minbase",), sources=()):
+def bootstrap(suite, root, packages, hooks=(), options=("--variant=minbase",)):
     """Installs these packages into the folder root, and runs the hooks, in which $1 is root."""
     # A mirror that lags behind is good enough for this folder if it is for this host.
     lagging = run("apt-config", "dump", "--format", '%f "%v";%n', "Acquire::Check-Valid-Until").splitlines()
     run("mmdebstrap", "--quiet", *options, f"--include={','.join(packages)}",
-        *(f"--aptopt={option}" for option in lagging), *(f"--customize-hook={hook}" for hook in hooks), suite, root, *sources)
+        *(f"--aptopt={option}" for option in lagging), *(f"--customize-hook={hook}" for hook in hooks), suite, root)
 
 
 def unpack_kernel(root, result):

@@ -60,9 +60,6 @@ KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.n
 SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
 RESULTS_DISK_BYTES = 256 << 20
 
-# Of machines that tell stories of their own.
-STORIES = {"packages": ["package", "libreswan"], i386.NAME: ["other_architecture"]}
-
 # A machine is ended when it has not written a line for this time: a story may be silent for all of its own, which ends
 # before (guest/tap.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
 SILENT_SECONDS = 900
@@ -187,7 +184,7 @@ def write_payload(destdir, tools, program, payload, packages=None):
                     add(test, f"{GUEST_HOME}/tools/unit/{test.name}")
         if tools and not packages:
             add_text(SAVED_PATH, SAVED.read_text())
-            add_link(f"{UNITS}/{BOOT_UNIT}", "/usr/lib/systemd/system/xfrmctl-boot@.service")
+            add_link(f"{UNITS}/{BOOT_UNIT}", "/usr/local/lib/systemd/system/xfrmctl-boot@.service")
         add_tree(HERE / "guest/units", f"{UNITS}/")
         for unit in ENABLED_UNITS:
             add_link(f"{UNITS}/multi-user.target.wants/{unit}", f"../{unit}")
@@ -257,16 +254,17 @@ def parse_arguments():
     parser.add_argument("--build", type=Path, default=os.environ.get("MESON_BUILD_ROOT", "build"),
                         help="the build directory whose xfrmctl is tested")
     parser.add_argument("--destdir", type=Path, help="test what `meson install --destdir` put here instead")
-    parser.add_argument("--packages", type=Path, help="tell the story of these Debian packages, in a machine without xfrmctl")
+    parser.add_argument("--packages", type=Path, help="tell the stories of these Debian packages, in a machine without xfrmctl")
     parser.add_argument("--results", type=Path, help="folder for console and journal")
     parser.add_argument("--silent", type=int, default=SILENT_SECONDS, metavar="SECONDS",
                         help="end the machine when no line has come for this time (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the machine's disks, in the results")
     parser.add_argument("story", nargs="*", help="default: all")
     arguments = parser.parse_args()
-    machine = "packages" if arguments.packages else arguments.release
+    machine = f"packages-{arguments.release}" if arguments.packages else arguments.release
     arguments.results = arguments.results or arguments.build / "machine" / machine
-    arguments.story = arguments.story or STORIES.get(machine, [])
+    if arguments.release == i386.NAME:
+        arguments.story = arguments.story or ["other_architecture"]
     return arguments
 
 
@@ -275,13 +273,14 @@ def chosen_stories(arguments):
     sys.path.append(str(HERE / "guest"))
     import stories
     debian, _ = image.RELEASES.get(arguments.release, (i386.SUITE, None))
-    return [story.__name__ for story in stories.chosen(arguments.story, debian)]
+    return [story.__name__ for story in stories.chosen(arguments.story, debian, arguments.packages)]
 
 
-def build_packages(folder):
+def build_packages(release, folder):
     if are_current(folder):
         return
-    build = subprocess.run([SOURCE / "tools/package", folder], check=False,
+    debian, _ = image.RELEASES[release]
+    build = subprocess.run([SOURCE / "tools/package", f"--release={debian}", folder], check=False,
                            env={**os.environ, "DEB_BUILD_OPTIONS": "nocheck"})
     if build.returncode != 0:
         sys.exit(f"machine: the packages cannot be built: {folder}/build.log")
@@ -291,7 +290,7 @@ def told(arguments, stories):
     """What is to be printed, from the first line on."""
     destdir = arguments.destdir
     if arguments.packages:
-        build_packages(arguments.packages)
+        build_packages(arguments.release, arguments.packages)
     elif not destdir:
         destdir = install(arguments.build, arguments.results / "installed")
     yield from run(arguments.release, destdir, ["stories", *stories], arguments.results, arguments.silent,

@@ -28,24 +28,23 @@ FIRST = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8", "umask": 0o022}
 SECOND = {"TZ": "America/Adak", "LC_ALL": "C", "DEB_BUILD_OPTIONS": "nocheck", "umask": 0o077}
 
 # (package, pattern): what each has, besides its documentation; nothing else.
+UNITS = r"(usr/)?lib/systemd/system"
 CONTENTS = {
     "xfrmctl": (
         r"etc/default/xfrmctl", r"usr/sbin/xfrmctl", r"usr/lib/systemd/catalog/xfrmctl\.catalog",
         r"usr/share/bash-completion/completions/xfrmctl", r"usr/share/zsh/vendor-completions/_xfrmctl",
         r"usr/share/man/man8/xfrmctl\.8\.gz", r"usr/share/man/man5/xfrmctl\.conf\.5\.gz",
-    ),
-    "xfrmctl-strongswan": (
-        r"(usr/)?lib/systemd/system/strongswan\.service\.d/10-xfrmctl\.conf",
-        r"(usr/)?lib/systemd/system/strongswan-starter\.service\.d/10-xfrmctl\.conf",
-        *(rf"(usr/)?lib/systemd/system/xfrmctl-{unit}" for unit in (
+        *(rf"{UNITS}/xfrmctl-{unit}" for unit in (
             r"boot@\.service", r"handover@\.service", r"metrics\.service", r"metrics\.timer", r"save@\.service",
             r"save@\.timer", r"starter@\.service", r"stop@\.service", r"watch@\.service")),
     ),
+    "xfrmctl-strongswan": (
+        rf"{UNITS}/strongswan\.service\.d/10-xfrmctl\.conf",
+        rf"{UNITS}/strongswan-starter\.service\.d/10-xfrmctl\.conf",
+    ),
     "xfrmctl-libreswan": (
-        r"(usr/)?lib/systemd/system/ipsec\.service\.d/10-xfrmctl\.conf",
-        r"(usr/)?lib/systemd/system/xfrmctl-stop@ipsec\.service\.d/10-xfrmctl\.conf",
-        *(rf"(usr/)?lib/systemd/system/xfrmctl-{unit}" for unit in (
-            r"boot@ipsec\.service", r"save@ipsec\.service", r"save@ipsec\.timer", r"stop@ipsec\.service")),
+        rf"{UNITS}/ipsec\.service\.d/10-xfrmctl\.conf",
+        rf"{UNITS}/xfrmctl-stop@ipsec\.service\.d/10-xfrmctl\.conf",
     ),
 }
 DOCUMENTATION = r"usr/share/(doc|lintian)/.*"

@@ -9,28 +9,30 @@ MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace,
            soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
            kernel_suite, starter, units, no_xfrm, messages)
 
-# Told in machines of their own, when they are named.
-ELSEWHERE = (package, libreswan, other_architecture)
+# Told in the machines of the packages.
+PACKAGED = (package, libreswan)
+
+# Told in a machine of its own, when it is named.
+ELSEWHERE = (other_architecture,)
 
 # Debian 12 is the reference. What does not depend on the release (of a module: its ONLY_REFERENCE) is told there alone.
 REFERENCE = "bookworm"
 
 
-def chosen(names, release):
-    """The stories of these names, or of these files; if none is named, all that a machine of this release has to tell."""
-    found = [(module.__name__.split(".")[1], story) for module in (*MODULES, *ELSEWHERE) for story in module.STORIES]
+def chosen(names, release, packages=False):
+    """The stories of these names, or of these files; if none is named, all that a machine of this release has to tell, or
+    that of its packages."""
+    found = [(module.__name__.split(".")[1], story) for module in (*MODULES, *PACKAGED, *ELSEWHERE) for story in module.STORIES]
     known = {name for module, story in found for name in (module, story.__name__)}
     if unknown := sorted(set(names) - known):
         raise SystemExit(f"machine: no such story: {', '.join(unknown)}")
     if names:
         return [story for module, story in found if story.__name__ in names or module in names]
-    elsewhere = {story for module in ELSEWHERE for story in module.STORIES}
-    if release != REFERENCE:
-        elsewhere |= {story for module in MODULES for story in getattr(module, "ONLY_REFERENCE", ())}
-    return [story for _, story in found if story not in elsewhere]
+    return [story for module in (PACKAGED if packages else MODULES) for story in module.STORIES
+            if release == REFERENCE or story not in getattr(module, "ONLY_REFERENCE", ())]
 
 
 def named(names):
     """The stories of exactly these names."""
-    found = {story.__name__: story for module in (*MODULES, *ELSEWHERE) for story in module.STORIES}
+    found = {story.__name__: story for module in (*MODULES, *PACKAGED, *ELSEWHERE) for story in module.STORIES}
     return [found[name] for name in names]

@@ -45,8 +45,8 @@ def configuration(text):
         file.unlink()
 
 
-def wait_given_up():
-    wait_for(lambda: gateway.show("SubState") == "failed", GIVING_UP_SECONDS, "systemd gives up",
+def wait_given_up(service=gateway):
+    wait_for(lambda: service.show("SubState") == "failed", GIVING_UP_SECONDS, "systemd gives up",
              POLL_SECONDS_SLOW)
 
 

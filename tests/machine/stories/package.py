@@ -5,7 +5,9 @@ Told in a machine without xfrmctl (machine.py --packages).
 """
 
 import os
+import shutil
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import connections
@@ -19,7 +21,7 @@ from pings import ping
 from plaintext import BothWays
 from scenario import RETIRED, establish
 from streams import FEW, Flows
-from strongswan import gateway
+from strongswan import blue, gateway
 
 from . import starter
 from .failing_helper import away
@@ -33,12 +35,17 @@ CRASH = Path("/opt/source/debian/tests/crash")
 WATCH = "xfrmctl-watch@strongswan.service"
 ENABLED = ("xfrmctl-boot@strongswan.service", WATCH, "xfrmctl-metrics.timer")
 METRICS = Path("/var/lib/prometheus/node-exporter")
+FIGURES = METRICS / "xfrmctl.prom"
+SAVED = xfrmctl.SAVED
+SAVED_BY_LIBRESWAN = SAVED.with_name("ipsec")
+BLUE_DROP_INS = Path(f"/etc/systemd/system/{blue.unit}.d")
 
 # Where the packages and the units write, but for what apt and dpkg keep themselves, and what the story writes.
 TREES = ("/etc", "/usr", "/var/lib")
 OTHERS = ("/var/lib/dpkg", "/var/lib/apt", "/etc/swanctl")
 
 NEWER = "1.0.1~"
+FIGURES_SECONDS = 60
 SETTING = 'XFRMCTL_WATCH_OPTIONS="--interval=3s"\n'
 
 
@@ -112,6 +119,7 @@ def check_upgraded(check, folder):
         run("dpkg-query", "--show", "--showformat=${Version}", name).stdout == NEWER for name in NAMES))
     check.equal("settings are as the operator wrote them", xfrmctl.DEFAULTS.read_text(), settings)
     check.that("what runs all the time runs the new program", watcher() not in ("0", old), (old, watcher()))
+    wait_for(FIGURES.exists, FIGURES_SECONDS, "the timer has written figures")
 
 
 def leave_grace_behind():
@@ -124,7 +132,15 @@ def leave_grace_behind():
 def check_nothing_left(check, before):
     check.equal("no unit of the packages is left", units(), [])
     check.equal("nothing is blocked or kept any more", xfrmctl.kept() + xfrmctl.shadows(), [])
-    apt("purge", *NAMES)
+    check.that("no figures are served any more", not FIGURES.exists())
+
+    for file in (SAVED, SAVED_BY_LIBRESWAN):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    apt("purge", "xfrmctl-strongswan")
+    check.equal("purged: what was saved for libreswan is still there", [SAVED.exists(), SAVED_BY_LIBRESWAN.exists()],
+                [False, True])
+    apt("purge", "xfrmctl")
     after = listing()
     check.equal("purged: no file is left, and none is missing", (sorted(after - before), sorted(before - after)), ([], []))
     failed = run("systemctl", "list-units", "--failed", "--plain", "--no-legend").stdout
@@ -153,21 +169,41 @@ def package(check):
     check_nothing_left(check, before)
 
 
+@contextmanager
+def drop_in_for_blue():
+    """The package's drop-in, as the manual links it for an instance in a network namespace of its own."""
+    BLUE_DROP_INS.mkdir()
+    (BLUE_DROP_INS / xfrmctl.DROP_IN_NAME).symlink_to(xfrmctl.drop_in_of(gateway.unit))
+    run("systemctl", "daemon-reload")
+    try:
+        yield
+    finally:
+        shutil.rmtree(BLUE_DROP_INS)
+        run("systemctl", "daemon-reload")
+
+
 def package_while_closed(check):
-    """charon is away and does not come back: the removal opens what it had protected."""
+    """charon is away and does not come back, and neither does one in another network namespace: the removal opens what
+    they had protected."""
     before = listing()
     apt("install", "--allow-downgrades", *debs())
     gateway.systemctl("restart")
     establish([NAME])
-    with gateway.drop_in(LOW_LIMIT), away(CHARON):
-        gateway.crash(signal.SIGKILL)
-        wait_given_up()
-        check.equal("a shadow stands in the place of each policy", len(xfrmctl.shadows([xfrmctl.HOLD])), 3)
-        apt("remove", *NAMES)
-        counts = network.counts()
-        result = ping(CONNECTIONS[NAME].inner)
-        check.that("removed: traffic is free", network.counted_since(counts)["plain_out"] >= result.sent, result)
-    run("systemctl", "reset-failed", gateway.unit)
+    with drop_in_for_blue(), gateway.drop_in(LOW_LIMIT), blue.drop_in(LOW_LIMIT):
+        blue.start()
+        with away(CHARON):
+            for service in (gateway, blue):
+                service.crash(signal.SIGKILL)
+            for service in (gateway, blue):
+                wait_given_up(service)
+                check.equal(f"{service.unit}: a shadow stands in the place of each policy",
+                            len(xfrmctl.shadows([xfrmctl.HOLD], service.netns)), 3)
+            apt("remove", *NAMES)
+            counts = network.counts()
+            result = ping(CONNECTIONS[NAME].inner)
+            check.that("removed: traffic is free", network.counted_since(counts)["plain_out"] >= result.sent, result)
+            check.equal("so is that of the other network namespace", xfrmctl.shadows(netns=blue.netns), [])
+    run("systemctl", "reset-failed", gateway.unit, blue.unit)
     gateway.start()
     check_nothing_left(check, before)
 
@@ -218,3 +254,4 @@ def autopkgtest(check):
 
 
 STORIES = (package, package_while_closed, autopkgtest, package_beside_starter)
+ONLY_REFERENCE = (package_while_closed, autopkgtest, package_beside_starter)

@@ -5,11 +5,12 @@ import re
 from contextlib import contextmanager
 from pathlib import Path
 
+import xfrmctl
 from command import run
 from strongswan import gateway
 
-# Where the packages' units are.
-FOLDER = Path("/usr/lib/systemd/system")
+# Where the distribution has its own units.
+DISTRIBUTION = Path("/usr/lib/systemd/system")
 
 # At most (`systemd-analyze security`, from 0 to 10). What is left: they run as root, ask the kernel by netlink and others
 # by local sockets (another user's too), and those that work in a service's network namespace enter it.
@@ -24,16 +25,17 @@ EXPOSURE = {
 }
 
 
-def exposure(unit):
-    said = run("systemd-analyze", "security", "--offline=true", "--no-pager", FOLDER / unit, check=False).stdout
+def exposure(file):
+    said = run("systemd-analyze", "security", "--offline=true", "--no-pager", file, check=False).stdout
     return float(re.search(r"Overall exposure level .*: ([\d.]+)", said)[1])
 
 
 def units(check):
-    check.equal("each has a limit", sorted(EXPOSURE), sorted(file.name for file in FOLDER.glob("xfrmctl-*.service")))
+    folder = xfrmctl.DROP_IN.parents[1]
+    check.equal("each has a limit", sorted(EXPOSURE), sorted(file.name for file in folder.glob("xfrmctl-*.service")))
     for unit, limit in EXPOSURE.items():
         instance = unit.replace("@", "@strongswan")
-        found = exposure(unit)
+        found = exposure(folder / unit)
         check.that(f"{unit} is exposed to {limit} of 10 at most", found <= limit, str(found))
         said = run("systemd-analyze", "verify", "--man=no", instance, check=False)
         check.equal(f"{unit} is understood", (said.returncode, said.stderr), (0, ""))
@@ -42,7 +44,7 @@ def units(check):
 @contextmanager
 def full_copy(**changed):
     """The vendor's unit in /etc, where an operator has changed some settings."""
-    text = (FOLDER / gateway.unit).read_text()
+    text = (DISTRIBUTION / gateway.unit).read_text()
     for name, value in changed.items():
         text = re.sub(rf"^{name}=.*\n", "", text, flags=re.MULTILINE)
         text = text.replace("[Service]\n", f"[Service]\n{name}={value}\n")

@@ -139,7 +139,7 @@ static int sweep_all(struct arm *arm)
 
 	arm->sweeps = false;
 	/* What was refused before is tried again. */
-	sweep->summary.failed = sweep->n_named = 0;
+	sweep->summary.failed = 0;
 	int r = sweep_prepare(sweep, &arm->options->filter);
 	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
 }

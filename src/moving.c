@@ -12,23 +12,17 @@
 #include "timespan.h"
 #include "util.h"
 
-/* So many connections that fell back, and entries that could not be removed, are named; the others are counted. */
-#define NAMED_MAX 10
-
 #define DESCRIPTION_MAX 256
 
 static void on_refused(const struct kernel_refusal *refusal, void *userdata)
 {
 	struct moving *moving = userdata;
+	char description[ENTRY_DESCRIPTION_MAX];
 
 	if (refusal->error == -ENOENT || refusal->error == -ESRCH)
 		return;
-	if (moving->n_failed++ < NAMED_MAX) {
-		char description[ENTRY_DESCRIPTION_MAX];
-		report_failure(0, REPORT_INCOMPLETE, "Could not remove %s: %s.",
-			       entry_describe(&refusal->entry, description, sizeof(description)),
-			       strerror(-refusal->error));
-	}
+	report_one(&moving->n_failed, REPORT_INCOMPLETE, "Could not remove %s: %s.",
+		   entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
 }
 
 static int remove_shadows(struct moving *moving, const struct kept_group *group)
@@ -78,7 +72,7 @@ static void name_fallen(const struct moving *moving, const struct kept_group *gr
 {
 	char description[DESCRIPTION_MAX], why[TIMESPAN_MAX + 64], timeout[TIMESPAN_MAX];
 
-	if (moving->n_fell_back > NAMED_MAX)
+	if (moving->n_fell_back > REPORT_NAMED_MAX)
 		return;
 	kept_describe(&moving->kept, group, description, sizeof(description));
 	timespan_format(moving->timeout_usec, timeout, sizeof(timeout));

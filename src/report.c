@@ -165,17 +165,39 @@ say(FILE *f, int priority, const sd_id128_t *id, const char *format, va_list arg
 	fprintf(f, "xfrmctl: %s\n", message);
 }
 
+static void __attribute__((format(printf, 2, 0))) fail(const sd_id128_t *id, const char *format, va_list args)
+{
+	if (state.captured)
+		vsnprintf(state.captured, state.captured_size, format, args);
+	else
+		say(stderr, LOG_ERR, id, format, args);
+}
+
 int report_failure(int error, sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	if (state.captured)
-		vsnprintf(state.captured, state.captured_size, format, args);
-	else
-		say(stderr, LOG_ERR, &id, format, args);
+	fail(&id, format, args);
 	va_end(args);
 	return error;
+}
+
+void report_one(uint64_t *n, sd_id128_t id, const char *format, ...)
+{
+	va_list args;
+
+	if ((*n)++ >= REPORT_NAMED_MAX)
+		return;
+	va_start(args, format);
+	fail(&id, format, args);
+	va_end(args);
+}
+
+void report_rest(uint64_t n, sd_id128_t id, const char *what)
+{
+	if (n > REPORT_NAMED_MAX)
+		report_failure(-EIO, id, "%" PRIu64 " more %s.", n - REPORT_NAMED_MAX, what);
 }
 
 int report_output(void)

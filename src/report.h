@@ -66,6 +66,15 @@ void report_about(const char *unit);
  * report and pass on in one line. */
 int report_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Of what failed in the same way, so many are named, and the others counted. */
+#define REPORT_NAMED_MAX 10
+
+/* Counts one more in `*n`, and says the sentence like report_failure() for the first REPORT_NAMED_MAX. */
+void report_one(uint64_t *n, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* To be called at the end: says how many of the `n` were not named, if any ("3 more routes could not be changed."). */
+void report_rest(uint64_t n, sd_id128_t id, const char *what);
+
 /* Checks, at the end of the program, that standard output has taken what was written there. Reports that it has not,
  * and returns a negative errno then, or 0. */
 int report_output(void);

@@ -11,12 +11,10 @@
 #include "report.h"
 #include "saved.h"
 #include "shadow.h"
+#include "sweep.h"
 #include "unit.h"
 #include "util.h"
 #include "verb.h"
-
-/* So many shadows that the kernel refuses are named; the others are counted. */
-#define NAMED_MAX 10
 
 enum {
 	OPTION_FILE = OPTION_OF_VERB,
@@ -116,12 +114,11 @@ static int check_file(struct restore *restore)
 
 static void count_failed(struct restore *restore, const struct entry *shadow, int error)
 {
-	summary_take_back(&restore->summary, shadow);
-	if (restore->summary.failed++ >= NAMED_MAX)
-		return;
 	char description[ENTRY_DESCRIPTION_MAX];
-	report_failure(0, REPORT_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
-		       entry_describe(shadow, description, sizeof(description)), strerror(-error));
+
+	summary_take_back(&restore->summary, shadow);
+	report_one(&restore->summary.failed, REPORT_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
+		   entry_describe(shadow, description, sizeof(description)), strerror(-error));
 }
 
 static void on_refused(const struct kernel_refusal *refusal, void *userdata)
@@ -140,17 +137,6 @@ static void on_refused(const struct kernel_refusal *refusal, void *userdata)
 		error = -ENOMEM;
 	}
 	count_failed(restore, &refusal->entry, error);
-}
-
-/* Of shadows that only differ in what they were made from, the one that blocks stays. */
-static int adopt(struct kernel *kernel, const struct entry *shadow)
-{
-	struct entry present = {0};
-
-	int r = kernel_find_policy(kernel, shadow, &present);
-	if (r == -ENOENT || (r == 0 && !shadow_suffices(&present, shadow)))
-		r = kernel_update_policy(kernel, shadow);
-	return r;
 }
 
 /* The next shadow of the file, of the type that is wanted: since an earlier --sub may have been left by a daemon that
@@ -177,9 +163,8 @@ static void on_not_removed(const struct kernel_refusal *refusal, void *userdata)
 
 	if (refusal->error == -ENOENT)
 		return;
-	restore->summary.failed++;
-	report_failure(0, REPORT_INCOMPLETE, "Could not remove %s: %s.",
-		       entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+	report_one(&restore->summary.failed, REPORT_INCOMPLETE, "Could not remove %s: %s.",
+		   entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
 }
 
 /* Only when all main shadows are there: closed is better than open. */
@@ -218,9 +203,12 @@ static int put_shadows(struct restore *restore)
 	}
 	int committed = kernel_commit(restore->kernel, on_refused, restore);
 	for (size_t i = 0; i < restore->n_again; i++) {
-		int adopted = adopt(restore->kernel, &restore->again[i]);
+		const struct entry *again = &restore->again[i];
+		int adopted = sweep_adopt(restore->kernel, again);
+		if (adopted == -ENOENT)
+			adopted = kernel_update_policy(restore->kernel, again);
 		if (adopted < 0)
-			count_failed(restore, &restore->again[i], adopted);
+			count_failed(restore, again, adopted);
 	}
 	free(restore->again);
 	r = r < 0 ? r : committed;
@@ -257,9 +245,7 @@ static int run(struct restore *restore, const struct globals *globals)
 	r = put_shadows(restore);
 	if (r == 0 && restore->from_sub && !restore->summary.failed)
 		r = remove_subs(restore);
-	if (restore->summary.failed > NAMED_MAX)
-		report_failure(0, REPORT_INCOMPLETE, "%" PRIu64 " more were refused.",
-			       restore->summary.failed - NAMED_MAX);
+	report_rest(restore->summary.failed, REPORT_INCOMPLETE, "were refused");
 	restore->summary.usec = report_end();
 	report_restored(&restore->summary);
 	return r < 0 ? r : restore->summary.failed ? -EIO : 0;

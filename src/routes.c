@@ -18,9 +18,6 @@
 #include "routing_message.h"
 #include "util.h"
 
-/* So many routes that could not be changed are named; the others are counted. */
-#define NAMED_MAX 10
-
 /* How long charon may take to say what it is configured for. */
 #define CHARON_USEC (5 * USEC_PER_SEC)
 
@@ -215,18 +212,14 @@ static void refused(struct change *change, const char *what, const struct route 
 {
 	char description[ROUTE_DESCRIPTION_MAX];
 
-	if (++change->summary->failed > NAMED_MAX)
-		return;
-	report_failure(error, REPORT_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
-		       route_describe(route, description, sizeof(description)), route->table,
-		       error == -ERANGE ? "no metric is behind its own" : strerror(-error));
+	report_one(&change->summary->failed, REPORT_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
+		   route_describe(route, description, sizeof(description)), route->table,
+		   error == -ERANGE ? "no metric is behind its own" : strerror(-error));
 }
 
 static void report_unnamed(const struct change *change)
 {
-	if (change->summary->failed > NAMED_MAX)
-		report_failure(-EIO, REPORT_INCOMPLETE, "%" PRIu64 " more routes could not be removed.",
-			       change->summary->failed - NAMED_MAX);
+	report_rest(change->summary->failed, REPORT_INCOMPLETE, "routes could not be changed");
 }
 
 static void remove_route(struct change *change, const struct route *route)
@@ -487,7 +480,7 @@ static void report_stale_addresses(struct routes *routes)
 {
 	unsigned int told = 0;
 
-	for (struct route *route = routes->list; route < routes->list + routes->n && told < NAMED_MAX; route++) {
+	for (struct route *route = routes->list; route < routes->list + routes->n && told < REPORT_NAMED_MAX; route++) {
 		bool needed = route->explained;
 
 		if (!*route->stale_address_on)

@@ -13,9 +13,6 @@
 #include "unit.h"
 #include "util.h"
 
-/* So many policies that cannot be saved are named; the others are counted. */
-#define NAMED_MAX 10
-
 struct saving {
 	struct sweep sweep;
 	const struct filter *filter;
@@ -25,12 +22,12 @@ struct saving {
 	struct {
 		char description[ENTRY_DESCRIPTION_MAX];
 		const char *why;
-	} left_out[NAMED_MAX];
+	} left_out[REPORT_NAMED_MAX];
 };
 
 static void leave_out(struct saving *saving, const struct entry *policy, const char *why)
 {
-	if (saving->n_left_out < NAMED_MAX) {
+	if (saving->n_left_out < REPORT_NAMED_MAX) {
 		char *description = saving->left_out[saving->n_left_out].description;
 		entry_describe(policy, description, ENTRY_DESCRIPTION_MAX);
 		saving->left_out[saving->n_left_out].why = why;
@@ -103,11 +100,11 @@ static int write_shadows(FILE *f, void *userdata)
 
 static void report_left_out(const struct saving *saving)
 {
-	for (size_t i = 0; i < saving->n_left_out && i < NAMED_MAX; i++)
+	for (size_t i = 0; i < saving->n_left_out && i < REPORT_NAMED_MAX; i++)
 		report_notice(REPORT_LEFT_OUT, "Will not be closed at boot: %s: %s.", saving->left_out[i].description,
 			      saving->left_out[i].why);
-	if (saving->n_left_out > NAMED_MAX)
-		report_notice(REPORT_LEFT_OUT, "Neither will %" PRIu64 " more.", saving->n_left_out - NAMED_MAX);
+	if (saving->n_left_out > REPORT_NAMED_MAX)
+		report_notice(REPORT_LEFT_OUT, "Neither will %" PRIu64 " more.", saving->n_left_out - REPORT_NAMED_MAX);
 }
 
 int saving_run(struct kernel *kernel, const struct filter *filter, const char *file, const char *service)

@@ -88,7 +88,7 @@ static void on_refused(const struct kernel_refusal *refusal, void *userdata)
 	/* Shadows that are made from now on must not stand behind it. */
 	if (refusal->entry.kind == ENTRY_POLICY)
 		shadow_survey_stays(&sweep->survey, refusal->entry.policy.info.dir);
-	if (sweep->n_refused < SWEEP_NAMED_MAX)
+	if (sweep->n_refused < REPORT_NAMED_MAX)
 		sweep->refused[sweep->n_refused] = *refusal;
 	sweep->n_refused++;
 }
@@ -106,21 +106,20 @@ int sweep_remove(struct sweep *sweep, const struct entry *entry)
 	return kernel_delete(sweep->kernel, entry, on_refused, sweep);
 }
 
-/* A shadow of an earlier life may be in the way: then it is made to be as it should. -ENOENT when there is none. */
-static int adopt(struct sweep *sweep, const struct entry *shadow)
+int sweep_adopt(struct kernel *kernel, const struct entry *shadow)
 {
 	struct entry present = {0};
 
-	int r = kernel_find_policy(sweep->kernel, shadow, &present);
+	int r = kernel_find_policy(kernel, shadow, &present);
 	if (r == 0 && !shadow_suffices(&present, shadow))
-		r = kernel_update_policy(sweep->kernel, shadow);
+		r = kernel_update_policy(kernel, shadow);
 	return r;
 }
 
 int sweep_exchange(struct sweep *sweep, const struct entry *shadow, const struct entry *old)
 {
 	const struct entry *subject = old ? old : shadow;
-	int r = sweep->ask_first ? adopt(sweep, shadow) : -ENOENT;
+	int r = sweep->ask_first ? sweep_adopt(sweep->kernel, shadow) : -ENOENT;
 
 	count(sweep, subject);
 	sweep->summary.shadows++;
@@ -175,26 +174,26 @@ static int pass(struct sweep *sweep, enum entry_kind kind)
 static void report_refused(struct sweep *sweep)
 {
 	char description[ENTRY_DESCRIPTION_MAX];
-	size_t n = sweep->n_refused < SWEEP_NAMED_MAX ? sweep->n_refused : SWEEP_NAMED_MAX;
+	size_t n = sweep->n_refused < REPORT_NAMED_MAX ? sweep->n_refused : REPORT_NAMED_MAX;
 
-	for (size_t i = 0; i < n && sweep->n_named < SWEEP_NAMED_MAX; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct kernel_refusal *refusal = &sweep->refused[i];
 		entry_describe(&refusal->entry, description, sizeof(description));
-		report_failure(0, REPORT_INCOMPLETE, "Could not %s %s: %s%s.", sweep->verb->infinitive, description,
-			       refusal->addition ? "a shadow in its place was refused: " : "",
-			       refusal->error == -EEXIST ? "an SA with the same SPI and a wider mark is in its place; "
-							   "remove that one first"
-							 : strerror(-refusal->error));
-		sweep->n_named++;
+		report_one(&sweep->summary.failed, REPORT_INCOMPLETE, "Could not %s %s: %s%s.", sweep->verb->infinitive,
+			   description, refusal->addition ? "a shadow in its place was refused: " : "",
+			   refusal->error == -EEXIST
+				   ? "an SA with the same SPI and a wider mark is in its place; remove that one first"
+				   : strerror(-refusal->error));
 	}
-	sweep->summary.failed += sweep->n_refused;
+	sweep->summary.failed += sweep->n_refused - n;
 }
 
 void sweep_report_unnamed(const struct sweep *sweep)
 {
-	if (sweep->summary.failed > sweep->n_named)
-		report_failure(0, REPORT_INCOMPLETE, "%" PRIu64 " more could not be %s.",
-			       sweep->summary.failed - sweep->n_named, sweep->verb->participle);
+	char what[64];
+
+	snprintf(what, sizeof(what), "could not be %s", sweep->verb->participle);
+	report_rest(sweep->summary.failed, REPORT_INCOMPLETE, what);
 }
 
 int sweep_run(struct sweep *sweep, enum entry_kind kind)
@@ -225,7 +224,7 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind)
 
 int sweep_add(struct sweep *sweep, const struct entry *shadow)
 {
-	int r = adopt(sweep, shadow);
+	int r = sweep_adopt(sweep->kernel, shadow);
 
 	sweep->again = false;
 	sweep->n_refused = 0;

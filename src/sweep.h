@@ -5,11 +5,9 @@
  * release have in common. */
 
 #include "kernel.h"
+#include "report.h"
 #include "shadow.h"
 #include "summary.h"
-
-/* So many entries that could not be changed are named; the others are counted. */
-#define SWEEP_NAMED_MAX 10
 
 /* For sentences about what could not be done: "Could not remove policy …", "3 more could not be removed". */
 struct sweep_verb {
@@ -33,9 +31,8 @@ struct sweep {
 	bool ask_first;			/* shadows are in the way: look before one is added */
 	bool again;			/* something has to be done in another pass */
 	bool counted;			/* what comes up was counted in a pass before, whose refusals were lost */
-	uint64_t n_named;		/* in all passes */
 	uint64_t looked_at, n_changed, n_gone, n_hidden, n_refused;
-	struct kernel_refusal refused[SWEEP_NAMED_MAX];
+	struct kernel_refusal refused[REPORT_NAMED_MAX];
 };
 
 /* Looks at all policies, changing nothing, for what shadow_make() has to know, and at the counters of blocked packets.
@@ -54,6 +51,10 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind);
 /* Makes sure that a shadow is there, between passes. Counts it if it was not. Reports a refusal. Returns 0, or -EAGAIN
  * when another pass has to look. */
 int sweep_add(struct sweep *sweep, const struct entry *shadow);
+
+/* A shadow of an earlier life may be in the way: makes it as `shadow` is, unless it suffices. Returns -ENOENT when none
+ * is there. */
+int sweep_adopt(struct kernel *kernel, const struct entry *shadow);
 
 /* To be called when all is done: reports how many there were beyond those that were named. */
 void sweep_report_unnamed(const struct sweep *sweep);

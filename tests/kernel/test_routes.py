@@ -710,7 +710,7 @@ def every_deletion_refused():
     add(*(f"10.2.{n}.0/24 dev uplink src 10.1.0.1" for n in range(30)))
     result = xfrmctl_with([Fault("send", DELROUTE, "refuse", errno.EACCES)], "flush", "--routes", status=1)
     equal(result.err.count("Could not remove route "), 10, "how many are named")
-    contains(result.err, "xfrmctl: 20 more routes could not be removed.\n")
+    contains(result.err, "xfrmctl: 20 more routes could not be changed.\n")
 
 
 @case

@@ -11,6 +11,7 @@
 int mode_take(const char *value, enum mode *ret)
 {
 	static const char *const names[] = {
+		[MODE_AUTO] = "auto",
 		[MODE_FLUSH] = "flush",
 		[MODE_HOLD] = "hold",
 		[MODE_HANDOVER] = "handover",
@@ -21,5 +22,6 @@ int mode_take(const char *value, enum mode *ret)
 			*ret = (enum mode)i;
 			return 0;
 		}
-	return report_failure(-EINVAL, REPORT_USAGE, "'%.64s' is not a mode; it takes flush, hold or handover.", value);
+	return report_failure(-EINVAL, REPORT_USAGE, "'%.64s' is not a mode; it takes auto, hold, handover or flush.",
+			      value);
 }

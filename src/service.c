@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-login.h>
+#include <time.h>
 
 #include "arm.h"
 #include "flush.h"
@@ -22,6 +24,11 @@
 
 /* systemd's own limit for names of units, UNIT_NAME_MAX. */
 #define UNIT_MAX 256
+
+/* systemd starts a daemon again at once (RestartSec=, 100 ms by default). One that fails so soon after its start is
+ * given this pause before that, so that all the attempts that StartLimitBurst= allows outlast a passing cause. */
+#define SHORT_RUN_USEC (10 * USEC_PER_SEC)
+#define PAUSE_SECONDS 1
 
 enum {
 	OPTION_UNIT = OPTION_OF_VERB,
@@ -55,12 +62,13 @@ static void print_help(void)
 	       "                       also end the main process, so that it cannot take them away\n"
 	       "                       (XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES)\n"
 	       "  stop-post            When systemd stops the service for good, remove what is left; otherwise\n"
-	       "                       put shadows behind policies\n"
+	       "                       put shadows behind policies, and pause for a second if the service has\n"
+	       "                       failed within ten of its start\n"
 	       "                       (XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS)\n"
 	       "\n"
 	       "  --unit=UNIT          The service (default: the one that this process belongs to). Of another\n"
 	       "                       one, stop-post only removes what is left, also when that has failed\n"
-	       "  --mode=MODE          flush, hold or handover, whatever XFRMCTL_MODE says\n"
+	       "  --mode=MODE          auto, hold, handover or flush, whatever XFRMCTL_MODE says\n"
 	       "  -h, --help           Show this\n"
 	       "\n"
 	       "xfrmctl.conf(5) explains the settings, and which options each can have.\n");
@@ -155,7 +163,8 @@ static enum exit_status start_pre(struct globals *globals, struct service *servi
 	struct flush_options options = {
 		.filter = settings->filter,
 		.hold = settings->mode != MODE_FLUSH,
-		.keep = settings->mode == MODE_HANDOVER,
+		/* After a clean shutdown there is nothing to keep. */
+		.keep = settings->mode == MODE_HANDOVER || settings->mode == MODE_AUTO,
 		.force = settings->force,
 		.routes = settings->routes,
 	};
@@ -256,18 +265,36 @@ static enum exit_status stop_post_of_other(struct globals *globals, struct servi
 	return open_all(globals, service);
 }
 
+/* Delays the automatic restart of a daemon that has failed soon after its start. */
+static void pause_after_short_run(const struct service *service)
+{
+	const char *result = getenv("SERVICE_RESULT");
+	const struct timespec pause = {.tv_sec = PAUSE_SECONDS};
+
+	if (service->state.job != UNIT_NO_JOB || !result || strcmp(result, "success") == 0 ||
+	    now_usec() >= later(service->state.main_began_usec, SHORT_RUN_USEC))
+		return;
+	report_detail("%.64s has failed within %u s of its start: a pause of %u s.", service->name,
+		      (unsigned int)(SHORT_RUN_USEC / USEC_PER_SEC), (unsigned int)PAUSE_SECONDS);
+	nanosleep(&pause, NULL);
+}
+
 static enum exit_status stop_post(struct globals *globals, struct service *service)
 {
+	enum exit_status status = STATUS_DONE;
+
 	if (!service->is_own)
 		return stop_post_of_other(globals, service);
 	if (find_job(service) == UNIT_JOB_STOP)
 		return open_all(globals, service);
 	privileges_give_up(PRIVILEGE_OTHERS);
 	const struct settings *settings = read_settings(service, SETTING(MODE) | SETTING(SELECT));
-	if (settings->mode != MODE_FLUSH)
-		return arm(globals, settings, 0, NULL);
-	report_detail("In this mode (flush), nothing is held.");
-	return STATUS_DONE;
+	if (settings->mode == MODE_FLUSH)
+		report_detail("In this mode (flush), nothing is held.");
+	else
+		status = arm(globals, settings, 0, NULL);
+	pause_after_short_run(service);
+	return status;
 }
 
 static const struct step {

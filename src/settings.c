@@ -162,7 +162,7 @@ static void read_setting(enum setting setting, struct settings *settings)
 
 void settings_read(unsigned int set, struct settings *ret)
 {
-	*ret = (struct settings){.mode = MODE_HOLD, .grace_usec = DEFAULT_GRACE_USEC, .socket = VICI_SOCKET};
+	*ret = (struct settings){.mode = MODE_AUTO, .grace_usec = DEFAULT_GRACE_USEC, .socket = VICI_SOCKET};
 	for (unsigned int i = 0; i < SETTINGS; i++)
 		if (set & 1U << i)
 			read_setting((enum setting)i, ret);

@@ -94,8 +94,11 @@ int unit_find(const char *unit, struct unit_state *ret)
 		r = find_job(bus, path, &ret->job);
 	if (r < 0)
 		return r;
-	/* Units that are no services have no such property. */
+	/* Units that are no services have no such properties. */
 	ret->netns[0] = '\0';
+	ret->main_began_usec = 0;
+	sd_bus_get_property_trivial(bus, SYSTEMD, path, SYSTEMD ".Service", "ExecMainStartTimestampMonotonic", NULL,
+				    't', &ret->main_began_usec);
 	if (sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Service", "NetworkNamespacePath", NULL, &netns) >=
 	    0)
 		snprintf(ret->netns, sizeof(ret->netns), "%s", netns);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum unit_job {
@@ -16,7 +17,9 @@ enum unit_job {
 
 struct unit_state {
 	enum unit_job job;
-	char netns[256]; /* NetworkNamespacePath=; "" without */
+	char netns[256];	  /* NetworkNamespacePath=; "" without */
+	uint64_t main_began_usec; /* start of the main process, also when that has ended (CLOCK_MONOTONIC); 0 without
+				     one */
 };
 
 /* Asks systemd about a unit of the system manager, or with NULL about the one that this process belongs to. Returns 0

@@ -243,7 +243,7 @@ _xfrmctl_value()
 	case $1 in
 	--netns) _xfrmctl_namespaces "$before" ;;
 	--match | --exclude) _xfrmctl_expression "$before" ;;
-	--mode) _xfrmctl_offer "$before"{flush,hold,handover} ;;
+	--mode) _xfrmctl_offer "$before"{auto,hold,handover,flush} ;;
 	--unit) _xfrmctl_services "$before" ;;
 	--socket | --file | --output) _xfrmctl_files "$before" ;;
 	--routes) _xfrmctl_offer "${before}220" ;;

@@ -2,11 +2,11 @@
 
 /* A service manager with one service, which says of it what it was told:
  *
- *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID SHUTDOWN-JOB [refuse]
+ *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID SHUTDOWN-JOB REFUSE MAIN-BEGAN
  *
- * JOB is a type such as "restart", or "" for none, and so is SHUTDOWN-JOB for shutdown.target. Says "ready" when it
- * listens, and then which units it is to start, and how, unless it is to refuse that. Ends when its standard input
- * does.
+ * JOB is a type such as "restart", or "" for none, and so is SHUTDOWN-JOB for shutdown.target. MAIN-BEGAN is when the
+ * main process was started, in microseconds of CLOCK_MONOTONIC. Says "ready" when it listens, and then which units it is
+ * to start, and how, unless REFUSE is "refuse". Ends when its standard input does.
  */
 
 #include <errno.h>
@@ -30,7 +30,8 @@
 static struct service {
 	const char *active, *sub, *freezer, *job, *job_path;
 	uint32_t main_pid;
-} service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0};
+	uint64_t main_began;
+} service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0, 0};
 
 static bool refuses;
 
@@ -95,6 +96,7 @@ static const sd_bus_vtable of_unit[] = {
 static const sd_bus_vtable of_service[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_PROPERTY("MainPID", "u", NULL, (char *)&service.main_pid - (char *)&service, 0),
+	SD_BUS_PROPERTY("ExecMainStartTimestampMonotonic", "t", NULL, (char *)&service.main_began - (char *)&service, 0),
 	SD_BUS_VTABLE_END,
 };
 static const sd_bus_vtable of_job[] = {
@@ -132,7 +134,7 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	if (argc != 9 || strlen(argv[1]) >= sizeof(address.sun_path))
+	if (argc != 10 || strlen(argv[1]) >= sizeof(address.sun_path))
 		return EXIT_FAILURE;
 	memcpy(address.sun_path, argv[1], strlen(argv[1]));
 	service.active = argv[2];
@@ -142,6 +144,7 @@ int main(int argc, char **argv)
 	shutdown_target.job = argv[7];
 	refuses = strcmp(argv[8], "refuse") == 0;
 	service.main_pid = (uint32_t)strtoul(argv[6], NULL, 10);
+	service.main_began = strtoull(argv[9], NULL, 10);
 
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||

@@ -69,12 +69,13 @@ def running(*command, **options):
 
 
 @contextmanager
-def manager(main_pid, properties=RUNNING, shutdown_job="", refuses=False):
-    """With the type of the job of shutdown.target; one that refuses starts no unit."""
+def manager(main_pid, properties=RUNNING, shutdown_job="", refuses=False, main_began=0):
+    """With the type of the job of shutdown.target; one that refuses starts no unit. The main process began so many
+    microseconds after boot."""
     MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
     MANAGERS_SOCKET.unlink(missing_ok=True)
     with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid), shutdown_job,
-                 "refuse" if refuses else "") as process:
+                 "refuse" if refuses else "", str(main_began)) as process:
         yield process
 
 
@@ -89,11 +90,12 @@ def stopping(shutdown_job="", job="stop"):
         yield command_in(members)
 
 
-def run_step(command, *words, status=0, main_pid=None, **settings):
-    """`xfrmctl service` in the unit of the command, with these settings: MODE="hold"."""
+def run_step(command, *words, status=0, main_pid=None, before=None, **settings):
+    """`xfrmctl service` in the unit of the command, with these settings: MODE="hold"; `before`: what systemd says of the
+    service in its environment."""
     given = DEFAULTS | {f"XFRMCTL_{name}": value for name, value in settings.items()}
     more = {} if main_pid is None else {"MAINPID": str(main_pid)}
-    result = run("service", *words, command=command, env=environment(**given, **more))
+    result = run("service", *words, command=command, env=environment(**given, **more, **(before or {})))
     if status is not None:
         equal(result.status, status, f"exit status ({result})")
     return result

@@ -82,7 +82,7 @@ def stopped():
         ended_by(process, signal.SIGKILL)
 
 
-@cases([("hold", "restart"), ("handover", "start"), ("handover", "reload"), ("handover", "")])
+@cases([("hold", "restart"), ("auto", "restart"), ("handover", "start"), ("handover", "reload"), ("handover", "")])
 def left_alone(mode, job):
     """In the mode {0}, and with the job '{1}', only shadows are made."""
     with restarting(job=job) as (process, command):
@@ -90,7 +90,7 @@ def left_alone(mode, job):
         lives(process)
 
 
-@cases([("hold",), ("handover",)])
+@cases([("hold",), ("auto",), ("handover",)])
 def stopped_for_good(mode):
     """When the unit is stopped for good, nothing is done: {0}"""
     with restarting(job="stop") as (process, command):

@@ -82,18 +82,18 @@ def larval_go():
 
 
 @cases([
-    ("its SA is not there", lambda: xfrm.add_policies(*policies(1, spi_out(1)))),
-    ("the SA that it names has another reqid", lambda: (netlink.allocate_spi(HERE, THERE, spi_out(1), reqid=9),
+    ("its SA is not there", [], lambda: xfrm.add_policies(*policies(1, spi_out(1)))),
+    ("the SA that it names has another reqid", [living.MATURE], lambda: (netlink.allocate_spi(HERE, THERE, spi_out(1), reqid=9),
                                                        netlink.allocate_spi(HERE, THERE, complement(spi_out(1)), reqid=9),
                                                        xfrm.add_policies(*policies(1, spi_out(1))))),
-    ("it is a trap beside SAs of its reqid", lambda: (make_sas(1), xfrm.add_policies(*policies(1)))),
+    ("it is a trap beside SAs of its reqid", [], lambda: (make_sas(1), xfrm.add_policies(*policies(1)))),
 ])
-def held(_, prepare):
-    """A policy is held, and all SAs go, when {0}."""
+def held(_, faults, prepare):
+    """A policy is held as by --hold, and all SAs go, when {0}."""
     prepare()
     count = len(netlink.policies())
-    living.xfrmctl_with([living.MATURE] if spis() else [], "flush", "--keep")
-    equal((len(shadows(HOLD, CLOSE)), shadows(KEEP), real_policies(), spis()), (count, [], [], set()), "what is left")
+    living.xfrmctl_with(faults, "flush", "--keep")
+    equal((len(shadows(HOLD)), shadows(CLOSE, KEEP), real_policies(), spis()), (count, [], [], set()), "what is left")
 
 
 @cases([("the kernel refuses it", False, [Fault("send", MSG_NEWSA, "refuse", errno.ENOSYS)]),

@@ -3,6 +3,7 @@
 opens, removes nothing of others, and an explicit stop frees all that it has made."""
 
 import re
+import time
 
 import living
 import netlink
@@ -100,7 +101,7 @@ def select(value):
     equal(left(), (2, 2, 2), "policies, shadows and SAs")
 
 
-@cases([("hold",), ("handover",), ("flush",)])
+@cases([("hold",), ("auto",), ("handover",), ("flush",)])
 def select_in_mode(of_mode):
     """So it is in the mode {0}; and at a restart the daemon is not ended"""
     make_both()
@@ -290,6 +291,28 @@ def no_systemd(step):
     equal(left(), (2, 2, 2), "policies, shadows and SAs")
 
 
+@cases([
+    ("signal", "", 0, True), ("core-dump", "", 9, True), ("exit-code", "", 0, True), ("signal", "", 11, False),
+    ("success", "", 0, False), ("signal", "restart", 0, False), ("signal", "", None, False)])
+def pause(result, job, seconds, pauses):
+    """Result {0}, job '{1}', the main process began {2} s ago: the automatic restart has to wait: {3}"""
+    began = 0 if seconds is None else int((time.monotonic() - seconds) * 1e6)
+    with unit(UNIT) as members, manager(0, service.state(job), main_began=began):
+        done = run_step(command_in(members), "stop-post", "-v", before={"SERVICE_RESULT": result})
+    equal("has failed within 10 s of its start: a pause of 1 s." in done.out + done.err, pauses, f"whether it pauses ({done})")
+
+
+@case
+def pause_behind_shadows():
+    """The pause comes when shadows are there."""
+    make_both()
+    with unit(UNIT) as members, manager(0, service.state(""), main_began=int(time.monotonic() * 1e6)):
+        done = run_step(command_in(members), "stop-post", "-v", before={"SERVICE_RESULT": "signal"})
+    lines = done.out.splitlines() + done.err.splitlines()
+    order = [line.split()[0] for line in lines if line.startswith("Put shadows") or "a pause" in line]
+    equal((order, left()), (["Put", "xfrmctl:"], (2, 2, 2)), f"order ({done}); policies, shadows and SAs")
+
+
 @case
 def two_wrong():
     """Each wrong setting has a sentence of its own."""
@@ -311,8 +334,8 @@ def of_another_service():
 @cases([([], "start-pre, start-post, stop or stop-post"), (["start"], "start-pre, start-post, stop or stop-post"),
         (["stop", "now", "--unit=x.service"], "`xfrmctl service --help` shows"), (["stop", "--unit=strongswan"], "--unit="),
         (["stop", "--unit=../x.service"], "--unit="), (["stop", "--unit="], "--unit="),
-        (["stop", "--unit=x.service", "--mode="], "flush, hold or handover"),
-        (["--mode=keep", "stop", "--unit=x.service"], "flush, hold or handover")])
+        (["stop", "--unit=x.service", "--mode="], "auto, hold, handover or flush"),
+        (["--mode=keep", "stop", "--unit=x.service"], "auto, hold, handover or flush")])
 def usage(given, says):
     """Wrong usage: {0}"""
     state = xfrm.a_few()

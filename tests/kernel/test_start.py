@@ -20,17 +20,17 @@ def started(process):
     return process.stdout.read().splitlines()
 
 
-@case
-def kept():
-    """When something is kept, systemd starts the unit at once, whatever it is ordered behind."""
+@cases([("handover",), ("auto",)])
+def kept(mode):
+    """When something is kept, systemd starts the unit at once, whatever it is ordered behind: {0}"""
     make(1)
     with manager(0) as process:
-        xfrmctl_living(*START, "--mode=handover")
+        xfrmctl_living(*START, f"--mode={mode}")
         equal(started(process), [f"start {UNIT} ignore-dependencies"], "what systemd is asked for")
     equal(len(shadows(KEEP)), 3, "number of kept shadows")
 
 
-@cases([("flush",), ("hold",), ("handover",)])
+@cases([("flush",), ("hold",), ("handover",), ("auto",)])
 def nothing_kept(mode):
     """When nothing is kept, systemd is not asked: {0}"""
     xfrm.add_policies(*policies(1))

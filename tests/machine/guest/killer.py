@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import network
 import vici
 import xfrmctl
 from command import CommandFailed, NotInTime, run, wait_for
@@ -24,22 +25,24 @@ POLL_SECONDS_ASKING = 0.1       # charon
 AIM_SECONDS = 10        # for what may be missed, or not come
 START_SECONDS = 60      # for what has to come
 
-# One crash in so many comes upon a planned restart, and after one in so many a command of xfrmctl is killed.
+# One crash in so many comes upon a planned restart; after one in so many a command of xfrmctl is killed; and after one in so
+# many no IKE gets through until the next.
 RESTARTS_IN = 8
 HELPERS_IN = 8
-HELPERS = {"flush", "release"}
+BLOCKED_IN = 8
+HELPERS = {"start-pre", "start-post"}
 
 
 def processes(*groups):
-    """What runs in control groups: process ids by the program's name, or of xfrmctl by its verb."""
+    """What runs in control groups: process ids by the program's name, or of xfrmctl by its verb or the service's step."""
     found = {}
     for group in groups:
         try:
             for pid in group.read_text().split():
                 program, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
                 name = os.path.basename(program)
-                found[arguments[0] if name == "xfrmctl" else name] = int(pid)
-        except (OSError, IndexError):     # it has gone
+                found[next(word for word in arguments if word != "service") if name == "xfrmctl" else name] = int(pid)
+        except (OSError, ValueError, StopIteration):     # it has gone
             pass
     return found
 
@@ -52,7 +55,7 @@ def charon():
 def under_way():
     """What runs beside charon."""
     running = processes(OF_GATEWAY, OF_HANDOVER)
-    return next((what for name, what in (("arm", "arm"), ("release", "release"), ("swanctl", "load"),
+    return next((what for name, what in (("stop", "arm"), ("stop-post", "arm"), ("start-post", "release"), ("swanctl", "load"),
                                          ("handover", "handover")) if name in running), "nothing")
 
 
@@ -99,18 +102,19 @@ class Killer:
             "loading": Aim(lambda: "swanctl" in processes(OF_GATEWAY), 0.2),
             "negotiating": Aim(negotiates, 0.05, POLL_SECONDS_ASKING),
             "rekeying": Aim(self.rekeys, 0.1, POLL_SECONDS_ASKING),
-            "releasing": Aim(lambda: "release" in processes(OF_GATEWAY), 0.05),
+            "releasing": Aim(lambda: "start-post" in processes(OF_GATEWAY), 0.05),
         }
-        if mode == "handover":
+        if mode in ("handover", "auto"):
             self.aims["handing over"] = Aim(lambda: "handover" in processes(OF_HANDOVER), 0.5)
         self.aimed, self.met = Counter(), Counter()
-        self.missed = self.restarts = self.helpers = 0
+        self.missed = self.restarts = self.helpers = self.blocked = 0
 
     def __str__(self):
         aimed, met = (", ".join(f"{what} {number}" for what, number in counter.most_common())
                       for counter in (self.aimed, self.met))
         return (f"{self.aimed.total()} crashes of charon, aimed at: {aimed} ({self.missed} came later); what ran beside it: "
-                f"{met}; besides, {self.restarts} planned restarts, and {self.helpers} commands of xfrmctl killed")
+                f"{met}; besides, {self.restarts} planned restarts, {self.helpers} commands of xfrmctl killed, and {self.blocked} times no IKE until the "
+                "next crash")
 
     @property
     def starts(self):
@@ -128,8 +132,10 @@ class Killer:
 
     def crash(self, name=None):
         """One crash, at this aim or at any. Returns how it was."""
+        is_last = bool(name)
         name = name or self.rng.choice(list(self.aims))
         with_signal = self.rng.choice(SIGNALS)
+        network.unblock_ike()
         if self.rng.randrange(RESTARTS_IN) == 0:
             self.restarts += 1
             run("systemctl", "--no-block", "restart", gateway.unit)
@@ -141,6 +147,9 @@ class Killer:
                 break
         self.aimed[name] += 1
         self.met[found] += 1
+        if not is_last and self.rng.randrange(BLOCKED_IN) == 0:
+            self.blocked += 1
+            network.block_ike()
         return f"{with_signal.name} while {name}: {found}"
 
     def wait(self, aim):

@@ -30,8 +30,8 @@ def stop():
 
 
 def start(names=("net4",), with_xfrmctl=True, release_options=None, acquire_seconds=connections.ACQUIRE_SECONDS,
-          mode=None):
-    """A gateway that has just started, with these connections."""
+          mode="hold"):
+    """A gateway that has just started, with these connections; None: as installed."""
     stop()
     connections.configure_gateway(names)
     connections.configure_acquires(acquire_seconds)

@@ -24,7 +24,7 @@ PACKETS = 5
 
 
 def configure(options, release_options=None):
-    xfrmctl.configure(mode="handover", handover_options=options, release_options=release_options)
+    xfrmctl.configure(mode="auto", handover_options=options, release_options=release_options)
 
 
 def spis_of(name):
@@ -133,7 +133,7 @@ def check_killed_and_stopped(check):
 
 def fallback(check):
     with connections.retransmitting_each_second():
-        start((*NAMES, RETIRED), mode="handover")
+        start((*NAMES, RETIRED), mode="auto")
         configure(PATIENT)
         establish((*NAMES, RETIRED))
         check.variant = "two crashes"

@@ -117,7 +117,7 @@ def grace(check):
             connections.configure_gateway(NAMES)
             gateway.swanctl("--load-all")
             wait_known(NAMES)       # the flow brings it back
-            xfrmctl.configure(release_options=f"--grace={GRACE_SECONDS}s")
+            xfrmctl.configure(release_options=f"--grace={GRACE_SECONDS}s", mode="hold")
             with_grace(check, flows)
 
 

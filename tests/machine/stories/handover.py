@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""charon crashes, and is restarted, and traffic hardly notices: it goes on through the old SAs until there are new ones."""
+"""As installed, charon crashes, and traffic hardly notices: it goes on through the old SAs until there are new ones. So it
+does over a planned restart in the mode handover; as installed, charon says goodbye then."""
 
 import re
 import signal
@@ -22,8 +23,11 @@ PING = NAMES[0]
 LOST_AT_MOST = 5
 
 
-def crash():
-    gateway.crash_and_wait(signal.SIGKILL)
+GOODBYE = "received DELETE for IKE_SA"
+
+
+def crash(with_signal):
+    return lambda: gateway.crash_and_wait(with_signal)
 
 
 def wait_handed_over(_):
@@ -64,6 +68,21 @@ def check_event(check, event):
                f"longest stall of TCP {result.tcp.longest_stall:.2f} s; {journal.text(said)}")
 
 
+def goodbyes(cursor):
+    return [entry for entry in journal.of_unit(peer.unit, cursor) if GOODBYE in str(entry["MESSAGE"])]
+
+
+def check_planned(check):
+    cursor, pid = journal.now(), gateway.main_pid()
+    result = losses(lambda: gateway.systemctl("restart"), lambda _: wait_known(NAMES), *NAMES)
+    check.that("another charon runs", gateway.is_running_again(pid))
+    check.that("no packet leaves, or is accepted, in plaintext", result.seen.out == result.seen.accepted == 0,
+               result.seen)
+    check.that("the peer has heard of it", goodbyes(cursor))
+    check.equal("nothing is handed over or kept", (xfrmctl.handovers(cursor), xfrmctl.kept()), ([], []))
+    check.note(f"{result.ours} and {result.theirs} of {result.sent} pings lost")
+
+
 def check_stop(check):
     gateway.stop()
     check.equal("no SA, no policy and no shadow is left", (kernel.sas(), kernel.policies()), ([], []))
@@ -73,17 +92,24 @@ def check_stop(check):
 
 def handover(check):
     names = (*NAMES, RETIRED)
-    start(names, mode="handover")
+    start(names, mode=None)
     establish(("net4", RETIRED))        # the other one begins by itself
     wait_known(names)
     connections.remove_from_gateway(RETIRED)
     check.variant = "SIGKILL"
-    check_event(check, crash)
+    check_event(check, crash(signal.SIGKILL))
     left = of_retired(kernel.policies())
     check.equal("of the removed connection only shadows are left, for the grace",
                 ({policy.user for policy in left}, bool(left)), ({xfrmctl.GRACE}, True))
+    check.variant = "SIGSEGV"
+    check_event(check, crash(signal.SIGSEGV))
     check.variant = "restart"
+    check_planned(check)
+    check.variant = "restart in the mode handover"
+    xfrmctl.configure(mode="handover")
+    cursor = journal.now()
     check_event(check, lambda: gateway.systemctl("restart"))
+    check.equal("the peer has heard nothing", goodbyes(cursor), [])
     check.variant = "stop"
     check_stop(check)
 

@@ -157,8 +157,8 @@ def check_handed_over(check, addresses, wanted):
 
 
 def kinds(check):
-    start((), mode="handover")
-    xfrmctl.configure(mode="handover", handover_options=PATIENCE)
+    start((), mode="auto")
+    xfrmctl.configure(mode="auto", handover_options=PATIENCE)
     names = names_here(check)
     wanted = {*names, *MORE_CHILDREN}
     addresses = {**{name: CONNECTIONS[name].inner for name in names}, **MORE_STREAMS}

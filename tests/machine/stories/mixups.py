@@ -95,7 +95,7 @@ def streams_of(names, stack):
 
 
 def check_handover(check):
-    start(BEFORE, mode="handover")
+    start(BEFORE, mode="auto")
     establish(BEFORE)
     old, leaks = spis_out(), network.leaks()
     with ExitStack() as stack:

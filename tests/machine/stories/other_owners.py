@@ -34,7 +34,7 @@ def manual_state():
 def excluded(check):
     """A manual tunnel on an interface of its own, which the options of the flush leave out."""
     start()
-    xfrmctl.configure(select=f"--exclude=if-id={IF_ID}")
+    xfrmctl.configure(select=f"--exclude=if-id={IF_ID}", mode="hold")
     establish()
     charons = look()
     add_manual_state()
@@ -47,7 +47,7 @@ def excluded(check):
     check.equal("excluded: no SA of charon's old life is left", charons.spis & after.spis, set())
     check.equal("excluded: no policy of charon's old life is left", charons.indexes & after.indexes, set())
 
-    xfrmctl.configure()
+    xfrmctl.configure(mode="hold")
     gateway.crash_and_wait(signal.SIGKILL)
     check.equal("not excluded: they are gone, and a shadow stands in the place of the policy",
                 [getattr(entry, "user", None) for entry in manual_state()], [xfrmctl.GRACE])

@@ -199,7 +199,7 @@ def soak_for_long(check, mode, crashes, seed):
 def soak(check):
     """As long as a check may take."""
     before = memory()
-    for mode in ("hold", "handover"):
+    for mode in ("hold", "auto"):
         crash_at_random(check, mode, STORY_CRASHES, STORY_SEED)
     check.variant = ""
     check_memory(check, before, memory(), 2 * STORY_CRASHES)

@@ -56,11 +56,11 @@ set arrow 22 from screen mark_x[2], screen entry_y - 0.016 to screen mark_x[2], 
 
 set label 10 "packets per 100 ms" at screen 0.014, screen 0.47 center rotate by 90 textcolor rgb ink
 set ytics (0, 5) nomirror scale 0 textcolor rgb ink
-array name[rows] = ["stock", "flush", "hold", "handover"]
-array title[rows] = ["strongSwan alone", "with ip xfrm flush in ExecStartPre", "with xfrmctl, mode hold", \
-	"with xfrmctl, mode handover"]
-array says[rows] = [stock_says, flush_says, hold_says, handover_says]
-array back[rows] = [stock_back, flush_back, hold_back, handover_back]
+array name[rows] = ["stock", "flush", "installed", "hold"]
+array title[rows] = ["strongSwan alone", "with ip xfrm flush in ExecStartPre", "with xfrmctl as installed", \
+	"with xfrmctl, mode hold"]
+array says[rows] = [stock_says, flush_says, installed_says, hold_says]
+array back[rows] = [stock_back, flush_back, installed_back, hold_back]
 
 do for [row = 1:rows] {
 	bottom = 0.082 + (rows - row) * panel_step

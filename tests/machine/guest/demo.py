@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, with two modes of xfrmctl: for
-tools/demo."""
+"""The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, with xfrmctl as installed and in the
+mode hold: for tools/demo."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ RESULTS = Path("/opt/machine/results")
 # The cure that people use, and nothing else.
 FLUSH = "[Service]\nExecStartPre=/bin/sh -c 'ip xfrm state flush; ip xfrm policy flush'\n"
 
-MODES = ("hold", "handover")      # of xfrmctl
+MODES = {"installed": None, "hold": "hold"}      # of xfrmctl
 VARIANTS = ("stock", "flush", *MODES)
 
 # The peer rekeys, as every peer does some day. That needs a charon that knows the SAs: here it comes this much later
@@ -46,8 +46,7 @@ def wait_until(moment):
 
 def crash_under_traffic(name):
     """Kills charon while pings go through net4 and RETIRED has just left the configuration, and looks on."""
-    mode = name if name in MODES else None
-    scenario.start(scenario.STANDARD, with_xfrmctl=bool(mode), acquire_seconds=ACQUIRE_SECONDS, mode=mode)
+    scenario.start(scenario.STANDARD, with_xfrmctl=name in MODES, acquire_seconds=ACQUIRE_SECONDS, mode=MODES.get(name))
     begun = time.monotonic()
     scenario.establish(scenario.STANDARD)
     before = scenario.look()

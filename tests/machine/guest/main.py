@@ -63,7 +63,8 @@ def main():
         thousand.measure(int(count), int(rounds), selectors)
     elif program == "compare":
         import compare
-        compare.compare(int(arguments[0]), arguments[1:])
+        rounds, name, restart_sec, *modes = arguments
+        compare.compare(int(rounds), name, restart_sec.strip("-"), modes)
     elif program == "handovers":
         import compare
         rounds, *counts = map(int, arguments)

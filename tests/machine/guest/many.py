@@ -14,8 +14,12 @@ PEER_FILE = Path("/run/many.conf")
 OUTER = CONNECTIONS["net4"].outer
 
 
+def address(end, connection, child):
+    return f"10.{100 + end + 2 * (connection // 256)}.{connection % 256}.{child}"
+
+
 def network(end, connection, child):
-    return f"10.{100 + end}.{connection}.{child}/32"
+    return f"{address(end, connection, child)}/32"
 
 
 def configuration(here, n_connections, n_children, start_action="none"):

@@ -5,8 +5,8 @@
  *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID SHUTDOWN-JOB REFUSE MAIN-BEGAN
  *
  * JOB is a type such as "restart", or "" for none, and so is SHUTDOWN-JOB for shutdown.target. MAIN-BEGAN is when the
- * main process was started, in microseconds of CLOCK_MONOTONIC. Says "ready" when it listens, and then which units it is
- * to start, and how, unless REFUSE is "refuse". Ends when its standard input does.
+ * main process was started, in microseconds of CLOCK_MONOTONIC. Says "ready" when it listens, and then which units it
+ * is to start, and how, unless REFUSE is "refuse". Ends when its standard input does.
  */
 
 #include <errno.h>
@@ -96,7 +96,8 @@ static const sd_bus_vtable of_unit[] = {
 static const sd_bus_vtable of_service[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_PROPERTY("MainPID", "u", NULL, (char *)&service.main_pid - (char *)&service, 0),
-	SD_BUS_PROPERTY("ExecMainStartTimestampMonotonic", "t", NULL, (char *)&service.main_began - (char *)&service, 0),
+	SD_BUS_PROPERTY("ExecMainStartTimestampMonotonic", "t", NULL, (char *)&service.main_began - (char *)&service,
+			0),
 	SD_BUS_VTABLE_END,
 };
 static const sd_bus_vtable of_job[] = {

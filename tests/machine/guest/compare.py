@@ -6,8 +6,10 @@ import json
 import signal
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from statistics import quantiles
 
+import connections
 import fan
 import journal
 import kernel
@@ -16,7 +18,7 @@ import scenario
 import xfrmctl
 from command import POLL_SECONDS_SLOW, CommandFailed, run, wait_for
 from losses import losses
-from strongswan import gateway
+from strongswan import gateway, peer
 
 # From the event on, at least.
 WATCH_SECONDS = 10
@@ -30,6 +32,9 @@ FAN_NETWORKS = {None: ("10.100.0.0/16", "10.102.0.0/16"), "peer": ("10.101.0.0/1
 # Packets a second through each of many tunnels.
 FAN_RATE = 2
 FAN_BEFORE_SECONDS = 3
+
+# Of a connection that the peer does not always have.
+PEER_FILE = Path("/run/compare.conf")
 
 # systemd's message about what a unit has used.
 RESOURCES = "ae8f7b866b0347b9af31fe1c80b127c0"
@@ -67,6 +72,9 @@ def times_of_start(moment):
 def measured(mode, event, name):
     with_xfrmctl = mode != "stock"
     scenario.start((name,), with_xfrmctl=with_xfrmctl, mode=mode if with_xfrmctl else None)
+    if name in connections.KINDS:
+        PEER_FILE.write_text(connections.rendered_peer((name,)))
+        peer.swanctl("--load-all", "--file", PEER_FILE)
     scenario.establish((name,))
     settles = (mode, event) != ("stock", "SIGKILL")
     moments = []

@@ -125,8 +125,8 @@ def charon_of_other_user(check):
     """charon drops to another user (charon.user=), to whom its VICI socket belongs: our units are answered all the same."""
     COLLECTED.mkdir(parents=True, exist_ok=True)
     with connections.dropping_to(USER, GROUP):
-        start(("net4",), mode="auto")
-        xfrmctl.configure(mode="auto", watch_options="-v --interval=500ms")
+        start(("net4",), mode="handover")
+        xfrmctl.configure(mode="handover", watch_options="-v --interval=500ms")
         establish(("net4",))
         socket = Path(gateway.socket).stat()
         check.equal("the socket is the user's", (getpwuid(socket.st_uid).pw_name, f"{stat.S_IMODE(socket.st_mode):o}"),

@@ -60,8 +60,8 @@ def hang(check):
 def check_closed(check):
     outcome = crash_under_traffic(signal.SIGSTOP, {NAME: FEW}, [NAME])
     tally = outcome.tallies[NAME]
-    check.that("no packet leaves in plaintext, some are held back", tally.leaked == 0 and tally.refused > 0, tally)
-    check.that("no forged packet is accepted", tally.accepted == 0 and tally.forged > 0, tally)
+    check.that("no packet leaves in plaintext", tally.leaked == 0 < tally.sent, tally)
+    check.that("no forged packet is accepted", tally.accepted == 0 < tally.forged, tally)
     note(check, outcome)
     return outcome.cursor
 

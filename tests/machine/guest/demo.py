@@ -29,9 +29,6 @@ VARIANTS = ("stock", "flush", *MODES)
 REKEY_SECONDS = 30
 REKEY_AFTER_CRASH_SECONDS = 2
 
-# See connections.ACQUIRE_SECONDS. An acquire that charon loses would otherwise be most of the time to recovery.
-ACQUIRE_SECONDS = 5
-
 WATCH_SECONDS = 30
 BEFORE_SECONDS = 2.5
 
@@ -47,7 +44,7 @@ def wait_until(moment):
 def crash_under_traffic(name):
     """Kills charon while pings go through net4 and RETIRED has just left the configuration, and looks on."""
     mode = name if name in MODES else None
-    scenario.start(scenario.STANDARD, with_xfrmctl=bool(mode), acquire_seconds=ACQUIRE_SECONDS, mode=mode)
+    scenario.start(scenario.STANDARD, with_xfrmctl=bool(mode), mode=mode)
     begun = time.monotonic()
     scenario.establish(scenario.STANDARD)
     before = scenario.look()

@@ -394,14 +394,18 @@ static int check_not_hidden(struct kernel *kernel, const struct entry *entry)
 	return kernel->refused ? -EEXIST : 0;
 }
 
-/* Gives a larval SA without SPI one, so that it can be named. */
+_Static_assert(BATCH_MESSAGES *REQUEST_SPIS_EACH <= REQUEST_SPI_RESERVED_MAX,
+	       "each message of a batch has SPIs of its own");
+
+/* Gives a larval SA without SPI one, so that it can be named: no other one of the batch, since of two SAs with the same
+ * SPI but different marks the kernel might delete the wrong one. */
 static int allocate_spi(struct kernel *kernel, struct entry *entry)
 {
 	union request request;
 	struct nlmsghdr *answer;
 	struct entry found = {0};
 
-	request_spi(&request.header, entry);
+	request_spi(&request.header, entry, kernel->batches.deletions.n);
 	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
 	/* "No SPI is free"; about an entry, ENOENT says that it has gone. */
 	if (r == -ENOENT)

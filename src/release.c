@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "release.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "blocked.h"
 #include "privileges.h"
 #include "report.h"
+#include "request.h"
 #include "routes.h"
 #include "sweep.h"
 #include "timespan.h"
@@ -19,7 +21,9 @@
 #define GRACE_SECONDS_MAX (UINT64_C(10) * 365 * 24 * 60 * 60)
 
 enum {
-	OPTION_GRACE = OPTION_OF_VERB,
+	OPTION_MATCH = OPTION_OF_VERB,
+	OPTION_EXCLUDE,
+	OPTION_GRACE,
 	OPTION_ROUTES,
 	OPTION_SOCKET,
 };
@@ -44,8 +48,12 @@ static void print_help(void)
 	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n"
 	       "\n"
 	       "Removes what `xfrmctl flush --hold` and `xfrmctl arm` left in the place of policies, and\n"
-	       "nothing else. To be run when the IKE daemon has loaded its connections.\n"
+	       "pending acquires (larval SAs without SPI), so that the next packets ask the IKE daemon\n"
+	       "again. To be run when that has loaded its connections.\n"
 	       "\n"
+	       "  --match=EXPR         Only acquires that some --match holds for (repeatable; EXPR is as for\n"
+	       "                       flush). Shadows go whatever it says\n"
+	       "  --exclude=EXPR       Not the acquires that some --exclude holds for (repeatable)\n"
 	       "  --grace=TIME         Shadows that no policy of the same selector covers by now go after\n"
 	       "                       this time (500ms, 30s, 5min, infinity; default 0: at once)\n"
 	       "  --routes[=TABLE]     Also the stand-ins that `flush --hold --routes` left in charon's\n"
@@ -60,6 +68,9 @@ static int take_option(int option, const char *value, void *userdata)
 	struct release_options *options = userdata;
 
 	switch (option) {
+	case OPTION_MATCH:
+	case OPTION_EXCLUDE:
+		return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
 	case OPTION_GRACE:
 		return verb_take_time("grace", value, 0, &options->grace_usec);
 	case OPTION_ROUTES:
@@ -124,7 +135,24 @@ static int let_expire(struct release *release, const struct entry *entry, bool b
 	return sweep_exchange(sweep, &shadow, entry);
 }
 
-static int visit(struct sweep *sweep, const struct entry *entry)
+/* The kernel makes an SA in the state ACQ with its acquire message, and xfrm_state_find() sends no other one while that
+ * is there. charon drops an acquire for a trap that it is still installing, and would get the next one only when
+ * net.core.xfrm_acq_expires is over. One that it negotiates for does not need the SA: xfrm_state_add() takes a new one
+ * without. The SAs that charon makes itself (ALLOCSPI) have an SPI. */
+static bool is_pending_acquire(const struct entry *sa)
+{
+	/* With one that is reserved, a run that was stopped has left it. */
+	return sa->larval && ntohl(sa->sa.id.spi) <= REQUEST_SPI_RESERVED_MAX;
+}
+
+static int visit_sa(struct sweep *sweep, const struct entry *sa)
+{
+	const struct release *release = CONTAINER_OF(sweep, struct release, sweep);
+
+	return is_pending_acquire(sa) && filter_selects(&release->options->filter, sa) ? sweep_remove(sweep, sa) : 0;
+}
+
+static int visit_policy(struct sweep *sweep, const struct entry *entry)
 {
 	struct release *release = CONTAINER_OF(sweep, struct release, sweep);
 	const struct shadow_blocked before = shadow_blocked_before(entry);
@@ -154,6 +182,11 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	return let_expire(release, entry, behind_kept, kept_seconds);
 }
 
+static int visit(struct sweep *sweep, const struct entry *entry)
+{
+	return entry->kind == ENTRY_SA ? visit_sa(sweep, entry) : visit_policy(sweep, entry);
+}
+
 static int release_routes(const struct release *release, struct summary *summary, struct summary_release *ret)
 {
 	struct routes_summary routes;
@@ -175,12 +208,12 @@ static int run(struct release *release, const struct globals *globals)
 	int r = verb_open_kernel(globals, &kernel, &counts);
 	if (r < 0)
 		return r;
-	uint64_t policies = kernel_sum_policies(&counts);
+	uint64_t policies = kernel_sum_policies(&counts), sas = release->options->only_ours ? 0 : counts.sas;
 	if (!release->options->routes)
 		privileges_give_up(PRIVILEGE_OTHERS);
 
 	sweep->kernel = kernel;
-	report_begin(policies, NULL);
+	report_begin(policies + sas, NULL);
 	bool known = blocked_read(&sweep->blocked) == 0;
 	if (policies) {
 		r = sweep_survey(sweep, &(struct filter){0});
@@ -188,6 +221,11 @@ static int run(struct release *release, const struct globals *globals)
 		sweep->ask_first = false;
 		if (r == 0)
 			r = sweep_run(sweep, ENTRY_POLICY);
+	}
+	/* Behind the policies: a packet that a shadow blocks asks for nothing. */
+	if (sas) {
+		int swept = sweep_run(sweep, ENTRY_SA);
+		r = r < 0 ? r : swept;
 	}
 	if (known && release->any) {
 		summary.blocked_known = true;
@@ -234,6 +272,8 @@ int verb_release(struct globals *globals, int argc, char **argv)
 {
 	static const struct option options[] = {
 		GLOBAL_LONG_OPTIONS,
+		{"match", required_argument, NULL, OPTION_MATCH},
+		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
 		{"grace", required_argument, NULL, OPTION_GRACE},
 		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{"socket", required_argument, NULL, OPTION_SOCKET},

@@ -386,6 +386,7 @@ void report_released(const struct summary *summary, const struct summary_release
 		{"XFRM_GRACE_USEC", release->grace_usec},
 		{"XFRM_BLOCKED_OUT", release->blocked_out},
 		{"XFRM_BLOCKED_IN", release->blocked_in},
+		{"XFRM_ACQUIRES", summary_sas(summary)},
 		{"XFRM_ROUTES", summary->routes},
 		{"XFRM_ROUTE_STAND_INS", release->stand_ins},
 		{"XFRM_FAILED", summary->failed},

@@ -153,11 +153,10 @@ int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct 
 	return 0;
 }
 
-void request_spi(struct nlmsghdr *message, const struct entry *sa)
+void request_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n)
 {
-	/* 1 to 255 are reserved (RFC 4303, 2.1); a CPI has 16 bits (RFC 3173, 3.3). */
 	const struct xfrm_userspi_info info = {
-		.info = sa->sa, .min = 0x100, .max = sa->sa.id.proto == IPPROTO_COMP ? 0xffff : 0xffffffff};
+		.info = sa->sa, .min = 1 + n * REQUEST_SPIS_EACH, .max = (n + 1) * REQUEST_SPIS_EACH};
 
 	memcpy(request_begin(message, XFRM_MSG_ALLOCSPI, 0, sizeof(info)), &info, sizeof(info));
 	request_put_mark(message, &sa->mark);

@@ -54,5 +54,12 @@ void request_find_sa(struct nlmsghdr *message, const struct entry *sa);
  * -EMSGSIZE, or -EBADMSG for a message of another type. */
 int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size);
 
-/* The allocation of an SPI for a larval SA that has none. */
-void request_spi(struct nlmsghdr *message, const struct entry *sa);
+/* SPIs up to this are reserved (RFC 4303, 2.1; RFC 3173, 3.3): IKE daemons allocate none of them. */
+#define REQUEST_SPI_RESERVED_MAX 0xff
+
+/* Number of SPIs to choose from: an SA that an earlier run left may have one of them. */
+#define REQUEST_SPIS_EACH 3
+
+/* The allocation of a reserved SPI, by which it can be deleted, for a larval SA that has none. `n` is less than
+ * BATCH_MESSAGES; with another `n` the SPI is another one. */
+void request_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n);

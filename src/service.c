@@ -56,8 +56,8 @@ static void print_help(void)
 	       "\n"
 	       "  start-pre            Remove what an earlier life left behind, or hold it, or keep it\n"
 	       "                       (XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS)\n"
-	       "  start-post           Release what was held\n"
-	       "                       (XFRMCTL_ROUTES, XFRMCTL_RELEASE_OPTIONS)\n"
+	       "  start-post           Release what was held, and remove pending acquires\n"
+	       "                       (XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_RELEASE_OPTIONS)\n"
 	       "  stop                 Before a restart, put shadows behind policies; in the mode `handover`,\n"
 	       "                       also end the main process, so that it cannot take them away\n"
 	       "                       (XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES)\n"
@@ -187,8 +187,11 @@ static enum exit_status start_pre(struct globals *globals, struct service *servi
 
 static enum exit_status start_post(struct globals *globals, struct service *service)
 {
-	const struct settings *settings = read_settings(service, SETTING(ROUTES) | SETTING(RELEASE_OPTIONS));
+	const struct settings *settings =
+		read_settings(service, SETTING(SELECT) | SETTING(ROUTES) | SETTING(RELEASE_OPTIONS));
 	const struct release_options options = {
+		.filter = settings->filter,
+		.only_ours = settings->wrong & SETTING(SELECT),
 		.grace_usec = settings->grace_usec,
 		.routes = settings->stand_ins,
 		.socket = settings->socket,

@@ -206,6 +206,15 @@ static void append_released_routes(struct text *text, const struct summary *summ
 		append(text, ".");
 }
 
+static void append_acquires(struct text *text, const struct summary *summary)
+{
+	uint64_t n = summary_sas(summary);
+
+	if (n)
+		append(text, " Removed %" PRIu64 " pending %s again.", n,
+		       n == 1 ? "acquire: the next packet asks" : "acquires: the next packets ask");
+}
+
 const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
 			       size_t size)
 {
@@ -215,6 +224,7 @@ const char *summary_of_release(const struct summary *summary, const struct summa
 
 	if (!released && !release->kept && !summary->failed) {
 		append(&text, "No shadows.");
+		append_acquires(&text, summary);
 		append_released_routes(&text, summary, release);
 		return buffer;
 	}
@@ -234,6 +244,7 @@ const char *summary_of_release(const struct summary *summary, const struct summa
 	if (release->blocked_known)
 		append(&text, " The hold kept %" PRIu64 " %s from leaving and %" PRIu64 " from coming in.",
 		       release->blocked_out, release->blocked_out == 1 ? "packet" : "packets", release->blocked_in);
+	append_acquires(&text, summary);
 	append_released_routes(&text, summary, release);
 	return buffer;
 }

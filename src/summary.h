@@ -47,8 +47,8 @@ void summary_take_back(struct summary *summary, const struct entry *entry);
 const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size);
 /* What arm did, */
 const char *summary_of_arm(const struct summary *summary, char *buffer, size_t size);
-/* and release, whose `summary` counts as removed what it released and what it made to expire, the latter as shadows
- * too. */
+/* and release, whose `summary` counts as removed the policies that it released and made to expire, the latter as
+ * shadows too; its SAs are acquires. */
 const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
 			       size_t size);
 

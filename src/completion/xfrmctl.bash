@@ -89,7 +89,7 @@ _xfrmctl_options()
 			"--routes --routes= --dry-run --json --force $common"
 		;;
 	arm) echo "--match= --exclude= --routes --routes= $common" ;;
-	release) echo "--grace= --routes --routes= --socket= $common" ;;
+	release) echo "--match= --exclude= --grace= --routes --routes= --socket= $common" ;;
 	handover) echo "--timeout= --socket= --unit= $common" ;;
 	save) echo "--file= --unit= --match= --exclude= $common" ;;
 	restore) echo "--file= --unit= --sub --from-sub $common" ;;

@@ -127,7 +127,7 @@ static void check_questions(const struct entry *sa)
 
 	request_find_sa(&request.header, sa);
 	CHECK(request.header.nlmsg_type == XFRM_MSG_GETSA && request.header.nlmsg_len <= sizeof(request));
-	request_spi(&request.header, sa);
+	request_spi(&request.header, sa, 0);
 	CHECK(request.header.nlmsg_type == XFRM_MSG_ALLOCSPI && request.header.nlmsg_len <= sizeof(request));
 }
 

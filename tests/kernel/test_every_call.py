@@ -99,6 +99,16 @@ def policies():
         "src 2001:db8:1::/48 dst ::/0 dir out priority 1000 action block")
 
 
+def acquires():
+    """Of a policy that has gone since."""
+    if "uplink" not in xfrm.ip("link"):
+        xfrm.make_uplink()
+    policy = "dst 10.9.0.0/16 dir out tmpl proto esp mode transport reqid 9"
+    xfrm.add_policies(policy)
+    xfrm.acquire("10.9.0.1", "10.9.0.2", "10.9.0.3")
+    netlink.flush_policies()
+
+
 def half_covered():
     policies()
     there = netlink.policies()
@@ -200,6 +210,7 @@ SCENARIOS = [
     Scenario("flush --keep", "flush --keep", sas_of(1), connections, left, held, living.LIVING, guards=closed),
     Scenario("arm", "arm", sas, policies, left, guards=closed),
     Scenario("release", "release", sas, half_covered, left),
+    Scenario("release of acquires", "release", acquires, half_covered, left),
     Scenario("release --grace", "release --grace=1h", sas, half_covered, left, guards=closed),
     Scenario("handover", "handover", sas_of(1), kept, left, settled, (living.MATURE,), negotiating, closed,
              calls=KERNEL + EVENTS, slow=2),

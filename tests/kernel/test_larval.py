@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Larval SAs that wait for their negotiation and have no SPI yet: by packets that want an SA which is not there."""
 
+import errno
 import re
 
 import netlink
 import xfrm
-from program import flush
-from tap import case, cases, contains, equal, main
+from program import Fault, Faults, Steps, flush, hold, release, xfrmctl_with
+from shadows import shadows
+from tap import Skip, case, cases, contains, equal, main
 
 TUNNEL = "tmpl src 192.0.2.1 dst 198.51.100.1 proto esp mode tunnel"
 POLICIES = [
@@ -28,10 +30,18 @@ def reqids():
     return set(xfrm.numbers(xfrm.sa_lines(), "reqid"))
 
 
-def make():
-    """SAs of WAITING without SPI and of WITH_SPI, of which most have one destination; returns how `ip` shows them."""
+def without(lines, gone):
+    return {line for line in lines if int(re.search(r"reqid (\d+)", line)[1]) not in gone}
+
+
+def make(held=False):
+    """SAs of WAITING without SPI and of WITH_SPI, of which most have one destination; returns how `ip` shows them. Those
+    that are held have the policies of a new daemon in front of the shadows of the one before."""
     xfrm.make_uplink()
     xfrm.add_policies(*POLICIES, MARKED_POLICY)
+    if held:
+        hold()
+        xfrm.add_policies(*POLICIES, MARKED_POLICY)
     xfrm.acquire("10.9.1.1", "10.9.2.1", "10.9.3.1", "10.9.4.1", "10.9.5.1", "2001:db8:9:6::1")
     xfrm.acquire("10.9.7.1", mark=0x10)
     netlink.allocate_spi("192.0.2.1", "198.51.100.1", 0x1000, reqid=8)
@@ -42,7 +52,7 @@ def make():
     return lines
 
 
-@cases([
+SELECTIONS = [
     ("--match=reqid=1", {1}),
     ("--match=reqid=4", {4}),
     ("--match=reqid=5", {5}),
@@ -58,13 +68,15 @@ def make():
     ("--match=spi=0", WAITING),
     ("--exclude=spi=0", WITH_SPI),
     ("--exclude=reqid=1", (WAITING | WITH_SPI) - {1}),
-])
+]
+
+
+@cases(SELECTIONS)
 def selected(option, gone):
     """{0} takes the SAs that it holds for, and others with the same destination stay."""
     before = make()
     result = flush("--states-only", option)
-    equal(set(xfrm.sa_lines()), {line for line in before if int(re.search(r"reqid (\d+)", line)[1]) not in gone},
-          "the SAs left")
+    equal(set(xfrm.sa_lines()), without(before, gone), "the SAs left")
     contains(result.out, f"Removed {len(gone)} SA")
 
 
@@ -83,6 +95,147 @@ def again():
     flush("--states-only", "--match=reqid=1")
     xfrm.acquire("10.9.1.1")
     equal(reqids(), WAITING | WITH_SPI, "the SAs")
+
+
+@cases([((),), (("--grace=5min",),)])
+def released(options):
+    """A release removes those without SPI, of which nobody may have heard, and no others: {0}"""
+    before = make()
+    result = release(*options)
+    equal((result.out, result.err), ("No shadows. Removed 7 pending acquires: the next packets ask again.\n", ""), "output")
+    equal(set(xfrm.sa_lines()), without(before, WAITING), "the SAs left")
+    equal(release(*options).out, "No shadows.\n", "what the next one says")
+
+
+@cases([((),), (("--grace=5min",),)])
+def released_with_shadows(options):
+    """So it does when there are shadows: {0}"""
+    before = make(held=True)
+    result = release(*options)
+    contains(result.out, "Released 7 shadows in ", " Removed 7 pending acquires: the next packets ask again.\n")
+    equal((set(xfrm.sa_lines()), shadows(), len(netlink.policies())), (without(before, WAITING), [], 7),
+          "SAs, shadows, policies")
+
+
+@cases(SELECTIONS)
+def released_of_selection(option, gone):
+    """With {0} a release removes those that it holds for, and every shadow."""
+    before = make(held=True)
+    result = release(option)
+    equal((set(xfrm.sa_lines()), shadows()), (without(before, gone & WAITING), []), "the SAs left, and shadows")
+    equal("Removed" in result.out, bool(gone & WAITING), f"whether it says what went ({result})")
+
+
+@cases([("--match=dir=out", set()), ("--exclude=dir=out", WAITING), ("--match=priority=1", set())])
+def released_of_policies(option, gone):
+    """With {0}, which no SA satisfies, a release removes those that are left."""
+    before = make()
+    release(option)
+    equal(set(xfrm.sa_lines()), without(before, gone), "the SAs left")
+
+
+@case
+def released_one():
+    """One is spoken of as one."""
+    make()
+    contains(release("--match=reqid=7").out, " Removed 1 pending acquire: the next packet asks again.\n")
+
+
+@case
+def again_when_released():
+    """After a release the next packet asks for an SA again: IPv4, IPv6, with a mark."""
+    make()
+    release()
+    xfrm.acquire("10.9.1.1", "2001:db8:9:6::1")
+    xfrm.acquire("10.9.7.1", mark=0x10)
+    equal(reqids(), {1, 6, 7} | WITH_SPI, "the SAs")
+
+
+@case
+def of_an_interface():
+    """A release removes one with an if_id, and its next packet asks again."""
+    xfrm.make_uplink()
+    try:
+        xfrm.ip("link", "add", "ipsec42", "type", "xfrm", "dev", "uplink", "if_id", "42")
+    except AssertionError as reason:
+        raise Skip(f"no xfrm interface can be made (CONFIG_XFRM_INTERFACE): {reason}") from reason
+    xfrm.ip("link", "set", "ipsec42", "up")
+    xfrm.ip("route", "add", "10.9.8.0/24", "dev", "ipsec42", "src", "10.8.0.1")
+    xfrm.add_policies(f"src 10.8.0.1/32 dst 10.9.8.0/24 dir out if_id 42 {TUNNEL} reqid 8")
+    for _ in range(2):
+        xfrm.acquire("10.9.8.1")
+        equal(xfrm.numbers(xfrm.sa_lines(), "if_id"), [42], "the if_id of the SA")
+        release("--match=if-id=41")
+        equal(reqids(), {8}, "SAs")
+        release("--match=if-id=42")
+        equal(reqids(), set(), "SAs")
+
+
+@cases([("negotiated", netlink.MSG_DELSA, errno.ESRCH), ("deleted", netlink.MSG_DELSA, errno.ENOENT)])
+def gone_meanwhile(_, message, error):
+    """One that has gone when its turn comes is no failure of a release, and not counted: {0}"""
+    make()
+    result = xfrmctl_with([Fault("send", message, "refuse", error, last=1)], "release")
+    equal((result.out, result.err), ("No shadows. Removed 6 pending acquires: the next packets ask again.\n", ""), "output")
+
+
+@cases([(netlink.MSG_ALLOCSPI, errno.ENOMEM, "Cannot allocate memory", "00000000"),
+        (netlink.MSG_DELSA, errno.EPERM, "Operation not permitted", "")])
+def refused(message, error, reason, spi):
+    """One that the kernel does not let go is named, and the exit status 1: {2}"""
+    make(held=True)
+    result = xfrmctl_with([Fault("send", message, "refuse", error, first=7)], "release", status=1)
+    contains(result.err, f"xfrmctl: Could not release esp SA 192.0.2.1 → 198.51.100.1 spi 0x{spi}", f": {reason}.\n")
+    contains(result.out, "Released 7 shadows in ", " Removed 6 pending acquires: ")
+    equal((result.err.count("\n"), len(shadows())), (1, 0), "lines, and shadows left")
+
+
+@case
+def list_refused():
+    """When the kernel does not list SAs, a release says so and has released what was held."""
+    make(held=True)
+    result = xfrmctl_with([Fault("send", netlink.MSG_GETSA, "refuse", errno.ENOMEM)], "release", status=1)
+    equal(result.err, "xfrmctl: Could not release the SAs: Cannot allocate memory.\n", "standard error")
+    contains(result.out, "Released 7 shadows in ")
+    equal(shadows(), [], "shadows")
+
+
+def kill_at(change, *words):
+    """Kills xfrmctl before its change number `change`; False if there are fewer."""
+    with Steps(*words) as steps:
+        for number, _ in enumerate(steps):
+            if number == change:
+                steps.kill()
+                return True
+    return False
+
+
+@case
+def killed():
+    """Killed anywhere, a release leaves nothing that the next one does not remove."""
+    make()
+    for change in range(2 * len(WAITING)):
+        if not kill_at(change, "release"):
+            break
+        release()
+        equal(reqids(), WITH_SPI, f"the SAs behind a release that was killed at its change {change}")
+        xfrm.acquire("10.9.1.1", "10.9.2.1", "10.9.3.1", "10.9.4.1", "10.9.5.1", "2001:db8:9:6::1")
+        xfrm.acquire("10.9.7.1", mark=0x10)
+    assert change > len(WAITING), f"there are {change} changes"
+
+
+@case
+def many():
+    """Of ten thousand each is named and deleted once."""
+    xfrm.make_uplink()
+    xfrm.add_policies("src 10.8.0.1/32 dst 10.9.0.0/16 dir out tmpl proto esp mode transport reqid 1")
+    xfrm.acquire(*(f"10.9.{number // 200}.{1 + number % 200}" for number in range(10000)))
+    equal(xfrm.counts(), (1, 10000), "policies and SAs")
+    with Faults(*(Fault("send", kind, "note") for kind in
+                  (netlink.MSG_GETSA, netlink.MSG_ALLOCSPI, netlink.MSG_DELSA))) as faults:
+        contains(release(env=faults.env).out, "Removed 10000 pending acquires: ")
+        equal([faults.count(number) for number in range(3)], [1, 10000, 10000], "lists, SPIs and deletions asked for")
+    equal(xfrm.counts(), (1, 0), "policies and SAs left")
 
 
 main()

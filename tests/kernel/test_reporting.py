@@ -142,7 +142,18 @@ def journal_release():
     contains(fields["MESSAGE"], "; 2 stay for 5min. The hold kept 2 packets from leaving and 1 from coming in.")
     has_fields(fields, {"PRIORITY": "6", "MESSAGE_ID": "b71d90435e2a4f6c8dc3079af436e25b", "XFRM_SHADOWS_RELEASED": "1",
                         "XFRM_SHADOWS_KEPT": "2", "XFRM_GRACE_USEC": "300000000", "XFRM_BLOCKED_OUT": "2",
-                        "XFRM_BLOCKED_IN": "1", "XFRM_FAILED": "0"})
+                        "XFRM_BLOCKED_IN": "1", "XFRM_ACQUIRES": "0", "XFRM_FAILED": "0"})
+
+
+@case
+def journal_acquires():
+    """The journal gets the acquires that a release removes as a field."""
+    xfrm.make_uplink()
+    xfrm.add_policies("dst 10.9.0.0/16 dir out tmpl proto esp mode transport reqid 7")
+    xfrm.acquire("10.9.0.1", "10.9.0.2")
+    [fields] = in_journal("release")
+    equal((fields["MESSAGE"], fields["XFRM_ACQUIRES"], fields["XFRM_SHADOWS_RELEASED"]),
+          ("No shadows. Removed 2 pending acquires: the next packets ask again.", "2", "0"), "the fields")
 
 
 @case

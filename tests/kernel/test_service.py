@@ -152,6 +152,41 @@ def stoppers_at_stop():
     equal((netlink.policies(), netlink.spis()), ([], spis), "policies and SAs")
 
 
+def make_acquires():
+    """Pending acquires of the daemon's and of another owner."""
+    xfrm.make_uplink()
+    xfrm.add_policies(*(f"src 10.8.0.1/32 dst 10.9.{reqid}.0/24 dir out {ESP.replace('reqid 1', f'reqid {reqid}')}"
+                        for reqid in (1, 77)))
+    xfrm.acquire("10.9.1.1", "10.9.77.1")
+    equal(acquires(), [1, 77], "the acquires made")
+
+
+def acquires():
+    """The reqids of what waits."""
+    return sorted(xfrm.numbers(xfrm.sa_lines(), "reqid"))
+
+
+@cases([("", []), ("--exclude=reqid=77", [77]), ("--match=reqid=77", [1])])
+def acquires_at_start(value, stay):
+    """start-post removes the pending acquires that XFRMCTL_SELECT says are the daemon's: '{0}'"""
+    make_acquires()
+    with stopping(job="start") as command:
+        contains(run_step(command, "start-post", SELECT=value).out, f"Removed {2 - len(stay)} pending acquire")
+    equal(acquires(), stay, "reqids of the acquires that stay")
+
+
+@case
+def acquires_with_wrong_select():
+    """With a wrong XFRMCTL_SELECT start-post removes none, and releases what was held."""
+    make_acquires()
+    flush("--hold", "--policies-only")
+    with stopping(job="start") as command:
+        result = run_step(command, "start-post", SELECT="--match=", RELEASE_OPTIONS="--grace=0", status=1)
+    wrong(result, "SELECT")
+    contains(result.out, "Released 2 shadows in ")
+    equal((acquires(), shadows()), ([1, 77], []), "acquires, and shadows")
+
+
 @cases([(value,) for value in WRONG_ROUTES])
 def routes(value):
     """With a wrong XFRMCTL_ROUTES start-pre leaves routes alone: {0}"""

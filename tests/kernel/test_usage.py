@@ -67,7 +67,9 @@ WORDS = [
     (["release", "5min"], RELEASE_HELP),
     (["release", "--grace"], RELEASE_HELP),
     (["release", "--grace=soon"], "is not a time span"),
-    (["release", "--match=reqid=1"], RELEASE_HELP),
+    (["release", "--match"], RELEASE_HELP),
+    (["release", "--match=reqid=x"], RANGE),
+    (["release", "--exclude=dir=up"], "in, out or fwd"),
     (["release", "--force"], RELEASE_HELP),
     (["flush", "--on-stop"], FLUSH_HELP),
     (["flush", "--mode=hold"], FLUSH_HELP),
@@ -273,8 +275,8 @@ def help_of_arm(words):
 @cases([("release --help",), ("release -h",), ("-v release --grace=1s --help",)])
 def help_of_release(words):
     """xfrmctl {0} lists the verb's options."""
-    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n", "--grace=TIME", "5min",
-          "infinity")
+    helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n", "--match=EXPR",
+          "--exclude=EXPR", "--grace=TIME", "5min", "infinity")
 
 
 @cases([("status --help",), ("status -h",), ("-q status --json --help",)])

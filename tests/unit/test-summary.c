@@ -332,6 +332,28 @@ static const struct release_row {
 	 "stand-ins of "
 	 "routes; 1 stays."},
 
+	{"release: an acquire",
+	 {.sas[IPPROTO_ESP] = 1, .usec = 900},
+	 {0},
+	 0,
+	 "No shadows. Removed 1 pending acquire: the next packet asks again."},
+	{"release: acquires and stand-ins",
+	 {.sas = {[IPPROTO_ESP] = 2, [IPPROTO_AH] = 1}, .routes = 1},
+	 {0},
+	 0,
+	 "No shadows. Removed 3 pending acquires: the next packets ask again. Removed 1 stand-in of a route."},
+	{"release: shadows, acquires and stand-ins",
+	 {.sas[IPPROTO_ESP] = 2, .policies[XFRM_POLICY_OUT] = 2, .routes = 1},
+	 {.blocked_known = true},
+	 2,
+	 "Released 2 shadows in 0.000 ms. The hold kept 0 packets from leaving and 0 from coming in. Removed 2 pending "
+	 "acquires: the next packets ask again. Removed 1 stand-in of a route."},
+	{"release: acquires and failures",
+	 {.sas[IPPROTO_ESP] = 1, .failed = 1},
+	 {0},
+	 0,
+	 "Released 0 shadows in 0.000 ms. Removed 1 pending acquire: the next packet asks again."},
+
 	{"release: nothing but a failure", {.failed = 1, .usec = 900}, {0}, 0, "Released 0 shadows in 0.900 ms."},
 	{"release: nothing but failures, blocked known",
 	 {.failed = 2, .usec = 900},
@@ -339,7 +361,11 @@ static const struct release_row {
 	 0,
 	 "Released 0 shadows in 0.900 ms; 2 stay for 1s. The hold kept 5 packets from leaving and 0 from coming in."},
 	{"release: longest",
-	 {.policies[XFRM_POLICY_OUT] = UINT64_MAX, .routes = UINT64_MAX, .failed = UINT64_MAX, .usec = UINT64_MAX},
+	 {.sas[IPPROTO_ESP] = UINT64_MAX,
+	  .policies[XFRM_POLICY_OUT] = UINT64_MAX,
+	  .routes = UINT64_MAX,
+	  .failed = UINT64_MAX,
+	  .usec = UINT64_MAX},
 	 {.kept = UINT64_MAX,
 	  .behind_kept = UINT64_C(1) << 63,
 	  .behind_kept_usec = UINT64_MAX - 1,
@@ -353,8 +379,8 @@ static const struct release_row {
 	 "Released 18446744073709551615 shadows in 18446744073709551.615 ms; 9223372036854775807 stay for 584541y "
 	 "11month 4w 1d 23h 59min 59s 999ms 999us; 9223372036854775808 behind old policies stay for 584542y 2w 2d 20h "
 	 "1min 49s 551ms 614us at most. The hold kept 18446744073709551615 packets from leaving and "
-	 "18446744073709551615 from coming in. Removed 18446744073709551615 stand-ins of routes; 18446744073709551615 "
-	 "stay."},
+	 "18446744073709551615 from coming in. Removed 18446744073709551615 pending acquires: the next packets ask "
+	 "again. Removed 18446744073709551615 stand-ins of routes; 18446744073709551615 stay."},
 };
 
 static void write_of_release(char *buffer, size_t size, const void *what)

@@ -6,16 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 GATEWAY_FOLDER = Path("/etc/swanctl/conf.d")
-ACQUIRES_FILE = Path("/etc/strongswan.d/acquires.conf")
 SWANCTL_FILE = Path("/etc/strongswan.d/tests.conf")
 PLUGINS_FILE = Path("/etc/strongswan.d/plugins.conf")
 USER_FILE = Path("/etc/strongswan.d/user.conf")
 RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
-
-# How long the kernel waits for the answer to an acquire before it asks again. charon loses one that comes while it is
-# still installing the trap policy ("trap not found, unable to acquire reqid"), as may happen at each start under traffic.
-ACQUIRE_SECONDS = 2
-ACQUIRE_SECONDS_DEFAULT = 165
 
 
 class Connection(NamedTuple):
@@ -169,11 +163,6 @@ def configure_gateway(names):
     for number, name in enumerate(names):
         file = GATEWAY_FOLDER / f"{number:02}-{name}.conf"
         file.write_text(rendered(CONNECTIONS[name], CONNECTIONS[name].start_action))
-
-
-def configure_acquires(seconds):
-    """For each charon that starts from now on."""
-    ACQUIRES_FILE.write_text(f"charon {{ plugins {{ kernel-netlink {{ xfrm_acq_expires = {seconds} }} }} }}\n")
 
 
 def configure_swanctl():

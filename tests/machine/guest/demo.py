@@ -29,9 +29,6 @@ VARIANTS = ("stock", "flush", *MODES)
 REKEY_SECONDS = 30
 REKEY_AFTER_CRASH_SECONDS = 2
 
-# See connections.ACQUIRE_SECONDS. An acquire that charon loses would otherwise be most of the time to recovery.
-ACQUIRE_SECONDS = 5
-
 WATCH_SECONDS = 30
 BEFORE_SECONDS = 2.5
 
@@ -46,7 +43,7 @@ def wait_until(moment):
 
 def crash_under_traffic(name):
     """Kills charon while pings go through net4 and RETIRED has just left the configuration, and looks on."""
-    scenario.start(scenario.STANDARD, with_xfrmctl=name in MODES, acquire_seconds=ACQUIRE_SECONDS, mode=MODES.get(name))
+    scenario.start(scenario.STANDARD, with_xfrmctl=name in MODES, mode=MODES.get(name))
     begun = time.monotonic()
     scenario.establish(scenario.STANDARD)
     before = scenario.look()

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from command import run
-from connections import ACQUIRE_SECONDS, CONNECTIONS
+from connections import CONNECTIONS
 from strongswan import ChildSA, Strongswan
 
 CONNECTION = """
@@ -57,7 +57,7 @@ def install():
 
 
 def configure(*names):
-    Path("/etc/ipsec.conf").write_text(f"config setup\n    xfrmlifetime = {ACQUIRE_SECONDS}\n" + "".join(
+    Path("/etc/ipsec.conf").write_text("config setup\n" + "".join(
         CONNECTION.format(**CONNECTIONS[name]._asdict()) for name in names))
     secrets = Path("/etc/ipsec.secrets")
     secrets.write_text(': PSK "a secret of the test"\n')

@@ -9,7 +9,6 @@ from strongswan import peer
 network.create()
 first_boot.send()
 connections.configure_gateway(["net4"])
-connections.configure_acquires(connections.ACQUIRE_SECONDS)
 connections.configure_swanctl()
 connections.configure_peer()
 connections.configure_blue()

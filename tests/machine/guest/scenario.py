@@ -29,12 +29,10 @@ def stop():
         peer.systemctl("restart")
 
 
-def start(names=("net4",), with_xfrmctl=True, release_options=None, acquire_seconds=connections.ACQUIRE_SECONDS,
-          mode="hold"):
-    """A gateway that has just started, with these connections; None: as installed."""
+def start(names=("net4",), with_xfrmctl=True, release_options=None, mode="hold"):
+    """A gateway that has just started, with these connections; mode None: as installed."""
     stop()
     connections.configure_gateway(names)
-    connections.configure_acquires(acquire_seconds)
     xfrmctl.configure(release_options=release_options, mode=mode)
     xfrmctl.enable(with_xfrmctl)
     gateway.start()

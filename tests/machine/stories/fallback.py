@@ -131,7 +131,8 @@ def check_killed_and_stopped(check):
     check.equal("nothing is left", (kernel.sas(), kernel.policies()), ([], []))
 
 
-def fallback(check):
+def fallback_retransmitting_each_second(check):
+    """A peer that can be reached again hears of it within a second."""
     with connections.retransmitting_each_second():
         start((*NAMES, RETIRED), mode="auto")
         configure(PATIENT)
@@ -144,5 +145,5 @@ def fallback(check):
         check_killed_and_stopped(check)
 
 
-STORIES = (fallback,)
-ONLY_REFERENCE = (fallback,)
+STORIES = (fallback_retransmitting_each_second,)
+ONLY_REFERENCE = STORIES

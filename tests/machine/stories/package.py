@@ -16,7 +16,7 @@ import network
 import scenario
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
-from connections import ACQUIRE_SECONDS, CONNECTIONS, configure_acquires
+from connections import CONNECTIONS
 from pings import ping
 from plaintext import BothWays
 from scenario import RETIRED, establish
@@ -212,7 +212,6 @@ def package_beside_starter(check):
     """Installed while strongSwan with ipsec.conf runs: the first crash of charon is seen, and so is a stop after a failure."""
     scenario.stop()
     starter.install()
-    configure_acquires(ACQUIRE_SECONDS)
     starter.configure(NAME)
     service = starter.starter
     service.start()

@@ -38,6 +38,12 @@ RESTARTS = (
 )
 
 
+def restart_stock():
+    """Without xfrmctl, an acquire that charon loses while it installs its trap under traffic is repeated after 165 s."""
+    gateway.systemctl("restart")
+    gateway.initiate(NAME)
+
+
 class Restart(NamedTuple):
     is_new: bool        # whether another charon runs
     seen: Seen          # until the tunnel is back
@@ -104,7 +110,7 @@ def tell(check, with_xfrmctl, check_restart, commands):
 
 def restarts_stock(check):
     # Once: it is the same way down that lets it out.
-    tell(check, False, check_stock, RESTARTS[:1])
+    tell(check, False, check_stock, [("restart", restart_stock)])
 
 
 def restarts(check):

@@ -10,7 +10,7 @@ import kernel
 import scenario
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
-from connections import ACQUIRE_SECONDS, CONNECTIONS, configure_acquires
+from connections import CONNECTIONS
 from scenario import look, wait_in_step
 from streams import FEW, Flows
 from strongswan import Strongswan
@@ -77,8 +77,7 @@ def processes():
 
 def stock(check, flows):
     """starter starts another charon, which knows nothing of the first one's SAs."""
-    starter.start()
-    wait_for(lambda: starter.has_loaded(RETIRED), RESTART_SECONDS, "charon has its connections")
+    flows.wait_carried()
     wait_in_step(starter)
     before, main_pid, pid = look(starter), starter.main_pid(), charon_pid()
     os.kill(pid, signal.SIGKILL)
@@ -149,7 +148,6 @@ def begin(with_xfrmctl):
     """With charon-systemd out of the way: both listen on the same sockets."""
     scenario.stop()
     install()
-    configure_acquires(ACQUIRE_SECONDS)
     configure(NAME, RETIRED)
     xfrmctl.configure()
     xfrmctl.enable(with_xfrmctl, starter.unit)
@@ -157,6 +155,9 @@ def begin(with_xfrmctl):
 
 def ipsec_conf_stock(check):
     begin(with_xfrmctl=False)
+    starter.start()
+    # Without traffic: charon would lose acquires, and nothing would find them.
+    wait_for(lambda: starter.has_loaded(RETIRED), RESTART_SECONDS, "charon has its connections")
     with Flows({NAME: FEW}) as flows:
         stock(check, flows)
 

@@ -42,6 +42,7 @@
 #define REPORT_STARTER SD_ID128_MAKE(49, 2b, 0a, 0d, be, f0, 48, f8, b5, 33, a7, 2c, 24, e8, d2, 45)
 #define REPORT_LOADED SD_ID128_MAKE(98, fe, b8, 57, 31, 3e, 46, f5, 8b, 8d, cd, 2d, 48, ab, cb, 7a)
 #define REPORT_NOT_LOADED SD_ID128_MAKE(3a, 4a, 7f, d0, 2f, ad, 45, e3, 87, a3, 19, 26, fc, 0a, 7b, 78)
+#define REPORT_LOST_AT_LOAD SD_ID128_MAKE(4d, 46, 7b, 8e, 75, 5b, 45, 7a, a6, 0d, f6, 4e, b3, a5, 85, 93)
 #define REPORT_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)
 #define REPORT_STALE_ADDRESS SD_ID128_MAKE(db, 7a, 5b, d8, a7, 15, 4a, da, 81, 17, 9a, 4d, 4d, 41, 52, a6)
 #define REPORT_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)

@@ -47,32 +47,47 @@ static bool takes_all_signals(pid_t pid)
  * when there is nothing left to do, does it let signals in (pselect(2)). */
 static bool has_loaded(pid_t main_pid)
 {
-	pid_t starter = 0, charon = 0;
+	pid_t starter = 0;
 
 	return starter_read_pid(STARTER_FILE, &starter) == 0 && (!main_pid || starter == main_pid) &&
-	       starter_read_pid(STARTER_CHARON_FILE, &charon) == 0 && takes_all_signals(starter);
+	       takes_all_signals(starter);
+}
+
+/* Opens the process in charon's file: a pidfd, or -1 if there is none yet. The file may still be that of a charon that
+ * was killed before. */
+static int open_charon(void)
+{
+	pid_t pid;
+
+	return starter_read_pid(STARTER_CHARON_FILE, &pid) == 0 ? pidfd_open(pid, 0) : -1;
 }
 
 int starter_wait(uint64_t timeout_usec, uint64_t *ret_usec)
 {
 	const char *text = getenv("MAINPID");
 	pid_t main_pid = text ? (pid_t)strtol(text, NULL, 10) : 0;
-	CLEANUP(close_fd) int fd = main_pid ? pidfd_open(main_pid, 0) : -1;
-	struct pollfd end = {.fd = fd, .events = POLLIN};
+	CLEANUP(close_fd) int starter = main_pid ? pidfd_open(main_pid, 0) : -1;
+	CLEANUP(close_fd) int charon = -1;
 	uint64_t begun = now_usec();
 
 	*ret_usec = 0;
-	if (main_pid && fd < 0)
+	if (main_pid && starter < 0)
 		return errno == ESRCH ? -ECHILD : -errno;
-	while (!has_loaded(main_pid)) {
+	for (;;) {
+		if (charon < 0)
+			charon = open_charon();
+		/* Before poll(2): starter takes all signals, too, when charon has ended. */
+		bool is_loaded = charon >= 0 && has_loaded(main_pid);
 		*ret_usec = now_usec() - begun;
-		if (*ret_usec >= timeout_usec)
-			return -ETIMEDOUT;
-		if (poll(&end, 1, PAUSE_MSEC) < 0 && errno != EINTR)
+		bool is_late = *ret_usec >= timeout_usec;
+		struct pollfd ends[] = {{.fd = starter, .events = POLLIN}, {.fd = charon, .events = POLLIN}};
+		if (poll(ends, ARRAY_SIZE(ends), is_loaded || is_late ? 0 : PAUSE_MSEC) < 0 && errno != EINTR)
 			return -errno;
-		if (end.revents)
+		if (ends[0].revents)
 			return -ECHILD;
+		if (ends[1].revents)
+			return -ESRCH;
+		if (is_loaded || is_late)
+			return is_loaded ? 0 : -ETIMEDOUT;
 	}
-	*ret_usec = now_usec() - begun;
-	return 0;
 }

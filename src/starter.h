@@ -14,8 +14,8 @@
 int starter_read_pid(const char *file, pid_t *ret);
 
 /* Waits until starter has given charon all its connections, and charon has taken them. In a unit (with $MAINPID)
- * starter has to be the main process. Returns 0; -ECHILD when starter has ended; -ETIMEDOUT; or another negative errno.
- * `ret_usec` is how long that took, whatever it returns. */
+ * starter has to be the main process. Returns 0; -ECHILD when starter has ended; -ESRCH when charon has ended;
+ * -ETIMEDOUT; or another negative errno. `ret_usec` is how long that took, whatever it returns. */
 int starter_wait(uint64_t timeout_usec, uint64_t *ret_usec);
 
 /* Waits until starter's charon has ended, and kills starter if it goes on then, to start another one: only so does

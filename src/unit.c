@@ -45,6 +45,13 @@ static int connect_manager(sd_bus **ret)
 	return 0;
 }
 
+/* Reads the number of a unit's job, 0 without one, and its object. The path of that lives as long as `reply`. */
+static int read_job(sd_bus *bus, const char *path, sd_bus_message **reply, uint32_t *id, const char **job)
+{
+	int r = sd_bus_get_property(bus, SYSTEMD, path, SYSTEMD ".Unit", "Job", NULL, reply, "(uo)");
+	return r < 0 ? r : sd_bus_message_read(*reply, "(uo)", id, job);
+}
+
 static int find_job(sd_bus *bus, const char *path, enum unit_job *ret)
 {
 	CLEANUP(free_message) sd_bus_message *reply = NULL;
@@ -52,9 +59,7 @@ static int find_job(sd_bus *bus, const char *path, enum unit_job *ret)
 	const char *job;
 	uint32_t id;
 
-	int r = sd_bus_get_property(bus, SYSTEMD, path, SYSTEMD ".Unit", "Job", NULL, &reply, "(uo)");
-	if (r >= 0)
-		r = sd_bus_message_read(reply, "(uo)", &id, &job);
+	int r = read_job(bus, path, &reply, &id, &job);
 	if (r < 0)
 		return r;
 	if (!id) {
@@ -182,5 +187,122 @@ int unit_find_phase(const char *unit, enum unit_phase *ret)
 	       : strcmp(active, "activating") == 0 && strncmp(sub, "auto-restart", strlen("auto-restart")) != 0
 		       ? UNIT_STARTING
 		       : UNIT_DOWN;
+	return 0;
+}
+
+struct unit_watch {
+	sd_bus *bus;
+	sd_bus_message *unit; /* has `path` */
+	const char *path;
+	bool has_changed;
+};
+
+void unit_watch_close(struct unit_watch **watch)
+{
+	if (!*watch)
+		return;
+	free_message(&(*watch)->unit);
+	close_bus(&(*watch)->bus);
+	free(*watch);
+}
+
+static int note_change(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+	struct unit_watch *watch = userdata;
+
+	(void)message;
+	(void)error;
+	watch->has_changed = true;
+	return 0;
+}
+
+int unit_watch_open(const char *unit, struct unit_watch **ret)
+{
+	CLEANUP(unit_watch_close) struct unit_watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return -ENOMEM;
+	int r = load_unit(unit, &watch->bus, &watch->unit, &watch->path);
+	/* Without a message bus, systemd sends its signals to each client (bus_foreach_bus()). */
+	if (r >= 0)
+		r = sd_bus_match_signal(watch->bus, NULL, NULL, watch->path, "org.freedesktop.DBus.Properties",
+					"PropertiesChanged", note_change, watch);
+	if (r < 0)
+		return r;
+	*ret = watch;
+	watch = NULL;
+	return 0;
+}
+
+static int read_pid(const struct unit_watch *watch, const char *property, pid_t *ret)
+{
+	uint32_t pid = 0;
+
+	int r = sd_bus_get_property_trivial(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Service", property, NULL, 'u',
+					    &pid);
+	*ret = (pid_t)pid;
+	return r;
+}
+
+/* Reads whether the start is over, and whether a command of ExecStartPost= runs. The job comes last: when systemd has
+ * removed it, the state is the one that it has led to. */
+static int read_phase(const struct unit_watch *watch, bool *is_over, bool *is_post_start)
+{
+	CLEANUP(free_text) char *active = NULL, *sub = NULL;
+	CLEANUP(free_message) sd_bus_message *reply = NULL;
+	const char *job;
+	uint32_t id;
+
+	int r = sd_bus_get_property_string(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Unit", "ActiveState", NULL,
+					   &active);
+	if (r >= 0)
+		r = sd_bus_get_property_string(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Unit", "SubState", NULL,
+					       &sub);
+	if (r >= 0)
+		r = read_job(watch->bus, watch->path, &reply, &id, &job);
+	if (r < 0)
+		return r;
+	/* A unit that waits for its automatic restart has no job, and is "activating". */
+	*is_over = id == 0 && strcmp(active, "activating") != 0 && strcmp(active, "deactivating") != 0;
+	*is_post_start = strcmp(sub, "start-post") == 0;
+	return 0;
+}
+
+int unit_watch_read(struct unit_watch *watch, struct unit_start *ret)
+{
+	pid_t main_pid = 0, last_main_pid = 0, control_pid = 0;
+	bool is_over = false, is_post_start = false;
+	uint64_t ended_usec = 0;
+
+	int r = read_phase(watch, &is_over, &is_post_start);
+	if (r >= 0)
+		r = read_pid(watch, "MainPID", &main_pid);
+	if (r >= 0)
+		r = read_pid(watch, "ExecMainPID", &last_main_pid);
+	/* 0 for a main process that runs, and for a service that systemd does not know one of. */
+	if (r >= 0)
+		r = sd_bus_get_property_trivial(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Service",
+						"ExecMainExitTimestampMonotonic", NULL, 't', &ended_usec);
+	if (r >= 0)
+		r = read_pid(watch, "ControlPID", &control_pid);
+	if (r < 0)
+		return r;
+	*ret = (struct unit_start){.is_over = is_over};
+	if (is_post_start && !main_pid && ended_usec) {
+		ret->ended_main_pid = last_main_pid;
+		ret->post_start_pid = control_pid;
+	}
+	return 0;
+}
+
+int unit_watch_wait(struct unit_watch *watch)
+{
+	for (watch->has_changed = false; !watch->has_changed;) {
+		int r = sd_bus_process(watch->bus, NULL);
+		if (r == 0)
+			r = sd_bus_wait(watch->bus, UINT64_MAX);
+		if (r < 0 && r != -EINTR)
+			return r;
+	}
 	return 0;
 }

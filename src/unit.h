@@ -50,3 +50,25 @@ int unit_find_phase(const char *unit, enum unit_phase *ret);
 
 /* Asks systemd about a service of the system manager. Returns 0 or a negative errno. */
 int unit_find_running(const char *unit, struct unit_running *ret);
+
+/* How the start of a service goes on. */
+struct unit_start {
+	bool is_over;	      /* the service runs, has failed or is stopped, and systemd has no job for it */
+	pid_t ended_main_pid; /* the main process, if it has ended while a command of ExecStartPost= runs; otherwise 0
+			       */
+	pid_t post_start_pid; /* that command, if so; otherwise 0 */
+};
+
+/* A service of the system manager whose changes systemd reports. */
+struct unit_watch;
+
+/* Begins to watch a service. Returns 0 or a negative errno; to be closed by unit_watch_close(). */
+int unit_watch_open(const char *unit, struct unit_watch **ret);
+
+/* Asks systemd how the start of the service goes on. Returns 0 or a negative errno. */
+int unit_watch_read(struct unit_watch *watch, struct unit_start *ret);
+
+/* Waits until systemd reports a change that came after the last unit_watch_read(). Returns 0 or a negative errno. */
+int unit_watch_wait(struct unit_watch *watch);
+
+void unit_watch_close(struct unit_watch **watch);

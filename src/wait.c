@@ -218,6 +218,7 @@ static enum exit_status wait_for_starter(uint64_t timeout_usec)
 		snprintf(sentence, sizeof(sentence),
 			 "charon has not got all its connections from starter after %.3f s: %s.", seconds,
 			 r == -ECHILD	   ? "starter has ended. Its messages before this one tell why"
+			 : r == -ESRCH	   ? "charon has ended. Its messages before this one tell why"
 			 : r == -ETIMEDOUT ? "starter still starts it, does not run, or waits for an answer of charon"
 					   : strerror(-r));
 	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_LOADED : REPORT_NOT_LOADED, sentence, &field, 1);

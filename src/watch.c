@@ -21,6 +21,7 @@
 #include "unit.h"
 #include "util.h"
 #include "verb.h"
+#include "watch_load.h"
 
 #define UNIT_DEFAULT "strongswan.service"
 
@@ -43,14 +44,16 @@ enum {
 	OPTION_MISSES,
 	OPTION_LIMIT,
 	OPTION_STARTER,
+	OPTION_LOAD,
 };
 
 struct options {
 	const char *socket, *unit;
 	uint64_t interval_usec, deadline_usec;
 	struct patience patience;
-	bool starter;
-	bool daemon; /* some option that is about a daemon which can be asked */
+	bool starter, load;
+	bool unit_given;
+	bool daemon; /* some other option that is about a daemon which can be asked */
 };
 
 /* What was seen of a daemon at one time. */
@@ -85,6 +88,8 @@ static void print_help(void)
 	       "                       (default 5min; infinity)\n"
 	       "  --starter            Waits instead until strongSwan's starter has lost its charon, and ends starter\n"
 	       "                       then, so that systemd starts both again\n"
+	       "  --load               Waits instead until the start of UNIT is over, and ends a command of its\n"
+	       "                       ExecStartPost= when its main process has ended\n"
 	       "  -h, --help           Show this\n");
 }
 
@@ -103,10 +108,16 @@ static int take_option(int option, const char *value, void *userdata)
 {
 	struct options *options = userdata;
 
-	options->daemon |= option != OPTION_STARTER;
+	if (option == OPTION_UNIT)
+		options->unit_given = true;
+	else if (option != OPTION_STARTER && option != OPTION_LOAD)
+		options->daemon = true;
 	switch (option) {
 	case OPTION_STARTER:
 		options->starter = true;
+		return 0;
+	case OPTION_LOAD:
+		options->load = true;
 		return 0;
 	case OPTION_SOCKET:
 		options->socket = value;
@@ -446,6 +457,7 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		{"misses", required_argument, NULL, OPTION_MISSES},
 		{"limit", required_argument, NULL, OPTION_LIMIT},
 		{"starter", no_argument, NULL, OPTION_STARTER},
+		{"load", no_argument, NULL, OPTION_LOAD},
 		{NULL, 0, NULL, 0},
 	};
 	static const struct verb_syntax syntax = {long_options, print_help, take_option};
@@ -461,8 +473,10 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
 	if (r == 0 && (options.interval_usec > INTERVAL_MAX_USEC || options.deadline_usec > INTERVAL_MAX_USEC))
 		r = report_failure(-EINVAL, REPORT_USAGE, "--interval and --deadline take at most 1d.");
-	if (r == 0 && options.starter && options.daemon)
+	if (r == 0 && options.starter && (options.load || options.unit_given || options.daemon))
 		r = report_failure(-EINVAL, REPORT_USAGE, "--starter takes none of the other options.");
+	if (r == 0 && options.load && options.daemon)
+		r = report_failure(-EINVAL, REPORT_USAGE, "--load takes none of the other options but --unit=.");
 	if (r < 0)
 		return verb_parsed(r);
 	if (verb_enter_netns(globals->netns) < 0)
@@ -472,6 +486,10 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		return starter_watch() < 0 ? STATUS_FAILED : STATUS_DONE;
 
 	report_about(options.unit);
+	if (options.load) {
+		privileges_give_up(PRIVILEGE_OTHERS);
+		return watch_load(options.unit) < 0 ? STATUS_FAILED : STATUS_DONE;
+	}
 	forget(&watch, 0);
 	for (uint64_t planned = now_usec();;) {
 		turn(&watch, planned);

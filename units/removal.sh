@@ -65,12 +65,12 @@ let_go() {
 		[ $# -eq 0 ] || has_drop_in_of "$drop_ins" "$@" || continue
 		name=${unit%.service}
 		systemctl stop "xfrmctl-save@$name.*" "xfrmctl-boot@$name.*" "xfrmctl-watch@$name.*" \
-			"xfrmctl-starter@$name.*" "xfrmctl-handover@$name.*" || :
+			"xfrmctl-starter@$name.*" "xfrmctl-handover@$name.*" "xfrmctl-load@$name.*" || :
 		free_namespace "$netns"
 	done
 	if [ $# -eq 0 ]; then
 		systemctl stop 'xfrmctl-metrics.*' 'xfrmctl-save@*' 'xfrmctl-boot@*' 'xfrmctl-watch@*' 'xfrmctl-starter@*' \
-			'xfrmctl-handover@*' || :
+			'xfrmctl-handover@*' 'xfrmctl-load@*' || :
 		rm -f "$figures"
 		# What was blocked by hand.
 		free_namespace ''

@@ -95,7 +95,7 @@ _xfrmctl_options()
 	restore) echo "--file= --unit= --sub --from-sub $common" ;;
 	status) echo "--all --json --metrics --output= --routes= --socket= --timeout= $common" ;;
 	wait) echo "--socket= --timeout= --exec --starter $common" ;;
-	watch) echo "--unit= --socket= --interval= --deadline= --misses= --limit= --starter $common" ;;
+	watch) echo "--unit= --socket= --interval= --deadline= --misses= --limit= --starter --load $common" ;;
 	service) echo "--unit= --mode= $common" ;;
 	esac
 }

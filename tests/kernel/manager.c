@@ -6,7 +6,13 @@
  *
  * JOB is a type such as "restart", or "" for none, and so is SHUTDOWN-JOB for shutdown.target. MAIN-BEGAN is when the
  * main process was started, in microseconds of CLOCK_MONOTONIC. Says "ready" when it listens, and then which units it
- * is to start, and how, unless REFUSE is "refuse". Ends when its standard input does.
+ * is to start, and how, unless REFUSE is "refuse". Ends when its standard input does. Each line there is a new state of
+ * the service, with "-" for no job, and the time of the last main process's exit:
+ *
+ *     [next] ACTIVE-STATE SUB-STATE JOB MAIN-PID LAST-MAIN-PID USEC CONTROL-PID
+ *
+ * Says "changed" when its client, if there is one, has read that state to its end, the control process. With "next"
+ * says "kept": the state becomes that one when the client has read the control process of a state "start-post".
  */
 
 #include <errno.h>
@@ -29,11 +35,14 @@
 
 static struct service {
 	const char *active, *sub, *freezer, *job, *job_path;
-	uint32_t main_pid;
-	uint64_t main_began;
-} service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0, 0};
+	uint32_t main_pid, last_main_pid, control_pid;
+	uint64_t main_began, main_exit_usec;
+} service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0, 0, 0, 0, 0}, next_state;
 
-static bool refuses;
+static bool refuses, has_next;
+
+/* How far the client is with reading a new state. */
+static enum { READ, SIGNALED, BEGUN } reading;
 
 static int load_unit(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
@@ -79,6 +88,51 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
 	return sd_bus_message_append(reply, "s", *(const char **)userdata);
 }
 
+static int get_active(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+		      void *userdata, sd_bus_error *error)
+{
+	const struct service *of = userdata;
+
+	(void)bus, (void)path, (void)interface, (void)property, (void)error;
+	if (reading == SIGNALED)
+		reading = BEGUN;
+	return sd_bus_message_append(reply, "s", of->active);
+}
+
+static void say(const char *word)
+{
+	puts(word);
+	fflush(stdout);
+}
+
+static int signal_change(sd_bus *bus)
+{
+	int r = sd_bus_emit_properties_changed(bus, UNIT_PATH, SYSTEMD ".Unit", "ActiveState", "SubState", "Job", NULL);
+	return r < 0 ? r
+		     : sd_bus_emit_properties_changed(bus, UNIT_PATH, SYSTEMD ".Service", "MainPID", "ControlPID",
+						      NULL);
+}
+
+static int get_control_pid(sd_bus *bus, const char *path, const char *interface, const char *property,
+			   sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct service *of = userdata;
+
+	(void)path, (void)interface, (void)property, (void)error;
+	int r = sd_bus_message_append(reply, "u", of->control_pid);
+	if (has_next && strcmp(service.sub, "start-post") == 0) {
+		has_next = false;
+		service = next_state;
+		reading = SIGNALED;
+		return r < 0 ? r : signal_change(bus);
+	}
+	if (reading == BEGUN) {
+		reading = READ;
+		say("changed");
+	}
+	return r;
+}
+
 static const sd_bus_vtable of_manager[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD("LoadUnit", "s", "o", load_unit, SD_BUS_VTABLE_UNPRIVILEGED),
@@ -87,17 +141,23 @@ static const sd_bus_vtable of_manager[] = {
 };
 static const sd_bus_vtable of_unit[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("ActiveState", "s", get_text, (char *)&service.active - (char *)&service, 0),
-	SD_BUS_PROPERTY("SubState", "s", get_text, (char *)&service.sub - (char *)&service, 0),
+	SD_BUS_PROPERTY("ActiveState", "s", get_active, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("SubState", "s", get_text, (char *)&service.sub - (char *)&service,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("FreezerState", "s", get_text, (char *)&service.freezer - (char *)&service, 0),
-	SD_BUS_PROPERTY("Job", "(uo)", get_job, 0, 0),
+	SD_BUS_PROPERTY("Job", "(uo)", get_job, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_VTABLE_END,
 };
 static const sd_bus_vtable of_service[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("MainPID", "u", NULL, (char *)&service.main_pid - (char *)&service, 0),
+	SD_BUS_PROPERTY("MainPID", "u", NULL, (char *)&service.main_pid - (char *)&service,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("ExecMainPID", "u", NULL, (char *)&service.last_main_pid - (char *)&service, 0),
 	SD_BUS_PROPERTY("ExecMainStartTimestampMonotonic", "t", NULL, (char *)&service.main_began - (char *)&service,
 			0),
+	SD_BUS_PROPERTY("ExecMainExitTimestampMonotonic", "t", NULL, (char *)&service.main_exit_usec - (char *)&service,
+			0),
+	SD_BUS_PROPERTY("ControlPID", "u", get_control_pid, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_VTABLE_END,
 };
 static const sd_bus_vtable of_job[] = {
@@ -106,7 +166,46 @@ static const sd_bus_vtable of_job[] = {
 	SD_BUS_VTABLE_END,
 };
 
-/* Serves one client until it hangs up. */
+/* Reads a line of standard input. Its texts stay. Returns false at the end. */
+static bool take_line(sd_bus *bus)
+{
+	char *line = NULL, *rest;
+	size_t size = 0;
+
+	if (getline(&line, &size, stdin) <= 0)
+		return false;
+	rest = line;
+	bool is_next = strncmp(line, "next ", strlen("next ")) == 0;
+	if (is_next)
+		strsep(&rest, " ");
+	struct service state = service;
+	state.active = strsep(&rest, " ");
+	state.sub = strsep(&rest, " ");
+	state.job = strsep(&rest, " ");
+	if (!rest)
+		exit(EXIT_FAILURE);
+	if (strcmp(state.job, "-") == 0)
+		state.job = "";
+	state.main_pid = (uint32_t)strtoul(rest, &rest, 10);
+	state.last_main_pid = (uint32_t)strtoul(rest, &rest, 10);
+	state.main_exit_usec = strtoull(rest, &rest, 10);
+	state.control_pid = (uint32_t)strtoul(rest, &rest, 10);
+	if (is_next) {
+		next_state = state;
+		has_next = true;
+		say("kept");
+		return true;
+	}
+	service = state;
+	if (!bus) {
+		say("changed");
+		return true;
+	}
+	reading = SIGNALED;
+	return signal_change(bus) >= 0;
+}
+
+/* Serves one client until it hangs up, or standard input ends. */
 static void serve(int fd)
 {
 	sd_bus *bus = NULL;
@@ -125,8 +224,16 @@ static void serve(int fd)
 		exit(EXIT_FAILURE);
 	for (;;) {
 		int r = sd_bus_process(bus, NULL);
-		if (r < 0 || (r == 0 && sd_bus_wait(bus, UINT64_MAX) < 0))
+		if (r < 0)
 			break;
+		if (r > 0)
+			continue;
+		struct pollfd fds[] = {{.fd = fd, .events = (short)sd_bus_get_events(bus)},
+				       {.fd = STDIN_FILENO, .events = POLLIN}};
+		if (poll(fds, 2, -1) < 0)
+			break;
+		if (fds[1].revents && !take_line(bus))
+			exit(EXIT_SUCCESS);
 	}
 	sd_bus_unref(bus);
 }
@@ -151,12 +258,13 @@ int main(int argc, char **argv)
 	if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(listener, 5) < 0)
 		return EXIT_FAILURE;
-	puts("ready");
-	fflush(stdout);
+	/* What it has read of more than one line, poll(2) would not see. */
+	setvbuf(stdin, NULL, _IONBF, 0);
+	say("ready");
 
 	struct pollfd fds[] = {{.fd = listener, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
-	while (poll(fds, 2, -1) > 0 && !fds[1].revents) {
-		int fd = accept(listener, NULL, NULL);
+	while (poll(fds, 2, -1) > 0 && (!fds[1].revents || take_line(NULL))) {
+		int fd = fds[0].revents ? accept(listener, NULL, NULL) : -1;
 		if (fd >= 0)
 			serve(fd);
 	}

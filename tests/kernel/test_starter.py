@@ -197,4 +197,30 @@ def main_process_ends(when):
             contains(err, "starter has ended")
 
 
+@cases([("still has connections for it", False), ("has nothing left to do, as after that", True)])
+def charon_ends_meanwhile(how, is_idle):
+    """wait --starter: charon ends when starter {0}: it fails at once."""
+    with Family() as family:
+        process = family.xfrmctl("wait", "--starter", MAINPID=str(family.starter.pid))
+        family.end("charon")
+        if is_idle:
+            family.load()
+        status, out, err = outcome(process)
+        equal((status, out), (1, ""), "status and output")
+        contains(err, ": charon has ended. Its messages")
+
+
+@case
+def charon_of_before():
+    """wait --starter: the file is still that of a charon of before: it waits for the new one."""
+    with Family() as family:
+        family.end("charon")
+        family.load()
+        process = family.xfrmctl("wait", "--starter", MAINPID=str(family.starter.pid))
+        family.charon = family.process("charon", ["sleep", "1000"])
+        status, out, err = outcome(process)
+        equal((status, err), (0, ""), "status and complaints")
+        contains(out, "charon has all its connections")
+
+
 main(sandbox.new_run_folder)

@@ -76,6 +76,9 @@ WORDS = [
     (["arm", "--saved=x"], ARM_HELP),
     (["service"], "start-pre, start-post, stop or stop-post"),
     (["watch", "--starter", "--misses=2"], "--starter takes none of the other options"),
+    (["watch", "--starter", "--unit=x.service"], "--starter takes none of the other options"),
+    (["watch", "--starter", "--load"], "--starter takes none of the other options"),
+    (["watch", "--load", "--socket=x"], "--load takes none of the other options but --unit="),
     (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
     (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
     (["wait", "--no-such-option"], WAIT_HELP),
@@ -297,7 +300,7 @@ def help_of_wait(words):
 def help_of_watch(words):
     """xfrmctl {0} lists the verb's options."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n", "--unit=UNIT",
-          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME", "--starter")
+          "--socket=PATH", "--interval=TIME", "--deadline=TIME", "--misses=N", "--limit=TIME", "--starter", "--load")
 
 
 @cases([("--help",), ("--version",), *((f"{verb} --help",) for verb in (

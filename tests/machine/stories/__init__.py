@@ -2,11 +2,11 @@
 """The stories, in the order in which they are told."""
 
 from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan,
-               messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_architecture, other_owners, package,
+               loads, messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_architecture, other_owners, package,
                reporting, restarts, routes, service, soak, starter, status, ten_crashes, traps, units, wait_exec, watch)
 
 MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
-           traps, soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
+           traps, loads, soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
            kernel_suite, starter, units, no_xfrm, messages)
 
 # Told in the machines of the packages.

@@ -17,6 +17,7 @@ DISTRIBUTION = Path("/usr/lib/systemd/system")
 EXPOSURE = {
     "xfrmctl-boot@.service": 1.8,
     "xfrmctl-handover@.service": 2.3,
+    "xfrmctl-load@.service": 1.1,
     "xfrmctl-metrics.service": 1.9,
     "xfrmctl-save@.service": 1.8,
     "xfrmctl-starter@.service": 1.1,

@@ -27,9 +27,8 @@ PINGS, FLOW, QUIET = "net4", "third", "started"
 NAMES = (PINGS, FLOW, QUIET, "net6")
 GRACE_SECONDS = 10
 
-# systemd is not to give up, whatever comes. A swanctl that loads connections does not notice when charon goes meanwhile, and
-# systemd waits for swanctl, 90 seconds by default.
-NO_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nTimeoutStartSec=20s\n"
+# systemd is not to give up, whatever comes.
+NO_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"
 
 # Of xfrmctl, for each start: what the flush, the release and the handover say, and what they may have to warn of.
 ENTRIES_AT_MOST = 6

@@ -4,6 +4,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import connections
 import journal
@@ -40,7 +41,7 @@ def loaded():
     """Names of the connections; none without a charon."""
     try:
         return gateway.connections()
-    except CommandFailed:
+    except (CommandFailed, OSError):
         return set()
 
 
@@ -57,7 +58,8 @@ def kill_helper(check):
 
 def halfway(check):
     """Has charon started again; returns when it has loaded a part."""
-    gateway.crash(signal.SIGKILL)
+    _, pid = gateway.crash(signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), WAIT_SECONDS, f"process {pid} is gone")
     wait_for(lambda: len(loaded()) >= ENOUGH, WAIT_SECONDS, f"{ENOUGH} connections are loaded")
     state, names = gateway.show("SubState"), loaded()
     check.that("the load goes on", state == "start-post" and NAME not in names, (state, len(names)))

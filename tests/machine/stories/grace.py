@@ -27,7 +27,7 @@ ROUNDING_SECONDS = 1
 EXPIRY_SECONDS = 10
 
 # Behind swanctl, and before the release.
-PAUSE_NAME = "40-test"
+PAUSE_NAME = "05-test"
 GO = Path("/run/go")
 PAUSE = f"""
 [Service]
@@ -107,7 +107,7 @@ def with_grace(check, flows):
 def grace_retransmitting_each_second(check):
     """A peer that can be reached again hears of it within a second, and the grace need not be long."""
     with connections.retransmitting_each_second():
-        start(NAMES, release_options="")
+        start(NAMES, release_options="--grace=0")
         establish([RETIRED])
         wait_known(NAMES)
         with Flows(dict.fromkeys(NAMES, FEW)) as flows:

@@ -62,7 +62,7 @@ class Halt:
 
 # Behind xfrmctl's own command, and before it.
 BEHIND_HOLD = Halt("ExecStartPre", "60-behind-hold")
-BEFORE_RELEASE = Halt("ExecStartPost", "40-before-release")
+BEFORE_RELEASE = Halt("ExecStartPost", "05-before-release")
 
 
 def kill(with_signal, pid):

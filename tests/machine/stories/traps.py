@@ -27,7 +27,7 @@ from .traffic import carries_traffic
 
 COUNT = 21
 RATE = 20       # packets a second through each
-CRASHES = 4
+CRASHES = 2
 CRASHES_OFTEN = 20
 
 # From the moment when the service is ready until a connection passes traffic.

@@ -6,8 +6,8 @@ import re
 import journal
 from command import run
 
-# Of the helpers that a story puts in the place of xfrmctl, and of one without its library.
-NOT_OURS = "^no luck today$|error while loading shared libraries"
+# Of the helpers that a story puts in the place of xfrmctl, whole or in part, and of one without its library.
+NOT_OURS = "^no luck today$|error while loading shared libraries|Syntax error: |^SyntaxError: "
 
 
 def messages(check):

@@ -7,7 +7,7 @@ import journal
 from command import run
 
 # Of the helpers that a story puts in the place of xfrmctl, whole or in part, and of one without its library.
-NOT_OURS = "^no luck today$|error while loading shared libraries|Syntax error: |^SyntaxError: "
+NOT_OURS = "^no luck today$|error while loading shared libraries|^/usr/(local/)?sbin/xfrmctl: [0-9]+: |^SyntaxError: "
 
 
 def messages(check):

@@ -48,9 +48,14 @@ struct flush {
 	const struct orphans *orphans; /* that may go alone, or NULL */
 	struct vici *vici;	       /* the way to the charon that knows them */
 	struct keep keep;	       /* what goes on carrying traffic */
-	bool keeps;		       /* something does; without, --keep is --hold */
 	enum turn turn;
 };
+
+/* Whether anything does. Without it, --keep is --hold. */
+static bool something_goes_on(const struct flush *flush)
+{
+	return flush->keep.n_reqids != 0;
+}
 
 static void print_help(void)
 {
@@ -235,7 +240,7 @@ static bool selects(const struct flush *flush, const struct entry *entry)
 		return false;
 	if (flush->orphans)
 		return orphans_have(flush->orphans, entry);
-	return !flush->keeps ||
+	return !something_goes_on(flush) ||
 	       (entry->kind == ENTRY_SA ? !keep_has_sa(&flush->keep, entry) : !keep_has_policy(&flush->keep, entry));
 }
 
@@ -278,13 +283,13 @@ static int hold_policy(struct flush *flush, const struct entry *policy)
 	struct entry shadow;
 
 	/* A shadow that would go by itself has to stay now, whosever it is. */
-	if (tag == SHADOW_HOLD || (flush->keeps && tag == SHADOW_CLOSE) ||
+	if (tag == SHADOW_HOLD || (something_goes_on(flush) && tag == SHADOW_CLOSE) ||
 	    (!tag && !filter_selects(&options->filter, policy)) ||
 	    (flush->turn != TURN_ALL && (flush->turn == TURN_BYPASSES) != shadow_lets_pass(policy)))
 		return 0;
-	if (flush->keeps && keep_has_policy(&flush->keep, policy))
+	if (something_goes_on(flush) && keep_has_policy(&flush->keep, policy))
 		return keep_policy(flush, policy);
-	if (flush->keeps && !tag)
+	if (something_goes_on(flush) && !tag)
 		shadow_make_close(policy, &sweep->survey, &sweep->blocked, &shadow);
 	else
 		shadow_make(policy, &sweep->survey, &sweep->blocked, false, &shadow);
@@ -300,7 +305,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 		return hold_policy(flush, entry);
 	if (selects(flush, entry) || (options->stop && shadow_tag(entry)))
 		return sweep_remove(sweep, entry);
-	if (flush->keeps && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
+	if (something_goes_on(flush) && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
 		return keep_sa(flush, entry);
 	return 0;
 }
@@ -373,7 +378,6 @@ static int find_kept(struct flush *flush, bool dry_run)
 {
 	int r = keep_find(&flush->keep, flush->sweep.kernel, &flush->options->filter, dry_run);
 
-	flush->keeps = flush->keep.n_reqids;
 	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not find out which SAs carry traffic: %s.", strerror(-r))
 		     : 0;
 }
@@ -410,12 +414,12 @@ static int remove_policies(struct flush *flush)
 		r = find_kept(flush, false);
 	if (r == 0)
 		r = hold_policies(flush);
-	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter, flush->keeps);
+	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter, something_goes_on(flush));
 }
 
 static int remove_sas(struct flush *flush)
 {
-	if (!flush->orphans && !flush->keeps && selects_all(flush->options) && flush_sas(flush))
+	if (!flush->orphans && !something_goes_on(flush) && selects_all(flush->options) && flush_sas(flush))
 		return 0;
 	return sweep_run(&flush->sweep, ENTRY_SA);
 }
@@ -632,7 +636,7 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 	privileges_give_up(PRIVILEGE_OTHERS);
 	int r = options->dry_run ? show_all(&flush) : remove_counted(&flush, &counts);
 	if (kept)
-		*kept = !options->dry_run && (flush.sweep.summary.carrying || flush.keeps);
+		*kept = !options->dry_run && (flush.sweep.summary.carrying || something_goes_on(&flush));
 	keep_free(&flush.keep);
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }

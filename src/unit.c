@@ -168,6 +168,14 @@ int unit_find_running(const char *unit, struct unit_running *ret)
 	return 0;
 }
 
+/* Reads ActiveState= and SubState=; the caller frees both. */
+static int read_states(sd_bus *bus, const char *path, char **active, char **sub)
+{
+	int r = sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", "ActiveState", NULL, active);
+
+	return r < 0 ? r : sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", "SubState", NULL, sub);
+}
+
 int unit_find_phase(const char *unit, enum unit_phase *ret)
 {
 	CLEANUP(free_text) char *active = NULL, *sub = NULL;
@@ -177,9 +185,7 @@ int unit_find_phase(const char *unit, enum unit_phase *ret)
 
 	int r = load_unit(unit, &bus, &reply, &path);
 	if (r >= 0)
-		r = sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", "ActiveState", NULL, &active);
-	if (r >= 0)
-		r = sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", "SubState", NULL, &sub);
+		r = read_states(bus, path, &active, &sub);
 	if (r < 0)
 		return r;
 	/* "activating" is also a unit that waits for its automatic restart. */
@@ -253,11 +259,7 @@ static int read_phase(const struct unit_watch *watch, bool *is_over, bool *is_po
 	const char *job;
 	uint32_t id;
 
-	int r = sd_bus_get_property_string(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Unit", "ActiveState", NULL,
-					   &active);
-	if (r >= 0)
-		r = sd_bus_get_property_string(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Unit", "SubState", NULL,
-					       &sub);
+	int r = read_states(watch->bus, watch->path, &active, &sub);
 	if (r >= 0)
 		r = read_job(watch->bus, watch->path, &reply, &id, &job);
 	if (r < 0)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 PORT = 7003
 BUFFER_BYTES = 1 << 22
-IP_FREEBIND = 15
+IP_FREEBIND, SO_RCVBUFFORCE = 15, 33     # ip(7), socket(7): what Python leaves out
 
 # What is under way when the senders end.
 SETTLE_SECONDS = 2
@@ -55,7 +55,7 @@ def send(port, rate, *pairs):
 
 def receive(port):
     receiver = socket_of("0.0.0.0", port)
-    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, BUFFER_BYTES)
+    receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
     receiver.settimeout(0.2)
     came, goes_on = {}, until_terminated()
     while goes_on():

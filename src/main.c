@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "privileges.h"
-#include "report.h"
-#include "util.h"
-#include "verb.h"
+#include "base/log.h"
+#include "base/privileges.h"
+#include "base/util.h"
+#include "verbs/options.h"
 
 /* Maximum number of characters of an option that a sentence repeats. */
 #define OPTION_MAX 64

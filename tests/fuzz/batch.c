@@ -7,10 +7,10 @@
 #include <netlink/msg.h>
 #include <string.h>
 
-#include "answer.h"
-#include "batch.h"
 #include "fuzz.h"
-#include "shadow.h"
+#include "hold/shadow.h"
+#include "xfrm/batch.h"
+#include "xfrm/parse.h"
 
 struct queue {
 	struct batches batches;

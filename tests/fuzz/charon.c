@@ -7,10 +7,10 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "charon.h"
+#include "base/util.h"
 #include "fuzz.h"
-#include "reasons.h"
-#include "util.h"
+#include "ike/charon.h"
+#include "routes/explain.h"
 
 /* As many events as come before an answer. */
 #define EVENTS 2
@@ -103,8 +103,8 @@ static void check_configuration(struct vici *vici)
 static void check_children(struct vici *vici)
 {
 	CLEANUP(children_free) struct children children = {0};
-	static const struct match_prefix ends[CHILDREN_SIDES] = {{.family = AF_INET, .length = 32},
-								 {.family = AF_INET, .length = 32}};
+	static const struct prefix ends[CHILDREN_SIDES] = {{.family = AF_INET, .length = 32},
+							   {.family = AF_INET, .length = 32}};
 
 	if (!is_through(charon_children(vici, 0, &children)))
 		return;
@@ -115,7 +115,7 @@ static void check_children(struct vici *vici)
 		CHECK(children.connections[child->connection].name);
 		for (size_t side = 0; side < CHILDREN_SIDES; side++)
 			for (size_t j = 0; j < child->selectors[side].n; j++) {
-				const struct match_prefix *prefix = &child->selectors[side].list[j];
+				const struct prefix *prefix = &child->selectors[side].list[j];
 				const struct children_pair pair = {{*prefix, *prefix}};
 
 				CHECK(prefix->length <= 128);

@@ -9,8 +9,8 @@
 #include <dirent.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "fuzz.h"
-#include "util.h"
 
 #define SEEDS_MAX 256
 #define SIZE_MAX_INPUT 16384

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "match.h"
+#include "xfrm/filter.h"
 
 #define ADDRESS(...) \
 	{ \
@@ -35,9 +35,9 @@ static const struct entry entries[] = {
 	{.kind = ENTRY_POLICY, .policy.info = {.sel.family = AF_INET6, .index = 8}},
 };
 
-static void check_prefix(const struct match_prefix *prefix)
+static void check_prefix(const struct prefix *prefix)
 {
-	static const struct match_prefix none;
+	static const struct prefix none;
 
 	if (memcmp(prefix, &none, sizeof(none)) != 0)
 		CHECK(prefix->length <= (prefix->family == AF_INET ? 32 : 128));

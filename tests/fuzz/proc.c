@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "blocked.h"
+#include "base/proc.h"
 #include "fuzz.h"
-#include "owner.h"
-#include "process.h"
+#include "ike/key_manager.h"
+#include "xfrm/counters.h"
 
 #define TICKS 100
 

@@ -9,9 +9,9 @@
 #include <netlink/route/route.h>
 #include <string.h>
 
+#include "base/util.h"
 #include "fuzz.h"
-#include "routing_message.h"
-#include "util.h"
+#include "routes/message.h"
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
@@ -41,7 +41,7 @@ static void check_next_hop(const struct route *route)
 	}
 	if (!route->has_gateway || routing_message_to_gateway(route, route, &way) < 0)
 		return;
-	CHECK(route_covers_gateway(&way, route) && way.dst.length == route_address_bits(way.dst.family));
+	CHECK(route_covers_gateway(&way, route) && way.dst.length == prefix_max_length(way.dst.family));
 	CHECK(!way.has_gateway && way.has_src == route->has_src && strcmp(way.device, route->device) == 0);
 	rtnl_route_put(way.object);
 }

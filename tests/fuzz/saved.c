@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "saved.h"
-#include "shadow.h"
+#include "hold/boot_file.h"
+#include "hold/shadow.h"
 
 static void write_entry(FILE *copy, const struct entry *entry)
 {

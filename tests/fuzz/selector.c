@@ -5,23 +5,24 @@
 #include <errno.h>
 #include <string.h>
 
-#include "children.h"
+#include "base/util.h"
 #include "fuzz.h"
-#include "route.h"
-#include "util.h"
+#include "ike/child.h"
+#include "ike/traffic_selector.h"
+#include "routes/route.h"
 
-static void check_prefix(const struct match_prefix *prefix)
+static void check_prefix(const struct prefix *prefix)
 {
 	const uint8_t *bytes = (const uint8_t *)&prefix->address;
 	unsigned int bits = prefix->family == AF_INET ? 32 : 128;
 
 	CHECK(prefix->family == AF_INET || prefix->family == AF_INET6);
-	CHECK(prefix->length <= bits && route_contains(prefix, prefix));
+	CHECK(prefix->length <= bits && prefix_contains(prefix, prefix));
 	for (unsigned int bit = prefix->length; bit < 128; bit++)
 		CHECK(!(bytes[bit / 8] & 0x80 >> bit % 8));
 }
 
-static void check_route(const struct match_prefix *prefix, struct route_targets *targets)
+static void check_route(const struct prefix *prefix, struct route_targets *targets)
 {
 	const struct route route = {.dst = *prefix};
 	char description[ROUTE_DESCRIPTION_MAX];
@@ -32,11 +33,10 @@ static void check_route(const struct match_prefix *prefix, struct route_targets 
 	CHECK(strlen(route_describe(&route, description, sizeof(description))) < sizeof(description) - 1);
 }
 
-static void check_children(const char *text, const struct route_selector *selector)
+static void check_children(const char *text, const struct traffic_selector *selector)
 {
 	CLEANUP(children_free) struct children children = {0};
-	struct match_prefix any[CHILDREN_SIDES] = {{.family = AF_INET, .length = 32},
-						   {.family = AF_INET, .length = 32}};
+	struct prefix any[CHILDREN_SIDES] = {{.family = AF_INET, .length = 32}, {.family = AF_INET, .length = 32}};
 	struct children_pair pair = {{any[0], any[1]}};
 
 	CHECK(children_add_connection(&children, text) == 0 && children_add(&children, text) == 0);
@@ -54,9 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CLEANUP(route_targets_free) struct route_targets targets = {0};
 	CLEANUP(free_text) char *text = fuzz_text(data, size);
-	struct route_selector selector;
+	struct traffic_selector selector;
 
-	int r = route_parse_selector(text, &selector);
+	int r = traffic_selector_parse(text, &selector);
 	CHECK(r == 0 || r == -EINVAL);
 	check_children(text, r == 0 ? &selector : NULL);
 	int added = route_targets_add(&targets, text);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "vici_message.h"
+#include "ike/vici_message.h"
 
 /* What reading has come to. */
 struct model {

@@ -8,9 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/util.h"
 #include "fuzz.h"
-#include "util.h"
-#include "vici.h"
+#include "ike/vici.h"
 
 /* A socket takes as much without anybody who reads. */
 #define INPUT_MAX (64 * 1024)

@@ -3,7 +3,7 @@
 /* Words lie within the text, one behind the other, no more of them than there is room for; and each, in quotes, is one
  * word again. */
 
-#include "words.h"
+#include "base/words.h"
 
 #include "fuzz.h"
 

@@ -8,16 +8,16 @@
 #include <netlink/msg.h>
 #include <string.h>
 
-#include "answer.h"
+#include "base/util.h"
 #include "fuzz.h"
-#include "kept.h"
-#include "request.h"
-#include "shadow.h"
-#include "show.h"
-#include "status.h"
-#include "stopper.h"
-#include "summary.h"
-#include "util.h"
+#include "handover/connections.h"
+#include "handover/guard_sa.h"
+#include "hold/shadow.h"
+#include "hold/summary.h"
+#include "status/model.h"
+#include "xfrm/build.h"
+#include "xfrm/parse.h"
+#include "xfrm/print.h"
 
 static const char *const expressions[] = {"reqid=1,proto=esp",
 					  "mark=5/0xff,if-id=77",
@@ -149,11 +149,12 @@ static void check_lifetime(const struct entry *sa, const struct nlmsghdr *messag
 
 static void check_stopper(struct looking *looking, const struct entry *sa)
 {
+	static const struct guard_sa_keys keys;
 	struct entry written, stopper = stopper_of(sa);
 	struct nl_msg *message;
 
 	check_questions(sa);
-	CHECK(stopper_compose(sa, &message) == 0);
+	CHECK(stopper_compose(sa, &keys, &message) == 0);
 	CHECK(entry_decode(nlmsg_hdr(message), &written) == 0 && stopper_is(&written) && !written.larval);
 	check_same_key(&stopper, &written);
 	nlmsg_free(message);

@@ -29,15 +29,13 @@
  *     offload      (receive) the marks of the policies that come are devices to which these are offloaded
  *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
  *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
- *                  Those whose SPI has its first bit look like stoppers (src/stopper.h), those with its second bit
- *                  stay as they are, and the others, unless they have its third bit, are ten seconds older than they
- *                  are. With such a rule nothing sleeps: the clock moves on. Takes place beside other rules
- *     later        (receive, vici) the clock has moved on by VALUE milliseconds
- *     run          $FAULT_COMMAND is run before the call, or behind a change, by a process of its own, which has what
- *                  the program gives up
- *     wait         (change, datagram) the type of the message, or of the first, is written to the socket $FAULT_FD,
- *                  and a byte read from there
- *     note         nothing, beside what another rule does
+ *                  Those whose SPI has its first bit look like stoppers (src/handover/guard_sa.h), those with its
+ * second bit stay as they are, and the others, unless they have its third bit, are ten seconds older than they are.
+ * With such a rule nothing sleeps: the clock moves on. Takes place beside other rules later        (receive, vici) the
+ * clock has moved on by VALUE milliseconds run          $FAULT_COMMAND is run before the call, or behind a change, by a
+ * process of its own, which has what the program gives up wait         (change, datagram) the type of the message, or
+ * of the first, is written to the socket $FAULT_FD, and a byte read from there note         nothing, beside what
+ * another rule does
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
 

@@ -20,7 +20,7 @@ from tap import case, cases, contains, equal, main
 from vici_server import Stream
 from wire import MARKER, Wire
 
-# The nexthop objects that xfrmctl makes (src/routing.c).
+# The nexthop objects that xfrmctl makes (src/routes/netlink.c).
 FIRST_ID = 0x58464d00
 OURS = "proto 88"
 

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "util.h"
-#include "vici.h"
+#include "base/util.h"
+#include "ike/vici.h"
 
 #define KILOBYTES_MAX 600
 

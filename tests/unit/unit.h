@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "entry.h"
-#include "util.h"
+#include "base/util.h"
+#include "xfrm/entry.h"
 
 /* cmocka skips the slots of an array that have no name, so an array can be longer than what is in it. */
 struct cases {

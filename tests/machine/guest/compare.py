@@ -34,7 +34,7 @@ FAN_NETWORKS = {None: ("10.100.0.0/16", "10.102.0.0/16"), "peer": ("10.101.0.0/1
 FAN_RATE = 2
 FAN_BEFORE_SECONDS = 3
 
-# A daemon that crashes sooner after its start waits for its restart (src/service.c).
+# A daemon that crashes sooner after its start waits for its restart (src/verbs/service.c).
 SHORT_RUN_SECONDS = 10
 
 # Of a connection that the peer does not always have.

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/forbidden.h"
+
+#include <errno.h>
+#include <linux/net.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "base/util.h"
+
+/* The program is to go on after a call that a library makes for no need: a signal would end it in the middle of a hold.
+ */
+#define FORBIDDEN SCMP_ACT_ERRNO(EPERM)
+
+const char *const forbidden_calls[] = {
+	/* other programs */
+	"execve",
+	"execveat",
+	"uselib",
+	/* memory that becomes executable in other ways than below: SHM_EXEC, READ_IMPLIES_EXEC, segments of code */
+	"ipc",
+	"modify_ldt",
+	"personality",
+	"shmat",
+	/* other processes */
+	"kcmp",
+	"perf_event_open",
+	"pidfd_getfd",
+	"process_madvise",
+	"process_vm_readv",
+	"process_vm_writev",
+	"ptrace",
+	/* a way around this filter: io_uring makes calls in the kernel */
+	"io_uring_enter",
+	"io_uring_register",
+	"io_uring_setup",
+	/* the kernel */
+	"bpf",
+	"create_module",
+	"delete_module",
+	"finit_module",
+	"init_module",
+	"kexec_file_load",
+	"kexec_load",
+	"syslog",
+	"userfaultfd",
+	/* keys */
+	"add_key",
+	"keyctl",
+	"request_key",
+	/* file systems */
+	"chroot",
+	"fanotify_init",
+	"fsconfig",
+	"fsmount",
+	"fsopen",
+	"fspick",
+	"mount",
+	"mount_setattr",
+	"move_mount",
+	"open_by_handle_at",
+	"open_tree",
+	"pivot_root",
+	"quotactl",
+	"quotactl_fd",
+	"umount",
+	"umount2",
+	"unshare",
+	/* the machine */
+	"acct",
+	"adjtimex",
+	"clock_adjtime",
+	"clock_adjtime64",
+	"clock_settime",
+	"clock_settime64",
+	"ioperm",
+	"iopl",
+	"pciconfig_iobase",
+	"pciconfig_read",
+	"pciconfig_write",
+	"reboot",
+	"s390_pci_mmio_read",
+	"s390_pci_mmio_write",
+	"settimeofday",
+	"stime",
+	"swapoff",
+	"swapon",
+};
+
+const size_t n_forbidden_calls = ARRAY_SIZE(forbidden_calls);
+
+/* Numbers below 0 are valid: libseccomp has them for calls that the architecture lacks, or multiplexes, and rewrites
+ * the latter (seccomp_rule_add(3)). __NR_SCMP_ERROR is a name that an older libseccomp does not have. */
+static int forbid_if(scmp_filter_ctx filter, const char *name, unsigned int n, struct scmp_arg_cmp argument)
+{
+	int call = seccomp_syscall_resolve_name(name);
+
+	return call == __NR_SCMP_ERROR ? 0 : seccomp_rule_add_array(filter, FORBIDDEN, call, n, &argument);
+}
+
+static int forbid(scmp_filter_ctx filter, const char *name)
+{
+	return forbid_if(filter, name, 0, (struct scmp_arg_cmp){0});
+}
+
+/* In mmap(), mmap2(), mprotect() and pkey_mprotect() the protection is the third argument. */
+static int forbid_executable(scmp_filter_ctx filter, const char *name)
+{
+	return forbid_if(filter, name, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+}
+
+/* A rule can compare an argument once only, so each family has one of its own. */
+static int forbid_families(scmp_filter_ctx filter)
+{
+	/* It takes the family through a pointer, and no C library of these architectures calls it for that. The kernel
+	 * compares 32 bits (sys_socketcall()). */
+	int r = forbid_if(filter, "socketcall", 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, SYS_SOCKET));
+
+	for (scmp_datum_t family = AF_UNSPEC; family < AF_NETLINK && r == 0; family++)
+		if (family != AF_UNIX)
+			r = forbid_if(filter, "socket", 1, SCMP_A0(SCMP_CMP_EQ, family));
+	return r < 0 ? r : forbid_if(filter, "socket", 1, SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+}
+
+/* What the program itself needs is compared only where its arguments are sure to be in registers. On i386 and s390x the
+ * C library opens sockets by socketcall(), whose arguments are behind a pointer, as those of mmap() are. */
+static int forbid_arguments(scmp_filter_ctx filter, uint32_t architecture)
+{
+	int r;
+
+	switch (architecture) {
+	case SCMP_ARCH_AARCH64:
+	case SCMP_ARCH_ARM:
+	case SCMP_ARCH_MIPSEL:
+	case SCMP_ARCH_MIPSEL64:
+	case SCMP_ARCH_PPC64LE:
+	case SCMP_ARCH_RISCV64:
+	case SCMP_ARCH_X86_64:
+		r = forbid_families(filter);
+		if (r == 0)
+			r = forbid_executable(filter, "mmap");
+		return r < 0 ? r : forbid_executable(filter, "mmap2");
+	case SCMP_ARCH_X86:
+		/* The C library calls mmap2(). */
+		r = forbid(filter, "mmap");
+		return r < 0 ? r : forbid_executable(filter, "mmap2");
+	default:
+		return 0;
+	}
+}
+
+int forbid_calls(scmp_filter_ctx filter, uint32_t architecture)
+{
+	int r = forbid_arguments(filter, architecture);
+
+	for (size_t i = 0; i < n_forbidden_calls && r == 0; i++)
+		r = forbid(filter, forbidden_calls[i]);
+	if (r == 0)
+		r = forbid_executable(filter, "mprotect");
+	return r < 0 ? r : forbid_executable(filter, "pkey_mprotect");
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+
+/* The place in the source says nothing to an operator, and differs between builds. */
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
+#include <systemd/sd-login.h>
+
+#include "base/util.h"
+
+#define MESSAGE_MAX 1024
+
+/* Fewer entries are through long before any timeout. */
+#define MANY_ENTRIES 10000
+
+/* Far more than an entry takes (about a microsecond), since a flush cannot say in between that it is still alive. */
+#define ENTRY_USEC USEC_PER_MSEC
+#define EXTENSION_USEC (30 * USEC_PER_SEC)
+#define EXTENSION_INTERVAL_USEC (5 * USEC_PER_SEC)
+
+#define BAR_AFTER_USEC (500 * USEC_PER_MSEC)
+#define BAR_INTERVAL_USEC (100 * USEC_PER_MSEC)
+#define BAR_WIDTH 40
+
+static struct {
+	bool quiet, verbose;
+	bool journal; /* standard error is a stream to the journal, so native messages are welcome */
+	char *unit;
+	char *captured; /* where failures go instead, or NULL */
+	size_t captured_size;
+
+	uint64_t begun, total;
+	uint64_t extended, drawn; /* when last, 0 for never */
+} state;
+
+/* $JOURNAL_STREAM holds device and inode of the stream that systemd connected to the journal (systemd.exec(5)); it is
+ * inherited by processes whose output was redirected since. */
+static bool is_journal_stream(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uint64_t device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 && fstat(fd, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
+}
+
+void report_init(void)
+{
+	/* libsystemd is silent when it cannot reach the socket, as in a unit with a /run of its own. */
+	state.journal = is_journal_stream(STDERR_FILENO) && access("/run/systemd/journal/socket", W_OK) == 0;
+	/* journald finds a message's unit through /proc, where a process as short-lived as this one may be gone by
+	 * then; this field makes `journalctl -u` find it all the same (journalctl(1), --unit=). */
+	if (state.journal && sd_pid_get_unit(0, &state.unit) < 0)
+		state.unit = NULL;
+}
+
+void report_quiet(void)
+{
+	state.quiet = true;
+}
+
+bool report_is_quiet(void)
+{
+	return state.quiet;
+}
+
+void report_verbose(void)
+{
+	state.verbose = true;
+}
+
+bool report_in_unit(void)
+{
+	const char *pid = getenv("SYSTEMD_EXEC_PID");
+
+	return pid && strtol(pid, NULL, 10) == getpid();
+}
+
+void report_about(const char *unit)
+{
+	free(state.unit);
+	state.unit = strdup(unit);
+}
+
+/* Sends a message to the journal with up to `n` fields of its own; false when that is not possible. */
+static bool to_journal(int priority, const sd_id128_t *id, const char *message, const struct iovec *fields, size_t n)
+{
+	char text[sizeof("MESSAGE=") + MESSAGE_MAX], level[sizeof("PRIORITY=0")], unit[300];
+	/* cppcheck-suppress variableScope ; it has to live until it is sent */
+	char message_id[sizeof("MESSAGE_ID=") + SD_ID128_STRING_MAX];
+	struct iovec iov[20];
+	size_t used = 0;
+
+	if (!state.journal)
+		return false;
+
+#define FIELD(buffer, ...) iov[used++] = (struct iovec){buffer, (size_t)snprintf(buffer, sizeof(buffer), __VA_ARGS__)}
+	FIELD(text, "MESSAGE=%s", message);
+	FIELD(level, "PRIORITY=%d", priority);
+	if (id)
+		FIELD(message_id, "MESSAGE_ID=" SD_ID128_FORMAT_STR, SD_ID128_FORMAT_VAL(*id));
+	if (state.unit && strlen(state.unit) < sizeof(unit) - sizeof("OBJECT_SYSTEMD_UNIT="))
+		FIELD(unit, "OBJECT_SYSTEMD_UNIT=%s", state.unit);
+#undef FIELD
+	for (size_t i = 0; i < n && used < ARRAY_SIZE(iov); i++)
+		iov[used++] = fields[i];
+	return sd_journal_sendv(iov, (int)used) >= 0;
+}
+
+static void erase_bar(void)
+{
+	if (state.drawn)
+		fputs("\r\033[K", stderr);
+	state.drawn = 0;
+}
+
+/* Length of the UTF-8 sequence that `text` begins with, or 0 when it is none, or a control character. */
+static size_t printable_length(const unsigned char *text)
+{
+	size_t length = *text < 0x80 ? 1 : *text >= 0xf0 ? 4 : *text >= 0xe0 ? 3 : *text >= 0xc2 ? 2 : 0;
+
+	if (*text < ' ' || *text == 0x7f || *text > 0xf4)
+		return 0;
+	for (size_t i = 1; i < length; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	return length;
+}
+
+/* Arguments that a message repeats can hold anything, and are cut: journalctl shows a message that is not clean text as
+ * a blob only, and a terminal obeys control characters. */
+static void make_printable(char *message)
+{
+	for (unsigned char *c = (unsigned char *)message; *c;) {
+		size_t length = printable_length(c);
+		if (!length)
+			*c = '?';
+		c += length ? length : 1;
+	}
+}
+
+static void __attribute__((format(printf, 4, 0)))
+say(FILE *f, int priority, const sd_id128_t *id, const char *format, va_list args)
+{
+	char message[MESSAGE_MAX];
+
+	vsnprintf(message, sizeof(message), format, args);
+	make_printable(message);
+	if (to_journal(priority, id, message, NULL, 0))
+		return;
+	erase_bar();
+	fprintf(f, "xfrmctl: %s\n", message);
+}
+
+static void __attribute__((format(printf, 2, 0))) fail(const sd_id128_t *id, const char *format, va_list args)
+{
+	if (state.captured)
+		vsnprintf(state.captured, state.captured_size, format, args);
+	else
+		say(stderr, LOG_ERR, id, format, args);
+}
+
+int report_failure(int error, sd_id128_t id, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fail(&id, format, args);
+	va_end(args);
+	return error;
+}
+
+void report_one(uint64_t *n, sd_id128_t id, const char *format, ...)
+{
+	va_list args;
+
+	if ((*n)++ >= REPORT_NAMED_MAX)
+		return;
+	va_start(args, format);
+	fail(&id, format, args);
+	va_end(args);
+}
+
+void report_rest(uint64_t n, sd_id128_t id, const char *what)
+{
+	if (n > REPORT_NAMED_MAX)
+		report_failure(-EIO, id, "%" PRIu64 " more %s.", n - REPORT_NAMED_MAX, what);
+}
+
+int report_output(void)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	int r = errno ? -errno : -EIO;
+	return report_failure(r, REPORT_FAILED, "Could not write to standard output: %s.", strerror(-r));
+}
+
+void report_capture(char *text, size_t size)
+{
+	state.captured = text;
+	state.captured_size = size;
+}
+
+void report_notice(sd_id128_t id, const char *format, ...)
+{
+	va_list args;
+
+	if (state.quiet)
+		return;
+	va_start(args, format);
+	say(stderr, LOG_NOTICE, &id, format, args);
+	va_end(args);
+}
+
+void report_detail(const char *format, ...)
+{
+	va_list args;
+
+	if (!state.verbose)
+		return;
+	va_start(args, format);
+	say(stderr, LOG_DEBUG, &REPORT_DETAIL, format, args);
+	va_end(args);
+}
+
+void report_begin(uint64_t entries, const char *doing)
+{
+	state.begun = now_usec();
+	state.extended = state.begun;
+	state.total = entries;
+	if (entries < MANY_ENTRIES)
+		return;
+	uint64_t extension = EXTENSION_USEC + entries * ENTRY_USEC;
+	if (doing)
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s %" PRIu64 " SAs and policies…", extension,
+			   doing, entries);
+	else
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, extension);
+}
+
+static void draw_bar(uint64_t done)
+{
+	uint64_t total = done > state.total ? done : state.total;
+	uint64_t filled = total ? done * BAR_WIDTH / total : 0;
+	char bar[BAR_WIDTH + 1];
+
+	for (size_t i = 0; i < BAR_WIDTH; i++)
+		bar[i] = i < filled ? '#' : '.';
+	bar[BAR_WIDTH] = '\0';
+	fprintf(stderr, "\r[%s] %" PRIu64 " of %" PRIu64 " entries\033[K", bar, done, total);
+	fflush(stderr);
+}
+
+void report_progress(uint64_t done)
+{
+	/* Not even the clock is read for each of them. */
+	if (done % 64 != 0)
+		return;
+
+	uint64_t now = now_usec();
+	if (now - state.extended >= EXTENSION_INTERVAL_USEC) {
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, EXTENSION_USEC);
+		state.extended = now;
+	}
+	if (now - state.begun >= BAR_AFTER_USEC && now - state.drawn >= BAR_INTERVAL_USEC && !state.quiet &&
+	    isatty(STDERR_FILENO)) {
+		draw_bar(done);
+		state.drawn = now;
+	}
+}
+
+uint64_t report_end(void)
+{
+	erase_bar();
+	return now_usec() - state.begun;
+}
+
+void report_figures(int priority, sd_id128_t id, const char *sentence, const struct report_field *fields, size_t n)
+{
+	char message[MESSAGE_MAX], texts[REPORT_FIELDS_MAX][48];
+	struct iovec iov[REPORT_FIELDS_MAX];
+
+	assert(n <= REPORT_FIELDS_MAX);
+	if (state.quiet && priority >= LOG_NOTICE)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		int length = snprintf(texts[i], sizeof(texts[i]), "%s=%" PRIu64, fields[i].name, fields[i].value);
+		iov[i] = (struct iovec){texts[i], (size_t)length};
+	}
+	snprintf(message, sizeof(message), "%s", sentence);
+	make_printable(message);
+	if (to_journal(priority, &id, message, iov, n))
+		return;
+	if (priority >= LOG_INFO)
+		printf("%s\n", message);
+	else
+		fprintf(stderr, "xfrmctl: %s\n", message);
+}

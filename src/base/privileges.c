@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/privileges.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+#if HAVE_SECCOMP
+#include "base/forbidden.h"
+
+static void free_filter(scmp_filter_ctx *filter)
+{
+	seccomp_release(*filter);
+}
+
+static int filter_calls(void)
+{
+	CLEANUP(free_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+	if (!filter)
+		return -ENOMEM;
+	int r = forbid_calls(filter, seccomp_arch_native());
+	return r < 0 ? r : seccomp_load(filter);
+}
+#else
+static int filter_calls(void)
+{
+	return 0;
+}
+#endif
+
+static int reduce_to(uint64_t keep)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(data); i++) {
+		data[i].permitted &= (uint32_t)(keep >> (32 * i));
+		data[i].effective = data[i].permitted;
+		data[i].inheritable = 0;
+	}
+	return syscall(SYS_capset, &header, data) < 0 ? -errno : 0;
+}
+
+static void report_kept(const char *what, int r)
+{
+	if (r < 0)
+		report_detail("Going on with %s: %s.", what, strerror(-r));
+}
+
+void privileges_confine(uint64_t keep)
+{
+	report_kept("more capabilities than are needed", reduce_to(keep));
+	report_kept("the way to new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) < 0 ? -errno : 0);
+	report_kept("all system calls", filter_calls());
+}
+
+void privileges_give_up(uint64_t capabilities)
+{
+	report_kept("more capabilities than are needed", reduce_to(~capabilities));
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "handover/keep.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/nl_cleanup.h"
+#include "base/util.h"
+#include "handover/guard_sa.h"
+
+/* The kernel's clock of seconds moves on with its ticks, and is late where these are. */
+#define CLOCK_TICK_USEC (10 * USEC_PER_MSEC)
+#define CLOCK_TICKS_MAX 100
+
+static int compare(const void *a, const void *b)
+{
+	const struct keep_sa *left = a, *right = b;
+
+	if (left->spi != right->spi)
+		return left->spi < right->spi ? -1 : 1;
+	if (left->reqid != right->reqid)
+		return left->reqid < right->reqid ? -1 : 1;
+	return left->proto - right->proto;
+}
+
+static int compare_reqids(const void *a, const void *b)
+{
+	const uint32_t *left = a, *right = b;
+
+	return *left < *right ? -1 : *left > *right;
+}
+
+static struct keep_sa *find(const struct keep *keep, uint8_t proto, uint32_t spi, uint32_t reqid)
+{
+	const struct keep_sa key = {.proto = proto, .spi = spi, .reqid = reqid};
+
+	return keep->n ? bsearch(&key, keep->list, keep->n, sizeof(key), compare) : NULL;
+}
+
+static bool has_reqid(const struct keep *keep, uint32_t reqid)
+{
+	return keep->n_reqids && bsearch(&reqid, keep->reqids, keep->n_reqids, sizeof(reqid), compare_reqids);
+}
+
+/* Templates lie in the message as netlink aligns them. */
+static struct xfrm_user_tmpl template_at(const struct entry *policy, size_t i)
+{
+	struct xfrm_user_tmpl template;
+
+	memcpy(&template, &policy->policy.templates[i], sizeof(template));
+	return template;
+}
+
+/* Whether all of an outbound policy's templates name their SAs, and a copy of the policy can use them: a policy without
+ * its device skips SAs that are offloaded as a whole (xfrm_state_find()). */
+static bool names_sas(const struct entry *policy)
+{
+	if (policy->policy.offloaded)
+		return false;
+	for (size_t i = 0; i < policy->policy.n_templates; i++)
+		if (!template_at(policy, i).id.spi)
+			return false;
+	return policy->policy.n_templates != 0 && policy->policy.info.dir == XFRM_POLICY_OUT &&
+	       policy->policy.info.action == XFRM_POLICY_ALLOW && !entry_is_per_socket(policy);
+}
+
+struct noting {
+	struct keep *keep;
+	const struct filter *filter;
+	struct kernel *kernel;
+	bool dry_run;
+};
+
+static int note_policy(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+{
+	const struct noting *noting = userdata;
+	struct keep *keep = noting->keep;
+
+	(void)message;
+	if (!names_sas(policy) || !filter_selects(noting->filter, policy))
+		return 0;
+	for (size_t i = 0; i < policy->policy.n_templates; i++) {
+		const struct xfrm_user_tmpl template = template_at(policy, i);
+		struct keep_sa *list = grow(keep->list, keep->n, &keep->allocated, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		keep->list = list;
+		list[keep->n++] =
+			(struct keep_sa){.proto = template.id.proto, .spi = template.id.spi, .reqid = template.reqid};
+	}
+	return 0;
+}
+
+/* Of two SAs the kernel takes the one of the later second. Waits, if need be, until this second is not that of the SA;
+ * -ERANGE when the SA is of the future: the clock was set back. */
+static int wait_until_later(const struct entry *sa)
+{
+	const uint64_t made = sa->sa.curlft.add_time;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if ((uint64_t)now.tv_sec < made)
+		return -ERANGE;
+	if ((uint64_t)now.tv_sec == made)
+		sleep_until(now_usec() + USEC_PER_SEC - (uint64_t)now.tv_nsec / 1000);
+	/* This is the clock by which the kernel dates SAs (ktime_get_real_seconds()). */
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	for (unsigned int i = 0; (uint64_t)now.tv_sec <= made && i < CLOCK_TICKS_MAX; i++) {
+		sleep_until(now_usec() + CLOCK_TICK_USEC);
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	}
+	return 0;
+}
+
+/* Makes sure that there is a stopper, and that it is younger than its SA. */
+static int put_stopper(struct kernel *kernel, const struct entry *sa)
+{
+	CLEANUP(free_message) struct nl_msg *message = NULL;
+	const struct entry stopper = stopper_of(sa);
+	struct guard_sa_keys keys;
+	struct entry present = {0};
+
+	int r = getrandom(&keys, sizeof(keys), 0) == sizeof(keys) ? wait_until_later(sa) : -EIO;
+	if (r == 0)
+		r = stopper_compose(sa, &keys, &message);
+	if (r == 0)
+		r = kernel_request(kernel, nlmsg_hdr(message));
+	/* There may be one of an earlier run. */
+	if (r == 0 || r == -EEXIST)
+		r = kernel_find_sa(kernel, &stopper, &present);
+	if (r == 0 && !stopper_is(&present))
+		r = -EEXIST;
+	if (r == 0 && present.sa.curlft.add_time <= sa->sa.curlft.add_time)
+		r = -ERANGE;
+	return r;
+}
+
+/* Has the kernel remove an SA after KEEP_SA_SECONDS, if it would not do so earlier. */
+static int limit(struct kernel *kernel, const struct entry *sa, const struct nlmsghdr *message)
+{
+	const uint64_t has = sa->sa.lft.hard_add_expires_seconds, added = sa->sa.curlft.add_time;
+	struct timespec now;
+
+	/* The clock by which the kernel dates and ends SAs. */
+	clock_gettime(CLOCK_REALTIME, &now);
+	const uint64_t age = (uint64_t)now.tv_sec > added ? (uint64_t)now.tv_sec - added : 0;
+	if (has && has <= age + KEEP_SA_SECONDS)
+		return 0;
+	return kernel_set_sa_lifetime(kernel, message, age + KEEP_SA_SECONDS);
+}
+
+/* Makes an outbound SA fit to stay: it ends by itself, and a stopper guards it. An SA of IPComp carries nothing without
+ * the ESP or AH SA behind it. */
+static bool may_stay(struct kernel *kernel, const struct entry *sa, const struct nlmsghdr *message)
+{
+	int r = limit(kernel, sa, message);
+
+	if (r == 0 && sa->sa.id.proto != IPPROTO_COMP)
+		r = put_stopper(kernel, sa);
+	if (r < 0) {
+		char description[ENTRY_DESCRIPTION_MAX];
+		report_detail("No time limit and stopper for %s: %s. It does not stay.",
+			      entry_describe(sa, description, sizeof(description)), strerror(-r));
+	}
+	return r == 0;
+}
+
+static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	const struct noting *noting = userdata;
+
+	if (sa->larval || stopper_is(sa))
+		return 0;
+	struct keep_sa *named = find(noting->keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
+	if (named && !named->live)
+		named->live = noting->dry_run || may_stay(noting->kernel, sa, message);
+	return 0;
+}
+
+static int dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, struct noting *noting)
+{
+	int r = kernel_dump_whole(kernel, kind, NULL, fn, noting);
+
+	/* What was not seen does not go on. */
+	return r == -EAGAIN ? 0 : r;
+}
+
+/* The same SA is named by each policy of its connection. */
+static void sort(struct keep *keep)
+{
+	size_t n = 0;
+
+	qsort(keep->list, keep->n, sizeof(*keep->list), compare);
+	for (size_t i = 1; i < keep->n; i++)
+		if (compare(&keep->list[n], &keep->list[i]) != 0)
+			keep->list[++n] = keep->list[i];
+	keep->n = n + 1;
+}
+
+static int collect_reqids(struct keep *keep)
+{
+	keep->reqids = calloc(keep->n, sizeof(*keep->reqids));
+	if (!keep->reqids)
+		return -ENOMEM;
+	for (size_t i = 0; i < keep->n; i++)
+		if (keep->list[i].live && keep->list[i].proto != IPPROTO_COMP)
+			keep->reqids[keep->n_reqids++] = keep->list[i].reqid;
+	qsort(keep->reqids, keep->n_reqids, sizeof(*keep->reqids), compare_reqids);
+	return 0;
+}
+
+int keep_find(struct keep *keep, struct kernel *kernel, const struct filter *filter, bool dry_run)
+{
+	struct noting noting = {keep, filter, kernel, dry_run};
+
+	int r = dump(kernel, ENTRY_POLICY, note_policy, &noting);
+	if (r < 0 || !keep->n)
+		return r;
+	sort(keep);
+	r = dump(kernel, ENTRY_SA, note_sa, &noting);
+	return r < 0 ? r : collect_reqids(keep);
+}
+
+bool keep_has_policy(const struct keep *keep, const struct entry *policy)
+{
+	if (policy->policy.info.dir != XFRM_POLICY_OUT) {
+		for (size_t i = 0; i < policy->policy.n_templates; i++)
+			if (!has_reqid(keep, template_at(policy, i).reqid))
+				return false;
+		return policy->policy.n_templates != 0;
+	}
+	if (!names_sas(policy))
+		return false;
+	for (size_t i = 0; i < policy->policy.n_templates; i++) {
+		const struct xfrm_user_tmpl template = template_at(policy, i);
+		const struct keep_sa *named = find(keep, template.id.proto, template.id.spi, template.reqid);
+		if (!named || !named->live)
+			return false;
+	}
+	return true;
+}
+
+bool keep_has_sa(const struct keep *keep, const struct entry *sa)
+{
+	return !sa->larval && has_reqid(keep, sa->sa.reqid);
+}
+
+int keep_limit_sa(const struct keep *keep, struct kernel *kernel, const struct entry *sa,
+		  const struct nlmsghdr *message)
+{
+	const struct keep_sa *named = find(keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
+
+	return stopper_is(sa) || (named && named->live) ? 0 : limit(kernel, sa, message);
+}
+
+void keep_free(struct keep *keep)
+{
+	free(keep->list);
+	free(keep->reqids);
+	*keep = (struct keep){0};
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hold/boot_save.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/atomic_file.h"
+#include "base/log.h"
+#include "base/unit.h"
+#include "base/util.h"
+#include "hold/boot_file.h"
+#include "hold/report.h"
+#include "hold/sweep.h"
+
+struct saving {
+	struct sweep sweep;
+	const struct filter *filter;
+	const char *service;
+	FILE *f;
+	uint64_t n, n_left_out;
+	struct {
+		char description[ENTRY_DESCRIPTION_MAX];
+		const char *why;
+	} left_out[REPORT_NAMED_MAX];
+};
+
+static void leave_out(struct saving *saving, const struct entry *policy, const char *why)
+{
+	if (saving->n_left_out < REPORT_NAMED_MAX) {
+		char *description = saving->left_out[saving->n_left_out].description;
+		entry_describe(policy, description, ENTRY_DESCRIPTION_MAX);
+		saving->left_out[saving->n_left_out].why = why;
+	}
+	saving->n_left_out++;
+}
+
+static int save_entry(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+{
+	struct saving *saving = userdata;
+	const char *why = saved_obstacle(policy);
+	struct entry shadow;
+
+	(void)message;
+	if (!shadow_tag(policy) && !filter_selects(saving->filter, policy))
+		return 0;
+	if (why) {
+		leave_out(saving, policy, why);
+		return 0;
+	}
+	shadow_make(policy, &saving->sweep.survey, &saving->sweep.blocked, false, &shadow);
+	saved_add(saving->f, &shadow);
+	summary_add(&saving->sweep.summary, policy);
+	saving->n++;
+	return ferror(saving->f) ? -EIO : 0;
+}
+
+static void begin(void *userdata)
+{
+	struct saving *saving = userdata;
+
+	saving->n = saving->n_left_out = 0;
+	saving->sweep.summary = (struct summary){0};
+	rewind(saving->f);
+	/* What is not cut off is overwritten, or what comes behind the last line gives it away. */
+	if (ftruncate(fileno(saving->f), 0) < 0)
+		report_detail("Could not begin the file anew: %s.", strerror(errno));
+	saved_begin(saving->f);
+}
+
+/* Whether the policies that are there are all that the service has: 0, or -ECANCELED. */
+static int check_service(const char *service)
+{
+	struct unit_running running;
+
+	if (!service)
+		return 0;
+	int r = unit_find_running(service, &running);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not ask systemd whether %.64s runs: %s. What was saved before stays.",
+				      service, strerror(-r));
+	if (running.undisturbed)
+		return 0;
+	report_detail("%.64s does not run, or is about to change: what was saved before stays.", service);
+	return -ECANCELED;
+}
+
+static int write_shadows(FILE *f, void *userdata)
+{
+	struct saving *saving = userdata;
+
+	saving->f = f;
+	int r = kernel_dump_whole(saving->sweep.kernel, ENTRY_POLICY, begin, save_entry, saving);
+	if (r < 0)
+		return r;
+	saved_end(f, saving->n);
+	return check_service(saving->service);
+}
+
+static void report_left_out(const struct saving *saving)
+{
+	for (size_t i = 0; i < saving->n_left_out && i < REPORT_NAMED_MAX; i++)
+		report_notice(REPORT_LEFT_OUT, "Will not be closed at boot: %s: %s.", saving->left_out[i].description,
+			      saving->left_out[i].why);
+	if (saving->n_left_out > REPORT_NAMED_MAX)
+		report_notice(REPORT_LEFT_OUT, "Neither will %" PRIu64 " more.", saving->n_left_out - REPORT_NAMED_MAX);
+}
+
+int saving_run(struct kernel *kernel, const struct filter *filter, const char *file, const char *service)
+{
+	struct saving saving = {.sweep = {.kernel = kernel}, .filter = filter, .service = service};
+
+	int r = check_service(service);
+	if (r < 0)
+		return r == -ECANCELED ? 0 : r;
+	report_begin(0, NULL);
+	r = sweep_survey(&saving.sweep, filter);
+	if (r < 0)
+		return r;
+	r = replace_file(file, 0600, true, write_shadows, &saving);
+	saving.sweep.summary.usec = report_end();
+	if (r == -ECANCELED)
+		return 0;
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not save the policies in %.128s: %s. The next boot closes what was saved "
+				      "before.",
+				      file, r == -EAGAIN ? "a part of their list was lost each time" : strerror(-r));
+	if (r == 0) {
+		report_detail("%.128s is as it should be.", file);
+		return 0;
+	}
+	saving.sweep.summary.failed = saving.n_left_out;
+	report_saved(&saving.sweep.summary);
+	report_left_out(&saving);
+	return 0;
+}
+
+int saving_is_shutdown(const char *file)
+{
+	int r = access(file, F_OK) == 0 ? unit_is_shutdown() : 0;
+
+	return r < 0 ? report_failure(
+			       r, REPORT_FAILED,
+			       "Could not ask systemd whether the machine goes down: %s. What is closed stays so; "
+			       "`xfrmctl release` opens it.",
+			       strerror(-r))
+		     : r;
+}
+
+int saving_forget(const char *file)
+{
+	int r = saving_is_shutdown(file);
+
+	if (r > 0)
+		report_detail("The machine goes down: what is closed stays so.");
+	if (r == 0 && unlink(file) < 0 && errno != ENOENT)
+		report_failure(
+			-errno, REPORT_INCOMPLETE,
+			"Could not remove %.128s: %s. Until the IKE daemon has started, the next boot closes what "
+			"it says.",
+			file, strerror(errno));
+	return r < 0 ? r : !r;
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "hold/shadow.h"
+
+#include <string.h>
+
+#include "base/util.h"
+
+uint32_t shadow_tag(const struct entry *entry)
+{
+	if (entry->kind != ENTRY_POLICY)
+		return 0;
+	uint32_t user = entry->policy.info.sel.user;
+	return user == SHADOW_HOLD || user == SHADOW_GRACE || user == SHADOW_CLOSE ? user : 0;
+}
+
+bool shadow_is_kept(const struct entry *entry)
+{
+	return entry->kind == ENTRY_POLICY && entry->policy.info.sel.user == SHADOW_KEEP;
+}
+
+uint32_t shadow_original_priority(const struct entry *policy)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+
+	return shadow_tag(policy) && info->lft.soft_byte_limit <= UINT32_MAX ? (uint32_t)info->lft.soft_byte_limit
+									     : info->priority;
+}
+
+void shadow_set_original_priority(struct entry *shadow, uint32_t priority)
+{
+	shadow->policy.info.lft.soft_byte_limit = priority;
+	shadow->policy.info.lft.hard_byte_limit = XFRM_INF;
+}
+
+/* Where the priority is in the ordered list, or would have to be. */
+static size_t find_priority(const struct shadow_direction *direction, uint32_t priority)
+{
+	size_t first = 0, last = direction->n;
+
+	while (first < last) {
+		size_t middle = first + (last - first) / 2;
+		if (direction->at[middle].priority < priority)
+			first = middle + 1;
+		else
+			last = middle;
+	}
+	return first;
+}
+
+static bool has_priority(const struct shadow_direction *direction, uint32_t priority)
+{
+	size_t i = find_priority(direction, priority);
+
+	return direction->many || (i < direction->n && direction->at[i].priority == priority && direction->at[i].real);
+}
+
+static void note_priority(struct shadow_direction *direction, uint32_t priority, const struct entry *policy, bool stays)
+{
+	size_t i = find_priority(direction, priority);
+
+	if (i == direction->n || direction->at[i].priority != priority) {
+		if (direction->n == SHADOW_PRIORITIES_MAX) {
+			direction->many = true;
+			return;
+		}
+		memmove(&direction->at[i + 1], &direction->at[i], (direction->n - i) * sizeof(direction->at[0]));
+		memset(&direction->at[i], 0, sizeof(direction->at[i]));
+		direction->at[i].priority = priority;
+		direction->n++;
+	}
+	direction->at[i].stays |= stays;
+	direction->at[i].passes |= shadow_lets_pass(policy);
+	direction->at[i].others |= !shadow_lets_pass(policy);
+	direction->at[i].real |= !shadow_tag(policy) || priority == shadow_original_priority(policy);
+}
+
+bool shadow_lets_pass(const struct entry *policy)
+{
+	return policy->policy.info.action == XFRM_POLICY_ALLOW && policy->policy.n_templates == 0;
+}
+
+/* Greater for younger policies: the index without the direction, which has three bits. */
+static uint32_t age(const struct entry *policy)
+{
+	return policy->policy.info.index >> 3;
+}
+
+void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+	uint32_t tag = shadow_tag(policy);
+
+	survey->n_hold += tag == SHADOW_HOLD;
+	survey->n_grace += tag == SHADOW_GRACE;
+	survey->n_close += tag == SHADOW_CLOSE;
+	survey->n_passing += tag && shadow_lets_pass(policy);
+	survey->n_kept += shadow_is_kept(policy);
+	/* Those of sockets are asked before all others, whatever their priority. */
+	if (entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
+		return;
+
+	struct shadow_direction *direction = &survey->directions[info->dir];
+	if (tag == SHADOW_HOLD) {
+		/* A run that did not come to its end left the other policies to this one, which has to decide as that
+		 * did. */
+		note_priority(direction, shadow_original_priority(policy), policy, false);
+		survey->high |= shadow_original_priority(policy) >= SHADOW_PRIORITY;
+		return;
+	}
+	bool stays = !tag && !filter_selects(filter, policy);
+	note_priority(direction, info->priority, policy, stays);
+	if (tag) {
+		note_priority(direction, shadow_original_priority(policy), policy, false);
+		return;
+	}
+	survey->n_real++;
+	survey->high |= info->priority >= SHADOW_PRIORITY;
+	if (stays) {
+		direction->stays = true;
+		direction->last_stays = max_u32(direction->last_stays, info->priority);
+	}
+	if (shadow_lets_pass(policy)) {
+		direction->passes = true;
+		direction->last_passes = max_u32(direction->last_passes, info->priority);
+		return;
+	}
+	/* A kept shadow is a copy that xfrmctl made: it is younger than its policy, and no later decision of charon's.
+	 */
+	if (!shadow_is_kept(policy))
+		survey->newest = max_u32(survey->newest, age(policy));
+}
+
+bool shadow_is_overtaken(const struct shadow_survey *survey, const struct entry *shadow)
+{
+	return shadow_tag(shadow) && shadow_lets_pass(shadow) && age(shadow) < survey->newest;
+}
+
+uint64_t shadow_count(const struct shadow_survey *survey)
+{
+	return survey->n_hold + survey->n_grace + survey->n_close;
+}
+
+void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir)
+{
+	if (dir >= XFRM_POLICY_MAX)
+		return;
+	survey->directions[dir].stays = true;
+	survey->directions[dir].last_stays = UINT32_MAX;
+}
+
+bool shadow_survey_has_bypass(const struct shadow_survey *survey)
+{
+	bool passes = survey->n_passing != 0;
+
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		passes |= survey->directions[dir].passes;
+	return passes;
+}
+
+/* A place right behind the policy. Where another one is, its own: of two equals the kernel takes the older. */
+static uint32_t right_behind(const struct shadow_direction *direction, uint32_t priority)
+{
+	return priority == UINT32_MAX || has_priority(direction, priority + 1) ? priority : priority + 1;
+}
+
+/* A place before all of the same priority, if there is one. */
+static uint32_t right_before(const struct shadow_direction *direction, uint32_t priority)
+{
+	return priority == 0 || has_priority(direction, priority - 1) ? priority : priority - 1;
+}
+
+/* The tag and priority of a policy's shadow. */
+static void place(const struct entry *policy, const struct shadow_survey *survey, bool later, uint32_t *tag,
+		  uint32_t *priority)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+	uint32_t original = shadow_original_priority(policy);
+
+	*tag = SHADOW_HOLD;
+	*priority = original | SHADOW_PRIORITY;
+	if (shadow_tag(policy) == SHADOW_HOLD || shadow_tag(policy) == SHADOW_GRACE || info->dir >= XFRM_POLICY_MAX) {
+		*priority = info->priority;
+		return;
+	}
+
+	const struct shadow_direction *direction = &survey->directions[info->dir];
+	size_t i = find_priority(direction, original);
+	bool seen = i < direction->n && direction->at[i].priority == original, passes = shadow_lets_pass(policy);
+	bool beside_one_that_stays = !later && !passes && seen && direction->at[i].stays;
+	bool close = survey->high || (direction->stays && original < direction->last_stays) || beside_one_that_stays;
+
+	if (!close && later && direction->passes && original < direction->last_passes) {
+		close = true;
+		*tag = SHADOW_CLOSE;
+	}
+	if (close && !later && !passes && seen && direction->at[i].passes)
+		*priority = right_before(direction, original);
+	else if (close)
+		*priority = right_behind(direction, original);
+	else if (passes && *priority != UINT32_MAX && (seen ? direction->at[i].others : direction->many))
+		++*priority;
+}
+
+/* What a shadow has of its policy. */
+static struct entry copy_of(const struct entry *policy, uint32_t tag, uint32_t priority)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+	struct entry copy = {
+		.kind = ENTRY_POLICY,
+		.mark = policy->mark,
+		.if_id = policy->if_id,
+		.policy =
+			{
+				.info =
+					{
+						.sel = info->sel,
+						.priority = priority,
+						.dir = info->dir,
+						.action = info->action,
+						.flags = info->flags,
+						.share = info->share,
+					},
+				.ptype = policy->policy.ptype,
+				.security_length = policy->policy.security_length,
+				.security = policy->policy.security,
+			},
+	};
+
+	copy.policy.info.sel.user = tag;
+	return copy;
+}
+
+static void make(const struct entry *policy, const struct shadow_blocked *blocked, uint32_t tag, uint32_t priority,
+		 struct entry *ret)
+{
+	const struct shadow_blocked before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
+
+	*ret = copy_of(policy, tag, priority);
+	if (policy->policy.n_templates)
+		ret->policy.info.action = XFRM_POLICY_BLOCK;
+	shadow_set_original_priority(ret, shadow_original_priority(policy));
+	shadow_set_blocked(ret, &before);
+}
+
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
+		 bool later, struct entry *ret)
+{
+	uint32_t tag, priority;
+
+	place(policy, survey, later, &tag, &priority);
+	make(policy, blocked, tag, priority, ret);
+}
+
+void shadow_begin(struct entry *ret)
+{
+	*ret = (struct entry){.kind = ENTRY_POLICY};
+	ret->policy.info.sel.user = SHADOW_HOLD;
+}
+
+void shadow_make_close(const struct entry *policy, const struct shadow_survey *survey,
+		       const struct shadow_blocked *blocked, struct entry *ret)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+	uint32_t priority = info->priority;
+
+	if (info->dir < XFRM_POLICY_MAX)
+		priority = right_behind(&survey->directions[info->dir], priority);
+	make(policy, blocked, SHADOW_CLOSE, priority, ret);
+}
+
+void shadow_make_kept(const struct entry *policy, struct entry *ret)
+{
+	*ret = copy_of(policy, SHADOW_KEEP, policy->policy.info.priority);
+	ret->policy.info.lft.soft_byte_limit = ret->policy.info.lft.hard_byte_limit = XFRM_INF;
+	ret->policy.info.lft.soft_packet_limit = ret->policy.info.lft.hard_packet_limit = XFRM_INF;
+	ret->policy.info.lft.hard_add_expires_seconds = SHADOW_KEPT_SECONDS;
+	ret->policy.n_templates = policy->policy.n_templates;
+	ret->policy.templates = policy->policy.templates;
+}
+
+void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run)
+{
+	struct xfrm_userpolicy_info *info = &shadow->policy.info;
+
+	info->sel.user = SHADOW_GRACE;
+	info->lft.hard_add_expires_seconds = seconds;
+	/* As little in use as the limits of packets. */
+	info->lft.hard_byte_limit = run;
+}
+
+bool shadow_is_of_run(const struct entry *entry, uint64_t run)
+{
+	return shadow_tag(entry) == SHADOW_GRACE && entry->policy.info.lft.hard_byte_limit == run;
+}
+
+struct shadow_blocked shadow_blocked_before(const struct entry *shadow)
+{
+	const struct xfrm_lifetime_cfg *lft = &shadow->policy.info.lft;
+
+	return (struct shadow_blocked){.out = lft->soft_packet_limit, .in = lft->hard_packet_limit};
+}
+
+void shadow_set_blocked(struct entry *shadow, const struct shadow_blocked *blocked)
+{
+	shadow->policy.info.lft.soft_packet_limit = blocked->out;
+	shadow->policy.info.lft.hard_packet_limit = blocked->in;
+}
+
+bool shadow_suffices(const struct entry *present, const struct entry *wanted)
+{
+	const struct xfrm_userpolicy_info *have = &present->policy.info, *want = &wanted->policy.info;
+
+	if (shadow_is_kept(wanted) && (present->policy.n_templates != wanted->policy.n_templates ||
+				       memcmp(present->policy.templates, wanted->policy.templates,
+					      wanted->policy.n_templates * sizeof(*wanted->policy.templates)) != 0))
+		return false;
+	if (have->action == XFRM_POLICY_BLOCK && want->action != XFRM_POLICY_BLOCK)
+		return true;
+	return have->action == want->action && have->priority == want->priority && want->sel.user != SHADOW_GRACE;
+}
+
+struct entry shadow_covering(const struct entry *shadow)
+{
+	struct entry real = *shadow;
+
+	real.policy.info.sel.user = 0;
+	return real;
+}
+
+struct entry shadow_kept_before(const struct entry *shadow)
+{
+	struct entry kept = *shadow;
+
+	kept.policy.info.sel.user = SHADOW_KEEP;
+	return kept;
+}

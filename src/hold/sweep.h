@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* Goes through the kernel's entries and changes them one by one, in batches, until each was seen: what flush, arm and
+ * release have in common. */
+
+#include "base/log.h"
+#include "hold/shadow.h"
+#include "hold/summary.h"
+#include "xfrm/netlink.h"
+
+/* For sentences about what could not be done: "Could not remove policy …", "3 more could not be removed". */
+struct sweep_verb {
+	const char *infinitive, *participle;
+};
+
+struct sweep {
+	struct kernel *kernel;
+	/* Called for each entry; calls the functions below, or nothing. */
+	int (*visit)(struct sweep *sweep, const struct entry *entry);
+	const struct sweep_verb *verb;
+	bool keeps;  /* nothing is removed: each pass sees and counts everything once more */
+	bool renews; /* a shadow that is replaced by another is not worth counting */
+
+	struct summary summary;
+	struct shadow_survey survey;
+	struct shadow_blocked blocked;
+
+	/* Of the pass under way. */
+	const struct nlmsghdr *message; /* the one that the entry came in */
+	bool ask_first;			/* shadows are in the way: look before one is added */
+	bool again;			/* something has to be done in another pass */
+	bool counted;			/* what comes up was counted in a pass before, whose refusals were lost */
+	uint64_t looked_at, n_changed, n_gone, n_hidden, n_refused;
+	struct kernel_refusal refused[REPORT_NAMED_MAX];
+};
+
+/* Looks at all policies, changing nothing, for what shadow_make() has to know, and at the counters of blocked packets.
+ * Where a part of the list is lost each time, the survey says what is safe. Reports what fails. */
+int sweep_survey(struct sweep *sweep, const struct filter *filter);
+
+/* sweep_survey(), and removes shadows that let traffic pass for which there is no real policy any more, if there are
+ * younger policies that do not: a shadow of an earlier life may have no say on what these protect. Reports what fails.
+ */
+int sweep_prepare(struct sweep *sweep, const struct filter *filter);
+
+/* Passes over all entries of a kind, again when something was missed or has come to light, a limited number of times.
+ * Reports what could not be done. Returns 0 also when some entries were refused: summary.failed says how many. */
+int sweep_run(struct sweep *sweep, enum entry_kind kind);
+
+/* Makes sure that a shadow is there, between passes. Counts it if it was not. Reports a refusal. Returns 0, or -EAGAIN
+ * when another pass has to look. */
+int sweep_add(struct sweep *sweep, const struct entry *shadow);
+
+/* A shadow of an earlier life may be in the way: makes it as `shadow` is, unless it suffices. Returns -ENOENT when none
+ * is there. */
+int sweep_adopt(struct kernel *kernel, const struct entry *shadow);
+
+/* To be called when all is done: reports how many there were beyond those that were named. */
+void sweep_report_unnamed(const struct sweep *sweep);
+
+/* Makes summary.shadows the number of shadows that hold a place if it may not be that already; with `kept` also
+ * summary.carrying that of kept shadows. */
+int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool kept);
+
+/* For visit(): removes an entry, */
+int sweep_remove(struct sweep *sweep, const struct entry *entry);
+/* or makes sure that a shadow is there and then removes `old`, which may be NULL. */
+int sweep_exchange(struct sweep *sweep, const struct entry *shadow, const struct entry *old);

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ike/charon.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "xfrm/entry.h"
+
+/* More addresses of one connection than these are left out. */
+#define ADDRESSES_MAX 16
+
+static int on_version(struct vici_reader *message, void *userdata)
+{
+	struct charon_version *version = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		if (item.element != VICI_KEY_VALUE)
+			continue;
+		if (vici_is(item.name, "daemon"))
+			vici_copy(item.value, version->daemon, sizeof(version->daemon));
+		else if (vici_is(item.name, "version"))
+			vici_copy(item.value, version->version, sizeof(version->version));
+	}
+	return r;
+}
+
+int charon_version(struct vici *vici, uint64_t deadline, struct charon_version *ret)
+{
+	*ret = (struct charon_version){0};
+	return vici_request(vici, "version", NULL, deadline, on_version, ret);
+}
+
+static void take_stat(struct charon_stats *stats, struct vici_text section, const struct vici_item *item)
+{
+	uint64_t number = 0;
+
+	vici_number(item->value, 10, &number);
+	if (vici_is(section, "uptime") && vici_is(item->name, "running"))
+		vici_copy(item->value, stats->uptime, sizeof(stats->uptime));
+	else if (vici_is(section, "uptime") && vici_is(item->name, "since"))
+		vici_copy(item->value, stats->since, sizeof(stats->since));
+	else if (vici_is(section, "workers") && vici_is(item->name, "total"))
+		stats->workers = number;
+	else if (vici_is(section, "workers") && vici_is(item->name, "idle"))
+		stats->idle = number;
+	else if (vici_is(section, "queues"))
+		stats->queued += number;
+	else if (vici_is(section, "ikesas") && vici_is(item->name, "total"))
+		stats->ike_sas = number;
+	else if (vici_is(section, "ikesas") && vici_is(item->name, "half-open"))
+		stats->half_open = number;
+}
+
+static int on_stats(struct vici_reader *message, void *userdata)
+{
+	struct vici_text section = {0};
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		if (item.element == VICI_SECTION_START && item.depth == 0)
+			section = item.name;
+		else if (item.element == VICI_KEY_VALUE && item.depth == 1)
+			take_stat(userdata, section, &item);
+	}
+	return r;
+}
+
+int charon_stats(struct vici *vici, uint64_t deadline, struct charon_stats *ret)
+{
+	*ret = (struct charon_stats){0};
+	return vici_request(vici, "stats", NULL, deadline, on_stats, ret);
+}
+
+static int add_sa(struct charon_sas *sas, uint8_t proto, struct vici_text spi)
+{
+	uint64_t number;
+
+	if (vici_number(spi, 16, &number) < 0 || number > UINT32_MAX)
+		return -EBADMSG;
+	struct charon_sa *list = grow(sas->list, sas->n, &sas->allocated, sizeof(*sas->list));
+	if (!list)
+		return -ENOMEM;
+	sas->list = list;
+	list[sas->n++] = (struct charon_sa){proto, (uint32_t)number};
+	return 0;
+}
+
+/* A key of a CHILD_SA. `proto` is that of the last key `protocol`, which charon writes before the SPIs. */
+static int take_child(struct charon_sas *sas, uint8_t *proto, const struct vici_item *item)
+{
+	if (vici_is(item->name, "protocol"))
+		*proto = vici_is(item->value, "AH") ? IPPROTO_AH : IPPROTO_ESP;
+	else if (vici_is(item->name, "spi-in") || vici_is(item->name, "spi-out"))
+		return add_sa(sas, *proto, item->value);
+	else if (vici_is(item->name, "cpi-in") || vici_is(item->name, "cpi-out"))
+		return add_sa(sas, IPPROTO_COMP, item->value);
+	return 0;
+}
+
+/* IKE_SA { ..., child-sas { NAME-ID { protocol, spi-in, ... } } } */
+static int on_list_sa(struct vici_reader *message, void *userdata)
+{
+	struct charon_sas *sas = userdata;
+	struct vici_item item;
+	uint8_t proto = IPPROTO_ESP;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		if (item.element == VICI_SECTION_START && item.depth == 0)
+			sas->n_ike_sas++;
+		else if (item.element == VICI_SECTION_START && item.depth == 2)
+			sas->n_child_sas++;
+		else if (item.element == VICI_KEY_VALUE && item.depth == 3)
+			r = take_child(sas, &proto, &item);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int compare_sas(const void *a, const void *b)
+{
+	const struct charon_sa *left = a, *right = b;
+
+	if (left->proto != right->proto)
+		return left->proto < right->proto ? -1 : 1;
+	return left->spi < right->spi ? -1 : left->spi > right->spi;
+}
+
+int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret)
+{
+	struct charon_sas sas = {0};
+
+	int r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_list_sa, NULL, &sas);
+	if (r < 0) {
+		charon_free_sas(&sas);
+		return r;
+	}
+	if (sas.n)
+		qsort(sas.list, sas.n, sizeof(*sas.list), compare_sas);
+	*ret = sas;
+	return 0;
+}
+
+bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi)
+{
+	const struct charon_sa key = {proto, spi};
+
+	return sas->n && bsearch(&key, sas->list, sas->n, sizeof(*sas->list), compare_sas);
+}
+
+void charon_free_sas(struct charon_sas *sas)
+{
+	free(sas->list);
+	*sas = (struct charon_sas){0};
+}
+
+/* The plain addresses of a list. */
+struct addresses {
+	struct charon_endpoints list[ADDRESSES_MAX]; /* family and remote address are set */
+	size_t n;
+	bool others; /* there are some that are not plain, or too many */
+};
+
+static void take_address(struct addresses *addresses, struct vici_text text)
+{
+	char buffer[INET6_ADDRSTRLEN];
+	static const xfrm_address_t none;
+
+	vici_copy(text, buffer, sizeof(buffer));
+	if (addresses->n < ADDRESSES_MAX && text.length < sizeof(buffer)) {
+		struct charon_endpoints *new = &addresses->list[addresses->n];
+		*new = (struct charon_endpoints){.family = strchr(buffer, ':') ? AF_INET6 : AF_INET};
+		if (inet_pton(new->family, buffer, &new->remote) == 1 &&
+		    memcmp(new->remote.a6, none.a6, sizeof(none.a6)) != 0) {
+			addresses->n++;
+			return;
+		}
+	}
+	addresses->others = true;
+}
+
+static uint32_t mode_bit(struct vici_text name)
+{
+	return vici_is(name, "TUNNEL")	    ? 1u << XFRM_MODE_TUNNEL
+	       : vici_is(name, "TRANSPORT") ? 1u << XFRM_MODE_TRANSPORT
+	       : vici_is(name, "BEET")	    ? 1u << XFRM_MODE_BEET
+					    : 0;
+}
+
+static int add_endpoints(struct charon_configuration *configuration, const struct charon_endpoints *endpoints)
+{
+	struct charon_endpoints *list =
+		grow(configuration->list, configuration->n, &configuration->allocated, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	configuration->list = list;
+	list[configuration->n++] = *endpoints;
+	return 0;
+}
+
+/* NAME { local_addrs [ ... ], remote_addrs [ ... ], ..., children { NAME { mode, ... } } } */
+static int on_list_conn(struct vici_reader *message, void *userdata)
+{
+	struct addresses locals = {0}, remotes = {0};
+	struct charon_endpoints new = {0};
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		if (item.element == VICI_SECTION_START && item.depth == 0)
+			vici_copy(item.name, new.connection, sizeof(new.connection));
+		else if (item.element == VICI_LIST_ITEM && item.depth == 1 && vici_is(item.name, "local_addrs"))
+			take_address(&locals, item.value);
+		else if (item.element == VICI_LIST_ITEM && item.depth == 1 && vici_is(item.name, "remote_addrs"))
+			take_address(&remotes, item.value);
+		else if (item.element == VICI_KEY_VALUE && item.depth == 3 && vici_is(item.name, "mode"))
+			new.modes |= mode_bit(item.value);
+	}
+	for (size_t i = 0; r == 0 && i < remotes.n; i++) {
+		new.family = remotes.list[i].family;
+		new.remote = remotes.list[i].remote;
+		new.local = (xfrm_address_t){0};
+		if (locals.others || !locals.n)
+			r = add_endpoints(userdata, &new);
+		for (size_t j = 0; r == 0 && !locals.others && j < locals.n; j++)
+			if (locals.list[j].family == new.family) {
+				new.local = locals.list[j].remote;
+				r = add_endpoints(userdata, &new);
+			}
+	}
+	return r;
+}
+
+static int compare_remotes(const void *a, const void *b)
+{
+	const struct charon_endpoints *left = a, *right = b;
+
+	if (left->family != right->family)
+		return left->family < right->family ? -1 : 1;
+	return memcmp(left->remote.a6, right->remote.a6, sizeof(left->remote.a6));
+}
+
+int charon_configuration(struct vici *vici, uint64_t deadline, struct charon_configuration *ret)
+{
+	struct charon_configuration configuration = {0};
+
+	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, on_list_conn, NULL, &configuration);
+	if (r < 0) {
+		charon_free_configuration(&configuration);
+		return r;
+	}
+	if (configuration.n)
+		qsort(configuration.list, configuration.n, sizeof(*configuration.list), compare_remotes);
+	*ret = configuration;
+	return 0;
+}
+
+void charon_free_configuration(struct charon_configuration *configuration)
+{
+	free(configuration->list);
+	*configuration = (struct charon_configuration){0};
+}
+
+/* Looks for connections with this remote address; false when there are two that fit. */
+static bool find_remote(const struct charon_configuration *configuration, const struct charon_endpoints *sa,
+			const char **found)
+{
+	static const xfrm_address_t any;
+	size_t first = 0, end = configuration->n;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+		if (compare_remotes(&configuration->list[middle], sa) < 0)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	for (; first < configuration->n && compare_remotes(&configuration->list[first], sa) == 0; first++) {
+		const struct charon_endpoints *candidate = &configuration->list[first];
+		const uint32_t *local = candidate->local.a6;
+		if (!(candidate->modes & sa->modes) ||
+		    (memcmp(local, any.a6, sizeof(any.a6)) != 0 && memcmp(local, sa->local.a6, sizeof(any.a6)) != 0))
+			continue;
+		if (*found && strcmp(*found, candidate->connection) != 0)
+			return false;
+		*found = candidate->connection;
+	}
+	return true;
+}
+
+const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,
+				      const xfrm_address_t *src, const xfrm_address_t *dst, uint8_t mode)
+{
+	const struct charon_endpoints out = {
+		.family = family,
+		.local = entry_plain_address(family, src),
+		.remote = entry_plain_address(family, dst),
+		.modes = mode < 32 ? 1u << mode : 0,
+	};
+	const struct charon_endpoints in = {
+		.family = family, .local = out.remote, .remote = out.local, .modes = out.modes};
+	const char *found = NULL;
+
+	return find_remote(configuration, &out, &found) && find_remote(configuration, &in, &found) ? found : NULL;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ike/charon.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Room for a command with two names, which charon limits to 255 bytes each. */
+#define ARGUMENTS_MAX 1024
+
+/* Longer than any name, address or traffic selector that charon writes. */
+#define TEXT_MAX 512
+
+/* What a message of `list-conn` is about, as far as it was read. */
+struct reading {
+	struct children *children;
+	bool in_children;
+};
+
+static int take_connection_item(struct children *children, const struct vici_item *item, const char *text)
+{
+	if (vici_is(item->name, "local_addrs"))
+		return children_add_address(children, CHILDREN_LOCAL, text);
+	if (vici_is(item->name, "remote_addrs"))
+		return children_add_address(children, CHILDREN_REMOTE, text);
+	return 0;
+}
+
+static int take_child_item(struct children *children, const struct vici_item *item, const char *text)
+{
+	if (vici_is(item->name, "local-ts"))
+		return children_add_selector(children, CHILDREN_LOCAL, text);
+	if (vici_is(item->name, "remote-ts"))
+		return children_add_selector(children, CHILDREN_REMOTE, text);
+	return 0;
+}
+
+/* NAME { local_addrs [ ... ], remote_addrs [ ... ], ..., children { NAME { local-ts [ ... ], remote-ts [ ... ] } } } */
+static int take_item(struct reading *reading, const struct vici_item *item)
+{
+	char text[TEXT_MAX];
+
+	vici_copy(item->element == VICI_SECTION_START ? item->name : item->value, text, sizeof(text));
+	if (item->element == VICI_SECTION_START && item->depth == 0)
+		return children_add_connection(reading->children, text);
+	if (item->element == VICI_SECTION_START && item->depth == 1)
+		reading->in_children = vici_is(item->name, "children");
+	if (item->element == VICI_SECTION_START && item->depth == 2 && reading->in_children)
+		return children_add(reading->children, text);
+	if (item->element == VICI_LIST_ITEM && item->depth == 1)
+		return take_connection_item(reading->children, item, text);
+	if (item->element == VICI_LIST_ITEM && item->depth == 3 && reading->in_children)
+		return take_child_item(reading->children, item, text);
+	return 0;
+}
+
+static int on_list_conn(struct vici_reader *message, void *userdata)
+{
+	struct reading reading = {.children = userdata};
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		/* A malformed message must not make us add to what is not there. */
+		if (item.depth && !reading.children->n_connections)
+			return -EBADMSG;
+		if (item.element == VICI_LIST_ITEM && item.depth == 3 && reading.in_children && !reading.children->n)
+			return -EBADMSG;
+		r = take_item(&reading, &item);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* conns [ NAME ... ] */
+static int on_get_conns(struct vici_reader *message, void *userdata)
+{
+	size_t *n = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0)
+		*n += item.element == VICI_LIST_ITEM;
+	return r;
+}
+
+/* NAME { ... } */
+static int on_busy(struct vici_reader *message, void *userdata)
+{
+	struct children *children = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0)
+		for (size_t i = 0; item.element == VICI_SECTION_START && item.depth == 0 && i < children->n_connections;
+		     i++)
+			children->connections[i].busy |= vici_is(item.name, children->connections[i].name);
+	return r;
+}
+
+int charon_children(struct vici *vici, uint64_t deadline, struct children *ret)
+{
+	struct children children = {0};
+	size_t n = 0;
+
+	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, on_list_conn, NULL, &children);
+	if (r == 0)
+		r = vici_request(vici, "get-conns", NULL, deadline, on_get_conns, &n);
+	if (r == 0)
+		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_busy, NULL, &children);
+	if (r < 0) {
+		children_free(&children);
+		return r;
+	}
+	children.incomplete = children.n_connections < n;
+	*ret = children;
+	return 0;
+}
+
+struct progress {
+	const char *child;
+	enum charon_progress progress;
+};
+
+/* NAME { state, tasks-queued [ ... ], tasks-active [ ... ], child-sas { NAME-ID { name, ... } } } */
+static int on_list_sa(struct vici_reader *message, void *userdata)
+{
+	struct progress *progress = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		bool coming = false;
+
+		if (item.element == VICI_KEY_VALUE && item.depth == 3 && vici_is(item.name, "name") &&
+		    vici_is(item.value, progress->child))
+			progress->progress = CHARON_THERE;
+		if (item.element == VICI_KEY_VALUE && item.depth == 1 && vici_is(item.name, "state"))
+			coming = vici_is(item.value, "CREATED") || vici_is(item.value, "CONNECTING");
+		if (item.element == VICI_LIST_ITEM && item.depth == 1)
+			coming = vici_is(item.value, "CHILD_CREATE") || vici_is(item.value, "QUICK_MODE");
+		if (coming && progress->progress == CHARON_ABSENT)
+			progress->progress = CHARON_COMING;
+	}
+	return r;
+}
+
+int charon_child_progress(struct vici *vici, const char *connection, const char *child, uint64_t deadline,
+			  enum charon_progress *ret)
+{
+	uint8_t buffer[ARGUMENTS_MAX];
+	struct vici_writer arguments = {.buffer = buffer, .size = sizeof(buffer)};
+	struct progress progress = {.child = child};
+
+	vici_put_value(&arguments, "ike", connection);
+	int r = vici_stream(vici, "list-sas", "list-sa", &arguments, deadline, on_list_sa, NULL, &progress);
+	if (r == 0)
+		*ret = progress.progress;
+	return r;
+}
+
+struct answer {
+	bool success;
+	char *why;
+	size_t size;
+};
+
+static int on_answer(struct vici_reader *message, void *userdata)
+{
+	struct answer *answer = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		if (item.element != VICI_KEY_VALUE)
+			continue;
+		if (vici_is(item.name, "success"))
+			answer->success = vici_is(item.value, "yes");
+		else if (vici_is(item.name, "errmsg"))
+			vici_copy(item.value, answer->why, answer->size);
+	}
+	return r;
+}
+
+int charon_initiate(struct vici *vici, const char *connection, const char *child, uint64_t deadline, char *why,
+		    size_t size)
+{
+	uint8_t buffer[ARGUMENTS_MAX];
+	struct vici_writer arguments = {.buffer = buffer, .size = sizeof(buffer)};
+	struct answer answer = {.why = why, .size = size};
+
+	*why = '\0';
+	vici_put_value(&arguments, "child", child);
+	vici_put_value(&arguments, "ike", connection);
+	vici_put_value(&arguments, "timeout", "-1");
+	int r = vici_request(vici, "initiate", &arguments, deadline, on_answer, &answer);
+	return r < 0 ? r : answer.success ? 0 : -ENOENT;
+}

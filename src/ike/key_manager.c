@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ike/key_manager.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/netlink.h>
+#include <linux/xfrm.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+
+int owner_parse_netlink(const char *line, struct owner_socket *ret)
+{
+	unsigned int protocol, groups;
+	uint64_t inode;
+
+	/* sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode (netlink_native_seq_show()); Groups is the first word. */
+	if (sscanf(line, "%*s %u %*u %x %*u %*u %*u %*u %*u %" SCNu64, &protocol, &groups, &inode) != 3)
+		return -EBADMSG;
+	if (protocol != NETLINK_XFRM || !(groups & XFRMGRP_ACQUIRE))
+		return 0;
+	*ret = (struct owner_socket){.inode = inode};
+	return 1;
+}
+
+int owner_parse_pfkey(const char *line, struct owner_socket *ret)
+{
+	uint64_t inode;
+
+	/* sk RefCnt Rmem Wmem User Inode (pfkey_seq_show()). Whether it is registered is not shown. */
+	if (sscanf(line, "%*s %*d %*u %*u %*u %" SCNu64, &inode) != 1)
+		return -EBADMSG;
+	*ret = (struct owner_socket){.inode = inode};
+	return 1;
+}
+
+int owner_parse_udp(const char *line, struct owner_socket *ret)
+{
+	unsigned int port;
+	uint64_t inode;
+
+	/* sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode … (udp4_format_sock()). */
+	if (sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*s %*s %*s %*s %*s %*s %*s %" SCNu64, &port, &inode) != 2)
+		return -EBADMSG;
+	if (port != OWNER_PORT_IKE && port != OWNER_PORT_NATT)
+		return 0;
+	*ret = (struct owner_socket){.inode = inode, .port = (uint16_t)port};
+	return 1;
+}
+
+int owner_parse_link(const char *target, uint64_t *ret)
+{
+	return sscanf(target, "socket:[%" SCNu64 "]", ret) == 1 ? 0 : -EBADMSG;
+}
+
+enum owner_kind owner_classify(const char *name, bool has_ike_port)
+{
+	/* strongSwan's daemons (charon, charon-systemd, charon-nm …), of which some take a random port; libreswan;
+	 * OpenIKED; racoon and racoon2. */
+	static const char *const daemons[] = {"charon", "pluto", "iked", "racoon"};
+
+	if (has_ike_port)
+		return OWNER_KEY_MANAGER;
+	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++)
+		if (strncmp(name, daemons[i], strlen(daemons[i])) == 0)
+			return OWNER_KEY_MANAGER;
+	return strcmp(name, "ip") == 0 ? OWNER_MONITOR : OWNER_UNKNOWN;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "routes/explain.h"
+
+#include <errno.h>
+
+#define SELECTOR_MAX 128
+
+void reasons_free(struct reasons *reasons)
+{
+	route_targets_free(&reasons->targets);
+	route_targets_free(&reasons->addresses);
+}
+
+/* Takes in the remote traffic selectors and the virtual addresses of one message, wherever they are in it. */
+static int collect(struct vici_reader *message, void *userdata)
+{
+	struct reasons *reasons = userdata;
+	struct vici_item item;
+	int r;
+
+	while ((r = vici_next(message, &item)) > 0) {
+		char text[SELECTOR_MAX];
+
+		if (item.element != VICI_LIST_ITEM)
+			continue;
+		if (vici_is(item.name, "remote-ts"))
+			r = route_targets_add(&reasons->targets, vici_copy(item.value, text, sizeof(text)));
+		else if (vici_is(item.name, "local-vips"))
+			r = route_targets_add(&reasons->addresses, vici_copy(item.value, text, sizeof(text)));
+		/* One that cannot be understood might explain any route. */
+		if (r < 0)
+			return r == -EINVAL ? -EBADMSG : r;
+	}
+	return r;
+}
+
+int reasons_ask(struct vici *vici, uint64_t deadline, struct reasons *ret)
+{
+	uint8_t buffer[64];
+	struct vici_writer all = {.buffer = buffer, .size = sizeof(buffer)};
+
+	*ret = (struct reasons){0};
+	vici_put_value(&all, "trap", "yes");
+	vici_put_value(&all, "drop", "yes");
+	vici_put_value(&all, "pass", "yes");
+	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, collect, NULL, ret);
+	if (r == 0)
+		r = vici_stream(vici, "list-policies", "list-policy", &all, deadline, collect, NULL, ret);
+	if (r == 0)
+		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, collect, NULL, ret);
+	route_targets_sort(&ret->targets);
+	return r;
+}

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "routes/netlink.h"
+
+#include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/nexthop.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/msg.h>
+#include <netlink/route/route.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "base/datagram.h"
+#include "base/nl_cleanup.h"
+#include "base/util.h"
+#include "routes/message.h"
+
+/* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
+#define RECEIVE_SIZE ((size_t)32 * 1024)
+
+/* A dump that the kernel marks as interrupted is taken again, so many times. */
+#define DUMPS_MAX 10
+
+/* The kernel answers while it is asked; an answer that is this late will not come. */
+#define ANSWER_SECONDS 30
+
+/* The IDs that nexthop objects get here begin with "XFM"; programs that number theirs from 1 do not get that far. */
+#define NEXTHOP_FIRST 0x58464d00U
+#define NEXTHOPS_MAX 256U
+
+/* More rules to one table than this nobody has. */
+#define RULES_MAX 64
+
+struct dump {
+	sa_family_t family;
+	uint32_t table;
+	struct routes *routes;
+	routing_address_fn fn;
+	void *userdata;
+	int error;
+	unsigned int last; /* interface, and its name: most routes have the same */
+	char device[IF_NAMESIZE];
+};
+
+static void put_callbacks(struct nl_cb **callbacks)
+{
+	if (*callbacks)
+		nl_cb_put(*callbacks);
+}
+
+/* libnl passes over what a datagram lacks. */
+static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigned char **buffer, struct ucred **creds)
+{
+	int n = nl_recv(sock, from, buffer, creds);
+
+	if (n == -NLE_MSG_TRUNC)
+		errno = EBADMSG;
+	if (n <= 0 || datagram_is_whole((const void *)*buffer, (size_t)n))
+		return n;
+	free(*buffer);
+	*buffer = NULL;
+	errno = EBADMSG;
+	return -NLE_MSG_TRUNC;
+}
+
+int routing_open(struct nl_sock **ret)
+{
+	CLEANUP(put_callbacks) struct nl_cb *callbacks = NULL;
+	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
+	const int on = 1;
+
+	struct nl_sock *sock = nl_socket_alloc();
+	if (!sock)
+		return -ENOMEM;
+	if (nl_connect(sock, NETLINK_ROUTE) < 0) {
+		int r = errno ? -errno : -EIO;
+		nl_socket_free(sock);
+		return r;
+	}
+	setsockopt(nl_socket_get_fd(sock), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	/* The kernel leaves out other tables, which can be large; one that cannot (before Linux 4.20) lists them. */
+	setsockopt(nl_socket_get_fd(sock), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+	nl_socket_set_msg_buf_size(sock, RECEIVE_SIZE);
+	callbacks = nl_socket_get_cb(sock);
+	nl_cb_overwrite_recv(callbacks, receive_whole);
+	*ret = sock;
+	return 0;
+}
+
+void routing_close(struct nl_sock **sock)
+{
+	if (*sock)
+		nl_socket_free(*sock);
+	*sock = NULL;
+}
+
+/* libnl's own error codes merge the kernel's. */
+static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *userdata)
+{
+	(void)from;
+	*(int *)userdata = error->error < 0 ? error->error : -EBADMSG;
+	return NL_STOP;
+}
+
+/* libnl does not look at the errno with which the kernel ends a dump. */
+static int on_finish(struct nl_msg *message, void *userdata)
+{
+	const struct nlmsghdr *nlh = nlmsg_hdr(message);
+
+	if (nlh->nlmsg_len >= NLMSG_LENGTH(sizeof(int)))
+		memcpy(userdata, nlmsg_data(nlh), sizeof(int));
+	return NL_OK;
+}
+
+/* Sends a request and reads its answer to the end. */
+static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg_cb_t fn, void *userdata)
+{
+	int error = 0, r;
+
+	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, &error);
+	nl_socket_modify_cb(sock, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, &error);
+	/* What an earlier request has left behind when it failed is none of its caller's any more. */
+	nl_socket_modify_cb(sock, NL_CB_VALID, fn ? NL_CB_CUSTOM : NL_CB_DEFAULT, fn, userdata);
+	errno = 0;
+	r = nl_send_auto(sock, request);
+	if (r >= 0)
+		r = fn ? nl_recvmsgs_default(sock) : nl_wait_for_ack(sock);
+	if (error < 0)
+		return error;
+	if (r == -NLE_DUMP_INTR)
+		return -EAGAIN;
+	/* Something happened on the way. */
+	return r >= 0 ? 0 : errno && errno != EAGAIN ? -errno : -ETIMEDOUT;
+}
+
+static void read_device(struct dump *dump, unsigned int ifindex, char *ret)
+{
+	if (ifindex != dump->last && !if_indextoname(ifindex, dump->device))
+		*dump->device = '\0';
+	dump->last = ifindex;
+	memcpy(ret, dump->device, sizeof(dump->device));
+}
+
+static int append(struct routes *routes, const struct route *route)
+{
+	struct route *list = grow(routes->list, routes->n, &routes->allocated, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	routes->list = list;
+	list[routes->n++] = *route;
+	return 0;
+}
+
+static int on_route(struct nl_msg *message, void *userdata)
+{
+	struct dump *dump = userdata;
+	unsigned int ifindex;
+	struct route route;
+
+	int r = routing_message_route(nlmsg_hdr(message), dump->family, dump->table, &route, &ifindex);
+	if (r > 0) {
+		if (ifindex)
+			read_device(dump, ifindex, route.device);
+		r = append(dump->routes, &route);
+		if (r < 0)
+			rtnl_route_put(route.object);
+	}
+	if (r < 0)
+		dump->error = r;
+	return NL_OK;
+}
+
+/* A table that does not exist is ENOENT to a kernel that checks strictly. */
+static bool is_nothing(int error)
+{
+	return error == -ENOENT || error == -EAFNOSUPPORT || error == -EOPNOTSUPP;
+}
+
+static const sa_family_t families[] = {AF_INET, AF_INET6};
+
+/* Asks once for a list, whose requests begin with `header`; `table` is a number of RTA_TABLE, or 0. */
+static int request_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
+			nl_recvmsg_msg_cb_t fn, void *userdata)
+{
+	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(type, NLM_F_DUMP);
+
+	if (!request || nlmsg_append(request, (void *)header, size, NLMSG_ALIGNTO) < 0 ||
+	    (table && nla_put_u32(request, RTA_TABLE, table) < 0))
+		return -ENOMEM;
+	int r = transact(sock, request, fn, userdata);
+	return is_nothing(r) ? 0 : r;
+}
+
+static int list_family(struct nl_sock *sock, struct dump *dump)
+{
+	const struct rtmsg rtm = {.rtm_family = (unsigned char)dump->family};
+
+	int r = request_list(sock, RTM_GETROUTE, &rtm, sizeof(rtm), dump->table, on_route, dump);
+	return r < 0 ? r : dump->error;
+}
+
+int routing_compare(const void *a, const void *b)
+{
+	return route_compare(a, b);
+}
+
+int routing_list(struct nl_sock *sock, uint32_t table, struct routes *ret)
+{
+	int r = 0;
+
+	*ret = (struct routes){0};
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
+		struct dump dump = {.family = families[i], .table = table, .routes = ret};
+		size_t n = ret->n;
+		unsigned int tries = 0;
+
+		while ((r = list_family(sock, &dump)) == -EAGAIN && ++tries < DUMPS_MAX)
+			while (ret->n > n)
+				routing_free(&ret->list[--ret->n]);
+	}
+	if (r < 0)
+		routes_free(ret);
+	else if (ret->n)
+		qsort(ret->list, ret->n, sizeof(*ret->list), routing_compare);
+	return r;
+}
+
+void routing_free(struct route *route)
+{
+	rtnl_route_put(route->object);
+}
+
+void routes_free(struct routes *routes)
+{
+	for (size_t i = 0; i < routes->n; i++)
+		routing_free(&routes->list[i]);
+	free(routes->list);
+	*routes = (struct routes){0};
+}
+
+int routing_copy(struct nl_sock *sock, const struct route *route, const struct routing_copy *copy)
+{
+	CLEANUP(free_message) struct nl_msg *request = NULL;
+	struct rtnl_route *object = route->object;
+	struct rtnl_nexthop *hop = copy->nexthop ? rtnl_route_nexthop_n(object, 0) : NULL;
+	bool marks = copy->onlink && !hop && !(rtnl_route_get_flags(object) & RTNH_F_ONLINK);
+
+	/* The kernel takes either an ID or a next hop. */
+	if (hop)
+		rtnl_route_remove_nexthop(object, hop);
+	if (marks)
+		rtnl_route_set_flags(object, RTNH_F_ONLINK);
+	rtnl_route_set_protocol(object, copy->protocol);
+	rtnl_route_set_priority(object, copy->metric);
+	int r = rtnl_route_build_add_request(object, NLM_F_CREATE | (copy->replace ? NLM_F_REPLACE : NLM_F_EXCL),
+					     &request);
+	rtnl_route_set_protocol(object, route->protocol);
+	rtnl_route_set_priority(object, route->metric);
+	if (marks)
+		rtnl_route_unset_flags(object, RTNH_F_ONLINK);
+	if (hop)
+		rtnl_route_add_nexthop(object, hop);
+	if (r < 0 || (hop && nla_put_u32(request, RTA_NH_ID, copy->nexthop) < 0))
+		return -ENOMEM;
+	return transact(sock, request, NULL, NULL);
+}
+
+int routing_delete(struct nl_sock *sock, const struct route *route)
+{
+	CLEANUP(free_message) struct nl_msg *request = NULL;
+
+	if (rtnl_route_build_del_request(route->object, 0, &request) < 0)
+		return -ENOMEM;
+	return transact(sock, request, NULL, NULL);
+}
+
+/* Nexthop objects by their IDs, from NEXTHOP_FIRST on. */
+struct nexthops {
+	struct routing_nexthop wanted;
+	uint32_t found;		  /* the ID of one that is as wanted, or 0 */
+	bool there[NEXTHOPS_MAX]; /* whosever they are */
+	bool ours[NEXTHOPS_MAX];  /* with the protocol that is wanted */
+	bool any_ours;
+	bool used[NEXTHOPS_MAX];
+};
+
+static int on_nexthop(struct nl_msg *message, void *userdata)
+{
+	struct nexthops *nexthops = userdata;
+	struct routing_nexthop nexthop;
+
+	if (!routing_message_nexthop(nlmsg_hdr(message), &nexthop) || nexthop.id - NEXTHOP_FIRST >= NEXTHOPS_MAX)
+		return NL_OK;
+	bool ours = nexthop.protocol == nexthops->wanted.protocol;
+	nexthops->there[nexthop.id - NEXTHOP_FIRST] = true;
+	nexthops->ours[nexthop.id - NEXTHOP_FIRST] = ours;
+	nexthops->any_ours |= ours;
+	if (ours && routing_message_is_same_hop(&nexthop, &nexthops->wanted))
+		nexthops->found = nexthop.id;
+	return NL_OK;
+}
+
+static int on_user(struct nl_msg *message, void *userdata)
+{
+	struct nexthops *nexthops = userdata;
+	uint32_t id = routing_message_used_nexthop(nlmsg_hdr(message));
+
+	if (id - NEXTHOP_FIRST < NEXTHOPS_MAX)
+		nexthops->used[id - NEXTHOP_FIRST] = true;
+	return NL_OK;
+}
+
+/* What an interrupted list has shown is right all the same, or has gone. */
+static int list_nexthops(struct nl_sock *sock, struct nexthops *nexthops)
+{
+	const struct nhmsg nhm = {.nh_family = AF_UNSPEC};
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
+		r = request_list(sock, RTM_GETNEXTHOP, &nhm, sizeof(nhm), 0, on_nexthop, nexthops);
+	return r;
+}
+
+static int change_nexthop(struct nl_sock *sock, const struct routing_nexthop *nexthop, int type, int flags)
+{
+	CLEANUP(free_message) struct nl_msg *request = NULL;
+
+	int r = routing_message_change_nexthop(nexthop, type, flags, &request);
+	return r < 0 ? r : transact(sock, request, NULL, NULL);
+}
+
+int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret)
+{
+	struct nexthops nexthops = {0};
+	uint32_t i = 0;
+
+	int r = routing_message_next_hop(route, onlink, protocol, &nexthops.wanted);
+	if (r == 0)
+		r = list_nexthops(sock, &nexthops);
+	if (r < 0)
+		return r;
+	*ret = nexthops.found;
+	if (nexthops.found)
+		return 0;
+	while (i < NEXTHOPS_MAX && nexthops.there[i])
+		i++;
+	if (i == NEXTHOPS_MAX)
+		return -ENOSPC;
+	*ret = nexthops.wanted.id = NEXTHOP_FIRST + i;
+	return change_nexthop(sock, &nexthops.wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL);
+}
+
+int routing_delete_nexthops(struct nl_sock *sock, uint8_t protocol)
+{
+	const struct rtmsg users = {.rtm_family = AF_INET6, .rtm_protocol = protocol};
+	struct nexthops nexthops = {.wanted.protocol = protocol};
+	int r = list_nexthops(sock, &nexthops), ret = -EAGAIN;
+
+	if (r < 0 || !nexthops.any_ours)
+		return r;
+	for (unsigned int i = 0; ret == -EAGAIN && i < DUMPS_MAX; i++)
+		ret = request_list(sock, RTM_GETROUTE, &users, sizeof(users), 0, on_user, &nexthops);
+	if (ret < 0)
+		return ret;
+	for (uint32_t i = 0; i < NEXTHOPS_MAX; i++) {
+		const struct routing_nexthop nexthop = {.id = NEXTHOP_FIRST + i};
+
+		r = nexthops.ours[i] && !nexthops.used[i] ? change_nexthop(sock, &nexthop, RTM_DELNEXTHOP, 0) : 0;
+		if (r < 0 && r != -ENOENT)
+			ret = r;
+	}
+	return ret;
+}
+
+/* The rules of one family that are of interest. Of each few attributes matter here, and all have to come along. */
+struct rules {
+	sa_family_t family;
+	uint32_t table;
+	uint8_t protocol;
+	struct nl_msg *list[RULES_MAX];
+	size_t n;
+};
+
+static void free_rules(struct rules *rules)
+{
+	while (rules->n)
+		nlmsg_free(rules->list[--rules->n]);
+}
+
+static int on_rule(struct nl_msg *message, void *userdata)
+{
+	struct rules *rules = userdata;
+
+	if (!routing_message_is_rule(nlmsg_hdr(message), rules->family, rules->table, rules->protocol) ||
+	    rules->n == RULES_MAX)
+		return NL_OK;
+	nlmsg_get(message);
+	rules->list[rules->n++] = message;
+	return NL_OK;
+}
+
+static int find_rules_once(struct nl_sock *sock, struct rules *rules)
+{
+	const struct fib_rule_hdr rule = {.family = (uint8_t)rules->family};
+
+	return request_list(sock, RTM_GETRULE, &rule, sizeof(rule), 0, on_rule, rules);
+}
+
+static int find_rules(struct nl_sock *sock, struct rules *rules)
+{
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		free_rules(rules);
+		r = find_rules_once(sock, rules);
+	}
+	return r;
+}
+
+static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int type, int flags, uint32_t behind,
+			uint8_t protocol)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		CLEANUP(free_rules) struct rules rules = {.family = families[i], .table = table, .protocol = of};
+
+		int r = find_rules(sock, &rules);
+		for (size_t j = 0; r == 0 && j < rules.n; j++) {
+			CLEANUP(free_message) struct nl_msg *request = NULL;
+
+			r = routing_message_copy_rule(nlmsg_hdr(rules.list[j]), type, flags, behind, protocol,
+						      &request);
+			if (r == 0)
+				r = transact(sock, request, NULL, NULL);
+			if (r == -EEXIST || r == -ENOENT)
+				r = 0;
+		}
+		ret = ret < 0 ? ret : r;
+	}
+	return ret;
+}
+
+int routing_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
+{
+	return change_rules(sock, table, RTPROT_UNSPEC, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, 1, protocol);
+}
+
+int routing_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
+{
+	return change_rules(sock, table, protocol, RTM_DELRULE, 0, 0, protocol);
+}
+
+static int on_address(struct nl_msg *message, void *userdata)
+{
+	struct dump *dump = userdata;
+	unsigned int ifindex;
+	xfrm_address_t address;
+	sa_family_t family;
+
+	if (routing_message_address(nlmsg_hdr(message), &family, &address, &ifindex))
+		dump->fn(family, &address, ifindex, dump->userdata);
+	return NL_OK;
+}
+
+static int list_addresses(struct nl_sock *sock, struct dump *dump)
+{
+	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
+
+	return request_list(sock, RTM_GETADDR, &ifa, sizeof(ifa), 0, on_address, dump);
+}
+
+int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)
+{
+	struct dump dump = {.fn = fn, .userdata = userdata};
+	int r = -EAGAIN;
+
+	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
+		r = list_addresses(sock, &dump);
+	return r;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "routes/route.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "ike/traffic_selector.h"
+#include "xfrm/entry.h"
+
+bool route_is_stand_in(const struct route *route)
+{
+	return route->protocol == ROUTE_STAND_IN;
+}
+
+bool route_leads_to_gateway(const struct route *route)
+{
+	return route_is_stand_in(route) && route->metric == ROUTE_GATEWAY_METRIC && !route->has_gateway &&
+	       route->dst.length == prefix_max_length(route->dst.family);
+}
+
+bool route_covers_gateway(const struct route *cover, const struct route *route)
+{
+	const struct prefix gateway = prefix_of_address(route->dst.family, &route->gateway);
+
+	return route->has_gateway && prefix_contains(&cover->dst, &gateway);
+}
+
+int route_stand_in_metric(const struct route *route, uint32_t *ret)
+{
+	if (route->metric >= ROUTE_METRIC)
+		return -ERANGE;
+	*ret = route->metric | ROUTE_METRIC;
+	return 0;
+}
+
+static int compare_numbers(uint32_t a, uint32_t b)
+{
+	return (a > b) - (a < b);
+}
+
+int route_compare(const struct route *a, const struct route *b)
+{
+	int r = prefix_compare(&a->dst, &b->dst);
+
+	if (r == 0)
+		r = compare_numbers(a->tos, b->tos);
+	if (r == 0)
+		r = compare_numbers(a->metric, b->metric);
+	return r ? r : compare_numbers(a->protocol, b->protocol);
+}
+
+bool route_competes(const struct route *a, const struct route *b)
+{
+	return prefix_compare(&a->dst, &b->dst) == 0 && a->tos == b->tos;
+}
+
+struct prefix route_source(const struct route *route)
+{
+	return prefix_of_address(route->dst.family, &route->src);
+}
+
+const char *route_type_name(uint8_t type, char buffer[ROUTE_TYPE_MAX])
+{
+	static const char *const names[] = {
+		[RTN_UNSPEC] = "none",	       [RTN_UNICAST] = "unicast",	  [RTN_LOCAL] = "local",
+		[RTN_BROADCAST] = "broadcast", [RTN_ANYCAST] = "anycast",	  [RTN_MULTICAST] = "multicast",
+		[RTN_BLACKHOLE] = "blackhole", [RTN_UNREACHABLE] = "unreachable", [RTN_PROHIBIT] = "prohibit",
+		[RTN_THROW] = "throw",
+	};
+
+	if (type < ARRAY_SIZE(names))
+		return names[type];
+	snprintf(buffer, ROUTE_TYPE_MAX, "%u", type);
+	return buffer;
+}
+
+const char *route_describe(const struct route *route, char *buffer, size_t size)
+{
+	char dst[INET6_ADDRSTRLEN], gateway[INET6_ADDRSTRLEN], src[INET6_ADDRSTRLEN],
+		metric[sizeof(" metric 4294967295")], type[ROUTE_TYPE_MAX];
+	sa_family_t family = route->dst.family;
+	bool plain = route->type == RTN_UNICAST;
+
+	snprintf(metric, sizeof(metric), " metric %u", route->metric);
+	snprintf(buffer, size, "%s%s%s/%u%s%s%s%s%s%s%s", plain ? "" : route_type_name(route->type, type),
+		 plain ? "" : " ", entry_address(family, &route->dst.address, dst), route->dst.length,
+		 route->has_gateway ? " via " : "",
+		 route->has_gateway ? entry_address(family, &route->gateway, gateway) : "",
+		 *route->device ? " dev " : "", route->device, route->has_src ? " src " : "",
+		 route->has_src ? entry_address(family, &route->src, src) : "", route->metric ? metric : "");
+	return buffer;
+}
+
+int route_targets_add(struct route_targets *targets, const char *text)
+{
+	struct traffic_selector selector;
+
+	int r = traffic_selector_parse(text, &selector);
+	/* add_policy() in kernel_netlink_ipsec.c; a range of ports alone may still have a route there. */
+	if (selector.protocol)
+		return 0;
+	if (r == 0 && selector.dynamic) {
+		targets->dynamic = true;
+		return 0;
+	}
+	return r < 0 ? r : route_targets_add_prefix(targets, &selector.prefix);
+}
+
+int route_targets_add_prefix(struct route_targets *targets, const struct prefix *prefix)
+{
+	struct prefix *list = grow(targets->list, targets->n, &targets->allocated, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	targets->list = list;
+	list[targets->n++] = *prefix;
+	return 0;
+}
+
+static int compare_for_sort(const void *a, const void *b)
+{
+	return prefix_compare(a, b);
+}
+
+/* Networks lie within each other or apart. Without those within others, a single one can contain a given address: the
+ * last that begins at or before it. */
+void route_targets_sort(struct route_targets *targets)
+{
+	size_t n = 0;
+
+	if (!targets->n)
+		return;
+	qsort(targets->list, targets->n, sizeof(*targets->list), compare_for_sort);
+	for (size_t i = 1; i < targets->n; i++)
+		if (!prefix_contains(&targets->list[n], &targets->list[i]))
+			targets->list[++n] = targets->list[i];
+	targets->n = n + 1;
+}
+
+bool route_targets_explain(const struct route_targets *targets, const struct route *route)
+{
+	size_t first = 0, behind = targets->n;
+
+	if (targets->dynamic && route->dst.length == prefix_max_length(route->dst.family))
+		return true;
+	while (first < behind) {
+		size_t middle = first + (behind - first) / 2;
+		if (prefix_compare(&targets->list[middle], &route->dst) <= 0)
+			first = middle + 1;
+		else
+			behind = middle;
+	}
+	return first && prefix_contains(&targets->list[first - 1], &route->dst);
+}
+
+void route_targets_free(struct route_targets *targets)
+{
+	free(targets->list);
+	*targets = (struct route_targets){0};
+}

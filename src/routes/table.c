@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "routes/table.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/netns.h"
+#include "base/privileges.h"
+#include "base/util.h"
+#include "routes/explain.h"
+#include "routes/message.h"
+#include "routes/netlink.h"
+#include "xfrm/entry.h"
+
+/* How long charon may take to say what it is configured for. */
+#define CHARON_USEC (5 * USEC_PER_SEC)
+
+int routes_parse_table(const char *text, uint32_t *ret)
+{
+	static const char *const names[] = {"default", "main", "local"};
+	char *end;
+
+	if (!text) {
+		*ret = ROUTE_TABLE;
+		return 0;
+	}
+	/* Not octal: strtoull(3) with base 0 would take 0220 for something else. */
+	int base = strncasecmp(text, "0x", 2) == 0 ? 16 : 10;
+
+	errno = 0;
+	unsigned long long table = *text >= '0' && *text <= '9' ? strtoull(text, &end, base) : 0;
+	if (!table || errno || *end || table > UINT32_MAX)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--routes: '%.64s' is not the number of a routing table; it takes one from 1 to "
+				      "4294967295, and charon's is %d unless charon.routing_table says otherwise.",
+				      text, ROUTE_TABLE);
+	if (table >= RT_TABLE_DEFAULT && table <= RT_TABLE_LOCAL)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--routes: table %llu (%s) is the system's: its static routes are not charon's "
+				      "alone.",
+				      table, names[table - RT_TABLE_DEFAULT]);
+	*ret = (uint32_t)table;
+	return 0;
+}
+
+/* Addresses of interfaces that have all their bits as prefix length. */
+struct hosts {
+	struct host {
+		struct prefix address;
+		char device[IF_NAMESIZE];
+	} * list;
+	size_t n, allocated;
+	int error;
+};
+
+static void free_hosts(struct hosts *hosts)
+{
+	free(hosts->list);
+}
+
+static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex, void *userdata)
+{
+	struct hosts *hosts = userdata;
+	struct host host = {.address = {.family = family, .length = family == AF_INET ? 32 : 128, .address = *address}};
+
+	if (!if_indextoname(ifindex, host.device))
+		return;
+	struct host *list = grow(hosts->list, hosts->n, &hosts->allocated, sizeof(*list));
+	if (!list) {
+		hosts->error = -ENOMEM;
+		return;
+	}
+	hosts->list = list;
+	list[hosts->n++] = host;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+	return prefix_compare(&((const struct host *)a)->address, &((const struct host *)b)->address);
+}
+
+static int compare_hosts(const void *a, const void *b)
+{
+	int r = compare_addresses(a, b);
+
+	return r ? r : strcmp(((const struct host *)a)->device, ((const struct host *)b)->device);
+}
+
+static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
+{
+	int r = routing_host_addresses(sock, add_host, hosts);
+
+	if (hosts->n)
+		qsort(hosts->list, hosts->n, sizeof(*hosts->list), compare_hosts);
+	return r < 0 ? r : hosts->error;
+}
+
+/* Finds the sources that are addresses of their own, and that charon has no use for. */
+static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, const struct reasons *reasons)
+{
+	CLEANUP(free_hosts) struct hosts hosts = {0};
+
+	int r = list_hosts(sock, &hosts);
+	if (r < 0 || !hosts.n)
+		return r;
+	for (size_t i = 0; i < routes->n; i++) {
+		struct route *route = &routes->list[i];
+		const struct host key = {.address = route_source(route)};
+		const struct route to_source = {.dst = key.address};
+
+		if (!route->has_src || route_targets_explain(&reasons->addresses, &to_source))
+			continue;
+		const struct host *host = bsearch(&key, hosts.list, hosts.n, sizeof(*hosts.list), compare_addresses);
+		if (host)
+			memcpy(route->stale_address_on, host->device, sizeof(host->device));
+	}
+	return 0;
+}
+
+/* Says of each route whether charon explains it, and of which the source is of no use to charon. */
+static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vici, uint64_t deadline)
+{
+	CLEANUP(reasons_free) struct reasons reasons = {0};
+
+	if (!routes->n || !vici)
+		return 0;
+	/* The routes were there before charon is asked, so it knows what it has them for. */
+	int r = reasons_ask(vici, deadline, &reasons);
+	for (size_t i = 0; r == 0 && i < routes->n; i++) {
+		struct route *route = &routes->list[i];
+		const struct prefix source = route_source(route);
+
+		route->explained = route_targets_explain(&reasons.targets, route);
+		if (route->explained && route->has_src && !route_is_stand_in(route))
+			r = route_targets_add_prefix(&reasons.addresses, &source);
+	}
+	route_targets_sort(&reasons.addresses);
+	return r < 0 ? r : find_stale_addresses(sock, routes, &reasons);
+}
+
+static bool is_ours(const struct route *route)
+{
+	return route->protocol == RTPROT_STATIC || route_is_stand_in(route);
+}
+
+/* Drops the routes of others from the list. */
+static void keep_ours(struct routes *routes)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < routes->n; i++) {
+		if (is_ours(&routes->list[i]))
+			routes->list[n++] = routes->list[i];
+		else
+			routing_free(&routes->list[i]);
+	}
+	routes->n = n;
+}
+
+int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret)
+{
+	CLEANUP(routing_close) struct nl_sock *sock = NULL;
+
+	*ret = (struct routes){0};
+	int r = routing_open(&sock);
+	if (r == 0)
+		r = routing_list(sock, table, ret);
+	if (r == 0) {
+		keep_ours(ret);
+		r = explain(sock, ret, vici, deadline);
+	}
+	if (r < 0)
+		routes_free(ret);
+	return r;
+}
+
+/* A table that is to be changed. */
+struct change {
+	struct nl_sock *sock;
+	struct routes routes;
+	struct routes_summary *summary;
+	struct hosts hosts; /* for routes_arm() alone */
+};
+
+static void end_change(struct change *change)
+{
+	routes_free(&change->routes);
+	free_hosts(&change->hosts);
+	routing_close(&change->sock);
+}
+
+/* Opens the door and lists the table; reports what fails. */
+static int begin_change(uint32_t table, struct routes_summary *summary, struct change *ret)
+{
+	*summary = (struct routes_summary){0};
+	ret->summary = summary;
+	int r = routing_open(&ret->sock);
+	if (r == 0)
+		r = routing_list(ret->sock, table, &ret->routes);
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list the routes of table %" PRIu32 ": %s.", table,
+				      strerror(-r))
+		     : 0;
+}
+
+static void refused(struct change *change, const char *what, const struct route *route, int error)
+{
+	char description[ROUTE_DESCRIPTION_MAX];
+
+	report_one(&change->summary->failed, REPORT_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
+		   route_describe(route, description, sizeof(description)), route->table,
+		   error == -ERANGE ? "no metric is behind its own" : strerror(-error));
+}
+
+static void report_unnamed(const struct change *change)
+{
+	report_rest(change->summary->failed, REPORT_INCOMPLETE, "routes could not be changed");
+}
+
+static void remove_route(struct change *change, const struct route *route)
+{
+	int r = routing_delete(change->sock, route);
+
+	report_progress(change->summary->removed);
+	/* Somebody else has removed it, perhaps with its interface. */
+	if (r == -ESRCH || r == -ENODEV)
+		return;
+	if (r < 0)
+		refused(change, "remove", route, r);
+	else
+		change->summary->removed++;
+}
+
+/* Finds the stand-in of an earlier life that is where this one is to be, or NULL. */
+static const struct route *find_predecessor(const struct routes *routes, const struct route *route, uint32_t metric)
+{
+	struct route wanted = *route;
+
+	wanted.protocol = ROUTE_STAND_IN;
+	wanted.metric = metric;
+	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), routing_compare);
+}
+
+/* Whether charon may delete the source when it ends, so that the kernel strips it from the route. It does so with IPv6
+ * routes on the device of the address, unless they name a nexthop object (fib6_remove_prefsrc()). IPv4 routes of other
+ * tables than main keep theirs (fib_sync_down_addr()). All other stand-ins are plain routes, since an object goes as
+ * soon as its device loses the carrier (nh_netdev_event()). */
+static bool may_lose_source(const struct change *change, const struct route *route)
+{
+	struct host key = {.address = route_source(route)};
+
+	if (route->dst.family != AF_INET6 || !route->has_src || !change->hosts.n)
+		return false;
+	memcpy(key.device, route->device, sizeof(key.device));
+	return bsearch(&key, change->hosts.list, change->hosts.n, sizeof(key), compare_hosts) != NULL;
+}
+
+/* Whether the kernel finds no direct way to the gateway of a route that is to be added. */
+static bool is_unreachable(int error)
+{
+	return error == -EHOSTUNREACH || error == -ENETUNREACH;
+}
+
+/* Adds or renews a stand-in; with `onlink` whether or not the gateway can be reached. */
+static int put_stand_in(struct change *change, const struct route *route, uint32_t metric, bool onlink)
+{
+	const struct route *predecessor = find_predecessor(&change->routes, route, metric);
+	struct routing_copy copy = {
+		.protocol = ROUTE_STAND_IN, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
+
+	/* The route has lost its source, and the stand-in from before has not. */
+	if (predecessor && predecessor->has_src && !route->has_src)
+		return 0;
+	if (may_lose_source(change, route)) {
+		int r = routing_nexthop(change->sock, route, onlink, ROUTE_STAND_IN, &copy.nexthop);
+		if (is_unreachable(r))
+			return r;
+		if (r < 0)
+			copy.nexthop = 0;
+		/* Without objects (Linux before 5.3, several next hops, no carrier) it is a plain route. */
+		if (r < 0 && r != -EOPNOTSUPP && r != -ENETDOWN)
+			refused(change, "keep the source of the stand-in for", route, r);
+	}
+	int r = routing_copy(change->sock, route, &copy);
+	if (r == 0)
+		change->summary->stand_ins += !predecessor;
+	return r;
+}
+
+/* The kernel refuses an IPv6 route when packets to its gateway take another gateway, or a throw route, in the same
+ * table and by the rules (ip6_route_check_nh()). Stand-ins that cover a gateway would have it refuse charon's next
+ * route. So another stand-in leads to that gateway directly, with the source that packets to it had. */
+static void lead_to_gateway(struct change *change, const struct route *route)
+{
+	const struct route *cover = NULL;
+	struct route way;
+
+	for (size_t i = 0; i < change->routes.n; i++) {
+		const struct route *other = &change->routes.list[i];
+
+		if (route_covers_gateway(other, route) && !route_leads_to_gateway(other) &&
+		    (!cover || other->dst.length > cover->dst.length))
+			cover = other;
+	}
+	if (route->dst.family != AF_INET6 || !cover)
+		return;
+	int r = routing_message_to_gateway(route, cover, &way);
+	if (r == 0) {
+		r = put_stand_in(change, &way, ROUTE_GATEWAY_METRIC, false);
+		routing_free(&way);
+	}
+	if (r < 0)
+		refused(change, "lead to the gateway of", route, r);
+}
+
+/* Adds or renews the stand-in of a route. Reports what fails. */
+static bool add_stand_in(struct change *change, const struct route *route)
+{
+	uint32_t metric;
+
+	int r = route_stand_in_metric(route, &metric);
+	if (r == 0)
+		r = put_stand_in(change, route, metric, false);
+	if (is_unreachable(r)) {
+		lead_to_gateway(change, route);
+		r = put_stand_in(change, route, metric, true);
+	}
+	if (r < 0)
+		refused(change, "add a stand-in for", route, r);
+	return r == 0;
+}
+
+/* Adds a stand-in for each static route, and only then removes the route, if that is to go. */
+static void add_stand_ins(struct change *change, bool remove)
+{
+	const struct route *last = NULL;
+
+	for (size_t i = 0; i < change->routes.n; i++) {
+		const struct route *route = &change->routes.list[i];
+
+		if (route_is_stand_in(route))
+			change->summary->stand_ins++;
+		if (route->protocol != RTPROT_STATIC)
+			continue;
+		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
+		 */
+		bool has_no_say = last && route_compare(last, route) == 0;
+		last = route;
+		if ((has_no_say || add_stand_in(change, route)) && remove)
+			remove_route(change, route);
+	}
+	report_unnamed(change);
+}
+
+int routes_hold(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r == 0)
+		add_stand_ins(&change, true);
+	return r;
+}
+
+int routes_arm(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	r = list_hosts(change.sock, &change.hosts);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not list the addresses of interfaces: %s. Routes have no stand-ins.",
+				      strerror(-r));
+	add_stand_ins(&change, false);
+	if (!summary->stand_ins)
+		return 0;
+	r = routing_copy_rules(change.sock, table, ROUTE_STAND_IN);
+	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
+				      "Could not put a rule behind charon's that looks up table %" PRIu32 ": %s.",
+				      table, strerror(-r))
+		     : 0;
+}
+
+/* charon has its own rule again, or nobody needs one. */
+static int remove_rules(struct nl_sock *sock, uint32_t table)
+{
+	int r = routing_delete_rules(sock, table, ROUTE_STAND_IN);
+
+	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
+				      "Could not remove the rule that `xfrmctl arm` made for table %" PRIu32 ": %s.",
+				      table, strerror(-r))
+		     : 0;
+}
+
+/* Behind the removal of their stand-ins. */
+static int remove_nexthops(struct nl_sock *sock)
+{
+	int r = routing_delete_nexthops(sock, ROUTE_STAND_IN);
+
+	return r < 0 ? report_failure(
+			       r, REPORT_INCOMPLETE,
+			       "Could not remove nexthop objects that `xfrmctl arm` made: %s. Once no stand-in is "
+			       "needed: ip nexthop flush proto %d",
+			       strerror(-r), ROUTE_STAND_IN)
+		     : 0;
+}
+
+/* Removes what routes_arm() made besides stand-ins. */
+static int disarm(struct change *change, uint32_t table)
+{
+	int rules = remove_rules(change->sock, table), nexthops = remove_nexthops(change->sock);
+
+	return rules < 0 ? rules : nexthops;
+}
+
+int routes_flush(uint32_t table, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < change.routes.n; i++)
+		if (is_ours(&change.routes.list[i]))
+			remove_route(&change, &change.routes.list[i]);
+	report_unnamed(&change);
+	return disarm(&change, table);
+}
+
+/* Asks charon over its socket. Reports what fails. */
+static int explain_by(const char *socket, struct change *change)
+{
+	CLEANUP(vici_close) struct vici *vici = NULL;
+	uint64_t deadline = now_usec() + CHARON_USEC;
+
+	int r = vici_open(socket, deadline, &vici);
+	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
+		r = -EXDEV;
+	privileges_give_up(PRIVILEGE_OTHERS);
+	if (r == 0)
+		r = explain(change->sock, &change->routes, vici, deadline);
+	if (r < 0)
+		report_notice(REPORT_UNSURE,
+			      "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
+			      "where no other route is there; --socket= names another socket.",
+			      socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
+	return r;
+}
+
+/* Says what charon itself will not see to: it does not take an address for its own that is there already. */
+static void report_stale_address(const struct route *route)
+{
+	char address[INET6_ADDRSTRLEN];
+	const struct prefix source = route_source(route);
+
+	entry_address(source.family, &source.address, address);
+	report_notice(
+		REPORT_STALE_ADDRESS,
+		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
+		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		address, route->stale_address_on, address, source.length, route->stale_address_on);
+}
+
+static bool have_same_source(const struct route *a, const struct route *b)
+{
+	return a->has_src && b->has_src && a->dst.family == b->dst.family &&
+	       memcmp(a->src.a6, b->src.a6, sizeof(a->src.a6)) == 0;
+}
+
+/* Tells once of each source that only routes had which are not needed. */
+static void report_stale_addresses(struct routes *routes)
+{
+	unsigned int told = 0;
+
+	for (struct route *route = routes->list; route < routes->list + routes->n && told < REPORT_NAMED_MAX; route++) {
+		bool needed = route->explained;
+
+		if (!*route->stale_address_on)
+			continue;
+		for (struct route *other = route + 1; other < routes->list + routes->n; other++)
+			if (have_same_source(route, other)) {
+				needed |= other->explained;
+				*other->stale_address_on = '\0';
+			}
+		if (!needed)
+			report_stale_address(route);
+		told++;
+	}
+}
+
+/* Whether a stand-in that stays leads through the gateway to which `way` leads. */
+static bool is_way_of_another(const struct routes *routes, const struct route *way)
+{
+	for (size_t i = 0; i < routes->n; i++)
+		if (routes->list[i].explained && route_is_stand_in(&routes->list[i]) &&
+		    route_covers_gateway(way, &routes->list[i]))
+			return true;
+	return false;
+}
+
+/* Makes `explained` of every route in the list say whether it stays. */
+static void choose(struct routes *routes, bool grace, bool asked)
+{
+	const struct route *front = NULL;
+
+	for (struct route *route = routes->list; route < routes->list + routes->n; route++) {
+		if (!route_is_stand_in(route)) {
+			route->explained = true;
+			front = route;
+		} else if (!grace || (front && route_competes(front, route))) {
+			route->explained = false;
+		} else if (!asked) {
+			route->explained = true;
+		}
+	}
+	for (struct route *route = routes->list; route < routes->list + routes->n; route++)
+		if (route_leads_to_gateway(route))
+			route->explained = is_way_of_another(routes, route);
+}
+
+int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+	struct routes *routes = &change.routes;
+	bool any = false, asked = false;
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < routes->n; i++)
+		any |= route_is_stand_in(&routes->list[i]);
+	if (any && grace)
+		asked = explain_by(socket, &change) == 0;
+	choose(routes, grace, asked);
+	for (size_t i = 0; i < routes->n; i++)
+		if (!routes->list[i].explained)
+			remove_route(&change, &routes->list[i]);
+		else if (route_is_stand_in(&routes->list[i]))
+			summary->stand_ins++;
+	if (asked)
+		report_stale_addresses(routes);
+	report_unnamed(&change);
+	return disarm(&change, table);
+}
+
+int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)
+{
+	CLEANUP(end_change) struct change change = {0};
+
+	int r = begin_change(table, summary, &change);
+	if (r < 0)
+		return r;
+	r = explain(change.sock, &change.routes, vici, deadline);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not ask charon which connections it has: %s. No route was removed.",
+				      strerror(-r));
+	for (size_t i = 0; i < change.routes.n; i++)
+		if (is_ours(&change.routes.list[i]) && !change.routes.list[i].explained)
+			remove_route(&change, &change.routes.list[i]);
+	report_unnamed(&change);
+	return remove_nexthops(change.sock);
+}

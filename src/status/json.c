@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "routes/print.h"
+#include "status/model.h"
+
+static void put_json(json_t **json)
+{
+	json_decref(*json);
+}
+
+static void add(json_t *object, const char *name, uint64_t value)
+{
+	json_object_set_new(object, name, json_integer((json_int_t)value));
+}
+
+static void add_text(json_t *object, const char *name, const char *value)
+{
+	json_object_set_new(object, name, json_string(value));
+}
+
+static json_t *charon_to_json(const struct status_charon *charon)
+{
+	enum status_charon_state state = status_charon_state(charon);
+	json_t *object = json_object();
+
+	add_text(object, "state", status_charon_state_name(state));
+	add_text(object, "socket", charon->socket);
+	if (charon->pid)
+		add(object, "pid", (uint64_t)charon->pid);
+	if (*charon->version.version) {
+		add_text(object, "daemon", charon->version.daemon);
+		add_text(object, "version", charon->version.version);
+	}
+	if (charon->has_stats) {
+		add_text(object, "uptime", charon->stats.uptime);
+		add_text(object, "since", charon->stats.since);
+		add(object, "half_open_ike_sas", charon->stats.half_open);
+		add(object, "threads", charon->stats.workers);
+		add(object, "idle_threads", charon->stats.idle);
+		add(object, "queued_jobs", charon->stats.queued);
+	}
+	if (state == STATUS_CHARON_UP) {
+		add(object, "ike_sas", charon->ike_sas);
+		add(object, "child_sas", charon->child_sas);
+	}
+	return object;
+}
+
+static json_t *owners_to_json(const struct status *status)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
+		const struct owner *owner = &status->owners[i];
+		json_t *object = json_object(), *sockets = json_array();
+
+		if (owner->pid)
+			add(object, "pid", (uint64_t)owner->pid);
+		if (*owner->name)
+			add_text(object, "name", owner->name);
+		add_text(object, "kind",
+			 owner->kind == OWNER_KEY_MANAGER ? "key-manager"
+			 : owner->kind == OWNER_MONITOR	  ? "monitor"
+							  : "unknown");
+		if (owner->sockets & OWNER_SOCKET_XFRM)
+			json_array_append_new(sockets, json_string("xfrm"));
+		if (owner->sockets & OWNER_SOCKET_PFKEY)
+			json_array_append_new(sockets, json_string("pfkey"));
+		if (owner->sockets & OWNER_SOCKET_IKE)
+			json_array_append_new(sockets, json_string("udp-500"));
+		if (owner->sockets & OWNER_SOCKET_NATT)
+			json_array_append_new(sockets, json_string("udp-4500"));
+		json_object_set_new(object, "sockets", sockets);
+		json_array_append_new(array, object);
+	}
+	return array;
+}
+
+static json_t *sas_to_json(const struct status *status)
+{
+	json_t *array = json_array();
+	char number[4];
+
+	for (unsigned int proto = 0; proto < STATUS_PROTOS; proto++)
+		for (unsigned int family = 0; family < STATUS_FAMILIES; family++)
+			for (unsigned int mode = 0; mode < STATUS_MODES; mode++) {
+				const struct status_sas *sas = &status->states.sas[proto][family][mode];
+				if (!sas->n)
+					continue;
+				json_t *object = json_object();
+				add_text(object, "proto", status_proto_name(proto));
+				add_text(object, "family", status_family_name(family));
+				add_text(object, "mode", status_mode_name(mode, number));
+				add(object, "count", sas->n);
+				add(object, "oldest_age_seconds", status_age(status, sas->oldest) / USEC_PER_SEC);
+				add(object, "youngest_age_seconds", status_age(status, sas->youngest) / USEC_PER_SEC);
+				json_array_append_new(array, object);
+			}
+	return array;
+}
+
+static json_t *policies_to_json(const struct status_policies *policies)
+{
+	json_t *array = json_array();
+
+	for (unsigned int dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		for (unsigned int action = 0; action < STATUS_ACTIONS; action++)
+			for (unsigned int ptype = 0; ptype < STATUS_PTYPES; ptype++) {
+				if (!policies->n[dir][action][ptype])
+					continue;
+				json_t *object = json_object();
+				add_text(object, "dir", entry_dir_name((uint8_t)dir));
+				add_text(object, "kind", status_action_name(action));
+				add_text(object, "ptype", ptype == STATUS_SUB ? "sub" : "main");
+				add(object, "count", policies->n[dir][action][ptype]);
+				json_array_append_new(array, object);
+			}
+	return array;
+}
+
+static json_t *blocked_to_json(const struct shadow_blocked *blocked)
+{
+	json_t *object = json_object();
+
+	add(object, "out", blocked->out);
+	add(object, "in", blocked->in);
+	return object;
+}
+
+static json_t *shadows_to_json(const struct status *status)
+{
+	const struct status_shadows *shadows = &status->policies.shadows;
+	json_t *object = json_object();
+
+	add(object, "hold", shadows->hold);
+	add(object, "grace", shadows->grace);
+	add(object, "close", shadows->close);
+	add(object, "kept", status->policies.kept);
+	add(object, "passing", shadows->passing);
+	if (shadows->grace)
+		add(object, "grace_left_seconds",
+		    shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0);
+	if (status->blocked_known && status_count_shadows(shadows)) {
+		const struct shadow_blocked since = {status->blocked.out - shadows->before.out,
+						     status->blocked.in - shadows->before.in};
+		json_object_set_new(object, "blocked_packets", blocked_to_json(&since));
+	}
+	return object;
+}
+
+static json_t *orphan_to_json(const struct status *status, const struct orphan *orphan)
+{
+	const struct xfrm_usersa_info *sa = &orphan->sa;
+	char address[INET6_ADDRSTRLEN], number[4];
+	json_t *object = json_object();
+
+	add_text(object, "src", entry_address(sa->family, &sa->saddr, address));
+	add_text(object, "dst", entry_address(sa->family, &sa->id.daddr, address));
+	add_text(object, "proto", entry_proto_name(sa->id.proto));
+	add(object, "spi", ntohl(sa->id.spi));
+	add(object, "reqid", sa->reqid);
+	add_text(object, "mode", status_mode_name(sa->mode, number));
+	if (orphan->mark.v || orphan->mark.m) {
+		json_t *mark = json_object();
+		add(mark, "value", orphan->mark.v);
+		add(mark, "mask", orphan->mark.m);
+		json_object_set_new(object, "mark", mark);
+	}
+	if (orphan->if_id)
+		add(object, "if_id", orphan->if_id);
+	add(object, "age_seconds", status_age(status, sa->curlft.add_time) / USEC_PER_SEC);
+	add(object, "packets", orphan->packets);
+	add(object, "bytes", orphan->bytes);
+	if (*orphan->connection)
+		add_text(object, "connection", orphan->connection);
+	return object;
+}
+
+static json_t *left_over_to_json(const struct route *route)
+{
+	json_t *object = route_to_json(route);
+
+	json_object_set_new(object, "explained", json_boolean(route->explained));
+	if (*route->stale_address_on) {
+		char device[IF_NAMESIZE];
+		add_text(object, "stale_address_on",
+			 vici_copy((struct vici_text){route->stale_address_on, strlen(route->stale_address_on)}, device,
+				   sizeof(device)));
+	}
+	return object;
+}
+
+static json_t *routes_to_json(const struct status *status)
+{
+	const struct status_routes counts = status_count_routes(&status->routes);
+	json_t *object = json_object(), *array = json_array();
+
+	add(object, "table", status->table);
+	add(object, "static", counts.real);
+	add(object, "unexplained", counts.unexplained);
+	add(object, "stand_ins", counts.stand_ins);
+	for (size_t i = 0; i < status->routes.n; i++)
+		if (status_is_left_over(&status->routes.list[i]))
+			json_array_append_new(array, left_over_to_json(&status->routes.list[i]));
+	json_object_set_new(object, "left_over", array);
+	return object;
+}
+
+static json_t *problems_to_json(const struct status *status)
+{
+	json_t *array = json_array();
+	char buffer[STATUS_PROBLEM_MAX];
+
+	for (unsigned int part = 0; part < STATUS_PARTS; part++)
+		if (status_problem(status, part, buffer))
+			json_array_append_new(array, json_string(buffer));
+	return array;
+}
+
+/* All but the lists, which can be long. */
+static json_t *status_to_json(const struct status *status)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "charon", charon_to_json(&status->charon));
+	if (!status->owners_error)
+		json_object_set_new(object, "key_managers", owners_to_json(status));
+	if (!status->kernel_error) {
+		json_object_set_new(object, "sas", sas_to_json(status));
+		add(object, "larval_sas", status->states.larval);
+		add(object, "other_sas", status->states.other);
+		json_object_set_new(object, "policies", policies_to_json(&status->policies));
+		add(object, "socket_policies", status->policies.of_sockets);
+		json_object_set_new(object, "shadows", shadows_to_json(status));
+	}
+	if (status->blocked_known)
+		json_object_set_new(object, "blocked_packets", blocked_to_json(&status->blocked));
+	if (status->routes_known)
+		json_object_set_new(object, "routes", routes_to_json(status));
+	json_object_set_new(object, "problems", problems_to_json(status));
+	if (status->orphans_known && status->orphans.n)
+		add(object, "traffic_usec", status->orphans.usec);
+	return object;
+}
+
+int status_json(const struct status *status, FILE *f)
+{
+	CLEANUP(put_json) json_t *object = status_to_json(status);
+
+	fputs("{", f);
+	if (json_dumpf(object, f, JSON_COMPACT | JSON_EMBED) < 0)
+		return -ENOMEM;
+	if (status->orphans_known) {
+		fputs(",\"orphans\":[", f);
+		for (size_t i = 0; i < status->orphans.n; i++) {
+			CLEANUP(put_json) json_t *orphan = orphan_to_json(status, &status->orphans.list[i]);
+			if (i)
+				fputs(",", f);
+			if (json_dumpf(orphan, f, JSON_COMPACT) < 0)
+				return -ENOMEM;
+		}
+		fputs("]", f);
+	}
+	fputs("}\n", f);
+	return 0;
+}

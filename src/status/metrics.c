@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <inttypes.h>
+
+#include "base/util.h"
+#include "status/model.h"
+
+/* The text format of Prometheus: a HELP and a TYPE line before all samples of a metric. */
+
+static void describe(FILE *f, const char *name, const char *type, const char *help)
+{
+	fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void put(FILE *f, const char *name, const char *type, const char *help, uint64_t value)
+{
+	describe(f, name, type, help);
+	fprintf(f, "%s %" PRIu64 "\n", name, value);
+}
+
+/* A value of a label, with what the format wants escaped. */
+static void put_label(FILE *f, const char *value)
+{
+	for (; *value; value++)
+		if (*value == '\n')
+			fputs("\\n", f);
+		else if (*value == '\\' || *value == '"')
+			fprintf(f, "\\%c", *value);
+		else
+			fputc(*value, f);
+}
+
+static void put_charon(const struct status *status, FILE *f)
+{
+	const struct status_charon *charon = &status->charon;
+	bool up = status_charon_state(charon) == STATUS_CHARON_UP;
+
+	put(f, "xfrmctl_charon_up", "gauge", "Whether charon answers on its VICI socket.", up);
+	if (*charon->version.version) {
+		describe(f, "xfrmctl_charon_info", "gauge", "The charon that answers.");
+		fputs("xfrmctl_charon_info{daemon=\"", f);
+		put_label(f, charon->version.daemon);
+		fputs("\",version=\"", f);
+		put_label(f, charon->version.version);
+		fputs("\"} 1\n", f);
+	}
+	if (charon->has_stats) {
+		put(f, "xfrmctl_charon_half_open_ike_sas", "gauge", "IKE SAs of charon that are being established.",
+		    charon->stats.half_open);
+		put(f, "xfrmctl_charon_threads", "gauge", "Worker threads of charon.", charon->stats.workers);
+		put(f, "xfrmctl_charon_idle_threads", "gauge", "Worker threads of charon that have nothing to do.",
+		    charon->stats.idle);
+		put(f, "xfrmctl_charon_queued_jobs", "gauge", "Jobs that wait for a worker thread of charon.",
+		    charon->stats.queued);
+	}
+	if (up) {
+		put(f, "xfrmctl_charon_ike_sas", "gauge", "IKE SAs that charon has.", charon->ike_sas);
+		put(f, "xfrmctl_charon_child_sas", "gauge", "Child SAs that charon has.", charon->child_sas);
+	}
+}
+
+static void put_owners(const struct status *status, FILE *f)
+{
+	uint64_t n = 0;
+
+	if (status->owners_error)
+		return;
+	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++)
+		n += status->owners[i].kind == OWNER_KEY_MANAGER;
+	put(f, "xfrmctl_key_managers", "gauge", "Key managers alive in the network namespace.", n);
+}
+
+/* One sample for each kind of SA that there is; those of esp in tunnel mode always, so that there is one. */
+static void put_sas_by_kind(const struct status *status, const char *name, bool times, FILE *f)
+{
+	char number[4];
+
+	for (unsigned int proto = 0; proto < STATUS_PROTOS; proto++)
+		for (unsigned int family = 0; family < STATUS_FAMILIES; family++)
+			for (unsigned int mode = 0; mode < STATUS_MODES; mode++) {
+				const struct status_sas *sas = &status->states.sas[proto][family][mode];
+				if (!sas->n && (times || proto != STATUS_ESP || mode != XFRM_MODE_TUNNEL))
+					continue;
+				fprintf(f, "%s{proto=\"%s\",family=\"%s\",mode=\"%s\"} %" PRIu64 "\n", name,
+					status_proto_name(proto), status_family_name(family),
+					status_mode_name(mode, number), times ? sas->oldest : sas->n);
+			}
+}
+
+static void put_sas(const struct status *status, FILE *f)
+{
+	describe(f, "xfrmctl_sas", "gauge", "SAs in the kernel, without those that are being negotiated.");
+	put_sas_by_kind(status, "xfrmctl_sas", false, f);
+	if (status_count_sas(&status->states)) {
+		describe(f, "xfrmctl_sas_oldest_timestamp_seconds", "gauge", "When the oldest of these SAs was added.");
+		put_sas_by_kind(status, "xfrmctl_sas_oldest_timestamp_seconds", true, f);
+	}
+	put(f, "xfrmctl_larval_sas", "gauge", "SAs that are being negotiated.", status->states.larval);
+}
+
+static void put_policies(const struct status_policies *policies, FILE *f)
+{
+	describe(f, "xfrmctl_policies", "gauge", "Policies in the kernel, without shadows and those of sockets.");
+	for (unsigned int dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		for (unsigned int action = 0; action < STATUS_ACTIONS; action++)
+			for (unsigned int ptype = 0; ptype < STATUS_PTYPES; ptype++)
+				if (ptype == STATUS_MAIN || policies->n[dir][action][ptype])
+					fprintf(f,
+						"xfrmctl_policies{dir=\"%s\",kind=\"%s\",ptype=\"%s\"} %" PRIu64 "\n",
+						entry_dir_name((uint8_t)dir), status_action_name(action),
+						ptype == STATUS_SUB ? "sub" : "main", policies->n[dir][action][ptype]);
+	put(f, "xfrmctl_socket_policies", "gauge", "Policies of sockets.", policies->of_sockets);
+}
+
+static void put_shadows(const struct status *status, FILE *f)
+{
+	const struct status_shadows *shadows = &status->policies.shadows;
+
+	describe(f, "xfrmctl_shadows", "gauge", "Policies that stand in the place of others.");
+	fprintf(f, "xfrmctl_shadows{kind=\"hold\"} %" PRIu64 "\n", shadows->hold);
+	fprintf(f, "xfrmctl_shadows{kind=\"grace\"} %" PRIu64 "\n", shadows->grace);
+	fprintf(f, "xfrmctl_shadows{kind=\"close\"} %" PRIu64 "\n", shadows->close);
+	fprintf(f, "xfrmctl_shadows{kind=\"kept\"} %" PRIu64 "\n", status->policies.kept);
+	if (shadows->grace)
+		put(f, "xfrmctl_shadows_grace_end_timestamp_seconds", "gauge",
+		    "When the last of the shadows with a grace goes.", shadows->grace_ends);
+}
+
+static void put_blocked(const struct status *status, FILE *f)
+{
+	if (!status->blocked_known)
+		return;
+	describe(f, "xfrmctl_blocked_packets_total", "counter", "Packets that policies have blocked.");
+	fprintf(f, "xfrmctl_blocked_packets_total{dir=\"out\"} %" PRIu64 "\n", status->blocked.out);
+	fprintf(f, "xfrmctl_blocked_packets_total{dir=\"in\"} %" PRIu64 "\n", status->blocked.in);
+}
+
+static void put_orphans(const struct status *status, FILE *f)
+{
+	uint64_t active = 0;
+
+	if (!status->orphans_known)
+		return;
+	for (size_t i = 0; i < status->orphans.n; i++)
+		active += status->orphans.list[i].packets != 0;
+	put(f, "xfrmctl_orphans", "gauge", "SAs in the kernel that charon does not know.", status->orphans.n);
+	put(f, "xfrmctl_orphans_active", "gauge", "Those of them that carried traffic during the look.", active);
+}
+
+static void put_routes(const struct status *status, FILE *f)
+{
+	const struct status_routes counts = status_count_routes(&status->routes);
+
+	if (!status->routes_known)
+		return;
+	put(f, "xfrmctl_routes_static", "gauge", "Static routes in charon's routing table.", counts.real);
+	put(f, "xfrmctl_routes_unexplained", "gauge", "Those of them that no connection of charon explains.",
+	    counts.unexplained);
+	put(f, "xfrmctl_routes_stand_ins", "gauge", "Routes there that stand in for others.", counts.stand_ins);
+}
+
+void status_metrics(const struct status *status, FILE *f)
+{
+	put(f, "xfrmctl_kernel_readable", "gauge", "Whether the kernel's SAs and policies could be read.",
+	    !status->kernel_error);
+	put_charon(status, f);
+	put_owners(status, f);
+	if (!status->kernel_error) {
+		put_sas(status, f);
+		put_policies(&status->policies, f);
+		put_shadows(status, f);
+	}
+	put_blocked(status, f);
+	put_orphans(status, f);
+	put_routes(status, f);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "status/orphans.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "handover/guard_sa.h"
+
+/* How often charon is asked for its SAs when some are missing. */
+#define LISTS_MAX 5
+
+/* By what names an SA in the kernel. */
+static int compare(const void *a, const void *b)
+{
+	const struct orphan *left = a, *right = b;
+	int r = memcmp(left->sa.id.daddr.a6, right->sa.id.daddr.a6, sizeof(left->sa.id.daddr.a6));
+
+	if (r == 0)
+		r = memcmp(&left->sa.id.spi, &right->sa.id.spi, sizeof(left->sa.id.spi));
+	if (r == 0)
+		r = left->sa.id.proto - right->sa.id.proto;
+	return r ? r : memcmp(&left->mark, &right->mark, sizeof(left->mark));
+}
+
+static struct orphan *find(const struct orphans *orphans, const struct entry *entry)
+{
+	const struct orphan key = {.sa.id = entry->sa.id, .mark = entry->mark};
+
+	struct orphan *found = orphans->n ? bsearch(&key, orphans->list, orphans->n, sizeof(key), compare) : NULL;
+	/* An SA of that name whose time began later is another one. */
+	return found && found->sa.curlft.add_time == entry->sa.curlft.add_time ? found : NULL;
+}
+
+bool orphans_have(const struct orphans *orphans, const struct entry *entry)
+{
+	return find(orphans, entry) != NULL;
+}
+
+/* The first look at the kernel. */
+struct first_look {
+	struct orphans *orphans;
+	void (*visit)(const struct entry *entry, void *userdata);
+	void *userdata;
+};
+
+static int look_first(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	const struct first_look *first = userdata;
+	struct orphans *orphans = first->orphans;
+
+	(void)message;
+	if (first->visit)
+		first->visit(entry, first->userdata);
+	/* A stopper carries nothing, and stays as long as handover needs it. */
+	if (entry->larval || stopper_is(entry) || !entry_proto_name(entry->sa.id.proto) ||
+	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
+		return 0;
+	struct orphan *list = grow(orphans->list, orphans->n, &orphans->allocated, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	orphans->list = list;
+	list[orphans->n++] = (struct orphan){.sa = entry->sa, .mark = entry->mark, .if_id = entry->if_id};
+	return 0;
+}
+
+static int look_again(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	struct orphan *orphan = find(userdata, entry);
+
+	(void)message;
+	if (orphan) {
+		orphan->remains = true;
+		orphan->packets = entry->sa.curlft.packets - orphan->sa.curlft.packets;
+		orphan->bytes = entry->sa.curlft.bytes - orphan->sa.curlft.bytes;
+	}
+	return 0;
+}
+
+static void begin_look(void *userdata)
+{
+	const struct first_look *first = userdata;
+
+	first->orphans->n = 0;
+	if (first->visit)
+		first->visit(NULL, first->userdata);
+}
+
+/* Drops those that charon knows now, or, at the end, those that are in the kernel no more. The order stays. */
+static void drop(struct orphans *orphans, bool gone)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < orphans->n; i++) {
+		const struct xfrm_id *id = &orphans->list[i].sa.id;
+		if (gone ? orphans->list[i].remains : !charon_knows(&orphans->known, id->proto, ntohl(id->spi)))
+			orphans->list[n++] = orphans->list[i];
+	}
+	orphans->n = n;
+}
+
+/* charon leaves out an IKE_SA about which it has more to say than fits into a message (vici_socket.c), without a word.
+ * That matters to those that look like orphans, and shows in the number of IKE_SAs, which may also change while it is
+ * asked for. */
+static int ask_again(struct orphans *orphans, struct vici *vici, uint64_t timeout)
+{
+	for (unsigned int i = 0; i < LISTS_MAX; i++) {
+		struct charon_stats stats;
+
+		charon_free_sas(&orphans->known);
+		int r = charon_sas(vici, later(now_usec(), timeout), &orphans->known);
+		if (r < 0)
+			return r;
+		drop(orphans, false);
+		if (!orphans->n)
+			return 0;
+		r = charon_stats(vici, later(now_usec(), timeout), &stats);
+		if (r < 0 || orphans->known.n_ike_sas >= stats.ike_sas)
+			return r;
+	}
+	return -EMSGSIZE;
+}
+
+static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t deadline)
+{
+	CLEANUP(charon_free_configuration) struct charon_configuration configuration = {0};
+
+	int r = charon_configuration(vici, deadline, &configuration);
+	for (size_t i = 0; r == 0 && i < orphans->n; i++) {
+		struct orphan *orphan = &orphans->list[i];
+		const char *name = charon_connection_between(&configuration, orphan->sa.family, &orphan->sa.saddr,
+							     &orphan->sa.id.daddr, orphan->sa.mode);
+		if (name)
+			strncpy(orphan->connection, name, sizeof(orphan->connection) - 1);
+	}
+	return r;
+}
+
+/* charon is asked before the kernel each time: an SA that has come up, or has gone, between the two is then told from
+ * an orphan by the other look. */
+static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
+		    struct first_look *first)
+{
+	struct orphans *orphans = first->orphans;
+	int r = vici ? charon_sas(vici, later(now_usec(), timeout), &orphans->known) : 0;
+	uint64_t begun = now_usec();
+
+	if (r == 0)
+		r = kernel_dump_whole(kernel, ENTRY_SA, begin_look, look_first, first);
+	orphans->n_first = orphans->n;
+	if (r < 0 || !orphans->n)
+		return r;
+	qsort(orphans->list, orphans->n, sizeof(*orphans->list), compare);
+
+	sleep_until(begun + interval);
+	if (vici)
+		r = ask_again(orphans, vici, timeout);
+	orphans->usec = now_usec() - begun;
+	if (r == 0 && orphans->n)
+		r = kernel_dump_whole(kernel, ENTRY_SA, NULL, look_again, orphans);
+	if (r == 0)
+		drop(orphans, true);
+	if (r == 0 && vici && orphans->n)
+		r = name_connections(orphans, vici, later(now_usec(), timeout));
+	return r;
+}
+
+int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
+		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret)
+{
+	struct first_look first = {.orphans = ret, .visit = visit, .userdata = userdata};
+
+	*ret = (struct orphans){0};
+	int r = find_all(kernel, vici, interval, timeout, &first);
+	if (r < 0)
+		orphans_free(ret);
+	return r;
+}
+
+void orphans_free(struct orphans *orphans)
+{
+	charon_free_sas(&orphans->known);
+	free(orphans->list);
+	*orphans = (struct orphans){0};
+}

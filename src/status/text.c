@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/timespan.h"
+#include "base/util.h"
+#include "status/model.h"
+
+/* So many orphans, and routes, are shown unless all are asked for. */
+#define ORPHANS_SHOWN 10
+#define ROUTES_SHOWN 5
+
+/* Where texts begin. */
+#define LABEL_WIDTH 13
+
+#define TEXT_MAX 1024
+
+/* What an address is never cut below. */
+#define ADDRESS_MIN 9
+
+#define KILO UINT64_C(1000)
+
+enum colour {
+	PLAIN,
+	GREEN,
+	YELLOW,
+	RED,
+};
+
+struct screen {
+	const struct status_style *style;
+	FILE *f;
+};
+
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static bool starts_character(char c)
+{
+	return (c & 0xc0) != 0x80;
+}
+
+/* How many columns a text takes: all that is written here is one column a character. */
+static size_t columns(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += starts_character(*text);
+	return n;
+}
+
+/* Cuts a text to so many columns, and says so in the last one. */
+static void cut(char *text, size_t width)
+{
+	static const char ellipsis[] = "…";
+	size_t n = 0;
+
+	if (columns(text) <= width)
+		return;
+	for (; n < width; text++)
+		n += starts_character(*text);
+	/* The first byte of the character that goes for the ellipsis, which may be longer than it. */
+	for (text--; !starts_character(*text); text--)
+		;
+	memcpy(text, ellipsis, sizeof(ellipsis));
+}
+
+static void put(const struct screen *screen, enum colour colour, const char *text)
+{
+	static const char *const codes[] = {
+		[PLAIN] = "", [GREEN] = "\033[32m", [YELLOW] = "\033[33m", [RED] = "\033[31m"};
+
+	if (screen->style->colour && colour != PLAIN)
+		fprintf(screen->f, "%s%s\033[0m\n", codes[colour], text);
+	else
+		fprintf(screen->f, "%s\n", text);
+}
+
+/* A line of a table, which is cut where the terminal ends. */
+static void __attribute__((format(printf, 3, 4)))
+line(const struct screen *screen, enum colour colour, const char *format, ...)
+{
+	char text[TEXT_MAX + sizeof("…")];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, TEXT_MAX, format, args);
+	va_end(args);
+	if (screen->style->width)
+		cut(text, screen->style->width);
+	put(screen, colour, text);
+}
+
+/* A label and a text beside it, which is broken into lines where the terminal ends. */
+static void __attribute__((format(printf, 4, 5)))
+entry(const struct screen *screen, enum colour colour, const char *label, const char *format, ...)
+{
+	char text[TEXT_MAX], output[LABEL_WIDTH + TEXT_MAX];
+	size_t width = screen->style->width > 2 * LABEL_WIDTH ? screen->style->width - LABEL_WIDTH : SIZE_MAX;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	for (char *next = text; next;) {
+		char *end = NULL;
+		size_t n = 0;
+
+		for (char *c = next; *c; c++) {
+			if (*c == ' ' && n <= width)
+				end = c;
+			n += starts_character(*c);
+		}
+		if (n <= width)
+			end = NULL;
+		if (end)
+			*end++ = '\0';
+		snprintf(output, sizeof(output), "%-*s%s", LABEL_WIDTH, label, next);
+		put(screen, colour, output);
+		label = "";
+		next = end;
+	}
+}
+
+/* A part that is missing; false when it is there. */
+static bool problem(const struct screen *screen, const struct status *status, enum status_part part, const char *label)
+{
+	char buffer[STATUS_PROBLEM_MAX];
+	const char *why = status_problem(status, part, buffer);
+
+	/* The label says it. */
+	if (why && part == STATUS_PART_CHARON && strncmp(why, "charon ", strlen("charon ")) == 0)
+		why += strlen("charon ");
+	if (why)
+		entry(screen, part == STATUS_PART_OWNERS ? YELLOW : RED, label, "%s", why);
+	return why != NULL;
+}
+
+static void show_charon(const struct screen *screen, const struct status *status)
+{
+	const struct status_charon *charon = &status->charon;
+	bool up = status_charon_state(charon) == STATUS_CHARON_UP;
+	const char *label = "charon";
+	char pid[32] = "", uptime[CHARON_NAME_MAX + 8] = "";
+
+	if (charon->pid)
+		snprintf(pid, sizeof(pid), " (PID %d)", charon->pid);
+	if (charon->has_stats)
+		snprintf(uptime, sizeof(uptime), ", up %s", charon->stats.uptime);
+	if (*charon->version.version) {
+		entry(screen, up ? GREEN : PLAIN, label, "%s %s%s%s", charon->version.daemon, charon->version.version,
+		      pid, uptime);
+		label = "";
+	}
+	if (problem(screen, status, STATUS_PART_CHARON, label))
+		return;
+	entry(screen, PLAIN, "", "%" PRIu64 " IKE SA%s (%" PRIu64 " half open), %" PRIu64 " child SA%s",
+	      charon->ike_sas, plural(charon->ike_sas), charon->stats.half_open, charon->child_sas,
+	      plural(charon->child_sas));
+	if (charon->has_stats)
+		entry(screen, charon->stats.idle || !charon->stats.workers ? PLAIN : YELLOW, "",
+		      "%" PRIu64 " of %" PRIu64 " threads idle, %" PRIu64 " job%s queued", charon->stats.idle,
+		      charon->stats.workers, charon->stats.queued, plural(charon->stats.queued));
+}
+
+static const char *describe_sockets(const struct owner *owner, char *buffer, size_t size)
+{
+	static const struct {
+		unsigned int socket;
+		const char *name;
+	} names[] = {
+		{OWNER_SOCKET_XFRM, "XFRM netlink"},
+		{OWNER_SOCKET_PFKEY, "PF_KEY"},
+		{OWNER_SOCKET_IKE, "IKE port 500"},
+		{OWNER_SOCKET_NATT, "IKE port 4500"},
+	};
+	size_t used = 0;
+
+	*buffer = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(names) && used < size; i++)
+		if (owner->sockets & names[i].socket)
+			used += (size_t)snprintf(buffer + used, size - used, "%s%s", used ? ", " : "", names[i].name);
+	return buffer;
+}
+
+static void show_owners(const struct screen *screen, const struct status *status)
+{
+	const char *label = "key managers";
+	char sockets[80], name[STATUS_OWNER_MAX];
+
+	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
+		const struct owner *owner = &status->owners[i];
+		const char *role = owner->kind == OWNER_MONITOR	  ? " (looks on)"
+				   : owner->kind == OWNER_UNKNOWN ? " (no sign of IKE)"
+								  : "";
+
+		describe_sockets(owner, sockets, sizeof(sockets));
+		entry(screen, PLAIN, label, "%s: %s%s", status_owner_name(owner, name), sockets, role);
+		label = "";
+	}
+	if (status->n_owners > STATUS_OWNERS_MAX)
+		entry(screen, PLAIN, "", "… and %zu more", status->n_owners - STATUS_OWNERS_MAX);
+	if (!problem(screen, status, STATUS_PART_OWNERS, label) && !status->n_owners)
+		entry(screen, PLAIN, label, "none");
+}
+
+static const char *age(const struct status *status, uint64_t then, char *buffer)
+{
+	return timespan_format_coarse(status_age(status, then), buffer, TIMESPAN_MAX);
+}
+
+static void show_group(const struct screen *screen, const struct status *status, size_t proto, size_t family,
+		       size_t mode)
+{
+	const struct status_sas *sas = &status->states.sas[proto][family][mode];
+	char number[4], oldest[TIMESPAN_MAX], youngest[TIMESPAN_MAX];
+
+	if (!sas->n)
+		return;
+	age(status, sas->oldest, oldest);
+	age(status, sas->youngest, youngest);
+	if (sas->n == 1)
+		line(screen, PLAIN, "  %-5s%-10s%-5s%8" PRIu64 "  %s old", status_proto_name((enum status_proto)proto),
+		     status_mode_name((unsigned int)mode, number), family == STATUS_IPV6 ? "IPv6" : "IPv4", sas->n,
+		     oldest);
+	else
+		line(screen, PLAIN, "  %-5s%-10s%-5s%8" PRIu64 "  oldest %s, youngest %s",
+		     status_proto_name((enum status_proto)proto), status_mode_name((unsigned int)mode, number),
+		     family == STATUS_IPV6 ? "IPv6" : "IPv4", sas->n, oldest, youngest);
+}
+
+static void show_sas(const struct screen *screen, const struct status *status)
+{
+	const struct status_states *states = &status->states;
+	char more[64] = "";
+	int used = 0;
+
+	if (states->larval)
+		used = snprintf(more, sizeof(more), ", %" PRIu64 " being negotiated", states->larval);
+	if (states->other)
+		snprintf(more + used, sizeof(more) - (size_t)used, ", %" PRIu64 " of other protocols", states->other);
+	entry(screen, PLAIN, "SAs", "%" PRIu64 "%s", status_count_sas(states), more);
+	for (size_t proto = 0; proto < STATUS_PROTOS; proto++)
+		for (size_t mode = 0; mode < STATUS_MODES; mode++)
+			for (size_t family = 0; family < STATUS_FAMILIES; family++)
+				show_group(screen, status, proto, family, mode);
+}
+
+static void show_policies(const struct screen *screen, const struct status *status)
+{
+	static const uint8_t dirs[] = {XFRM_POLICY_OUT, XFRM_POLICY_IN, XFRM_POLICY_FWD};
+	const struct status_policies *policies = &status->policies;
+	uint64_t n = status_count_policies(policies);
+
+	if (policies->of_sockets)
+		entry(screen, PLAIN, "policies", "%" PRIu64 ", and %" PRIu64 " of sockets", n, policies->of_sockets);
+	else
+		entry(screen, PLAIN, "policies", "%" PRIu64, n);
+	if (n)
+		line(screen, PLAIN, "  %-10s%9s%9s%9s", "", "protect", "bypass", "block");
+	for (size_t ptype = 0; ptype < STATUS_PTYPES; ptype++)
+		for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+			const uint64_t *protect = &policies->n[dirs[i]][STATUS_PROTECT][ptype];
+			const uint64_t *bypass = &policies->n[dirs[i]][STATUS_BYPASS][ptype];
+			const uint64_t *block = &policies->n[dirs[i]][STATUS_BLOCK][ptype];
+			if (*protect + *bypass + *block)
+				line(screen, PLAIN, "  %-4s%-6s%9" PRIu64 "%9" PRIu64 "%9" PRIu64,
+				     entry_dir_name(dirs[i]), ptype == STATUS_SUB ? "sub" : "", *protect, *bypass,
+				     *block);
+		}
+}
+
+static void show_shadows(const struct screen *screen, const struct status *status)
+{
+	const struct status_shadows *shadows = &status->policies.shadows;
+	uint64_t n = status_count_shadows(shadows);
+	char kinds[160];
+	int used = 0;
+
+	if (!n) {
+		entry(screen, PLAIN, "shadows", "none");
+		return;
+	}
+	if (shadows->hold)
+		used += snprintf(kinds, sizeof(kinds), ", %" PRIu64 " hold%s", shadows->hold,
+				 shadows->hold == 1 ? "s" : "");
+	if (shadows->close)
+		used += snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " close behind a policy",
+				 shadows->close);
+	if (shadows->grace) {
+		char ends[TIMESPAN_MAX];
+		uint64_t left = shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0;
+		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " with a grace, gone in %s",
+			 shadows->grace, timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
+	}
+	entry(screen, YELLOW, "shadows", "%" PRIu64 ": %s", n, kinds + strlen(", "));
+	if (status->blocked_known)
+		entry(screen, PLAIN, "",
+		      "since they were made, policies blocked %" PRIu64 " packet%s out and %" PRIu64 " in",
+		      status->blocked.out - shadows->before.out, plural(status->blocked.out - shadows->before.out),
+		      status->blocked.in - shadows->before.in);
+}
+
+static void show_kept(const struct screen *screen, const struct status *status)
+{
+	uint64_t kept = status->policies.kept, stoppers = status->states.stoppers;
+
+	if (kept || stoppers)
+		entry(screen, YELLOW, "kept",
+		      "%" PRIu64 " polic%s of an earlier life, with %" PRIu64
+		      " stopper%s; `xfrmctl handover` ends them",
+		      kept, kept == 1 ? "y" : "ies", stoppers, plural(stoppers));
+}
+
+/* A table of orphans. The last column is as wide as it gets. */
+enum column {
+	PROTO,
+	SPI,
+	FROM,
+	TO,
+	REQID,
+	AGE,
+	PACKETS,
+	BYTES,
+	CONNECTION,
+	COLUMNS,
+};
+
+static const struct {
+	const char *name;
+	bool number; /* stands at the right */
+} titles[COLUMNS] = {
+	[PROTO] = {"", false},	       [SPI] = {"SPI", false},	  [FROM] = {"FROM", false},
+	[TO] = {"TO", false},	       [REQID] = {"REQID", true}, [AGE] = {"AGE", true},
+	[PACKETS] = {"PACKETS", true}, [BYTES] = {"BYTES", true}, [CONNECTION] = {"CONNECTION", false},
+};
+
+struct row {
+	char cells[COLUMNS][CHARON_NAME_MAX];
+};
+
+/* "950", "8.4k", "12M". */
+static void format_count(uint64_t n, char *buffer, size_t size)
+{
+	static const char units[] = "kMGTPE";
+	size_t unit = 0;
+
+	if (n < KILO) {
+		snprintf(buffer, size, "%" PRIu64, n);
+		return;
+	}
+	for (; n >= KILO * KILO; unit++)
+		n /= KILO;
+	if (n < 10 * KILO)
+		snprintf(buffer, size, "%" PRIu64 ".%" PRIu64 "%c", n / KILO, n % KILO / 100, units[unit]);
+	else
+		snprintf(buffer, size, "%" PRIu64 "%c", n / KILO, units[unit]);
+}
+
+static void fill_row(const struct status *status, const struct orphan *orphan, struct row *row)
+{
+	const struct xfrm_usersa_info *sa = &orphan->sa;
+	char buffer[TIMESPAN_MAX];
+
+	snprintf(row->cells[PROTO], sizeof(row->cells[PROTO]), "%s", entry_proto_name(sa->id.proto));
+	snprintf(row->cells[SPI], sizeof(row->cells[SPI]), "0x%08x", ntohl(sa->id.spi));
+	entry_address(sa->family, &sa->saddr, row->cells[FROM]);
+	entry_address(sa->family, &sa->id.daddr, row->cells[TO]);
+	snprintf(row->cells[REQID], sizeof(row->cells[REQID]), "%u", sa->reqid);
+	snprintf(row->cells[AGE], sizeof(row->cells[AGE]), "%.24s", age(status, sa->curlft.add_time, buffer));
+	format_count(orphan->packets, row->cells[PACKETS], sizeof(row->cells[PACKETS]));
+	format_count(orphan->bytes, row->cells[BYTES], sizeof(row->cells[BYTES]));
+	snprintf(row->cells[CONNECTION], sizeof(row->cells[CONNECTION]), "%s", orphan->connection);
+}
+
+static void show_row(const struct screen *screen, enum colour colour, struct row *row, const size_t widths[COLUMNS],
+		     size_t gap)
+{
+	char text[TEXT_MAX];
+	size_t used = 0;
+
+	for (size_t i = 0; i < COLUMNS; i++) {
+		char *cell = row->cells[i];
+		cut(cell, widths[i]);
+		/* printf() counts bytes. */
+		int width = (int)(widths[i] + strlen(cell) - columns(cell));
+		used += (size_t)snprintf(text + used, sizeof(text) - used, titles[i].number ? "%*s%*s" : "%*s%-*s",
+					 (int)gap, "", i == CONNECTION ? 0 : width, cell);
+	}
+	while (used && text[used - 1] == ' ')
+		text[--used] = '\0';
+	line(screen, colour, "%s", text);
+}
+
+static void measure(const struct status *status, size_t n, size_t widths[COLUMNS])
+{
+	struct row row = {0};
+
+	for (size_t i = 0; i < COLUMNS; i++)
+		widths[i] = strlen(titles[i].name);
+	for (size_t j = 0; j < n; j++) {
+		fill_row(status, &status->orphans.list[j], &row);
+		for (size_t i = 0; i < COLUMNS; i++)
+			if (strlen(row.cells[i]) > widths[i])
+				widths[i] = strlen(row.cells[i]);
+	}
+}
+
+/* Makes addresses narrower until a row fits into the terminal, or they would be of no use. */
+static size_t fit(const struct screen *screen, size_t widths[COLUMNS])
+{
+	size_t total = 0, width = screen->style->width;
+
+	for (size_t i = 0; i < COLUMNS; i++)
+		total += widths[i];
+	if (!width || total + (size_t)2 * COLUMNS <= width)
+		return 2;
+	for (total += COLUMNS; total > width; total--) {
+		size_t *longer = widths[FROM] > widths[TO] ? &widths[FROM] : &widths[TO];
+		if (*longer <= ADDRESS_MIN)
+			break;
+		--*longer;
+	}
+	return 1;
+}
+
+static void show_list(const struct screen *screen, const struct status *status)
+{
+	size_t n = status->orphans.n, widths[COLUMNS];
+	struct row row = {0};
+
+	if (!screen->style->all && n > ORPHANS_SHOWN)
+		n = ORPHANS_SHOWN;
+	measure(status, n, widths);
+	size_t gap = fit(screen, widths);
+	for (size_t i = 0; i < COLUMNS; i++)
+		snprintf(row.cells[i], sizeof(row.cells[i]), "%s", titles[i].name);
+	show_row(screen, PLAIN, &row, widths, gap);
+	for (size_t j = 0; j < n; j++) {
+		fill_row(status, &status->orphans.list[j], &row);
+		show_row(screen, status->orphans.list[j].packets ? RED : YELLOW, &row, widths, gap);
+	}
+	if (n < status->orphans.n)
+		line(screen, YELLOW, "  … and %zu more; --all shows them", status->orphans.n - n);
+}
+
+static void show_orphans_unknown(const struct screen *screen, const struct status *status)
+{
+	const struct owner *owner = status_key_manager(status);
+
+	if (status_charon_state(&status->charon) == STATUS_CHARON_ABSENT && owner) {
+		char name[STATUS_OWNER_MAX];
+		entry(screen, YELLOW, "orphans", "unknown: charon cannot be asked on %.128s, and %s is alive",
+		      status->charon.socket, status_owner_name(owner, name));
+	} else {
+		entry(screen, YELLOW, "orphans", "unknown: both the kernel and charon have to answer");
+	}
+}
+
+static void show_orphans(const struct screen *screen, const struct status *status)
+{
+	const struct orphans *orphans = &status->orphans;
+	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
+	uint64_t total = status_count_sas(&status->states);
+	char interval[TIMESPAN_MAX], name[STATUS_OWNER_MAX];
+
+	if (!status->orphans_known) {
+		show_orphans_unknown(screen, status);
+		return;
+	}
+	if (!orphans->n) {
+		entry(screen, GREEN, "orphans", "none");
+		return;
+	}
+	entry(screen, RED, "orphans", "%zu of %" PRIu64 " SA%s %s (traffic of %s)", orphans->n, total, plural(total),
+	      up ? "unknown to charon" : "without a charon",
+	      timespan_format_coarse(orphans->usec + USEC_PER_SEC / 2, interval, sizeof(interval)));
+	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
+		const struct owner *owner = &status->owners[i];
+		if (owner->kind == OWNER_KEY_MANAGER && owner->pid && status->charon.pid &&
+		    owner->pid != status->charon.pid)
+			entry(screen, YELLOW, "", "%s is alive: they may be its own", status_owner_name(owner, name));
+	}
+	show_list(screen, status);
+}
+
+static void show_left_over(const struct screen *screen, const struct route *route)
+{
+	char description[ROUTE_DESCRIPTION_MAX], text[ROUTE_DESCRIPTION_MAX];
+
+	route_describe(route, description, sizeof(description));
+	vici_copy((struct vici_text){description, strlen(description)}, text, sizeof(text));
+	line(screen, YELLOW, "  %s%s%s", text,
+	     *route->stale_address_on ? "; its source is probably a left-over virtual address on " : "",
+	     route->stale_address_on);
+}
+
+static void show_routes(const struct screen *screen, const struct status *status)
+{
+	const struct status_routes counts = status_count_routes(&status->routes);
+	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
+	size_t shown = 0, left_over = 0;
+	char stand_ins[48] = "";
+
+	if (problem(screen, status, STATUS_PART_ROUTES, "routes") || !status->routes_known)
+		return;
+	if (counts.stand_ins)
+		snprintf(stand_ins, sizeof(stand_ins), ", %zu stand-in%s", counts.stand_ins, plural(counts.stand_ins));
+	if (counts.unexplained)
+		entry(screen, YELLOW, "routes", "%zu of %zu in table %" PRIu32 " %s%s", counts.unexplained, counts.real,
+		      status->table, up ? "explained by no connection of charon" : "without a charon", stand_ins);
+	else
+		entry(screen, PLAIN, "routes", "%zu in table %" PRIu32 "%s", counts.real, status->table, stand_ins);
+	for (size_t i = 0; i < status->routes.n; i++) {
+		if (!status_is_left_over(&status->routes.list[i]))
+			continue;
+		left_over++;
+		if (!screen->style->all && shown == ROUTES_SHOWN)
+			continue;
+		show_left_over(screen, &status->routes.list[i]);
+		shown++;
+	}
+	if (shown < left_over)
+		line(screen, YELLOW, "  … and %zu more; --all shows them", left_over - shown);
+}
+
+void status_text(const struct status *status, const struct status_style *style, FILE *f)
+{
+	const struct screen screen = {style, f};
+
+	show_charon(&screen, status);
+	show_owners(&screen, status);
+	fputs("\n", f);
+	if (!problem(&screen, status, STATUS_PART_KERNEL, "kernel")) {
+		show_sas(&screen, status);
+		show_policies(&screen, status);
+		show_shadows(&screen, status);
+		show_kept(&screen, status);
+	}
+	fputs("\n", f);
+	show_orphans(&screen, status);
+	show_routes(&screen, status);
+}

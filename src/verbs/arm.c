@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "verbs/arm.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "hold/boot_save.h"
+#include "hold/report.h"
+#include "hold/sweep.h"
+#include "routes/table.h"
+#include "verbs/options.h"
+#include "xfrm/monitor.h"
+
+/* Maximum number of sweeps, each of which makes up for what the one before it missed. */
+#define SWEEPS_MAX 5
+
+/* The tags of shadows differ in these bits of selector.user, no more. */
+#define TAG_BITS 0xffU
+
+enum {
+	OPTION_MATCH = OPTION_OF_VERB,
+	OPTION_EXCLUDE,
+	OPTION_ROUTES,
+};
+
+struct arm {
+	struct sweep sweep;
+	const struct arm_options *options;
+	struct events *events; /* of the policies of others; NULL when there are none to be had */
+	bool sweeps;	       /* another sweep has to look at all policies */
+	int error;	       /* of what was done for events */
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] arm [OPTION...]\n"
+	       "\n"
+	       "Puts a shadow behind each policy (main and sub, but never those of sockets), or those\n"
+	       "that are selected, and removes nothing: when the IKE daemon takes its policies away,\n"
+	       "nothing leaves or comes in in plaintext until `xfrmctl release`.\n"
+	       "\n"
+	       "  --match=EXPR         Only what some --match holds for (repeatable)\n"
+	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
+	       "  --routes[=TABLE]     Put stand-ins behind the static routes of charon's routing table too\n"
+	       "                       (default: 220), so that packets of this machine itself keep their\n"
+	       "                       source, and are not let out in plaintext for another one\n"
+	       "  -h, --help           Show this\n"
+	       "\n"
+	       "`xfrmctl flush --help` shows what EXPR can be.\n");
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct arm_options *options = userdata;
+
+	if (option == OPTION_ROUTES)
+		return routes_parse_table(value, &options->routes);
+	return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
+}
+
+static int visit(struct sweep *sweep, const struct entry *entry)
+{
+	struct arm *arm = CONTAINER_OF(sweep, struct arm, sweep);
+	uint32_t tag = shadow_tag(entry);
+	struct entry shadow;
+
+	if (tag == SHADOW_HOLD || tag == SHADOW_CLOSE || (!tag && !filter_selects(&arm->options->filter, entry)))
+		return 0;
+	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
+	/* A shadow that would go by itself has to stay now. */
+	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
+}
+
+/* Whether the shadows of other policies may have to stand elsewhere because of this one: see shadow_make(). */
+static bool changes_places(const struct arm *arm, const struct entry *policy)
+{
+	const struct xfrm_userpolicy_info *info = &policy->policy.info;
+
+	if (info->dir >= XFRM_POLICY_MAX)
+		return false;
+	const struct shadow_direction *direction = &arm->sweep.survey.directions[info->dir];
+	return shadow_lets_pass(policy) || !filter_selects(&arm->options->filter, policy) ||
+	       info->priority >= SHADOW_PRIORITY || (direction->passes && info->priority <= direction->last_passes);
+}
+
+/* Puts a shadow behind a policy that was added or updated since the dump began, also when it has been removed again:
+ * the daemon may be on its way down. A bypass that has been removed must not get one, since other policies decide on
+ * its traffic now. */
+static int follow(struct arm *arm, const struct entry *policy)
+{
+	struct sweep *sweep = &arm->sweep;
+	struct entry shadow;
+	int r = 1;
+
+	if (shadow_lets_pass(policy))
+		r = kernel_has_policy(sweep->kernel, policy);
+	if (r <= 0)
+		return r;
+	arm->sweeps |= changes_places(arm, policy);
+	if (!filter_selects(&arm->options->filter, policy))
+		return 0;
+	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	r = sweep_add(sweep, &shadow);
+	arm->sweeps |= r == -EAGAIN;
+	return r == -EAGAIN ? 0 : r;
+}
+
+static void on_event(const struct entry *entry, void *userdata)
+{
+	struct arm *arm = userdata;
+
+	if (arm->error == 0)
+		arm->error = follow(arm, entry);
+}
+
+static int read_events(struct arm *arm)
+{
+	if (!arm->events)
+		return 0;
+	int r = events_read(arm->events, on_event, arm);
+	if (r == -ENOBUFS) {
+		arm->sweeps = true;
+		r = 0;
+	}
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not read the kernel's events: %s.", strerror(-r));
+	if (arm->error < 0)
+		return report_failure(arm->error, REPORT_FAILED,
+				      "Could not put a shadow behind a policy that was installed at the same time: %s.",
+				      strerror(-arm->error));
+	return 0;
+}
+
+static int sweep_all(struct arm *arm)
+{
+	struct sweep *sweep = &arm->sweep;
+
+	arm->sweeps = false;
+	/* What was refused before is tried again. */
+	sweep->summary.failed = 0;
+	int r = sweep_prepare(sweep, &arm->options->filter);
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+}
+
+/* Goes through all policies if that is due, and through those that others have added or updated since, until no event
+ * is left. A dump does not show policies that are added after its beginning (xfrm_policy_walk()); only events do. */
+static int arm_policies(struct arm *arm)
+{
+	for (unsigned int i = 0; i < SWEEPS_MAX; i++) {
+		int r = arm->sweeps ? sweep_all(arm) : 0;
+		if (r == 0)
+			r = read_events(arm);
+		if (r < 0 || !arm->sweeps)
+			return r;
+	}
+	return report_failure(
+		-EAGAIN, REPORT_FAILED,
+		"The policies changed during each of %d passes: some may have no shadow. Run `xfrmctl arm` "
+		"again.",
+		SWEEPS_MAX);
+}
+
+/* To be called before the first dump: the events of all policies that are installed from then on wait there. */
+static int listen_to_others(struct arm *arm)
+{
+	int r = events_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->events);
+
+	if (r < 0)
+		return report_failure(
+			r, REPORT_FAILED,
+			"Could not listen to the kernel's events: %s. Policies that the IKE daemon installs "
+			"at the same time may have no shadow: run `xfrmctl arm` again.",
+			strerror(-r));
+	return 0;
+}
+
+int arm_run(const struct globals *globals, const struct arm_options *options)
+{
+	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	struct arm arm = {
+		.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true},
+		.options = options,
+		.sweeps = true,
+	};
+	struct sweep *sweep = &arm.sweep;
+	struct kernel_counts counts;
+	struct routes_summary stand_ins = {0};
+
+	int r = verb_open_kernel(globals, &kernel, &counts);
+	if (r < 0)
+		return r;
+	/* What keeps it from being saved need not keep it from being blocked. */
+	int saved = options->saved ? saving_run(kernel, &options->filter, options->saved, NULL) : 0;
+
+	sweep->kernel = kernel;
+	report_begin(kernel_sum_policies(&counts), NULL);
+	int listens = listen_to_others(&arm);
+	r = arm_policies(&arm);
+	int routes = options->routes ? routes_arm(options->routes, &stand_ins) : 0;
+	/* As late as can be: the daemon goes on until this ends. */
+	if (r == 0)
+		r = arm_policies(&arm);
+	if (r == 0)
+		r = sweep_count_shadows(sweep, &options->filter, false);
+	sweep_report_unnamed(sweep);
+	sweep->summary.stand_ins = stand_ins.stand_ins;
+	sweep->summary.failed += stand_ins.failed;
+	sweep->summary.usec = report_end();
+	report_armed(&sweep->summary);
+	events_close(&arm.events);
+	r = r < 0 ? r : routes < 0 ? routes : listens < 0 ? listens : saved;
+	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
+}
+
+int verb_arm(struct globals *globals, int argc, char **argv)
+{
+	static const struct option options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"match", required_argument, NULL, OPTION_MATCH},
+		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
+		{"routes", optional_argument, NULL, OPTION_ROUTES},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {options, print_help, take_option};
+	struct arm_options arm = {0};
+
+	int r = verb_parse(globals, argc, argv, &syntax, &arm);
+	if (r < 0)
+		return verb_parsed(r);
+	return arm_run(globals, &arm) < 0 ? STATUS_FAILED : STATUS_DONE;
+}

@@ -1,0 +1,654 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/netns.h"
+#include "base/privileges.h"
+#include "base/util.h"
+#include "handover/guard_sa.h"
+#include "handover/keep.h"
+#include "hold/report.h"
+#include "hold/sweep.h"
+#include "ike/key_manager.h"
+#include "routes/print.h"
+#include "routes/table.h"
+#include "status/orphans.h"
+#include "verbs/flush.h"
+#include "verbs/options.h"
+#include "xfrm/print.h"
+
+enum {
+	OPTION_MATCH = OPTION_OF_VERB,
+	OPTION_EXCLUDE,
+	OPTION_STATES_ONLY,
+	OPTION_POLICIES_ONLY,
+	OPTION_HOLD,
+	OPTION_KEEP,
+	OPTION_ORPHANS,
+	OPTION_SOCKET,
+	OPTION_ROUTES,
+	OPTION_DRY_RUN,
+	OPTION_JSON,
+	OPTION_FORCE,
+};
+
+/* The policies and shadows that a pass of --hold replaces. */
+enum turn {
+	TURN_ALL,
+	TURN_BYPASSES, /* those that let traffic pass */
+	TURN_OTHERS,
+};
+
+struct flush {
+	struct sweep sweep;
+	const struct flush_options *options;
+	const struct orphans *orphans; /* that may go alone, or NULL */
+	struct vici *vici;	       /* the way to the charon that knows them */
+	struct keep keep;	       /* what goes on carrying traffic */
+	enum turn turn;
+};
+
+/* Whether anything does. Without it, --keep is --hold. */
+static bool something_goes_on(const struct flush *flush)
+{
+	return flush->keep.n_reqids != 0;
+}
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n"
+	       "\n"
+	       "Removes every ESP, AH and IPComp SA and every policy (main and sub, but never those\n"
+	       "of sockets) from the kernel, or those that are selected.\n"
+	       "\n"
+	       "  --match=EXPR         Only what some --match holds for (repeatable)\n"
+	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
+	       "  --states-only        Only SAs\n"
+	       "  --policies-only      Only policies\n"
+	       "  --hold               Put a shadow in the place of each policy, so that nothing leaves or\n"
+	       "                       comes in in plaintext until `xfrmctl release`\n"
+	       "  --keep               As --hold, but traffic goes on through the SAs that are there, until\n"
+	       "                       `xfrmctl handover`\n"
+	       "  --orphans            Only SAs that the running charon does not know\n"
+	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
+	       "  --routes[=TABLE]     Also the static routes of charon's routing table (default: 220); with\n"
+	       "                       --hold stand-ins of them stay, with --orphans those that a\n"
+	       "                       connection of the running charon may need\n"
+	       "  --dry-run            List what would go and change nothing\n"
+	       "  --json               With --dry-run: as JSON\n"
+	       "  --force              Also when a live key manager owns the state\n"
+	       "  -h, --help           Show this\n"
+	       "\n"
+	       "EXPR is KEY=VALUE[,KEY=VALUE...], all of which must hold:\n"
+	       "  proto=esp|ah|comp    reqid=N or N-M       mark=V or V/M       if-id=N\n"
+	       "  dir=in|out|fwd       ptype=main|sub       priority=N or N-M   spi=N\n"
+	       "  src=PREFIX and dst=PREFIX (traffic selector), peer=PREFIX (tunnel end point)\n"
+	       "Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.\n");
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct flush_options *options = userdata;
+
+	switch (option) {
+	case OPTION_MATCH:
+	case OPTION_EXCLUDE:
+		return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
+	case OPTION_STATES_ONLY:
+		options->states_only = true;
+		return 0;
+	case OPTION_POLICIES_ONLY:
+		options->policies_only = true;
+		return 0;
+	case OPTION_HOLD:
+		options->hold = true;
+		return 0;
+	case OPTION_KEEP:
+		options->hold = options->keep = true;
+		return 0;
+	case OPTION_ORPHANS:
+		options->orphans = options->states_only = true;
+		return 0;
+	case OPTION_SOCKET:
+		options->socket = value;
+		return 0;
+	case OPTION_ROUTES:
+		return routes_parse_table(value, &options->routes);
+	case OPTION_DRY_RUN:
+		options->dry_run = true;
+		return 0;
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case OPTION_FORCE:
+		options->force = true;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int parse_options(struct globals *globals, int argc, char **argv, struct flush_options *ret)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"match", required_argument, NULL, OPTION_MATCH},
+		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
+		{"states-only", no_argument, NULL, OPTION_STATES_ONLY},
+		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
+		{"hold", no_argument, NULL, OPTION_HOLD},
+		{"keep", no_argument, NULL, OPTION_KEEP},
+		{"orphans", no_argument, NULL, OPTION_ORPHANS},
+		{"socket", required_argument, NULL, OPTION_SOCKET},
+		{"routes", optional_argument, NULL, OPTION_ROUTES},
+		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+		{"json", no_argument, NULL, OPTION_JSON},
+		{"force", no_argument, NULL, OPTION_FORCE},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+
+	int r = verb_parse(globals, argc, argv, &syntax, ret);
+	if (r < 0)
+		return r;
+	if (ret->orphans && (ret->policies_only || ret->hold))
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--orphans is about SAs beside a running charon: --policies-only, --hold and "
+				      "--keep do not go with it.");
+	if (ret->socket && !ret->orphans)
+		return report_failure(-EINVAL, REPORT_USAGE, "--socket goes with --orphans only.");
+	if (ret->states_only && ret->policies_only)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--states-only and --policies-only exclude each other; without them both go.");
+	if (ret->keep && ret->states_only)
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--keep and --states-only exclude each other: what goes on needs its policies.");
+	if (ret->json && !ret->dry_run)
+		return report_failure(-EINVAL, REPORT_USAGE, "--json goes with --dry-run only.");
+	return 0;
+}
+
+/* Returns 0 when the state may be removed, -EBUSY when somebody else than `charon` owns it, -ECANCELED when that is no
+ * surprise. */
+static int check_owner(const struct flush_options *options, pid_t charon)
+{
+	struct owner owner;
+	char who[sizeof(owner.name) + 32];
+
+	int r = owner_find(charon, &owner);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED,
+				      "Could not find out whether a key manager is alive: %s; is /proc mounted? "
+				      "--force goes on without.",
+				      strerror(-r));
+	if (r == 0)
+		return 0;
+
+	if (owner.pid)
+		snprintf(who, sizeof(who), "%s (PID %d)", *owner.name ? owner.name : "A process", owner.pid);
+	else
+		snprintf(who, sizeof(who), "A process that cannot be seen from here");
+
+	if (owner.kind == OWNER_MONITOR) {
+		report_detail("%s looks on at XFRM events; it is no key manager.", who);
+		return 0;
+	}
+	if (options->stop && owner.kind == OWNER_KEY_MANAGER) {
+		report_detail("%s is alive: it removes its own SAs and policies.", who);
+		return -ECANCELED;
+	}
+	if (options->dry_run) {
+		report_notice(
+			REPORT_UNSURE,
+			"%s is told of acquires and may own this state: without --dry-run, --force would be needed.",
+			who);
+		return 0;
+	}
+	if (owner.kind == OWNER_KEY_MANAGER)
+		return report_failure(
+			-EBUSY, REPORT_REFUSED,
+			"%s is alive and owns the SAs and policies of this network namespace: nothing was "
+			"removed. Stop it first, or use --force.",
+			who);
+	/* systemd has seen the end of the unit's own daemon before it starts us: a process without any sign of IKE must
+	 * not keep stale state alive. Somebody at a prompt can be asked. */
+	if (report_in_unit()) {
+		report_notice(REPORT_UNSURE,
+			      "%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
+		return 0;
+	}
+	return report_failure(-EBUSY, REPORT_REFUSED,
+			      "%s is told of acquires and may be a key manager that owns the SAs and policies of this "
+			      "network namespace: nothing was removed. Stop it first, or use --force.",
+			      who);
+}
+
+/* Whether an entry is one that this program has made. */
+static bool is_ours(const struct entry *entry)
+{
+	return shadow_tag(entry) || shadow_is_kept(entry) || stopper_is(entry);
+}
+
+static bool selects(const struct flush *flush, const struct entry *entry)
+{
+	if (flush->options->only_ours)
+		return is_ours(entry);
+	if (!filter_selects(&flush->options->filter, entry))
+		return false;
+	if (flush->orphans)
+		return orphans_have(flush->orphans, entry);
+	return !something_goes_on(flush) ||
+	       (entry->kind == ENTRY_SA ? !keep_has_sa(&flush->keep, entry) : !keep_has_policy(&flush->keep, entry));
+}
+
+/* The kept shadow comes first: where there is no room behind a policy, the other one has its priority, and of equals
+ * the kernel takes the older. The policy goes only when the kernel has confirmed the shadow that blocks: the kept one
+ * ends by itself, and something has to stand behind it then. */
+static int keep_policy(struct flush *flush, const struct entry *policy)
+{
+	struct sweep *sweep = &flush->sweep;
+	const bool is_kept = shadow_is_kept(policy);
+	struct entry kept, shadow;
+
+	int r = 0;
+	if (!is_kept) {
+		shadow_make_kept(policy, &kept);
+		r = sweep_exchange(sweep, &kept, NULL);
+	}
+	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	return r < 0 ? r : sweep_exchange(sweep, &shadow, is_kept ? NULL : policy);
+}
+
+/* Lets a kept SA end by itself. What cannot be made to end does not stay. */
+static int keep_sa(struct flush *flush, const struct entry *sa)
+{
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	int r = keep_limit_sa(&flush->keep, flush->sweep.kernel, sa, flush->sweep.message);
+	if (r == 0 || r == -ESRCH)
+		return 0;
+	report_detail("The kernel does not limit the time of %s: %s. It does not stay.",
+		      entry_describe(sa, description, sizeof(description)), strerror(-r));
+	return sweep_remove(&flush->sweep, sa);
+}
+
+static int hold_policy(struct flush *flush, const struct entry *policy)
+{
+	struct sweep *sweep = &flush->sweep;
+	const struct flush_options *options = flush->options;
+	uint32_t tag = shadow_tag(policy);
+	struct entry shadow;
+
+	/* A shadow that would go by itself has to stay now, whosever it is. */
+	if (tag == SHADOW_HOLD || (something_goes_on(flush) && tag == SHADOW_CLOSE) ||
+	    (!tag && !filter_selects(&options->filter, policy)) ||
+	    (flush->turn != TURN_ALL && (flush->turn == TURN_BYPASSES) != shadow_lets_pass(policy)))
+		return 0;
+	if (something_goes_on(flush) && keep_has_policy(&flush->keep, policy))
+		return keep_policy(flush, policy);
+	if (something_goes_on(flush) && !tag)
+		shadow_make_close(policy, &sweep->survey, &sweep->blocked, &shadow);
+	else
+		shadow_make(policy, &sweep->survey, &sweep->blocked, false, &shadow);
+	return sweep_exchange(sweep, &shadow, policy);
+}
+
+static int visit(struct sweep *sweep, const struct entry *entry)
+{
+	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
+	const struct flush_options *options = flush->options;
+
+	if (options->hold && entry->kind == ENTRY_POLICY)
+		return hold_policy(flush, entry);
+	if (selects(flush, entry) || (options->stop && shadow_tag(entry)))
+		return sweep_remove(sweep, entry);
+	if (something_goes_on(flush) && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
+		return keep_sa(flush, entry);
+	return 0;
+}
+
+static bool selects_all(const struct flush_options *options)
+{
+	return !options->only_ours && filter_is_empty(&options->filter);
+}
+
+/* The kernel's own flush calls: constant memory and no dump, whatever the number. Whatever they leave (a security
+ * module may refuse to flush; somebody may be adding) is the sweep's. Returns false when something is left. */
+static bool flush_policies(struct flush *flush)
+{
+	struct kernel_counts before, after;
+
+	if (kernel_count(flush->sweep.kernel, &before) < 0)
+		return false;
+	int r = kernel_flush_policies(flush->sweep.kernel, XFRM_POLICY_TYPE_MAIN);
+	if (r == 0)
+		r = kernel_flush_policies(flush->sweep.kernel, XFRM_POLICY_TYPE_SUB);
+	if (r == -EINVAL)
+		report_detail("This kernel has no sub policies (CONFIG_XFRM_SUB_POLICY).");
+	else if (r < 0)
+		report_detail("The kernel refuses to flush policies: %s; removing them one by one.", strerror(-r));
+	if (kernel_count(flush->sweep.kernel, &after) < 0)
+		return false;
+
+	bool left = false;
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
+		if (before.policies[dir] > after.policies[dir])
+			flush->sweep.summary.policies[dir] += before.policies[dir] - after.policies[dir];
+		left |= after.policies[dir] != 0;
+	}
+	return !left;
+}
+
+static bool flush_sas(struct flush *flush)
+{
+	static const uint8_t protos[] = {IPPROTO_ESP, IPPROTO_AH, IPPROTO_COMP};
+	struct kernel_counts before, after;
+
+	if (kernel_count(flush->sweep.kernel, &before) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(protos); i++) {
+		uint32_t comp = 0;
+
+		/* With an IPComp SA in tunnel mode goes the IPIP SA that the kernel made for it
+		 * (ipcomp_tunnel_attach()), so that the difference does not tell. */
+		if (protos[i] == IPPROTO_COMP && before.sas &&
+		    kernel_count_sas(flush->sweep.kernel, protos[i], &comp) < 0)
+			return false;
+		int r = kernel_flush_sas(flush->sweep.kernel, protos[i]);
+		if (r < 0)
+			report_detail("The kernel refuses to flush %s SAs: %s; removing them one by one.",
+				      entry_proto_name(protos[i]), strerror(-r));
+		/* The kernel does not say how many it removed. */
+		if (kernel_count(flush->sweep.kernel, &after) < 0)
+			return false;
+		if (protos[i] == IPPROTO_COMP && r == 0)
+			flush->sweep.summary.sas[protos[i]] += comp;
+		else if (before.sas > after.sas)
+			flush->sweep.summary.sas[protos[i]] += before.sas - after.sas;
+		before = after;
+	}
+	return before.sas == 0;
+}
+
+/* Finds what goes on. */
+static int find_kept(struct flush *flush, bool dry_run)
+{
+	int r = keep_find(&flush->keep, flush->sweep.kernel, &flush->options->filter, dry_run);
+
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not find out which SAs carry traffic: %s.", strerror(-r))
+		     : 0;
+}
+
+/* Replaces bypasses first: shadow_survey_has_bypass() says why. A bypass that the kernel refused to replace is not
+ * tried a second time. */
+static int hold_policies(struct flush *flush)
+{
+	struct sweep *sweep = &flush->sweep;
+	int r = 0;
+
+	flush->turn = TURN_ALL;
+	if (shadow_survey_has_bypass(&sweep->survey)) {
+		const uint64_t failed = sweep->summary.failed;
+
+		flush->turn = TURN_BYPASSES;
+		r = sweep_run(sweep, ENTRY_POLICY);
+		flush->turn = sweep->summary.failed == failed ? TURN_ALL : TURN_OTHERS;
+	}
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+}
+
+static int remove_policies(struct flush *flush)
+{
+	const struct flush_options *options = flush->options;
+
+	if (!options->hold) {
+		if (selects_all(options) && flush_policies(flush))
+			return 0;
+		return sweep_run(&flush->sweep, ENTRY_POLICY);
+	}
+	int r = sweep_prepare(&flush->sweep, &options->filter);
+	if (r == 0 && options->keep)
+		r = find_kept(flush, false);
+	if (r == 0)
+		r = hold_policies(flush);
+	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter, something_goes_on(flush));
+}
+
+static int remove_sas(struct flush *flush)
+{
+	if (!flush->orphans && !something_goes_on(flush) && selects_all(flush->options) && flush_sas(flush))
+		return 0;
+	return sweep_run(&flush->sweep, ENTRY_SA);
+}
+
+/* Routes cannot be selected: with --force, those of a daemon that is to be left alone would go as well. */
+static bool takes_routes(const struct flush_options *options)
+{
+	return options->routes && (filter_is_empty(&options->filter) || !options->force);
+}
+
+static int remove_routes(struct flush *flush)
+{
+	const struct flush_options *options = flush->options;
+	struct summary *summary = &flush->sweep.summary;
+	struct routes_summary routes;
+
+	int r = options->hold		  ? routes_hold(options->routes, &routes)
+		: options->only_stand_ins ? routes_release(options->routes, false, NULL, &routes)
+		: options->orphans	  ? routes_flush_orphans(options->routes, flush->vici,
+								 later(now_usec(), ORPHANS_TIMEOUT), &routes)
+					  : routes_flush(options->routes, &routes);
+	summary->routes = routes.removed;
+	summary->stand_ins = routes.stand_ins;
+	summary->failed += routes.failed;
+	return r;
+}
+
+static int remove_all(struct flush *flush)
+{
+	const struct flush_options *options = flush->options;
+	const struct summary *summary = &flush->sweep.summary;
+	int r = 0;
+
+	/* Policies first: without them no packet can ask for a new SA. */
+	if (!options->states_only)
+		r = remove_policies(flush);
+	if (!options->policies_only) {
+		int sas = remove_sas(flush);
+		r = r < 0 ? r : sas;
+	}
+	sweep_report_unnamed(&flush->sweep);
+	if (takes_routes(options)) {
+		int routes = remove_routes(flush);
+		r = r < 0 ? r : routes;
+	}
+	flush->sweep.summary.usec = report_end();
+	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
+	if (!options->stop || summary_sas(summary) || summary_policies(summary) || summary->routes || summary->failed)
+		report_flushed(summary);
+	return r < 0 ? r : summary->failed ? -EIO : 0;
+}
+
+static int show_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	struct flush *flush = userdata;
+
+	if (!selects(flush, entry) || (flush->options->hold && shadow_tag(entry) == SHADOW_HOLD))
+		return 0;
+	if (flush->options->json) {
+		bool first = entry->kind == ENTRY_SA ? !summary_sas(&flush->sweep.summary)
+						     : !summary_policies(&flush->sweep.summary);
+		fputs(first ? "\n" : ",\n", stdout);
+	}
+	summary_add(&flush->sweep.summary, entry);
+	return flush->options->json ? show_json(entry, message) : show_text(entry, message);
+}
+
+static int show_kind(struct flush *flush, enum entry_kind kind)
+{
+	int r = kernel_dump(flush->sweep.kernel, kind, show_entry, flush);
+
+	if (r == -EAGAIN) {
+		report_notice(REPORT_UNSURE,
+			      "A part of the kernel's list was lost: this list may lack entries. Run this again.");
+		return 0;
+	}
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;
+}
+
+static int show_routes(struct flush *flush)
+{
+	CLEANUP(routes_free) struct routes routes = {0};
+	const struct flush_options *options = flush->options;
+
+	int r = routes_find(options->routes, flush->vici, later(now_usec(), ORPHANS_TIMEOUT), &routes);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
+	for (size_t i = 0; r == 0 && i < routes.n; i++) {
+		if (routes.list[i].explained || (options->hold && route_is_stand_in(&routes.list[i])))
+			continue;
+		if (options->json)
+			fputs(flush->sweep.summary.routes ? ",\n" : "\n", stdout);
+		r = show_route(&routes.list[i], options->json);
+		flush->sweep.summary.routes++;
+	}
+	return r;
+}
+
+static void show_counts(const struct summary *summary, bool routes)
+{
+	printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64, summary_policies(summary),
+	       summary_sas(summary));
+	if (routes)
+		printf(", \"routes\": %" PRIu64, summary->routes);
+	printf("}}\n");
+}
+
+static int show_all(struct flush *flush)
+{
+	const struct flush_options *options = flush->options;
+	char sentence[SUMMARY_SENTENCE_MAX];
+	int r = 0;
+
+	if (options->keep)
+		r = find_kept(flush, true);
+	if (options->json)
+		printf("{\"policies\": [");
+	if (!options->states_only && r == 0)
+		r = show_kind(flush, ENTRY_POLICY);
+	if (options->json)
+		printf("], \"sas\": [");
+	if (!options->policies_only && r == 0)
+		r = show_kind(flush, ENTRY_SA);
+	bool routes = takes_routes(options);
+	if (options->json && routes)
+		printf("], \"routes\": [");
+	if (routes && r == 0)
+		r = show_routes(flush);
+	if (options->json)
+		show_counts(&flush->sweep.summary, routes);
+	else if (r == 0)
+		printf("%s\n", summary_sentence(&flush->sweep.summary, true, sentence, sizeof(sentence)));
+	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+		return report_failure(-EIO, REPORT_FAILED, "Could not write the list: %s.", strerror(errno));
+	return r;
+}
+
+/* Opens the way to charon, without whose word every SA would be an orphan. */
+static int open_charon(const struct flush_options *options, struct vici **ret)
+{
+	const char *socket = options->socket ? options->socket : VICI_SOCKET;
+
+	int r = vici_open(socket, later(now_usec(), ORPHANS_TIMEOUT), ret);
+	if (r < 0)
+		return report_failure(
+			r, REPORT_FAILED,
+			"charon does not answer on %.128s: %s. Nothing was removed: without its word every "
+			"SA would be an orphan; `xfrmctl flush` removes them all.",
+			socket, vici_explain(r));
+	if (netns_is_elsewhere(vici_peer(*ret)))
+		return report_failure(
+			-EXDEV, REPORT_FAILED,
+			"charon on %.128s works in another network namespace: nothing was removed, since "
+			"it knows none of the SAs of this one. --netns and --socket have to name the same "
+			"charon's.",
+			socket);
+	return 0;
+}
+
+static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans *ret)
+{
+	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
+
+	if (r < 0)
+		return report_failure(
+			r, REPORT_FAILED, "Could not find out which SAs charon does not know: %s. Nothing was removed.",
+			r == -EMSGSIZE ? "it leaves out IKE SAs with more child SAs than fit into a message"
+				       : strerror(-r));
+	report_detail(
+		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
+		ret->known.n, ret->n_first, ret->n);
+	return 0;
+}
+
+static int remove_counted(struct flush *flush, const struct kernel_counts *counts)
+{
+	const struct flush_options *options = flush->options;
+
+	report_begin((options->policies_only ? 0 : counts->sas) +
+			     (options->states_only ? 0 : kernel_sum_policies(counts)),
+		     "Removing");
+	return remove_all(flush);
+}
+
+enum exit_status flush_run(const struct globals *globals, const struct flush_options *options, bool *kept)
+{
+	static const struct sweep_verb verb = {"remove", "removed"};
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(vici_close) struct vici *vici = NULL;
+	CLEANUP(orphans_free) struct orphans orphans = {0};
+	struct flush flush = {.sweep = {.visit = visit, .verb = &verb, .renews = options->hold}, .options = options};
+	struct kernel_counts counts = {0};
+
+	if (verb_open_kernel(globals, &kernel, &counts) < 0)
+		return STATUS_FAILED;
+	flush.sweep.kernel = kernel;
+	if (options->orphans && open_charon(options, &vici) < 0)
+		return STATUS_FAILED;
+	if (!options->force && !options->again) {
+		int r = check_owner(options, vici ? vici_peer(vici) : 0);
+		if (r == -ECANCELED)
+			return STATUS_DONE;
+		if (r == -EBUSY)
+			return STATUS_REFUSED;
+		if (r < 0)
+			return STATUS_FAILED;
+	}
+	if (options->orphans) {
+		if (find_orphans(kernel, vici, &orphans) < 0)
+			return STATUS_FAILED;
+		flush.orphans = &orphans;
+		flush.vici = vici;
+	}
+	privileges_give_up(PRIVILEGE_OTHERS);
+	int r = options->dry_run ? show_all(&flush) : remove_counted(&flush, &counts);
+	if (kept)
+		*kept = !options->dry_run && (flush.sweep.summary.carrying || something_goes_on(&flush));
+	keep_free(&flush.keep);
+	return r < 0 ? STATUS_FAILED : STATUS_DONE;
+}
+
+int verb_flush(struct globals *globals, int argc, char **argv)
+{
+	struct flush_options options = {0};
+
+	int r = parse_options(globals, argc, argv, &options);
+	if (r < 0)
+		return verb_parsed(r);
+	return flush_run(globals, &options, NULL);
+}

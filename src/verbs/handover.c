@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/log.h"
+#include "base/netns.h"
+#include "base/privileges.h"
+#include "base/timespan.h"
+#include "base/unit.h"
+#include "base/util.h"
+#include "handover/connections.h"
+#include "handover/guard_sa.h"
+#include "handover/initiator.h"
+#include "handover/migrate.h"
+#include "ike/charon.h"
+#include "verbs/options.h"
+#include "xfrm/monitor.h"
+
+#define TIMEOUT_USEC (10 * USEC_PER_SEC)
+
+/* How long charon may take to tell its configuration and its SAs. */
+#define ANSWER_USEC (30 * USEC_PER_SEC)
+
+/* So many children are negotiated at a time: enough to use charon's threads, and few enough that each is through before
+ * its peer repeats a message. */
+#define UNDER_WAY_MAX 32
+
+/* What has failed at once, or was forgotten, is tried again after this time, so many times. */
+#define RETRY_USEC (3 * USEC_PER_SEC)
+#define TRIES_MAX 3
+
+/* A group that is rivalled goes on for so long at most when charon can be asked for it. */
+#define RIVALLED_USEC (2 * USEC_PER_SEC)
+
+/* How often systemd is asked whether the unit has started: it tells nobody who does not look. */
+#define PHASE_USEC (250 * USEC_PER_MSEC)
+
+#define SENTENCE_MAX 512
+
+enum {
+	OPTION_TIMEOUT = OPTION_OF_VERB,
+	OPTION_SOCKET,
+	OPTION_UNIT,
+};
+
+struct options {
+	uint64_t timeout_usec;
+	const char *socket, *unit;
+};
+
+struct handover {
+	const struct options *options;
+	struct moving moving;
+	struct events *events;
+	struct asker asker; /* without a process before charon is asked, and when it cannot be */
+	struct children children;
+	size_t n_under_way;
+	const struct kept_group *asking; /* charon is being asked for it right now */
+	uint64_t begun;
+	int error; /* charon could not be asked */
+};
+
+static void print_help(void)
+{
+	char timeout[TIMESPAN_MAX];
+
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] handover [OPTION...]\n"
+	       "\n"
+	       "Has charon negotiate anew what `xfrmctl flush --keep` left going, moves the traffic to the\n"
+	       "new SAs, and removes the old ones. To be run when charon has loaded its connections.\n"
+	       "\n"
+	       "  --timeout=TIME       What has no new SAs after this time is held instead (500ms, 30s,\n"
+	       "                       infinity; default %s): its old SAs go\n"
+	       "  --socket=PATH        charon's VICI socket (default: " VICI_SOCKET ")\n"
+	       "  --unit=UNIT          In the network namespace of this unit (NetworkNamespacePath=), in whose\n"
+	       "                       journal messages appear. While it is starting, charon is not asked,\n"
+	       "                       but what charon negotiates by itself is moved\n"
+	       "  -h, --help           Show this\n",
+	       timespan_format(TIMEOUT_USEC, timeout, sizeof(timeout)));
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct options *options = userdata;
+
+	switch (option) {
+	case OPTION_TIMEOUT:
+		return verb_take_time("timeout", value, 0, &options->timeout_usec);
+	case OPTION_SOCKET:
+		options->socket = value;
+		return 0;
+	case OPTION_UNIT:
+		options->unit = value;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Takes charon's own SAs out of the list. */
+static void drop_known(struct kept *kept, const struct charon_sas *known)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < kept->n_sas; i++) {
+		const struct entry *sa = &kept->sas[i].sa;
+
+		if (stopper_is(sa) || !charon_knows(known, sa->sa.id.proto, ntohl(sa->sa.id.spi)))
+			kept->sas[n++] = kept->sas[i];
+	}
+	kept->n_sas = n;
+}
+
+/* Asks charon for its configuration and its SAs, and starts the process that asks it for more. */
+static int ask_charon(struct handover *handover)
+{
+	CLEANUP(charon_free_sas) struct charon_sas known = {0};
+	CLEANUP(vici_close) struct vici *vici = NULL;
+	const char *socket = handover->options->socket;
+
+	int r = vici_open(socket, later(now_usec(), ANSWER_USEC), &vici);
+	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
+		r = -EXDEV;
+	privileges_give_up(PRIVILEGE_OTHERS);
+	if (r == 0)
+		r = charon_children(vici, later(now_usec(), ANSWER_USEC), &handover->children);
+	if (r == 0)
+		r = charon_sas(vici, later(now_usec(), ANSWER_USEC), &known);
+	if (r == 0) {
+		drop_known(&handover->moving.kept, &known);
+		kept_sort_sas(&handover->moving.kept);
+		r = asker_start(&vici, &handover->children, &handover->asker);
+	}
+	if (r < 0) {
+		handover->children.incomplete = true;
+		report_failure(r, REPORT_FAILED,
+			       "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
+			       "held; --socket= names another socket.",
+			       socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
+	}
+	return r;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Gives each group a child of charon's; what none explains is of a connection that is not configured any more. */
+static int assign_children(struct handover *handover)
+{
+	struct kept *kept = &handover->moving.kept;
+	uint64_t deadline = later(now_usec(), handover->options->timeout_usec);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < kept->n_groups; i++) {
+		struct kept_group *group = &kept->groups[i];
+		struct child *child = NULL;
+
+		if (!kept_goes_on(group))
+			continue;
+		group->look = true;
+		if (kept_find_child(kept, group, &handover->children, &group->child)) {
+			child = &handover->children.list[group->child];
+			child->taken = true;
+		} else if (!handover->children.incomplete) {
+			r = moving_end(&handover->moving, group, KEPT_REMOVED);
+			continue;
+		}
+		if (!child || !kept_can_begin(kept, group, &handover->children, child) || !handover->asker.pid) {
+			group->waits_for_peer = true;
+			group->fate = KEPT_ASKED;
+			group->deadline = earlier(group->deadline, deadline);
+		}
+	}
+	return r;
+}
+
+static int ask(struct handover *handover, struct kept_group *group)
+{
+	const struct asker_question question = {
+		.group = (size_t)(group - handover->moving.kept.groups),
+		.child = group->child,
+		.tries = group->tries,
+	};
+
+	int r = asker_ask(&handover->asker, &question);
+	if (r < 0)
+		return r;
+	handover->asking = group;
+	group->tries++;
+	group->retry = UINT64_MAX;
+	if (group->fate == KEPT_WAITS) {
+		group->fate = KEPT_ASKED;
+		group->deadline = earlier(group->deadline, later(now_usec(), handover->options->timeout_usec));
+		handover->n_under_way++;
+	}
+	return 0;
+}
+
+/* Without anybody who can be asked, what waits gets its time from now on. */
+static void lose_charon(struct handover *handover, int error)
+{
+	const uint64_t deadline = later(now_usec(), handover->options->timeout_usec);
+
+	report_failure(error, REPORT_FAILED,
+		       "charon does not answer any more on %.128s: %s. What it does not negotiate by itself in time is "
+		       "held.",
+		       handover->options->socket, strerror(-error));
+	handover->error = error;
+	asker_end(&handover->asker);
+	for (size_t i = 0; i < handover->moving.kept.n_groups; i++) {
+		struct kept_group *group = &handover->moving.kept.groups[i];
+
+		if (!kept_goes_on(group))
+			continue;
+		if (group->deadline == UINT64_MAX)
+			group->deadline = deadline;
+		group->fate = KEPT_ASKED;
+		group->waits_for_peer = true;
+	}
+}
+
+static void take_answer(struct handover *handover, const struct asker_answer *answer)
+{
+	struct kept_group *group = &handover->moving.kept.groups[answer->group];
+	const char *child = handover->children.list[group->child].name;
+
+	handover->asking = NULL;
+	group->look = true;
+	group->retry = later(now_usec(), RETRY_USEC);
+	if (answer->error == -ENOENT)
+		report_detail("charon does not begin with %.64s: %.128s", child, answer->why);
+	else if (answer->error == 0)
+		report_detail("charon %s %.64s.",
+			      answer->found == CHARON_THERE    ? "has SAs of"
+			      : answer->found == CHARON_COMING ? "is at"
+							       : "begins with",
+			      child);
+}
+
+static void read_answers(struct handover *handover)
+{
+	struct asker_answer answer;
+	int r = 1;
+
+	while (r > 0 && handover->asker.pid) {
+		r = asker_read(&handover->asker, &answer);
+		if (r <= 0)
+			break;
+		take_answer(handover, &answer);
+		if (answer.error < 0 && answer.error != -ENOENT)
+			r = answer.error;
+	}
+	if (r < 0)
+		lose_charon(handover, r);
+}
+
+static void on_event(const struct entry *entry, void *userdata)
+{
+	struct handover *handover = userdata;
+	struct kept *kept = &handover->moving.kept;
+
+	if (entry->kind == ENTRY_POLICY) {
+		const struct kept_shadow *shadow = kept_find(kept, entry);
+		if (shadow)
+			kept->groups[shadow->group].look = true;
+		handover->moving.rivalled |= kept_mark_rivals(kept, entry);
+		return;
+	}
+	for (size_t i = 0; i < kept->n_groups; i++)
+		kept->groups[i].look |= kept->groups[i].half;
+}
+
+static int read_events(struct handover *handover)
+{
+	int r = events_read(handover->events, on_event, handover);
+
+	if (r == -ENOBUFS) {
+		for (size_t i = 0; i < handover->moving.kept.n_groups; i++)
+			handover->moving.kept.groups[i].look = true;
+		return moving_find_rivals(&handover->moving);
+	}
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not read the kernel's events: %s.", strerror(-r)) : 0;
+}
+
+/* One at a time, so that the time of none passes while it waits for charon's word on others. */
+static bool is_asking(const struct handover *handover)
+{
+	return handover->asking && kept_goes_on(handover->asking);
+}
+
+static bool may_ask(const struct handover *handover, const struct kept_group *group, uint64_t now)
+{
+	if (!handover->asker.pid || group->waits_for_peer || is_asking(handover))
+		return false;
+	return group->fate == KEPT_WAITS ? group->rivalled || handover->n_under_way < UNDER_WAY_MAX
+					 : group->retry <= now && group->tries < TRIES_MAX;
+}
+
+/* Does for a group what there is to do now. */
+static int settle(struct handover *handover, struct kept_group *group)
+{
+	const uint64_t now = now_usec();
+	int through = 0;
+
+	if (group->look)
+		through = moving_is_through(&handover->moving, group);
+	group->look = false;
+	if (through < 0)
+		return through;
+	if (through)
+		return moving_end(&handover->moving, group, KEPT_OVER);
+	if (group->rivalled)
+		group->deadline =
+			earlier(group->deadline,
+				later(now, handover->asker.pid ? RIVALLED_USEC : handover->options->timeout_usec));
+	if (group->deadline <= now)
+		return moving_end(&handover->moving, group, KEPT_FELL_BACK);
+	if (may_ask(handover, group, now)) {
+		int r = ask(handover, group);
+		if (r < 0)
+			lose_charon(handover, r);
+	}
+	return 0;
+}
+
+static void count_under_way(struct handover *handover)
+{
+	handover->n_under_way = 0;
+	for (size_t i = 0; i < handover->moving.kept.n_groups; i++) {
+		const struct kept_group *group = &handover->moving.kept.groups[i];
+		handover->n_under_way += group->fate == KEPT_ASKED && !group->waits_for_peer;
+	}
+}
+
+/* One round over all groups; another one when the end of some concerns others. */
+static int settle_all(struct handover *handover)
+{
+	struct moving *moving = &handover->moving;
+	int r = 0;
+
+	do {
+		moving->rivalled = false;
+		count_under_way(handover);
+		for (size_t i = 0; r == 0 && i < moving->kept.n_groups; i++)
+			if (kept_goes_on(&moving->kept.groups[i]))
+				r = settle(handover, &moving->kept.groups[i]);
+	} while (r == 0 && moving->rivalled);
+	return r;
+}
+
+/* When there is something to do without an event. */
+static uint64_t next_time(const struct handover *handover)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (size_t i = 0; i < handover->moving.kept.n_groups; i++) {
+		const struct kept_group *group = &handover->moving.kept.groups[i];
+
+		if (!kept_goes_on(group))
+			continue;
+		first = earlier(first, group->deadline);
+		/* While charon is being asked, its answer is what allows the next question. */
+		if (group->fate == KEPT_ASKED && group->tries < TRIES_MAX && !group->waits_for_peer &&
+		    !is_asking(handover))
+			first = earlier(first, group->retry);
+	}
+	return first;
+}
+
+/* Milliseconds for poll(2); -1 for ever. */
+static int msec_until(uint64_t usec)
+{
+	const uint64_t now = now_usec();
+
+	if (usec == UINT64_MAX)
+		return -1;
+	const uint64_t msec = usec <= now ? 0 : (usec - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+	return msec > INT32_MAX ? INT32_MAX : (int)msec;
+}
+
+static bool is_done(const struct moving *moving)
+{
+	return moving->n_over + moving->n_fell_back + moving->n_removed == moving->kept.n_groups;
+}
+
+/* Waits for what happens, until this time at most, and does what there is to do then. */
+static int step(struct handover *handover, uint64_t until)
+{
+	struct pollfd fds[] = {
+		{.fd = events_fd(handover->events), .events = POLLIN},
+		{.fd = handover->asker.pid ? handover->asker.fd : -1, .events = POLLIN},
+	};
+
+	if (poll(fds, ARRAY_SIZE(fds), msec_until(earlier(until, next_time(handover)))) < 0 && errno != EINTR)
+		return report_failure(-errno, REPORT_FAILED, "Could not wait for events: %s.", strerror(errno));
+	int r = read_events(handover);
+	read_answers(handover);
+	return r < 0 ? r : settle_all(handover);
+}
+
+/* While the unit is starting, charon loads its connections, and brings up some by itself. */
+static int wait_for_start(struct handover *handover, enum unit_phase *phase)
+{
+	int r = 0;
+
+	*phase = UNIT_UP;
+	while (r == 0 && handover->options->unit && !is_done(&handover->moving)) {
+		uint64_t looked = now_usec();
+
+		r = unit_find_phase(handover->options->unit, phase);
+		if (r < 0) {
+			report_notice(REPORT_UNSURE,
+				      "Could not ask systemd whether %.64s has started: %s. Going on as if it had.",
+				      handover->options->unit, strerror(-r));
+			*phase = UNIT_UP;
+			r = 0;
+		}
+		if (*phase != UNIT_STARTING)
+			break;
+		while (r == 0 && now_usec() < looked + PHASE_USEC)
+			r = step(handover, looked + PHASE_USEC);
+	}
+	return r;
+}
+
+static void report(const struct handover *handover)
+{
+	const struct moving *moving = &handover->moving;
+	const struct report_field fields[] = {
+		{"XFRM_HANDED_OVER", moving->n_over}, {"XFRM_FELL_BACK", moving->n_fell_back},
+		{"XFRM_REMOVED", moving->n_removed},  {"XFRM_SAS", moving->n_sas},
+		{"XFRM_FAILED", moving->n_failed},    {"XFRM_DURATION_USEC", now_usec() - handover->begun},
+	};
+	const uint64_t usec = fields[ARRAY_SIZE(fields) - 1].value;
+	char sentence[SENTENCE_MAX];
+
+	snprintf(sentence, sizeof(sentence),
+		 "Handed over %" PRIu64 " of %zu connections in %" PRIu64 ".%03" PRIu64 " ms; %" PRIu64
+		 " fell back to hold, %" PRIu64 " not configured. Removed %" PRIu64 " old SAs.",
+		 moving->n_over, moving->kept.n_groups, usec / 1000, usec % 1000, moving->n_fell_back,
+		 moving->n_removed, moving->n_sas);
+	report_figures(LOG_INFO, REPORT_HANDED_OVER, sentence, fields, ARRAY_SIZE(fields));
+}
+
+/* What charon does not come to by itself. */
+static int ask_and_move(struct handover *handover)
+{
+	/* The unit's time is charon's; from now on it is ours. */
+	handover->begun = now_usec();
+	handover->error = ask_charon(handover);
+	int r = assign_children(handover);
+	if (r == 0)
+		r = moving_find_rivals(&handover->moving);
+	if (r == 0)
+		r = settle_all(handover);
+	while (r == 0 && !is_done(&handover->moving))
+		r = step(handover, UINT64_MAX);
+	return r;
+}
+
+static int hand_over(struct handover *handover)
+{
+	struct moving *moving = &handover->moving;
+	enum unit_phase phase;
+
+	/* Before anything is looked at: what happens meanwhile waits there. */
+	int r = events_open(&handover->events);
+	if (r < 0)
+		return report_failure(r, REPORT_FAILED, "Could not listen to the kernel's events: %s.", strerror(-r));
+	r = moving_load(moving);
+	if (r < 0)
+		return r;
+	if (!moving->kept.n_shadows) {
+		report_detail("Nothing was kept: there is nothing to hand over.");
+		return moving_remove_stoppers(moving);
+	}
+	r = wait_for_start(handover, &phase);
+	if (r == 0 && phase == UNIT_DOWN) {
+		report_detail("%.64s does not run: what was kept stays for its next start.", handover->options->unit);
+		return 0;
+	}
+	if (r == 0 && !is_done(moving))
+		r = ask_and_move(handover);
+	if (r == 0)
+		r = moving_remove_stoppers(moving);
+	report(handover);
+	return r < 0 ? r : moving->n_failed ? -EIO : handover->error;
+}
+
+/* Enters the unit's network namespace, unless another is given. */
+static void find_unit(struct globals *globals, const char *unit, struct unit_state *state)
+{
+	report_about(unit);
+	int r = unit_find(unit, state);
+	if (r < 0)
+		report_notice(REPORT_UNSURE,
+			      "Could not ask systemd for the network namespace of %.64s: %s. Going on in this one.",
+			      unit, strerror(-r));
+	else if (*state->netns && !globals->netns)
+		globals->netns = state->netns;
+}
+
+static int run(struct globals *globals, const struct options *options)
+{
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	struct handover handover = {.options = options, .moving.timeout_usec = options->timeout_usec};
+	struct unit_state state;
+	struct kernel_counts counts;
+
+	handover.begun = now_usec();
+	if (options->unit)
+		find_unit(globals, options->unit, &state);
+	int r = verb_open_kernel(globals, &kernel, &counts);
+	if (r < 0)
+		return r;
+	handover.moving.kernel = kernel;
+	r = hand_over(&handover);
+	asker_end(&handover.asker);
+	events_close(&handover.events);
+	kept_free(&handover.moving.kept);
+	children_free(&handover.children);
+	return r;
+}
+
+int verb_handover(struct globals *globals, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+		{"socket", required_argument, NULL, OPTION_SOCKET},
+		{"unit", required_argument, NULL, OPTION_UNIT},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+	struct options options = {.timeout_usec = TIMEOUT_USEC, .socket = VICI_SOCKET};
+
+	int r = verb_parse(globals, argc, argv, &syntax, &options);
+	if (r < 0)
+		return verb_parsed(r);
+	return run(globals, &options) < 0 ? STATUS_FAILED : STATUS_DONE;
+}

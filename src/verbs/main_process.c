@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "verbs/main_process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <systemd/sd-login.h>
+
+#include "base/log.h"
+#include "base/pidfd.h"
+#include "base/util.h"
+
+/* What ends the main process. charon has no handler for it and nothing else uses it, so that it ends a process as
+ * SIGKILL does; and the drop-in names it in SuccessExitStatus=: a restart is no failure of the unit, a SIGKILL from
+ * elsewhere is. */
+#define END_SIGNAL SIGVTALRM
+
+/* How long a process may take to end of that, and then of SIGKILL. */
+#define END_MSEC (2 * 1000)
+#define KILL_MSEC (10 * 1000)
+
+/* The main process as systemd names it to the commands of ExecStop=, and not to those of ExecStopPost=; 0 without one.
+ */
+static pid_t main_pid(void)
+{
+	const char *pid = getenv("MAINPID");
+
+	return pid ? (pid_t)strtol(pid, NULL, 10) : 0;
+}
+
+static bool is_of_this_unit(pid_t pid)
+{
+	CLEANUP(free_text) char *own = NULL, *its = NULL;
+
+	return sd_pid_get_unit(0, &own) >= 0 && sd_pid_get_unit(pid, &its) >= 0 && strcmp(own, its) == 0;
+}
+
+/* Sends a signal and waits for the end. Returns 0, or a negative errno: -ETIMEDOUT when the process is still there. */
+static int end_by(int pidfd, int signal, int msec)
+{
+	struct pollfd fds = {.fd = pidfd, .events = POLLIN};
+
+	if (pidfd_send_signal(pidfd, signal, NULL, 0) < 0)
+		return errno == ESRCH ? 0 : -errno;
+	int n = poll(&fds, 1, msec);
+	return n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
+}
+
+static void report_ended(pid_t pid, uint64_t usec, bool killed)
+{
+	const struct report_field fields[] = {
+		{"XFRM_DAEMON_PID", (uint64_t)pid},
+		{"XFRM_DURATION_USEC", usec},
+		{"XFRM_KILLED", killed},
+	};
+	char sentence[160];
+
+	snprintf(sentence, sizeof(sentence),
+		 "Ended the main process (PID %d) without its goodbye in %.3f ms%s: its SAs go on until the next one "
+		 "takes over.",
+		 pid, (double)usec / 1e3, killed ? ", by SIGKILL" : "");
+	report_figures(LOG_INFO, REPORT_NO_GOODBYE, sentence, fields, ARRAY_SIZE(fields));
+}
+
+int main_process_end(void)
+{
+	uint64_t begun = now_usec();
+	pid_t pid = main_pid();
+	/* Before anything is found out: it is then of this process, and of none that got its PID later. */
+	CLEANUP(close_fd) int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+
+	if (pid <= 0 || (pidfd < 0 && errno == ESRCH)) {
+		report_detail("This unit has no main process any more that could say goodbye.");
+		return 0;
+	}
+	if (pidfd >= 0 && !is_of_this_unit(pid))
+		return report_failure(
+			-ESRCH, REPORT_FAILED,
+			"Process %d ($MAINPID) is none of this unit, so it is not ended: when it stops as "
+			"usual, its tunnels are negotiated anew.",
+			pid);
+
+	int r = pidfd < 0 ? -errno : end_by(pidfd, END_SIGNAL, END_MSEC);
+	bool killed = r == -ETIMEDOUT;
+	if (killed)
+		r = end_by(pidfd, SIGKILL, KILL_MSEC);
+	if (r < 0)
+		return report_failure(
+			r, REPORT_FAILED,
+			"Could not end the main process (PID %d) before its goodbye: %s%s. When it stops as "
+			"usual, its tunnels are negotiated anew.",
+			pid, strerror(-r), r == -EPERM ? " (CAP_KILL is needed: run as root)" : "");
+	report_ended(pid, now_usec() - begun, killed);
+	return 0;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/unit.h"
+#include "base/util.h"
+#include "hold/boot_file.h"
+#include "hold/report.h"
+#include "hold/shadow.h"
+#include "hold/sweep.h"
+#include "verbs/options.h"
+#include "xfrm/netlink.h"
+
+enum {
+	OPTION_FILE = OPTION_OF_VERB,
+	OPTION_UNIT,
+	OPTION_SUB,
+	OPTION_FROM_SUB,
+};
+
+struct restore {
+	const char *path;
+	const char *unit;
+	bool sub, from_sub;
+	struct kernel *kernel;
+	struct saved_reader reader;
+	struct summary summary;
+	struct entry *again; /* shadows that are there, or of which the kernel's word was lost */
+	size_t n_again, allocated;
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] restore --file=FILE [OPTION...]\n"
+	       "\n"
+	       "Puts shadows in the place of the policies that `xfrmctl save` has written down: what\n"
+	       "those protected is blocked, what they let pass passes, until `xfrmctl release`. To be run\n"
+	       "at boot, before there is a network and an IKE daemon.\n"
+	       "\n"
+	       "  --file=FILE          What `xfrmctl save` wrote. If it is not there, nothing is done; if it\n"
+	       "                       is not complete and correct, or others can write it, nothing is closed\n"
+	       "  --unit=UNIT          Not if this service runs, or is being started\n"
+	       "  --sub                Shadows are sub policies, which a daemon that flushes the main ones when\n"
+	       "                       it starts (pluto 5) leaves alone; they block all that they match until\n"
+	       "  --from-sub           puts main shadows in the place of those\n"
+	       "  -h, --help           Show this\n");
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct restore *restore = userdata;
+
+	switch (option) {
+	case OPTION_FILE:
+		restore->path = value;
+		return 0;
+	case OPTION_UNIT:
+		restore->unit = value;
+		return 0;
+	case OPTION_SUB:
+		restore->sub = true;
+		return 0;
+	default:
+		restore->from_sub = true;
+		return 0;
+	}
+}
+
+static int refuse(const struct restore *restore, const char *why)
+{
+	return report_failure(-EBADMSG, REPORT_NOT_CLOSED,
+			      "Nothing is closed until the IKE daemon has started: %.128s cannot be used: %s.",
+			      restore->path, why);
+}
+
+/* Opens the file; -ENOENT, without a word, when there is none. What it says blocks or passes traffic, so only root may
+ * have had a hand in it. */
+static int open_file(struct restore *restore)
+{
+	struct stat st;
+
+	/* O_NONBLOCK: so that a FIFO is no trap. */
+	int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return errno == ENOENT ? -ENOENT : refuse(restore, strerror(errno));
+	const char *why = fstat(fd, &st) < 0			     ? strerror(errno)
+			  : !S_ISREG(st.st_mode)		     ? "it is no regular file"
+			  : st.st_uid != 0 && st.st_uid != geteuid() ? "it belongs to somebody else"
+			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "others may write it"
+								     : NULL;
+	restore->reader.f = why ? NULL : fdopen(fd, "r");
+	if (restore->reader.f)
+		return 0;
+	close(fd);
+	return refuse(restore, why ? why : strerror(errno));
+}
+
+/* Reads all of it, before anything is changed. */
+static int check_file(struct restore *restore)
+{
+	struct entry shadow;
+	int r;
+
+	do
+		r = saved_next(&restore->reader, &shadow);
+	while (r > 0);
+	return r < 0 ? refuse(restore, restore->reader.why) : 0;
+}
+
+static void count_failed(struct restore *restore, const struct entry *shadow, int error)
+{
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	summary_take_back(&restore->summary, shadow);
+	report_one(&restore->summary.failed, REPORT_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
+		   entry_describe(shadow, description, sizeof(description)), strerror(-error));
+}
+
+static void on_refused(const struct kernel_refusal *refusal, void *userdata)
+{
+	struct restore *restore = userdata;
+	int error = refusal->error;
+
+	if (error == -EEXIST || error == -EAGAIN) {
+		struct entry *list =
+			grow(restore->again, restore->n_again, &restore->allocated, sizeof(restore->again[0]));
+		if (list) {
+			restore->again = list;
+			restore->again[restore->n_again++] = refusal->entry;
+			return;
+		}
+		error = -ENOMEM;
+	}
+	count_failed(restore, &refusal->entry, error);
+}
+
+/* The next shadow of the file, of the type that is wanted: since an earlier --sub may have been left by a daemon that
+ * did not start, the file may have both types. */
+static int next_shadow(struct restore *restore, struct entry *ret)
+{
+	int r = saved_next(&restore->reader, ret);
+
+	if (r > 0 && (restore->sub || restore->from_sub))
+		ret->policy.ptype = restore->sub ? XFRM_POLICY_TYPE_SUB : XFRM_POLICY_TYPE_MAIN;
+	return r;
+}
+
+static void begin_again(struct restore *restore)
+{
+	rewind(restore->reader.f);
+	restore->reader.line = restore->reader.n = 0;
+}
+
+static void on_not_removed(const struct kernel_refusal *refusal, void *userdata)
+{
+	struct restore *restore = userdata;
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	if (refusal->error == -ENOENT)
+		return;
+	report_one(&restore->summary.failed, REPORT_INCOMPLETE, "Could not remove %s: %s.",
+		   entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+}
+
+/* Only when all main shadows are there: closed is better than open. */
+static int remove_subs(struct restore *restore)
+{
+	struct entry shadow;
+	int r;
+
+	begin_again(restore);
+	while ((r = next_shadow(restore, &shadow)) > 0) {
+		shadow.policy.ptype = XFRM_POLICY_TYPE_SUB;
+		r = kernel_delete(restore->kernel, &shadow, on_not_removed, restore);
+		if (r < 0)
+			break;
+	}
+	int committed = kernel_commit(restore->kernel, on_not_removed, restore);
+	r = r < 0 ? r : committed;
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not remove all sub shadows: %s.", strerror(-r)) : 0;
+}
+
+static int put_shadows(struct restore *restore)
+{
+	struct shadow_blocked blocked = {0};
+	struct entry shadow;
+	int r;
+
+	if (blocked_read(&blocked) < 0)
+		blocked = (struct shadow_blocked){0};
+	begin_again(restore);
+	while ((r = next_shadow(restore, &shadow)) > 0) {
+		shadow_set_blocked(&shadow, &blocked);
+		summary_add(&restore->summary, &shadow);
+		r = kernel_exchange(restore->kernel, &shadow, NULL, on_refused, restore);
+		if (r < 0)
+			break;
+	}
+	int committed = kernel_commit(restore->kernel, on_refused, restore);
+	for (size_t i = 0; i < restore->n_again; i++) {
+		const struct entry *again = &restore->again[i];
+		int adopted = sweep_adopt(restore->kernel, again);
+		if (adopted == -ENOENT)
+			adopted = kernel_update_policy(restore->kernel, again);
+		if (adopted < 0)
+			count_failed(restore, again, adopted);
+	}
+	free(restore->again);
+	r = r < 0 ? r : committed;
+	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not put all shadows in their place: %s.", strerror(-r))
+		     : 0;
+}
+
+/* Whether the service has policies of its own by now. */
+static bool is_up(const char *unit)
+{
+	enum unit_phase phase = UNIT_DOWN;
+
+	int r = unit ? unit_find_phase(unit, &phase) : 0;
+	if (r < 0)
+		report_notice(REPORT_UNSURE, "Could not ask systemd whether %.64s runs: %s. Going on.", unit,
+			      strerror(-r));
+	else if (phase != UNIT_DOWN)
+		report_detail("%.64s runs, or is being started: nothing needs to be closed.", unit);
+	return phase != UNIT_DOWN;
+}
+
+static int run(struct restore *restore, const struct globals *globals)
+{
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	struct kernel_counts counts;
+
+	int r = check_file(restore);
+	if (r == 0)
+		r = verb_open_kernel(globals, &kernel, &counts);
+	if (r < 0)
+		return r;
+	restore->kernel = kernel;
+	report_begin(restore->reader.n, NULL);
+	r = put_shadows(restore);
+	if (r == 0 && restore->from_sub && !restore->summary.failed)
+		r = remove_subs(restore);
+	report_rest(restore->summary.failed, REPORT_INCOMPLETE, "were refused");
+	restore->summary.usec = report_end();
+	report_restored(&restore->summary);
+	return r < 0 ? r : restore->summary.failed ? -EIO : 0;
+}
+
+int verb_restore(struct globals *globals, int argc, char **argv)
+{
+	struct restore restore = {0};
+	static const struct option options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"file", required_argument, NULL, OPTION_FILE},
+		{"unit", required_argument, NULL, OPTION_UNIT},
+		{"sub", no_argument, NULL, OPTION_SUB},
+		{"from-sub", no_argument, NULL, OPTION_FROM_SUB},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {options, print_help, take_option};
+
+	int r = verb_parse(globals, argc, argv, &syntax, &restore);
+	if (r < 0)
+		return verb_parsed(r);
+	if (!restore.path || !*restore.path)
+		return report_failure(STATUS_USAGE, REPORT_USAGE, "restore needs the name of a file: --file=FILE.");
+	if (restore.sub && restore.from_sub)
+		return report_failure(STATUS_USAGE, REPORT_USAGE, "--sub and --from-sub exclude each other.");
+	if (is_up(restore.unit))
+		return STATUS_DONE;
+	r = open_file(&restore);
+	if (r == -ENOENT) {
+		report_detail("There is no %.128s: nothing is closed.", restore.path);
+		return STATUS_DONE;
+	}
+	if (r == 0)
+		r = run(&restore, globals);
+	close_file(&restore.reader.f);
+	return r < 0 ? STATUS_FAILED : STATUS_DONE;
+}

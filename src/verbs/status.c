@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "status/model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/atomic_file.h"
+#include "base/log.h"
+#include "base/netns.h"
+#include "base/privileges.h"
+#include "base/timespan.h"
+#include "base/util.h"
+#include "verbs/options.h"
+#include "xfrm/netlink.h"
+
+#define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
+
+/* Lists may take longer than the other answers by this factor: charon waits in turn for its threads that work on
+ * IKE_SAs. */
+#define LIST_PATIENCE 6
+
+/* What a terminal that does not tell its width has. */
+#define WIDTH_DEFAULT 80
+
+enum {
+	OPTION_JSON = OPTION_OF_VERB,
+	OPTION_METRICS,
+	OPTION_OUTPUT,
+	OPTION_ALL,
+	OPTION_ROUTES,
+	OPTION_SOCKET,
+	OPTION_TIMEOUT,
+};
+
+struct options {
+	bool json, metrics, all;
+	const char *output; /* a file, or NULL for standard output */
+	const char *socket;
+	uint32_t table;
+	uint64_t timeout_usec;
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n"
+	       "\n"
+	       "Shows what is in the kernel, what charon knows of it, and what is orphaned: SAs that the\n"
+	       "kernel has and charon has not. Takes two seconds when there are any.\n"
+	       "\n"
+	       "  --all                Show every orphan, not only the first ten\n"
+	       "  --json               As JSON\n"
+	       "  --metrics            In the text format of Prometheus\n"
+	       "  --output=FILE        With --json or --metrics: replace FILE, at once and as a whole\n"
+	       "  --routes=TABLE       charon's routing table (default 220)\n"
+	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
+	       "  --timeout=TIME       How long each of charon's answers may take (default 5s)\n"
+	       "  -h, --help           Show this\n"
+	       "\n"
+	       "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n");
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct options *options = userdata;
+
+	switch (option) {
+	case OPTION_JSON:
+		options->json = true;
+		return 0;
+	case OPTION_METRICS:
+		options->metrics = true;
+		return 0;
+	case OPTION_ALL:
+		options->all = true;
+		return 0;
+	case OPTION_OUTPUT:
+		options->output = value;
+		return 0;
+	case OPTION_ROUTES:
+		return routes_parse_table(value, &options->table);
+	case OPTION_SOCKET:
+		options->socket = value;
+		return 0;
+	case OPTION_TIMEOUT:
+		return verb_take_time("timeout", value, 1, &options->timeout_usec);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* rename() would put a plain file in the place of a device or of a link. */
+static int check_output(const char *output)
+{
+	struct stat st;
+
+	if (!*output)
+		return report_failure(-EINVAL, REPORT_USAGE, "--output needs the name of a file.");
+	if (lstat(output, &st) == 0 && !S_ISREG(st.st_mode))
+		return report_failure(-EINVAL, REPORT_USAGE,
+				      "--output: %.128s is no regular file, and would be replaced by one.", output);
+	return 0;
+}
+
+static int parse_options(struct globals *globals, int argc, char **argv, struct options *ret)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"all", no_argument, NULL, OPTION_ALL},
+		{"json", no_argument, NULL, OPTION_JSON},
+		{"metrics", no_argument, NULL, OPTION_METRICS},
+		{"output", required_argument, NULL, OPTION_OUTPUT},
+		{"routes", required_argument, NULL, OPTION_ROUTES},
+		{"socket", required_argument, NULL, OPTION_SOCKET},
+		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+
+	int r = verb_parse(globals, argc, argv, &syntax, ret);
+	if (r < 0)
+		return r;
+	if (ret->json && ret->metrics)
+		return report_failure(-EINVAL, REPORT_USAGE, "--json and --metrics exclude each other.");
+	if (ret->output && !ret->json && !ret->metrics)
+		return report_failure(-EINVAL, REPORT_USAGE, "--output goes with --json or --metrics only.");
+	return ret->output ? check_output(ret->output) : 0;
+}
+
+static void add_owner(const struct owner *owner, void *userdata)
+{
+	struct status *status = userdata;
+	/* The last one stands for all that cannot be seen, and has a place in any case. */
+	size_t i = status->n_owners < STATUS_OWNERS_MAX ? status->n_owners : STATUS_OWNERS_MAX - 1;
+
+	status->n_owners++;
+	if (i < status->n_owners - 1 && owner->pid)
+		return;
+	status->owners[i] = *owner;
+	vici_copy((struct vici_text){owner->name, strlen(owner->name)}, status->owners[i].name,
+		  sizeof(status->owners[i].name));
+}
+
+static void ask_charon(struct status_charon *charon, const char *socket, struct vici **vici)
+{
+	charon->error = vici_open(socket, later(now_usec(), charon->timeout_usec), vici);
+	if (charon->error < 0)
+		return;
+	charon->pid = vici_peer(*vici);
+	charon->elsewhere = netns_is_elsewhere(charon->pid);
+	charon->error = charon_version(*vici, later(now_usec(), charon->timeout_usec), &charon->version);
+	if (charon->error == 0) {
+		int r = charon_stats(*vici, later(now_usec(), charon->timeout_usec), &charon->stats);
+		charon->has_stats = r == 0;
+		charon->error = r == -EOPNOTSUPP ? 0 : r;
+	}
+}
+
+static int count_policy(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	(void)message;
+	status_add_policy(userdata, entry);
+	return 0;
+}
+
+/* NULL when the list begins. */
+static void see_sa(const struct entry *entry, void *userdata)
+{
+	struct status_states *states = userdata;
+
+	if (entry)
+		status_add_sa(states, entry);
+	else
+		*states = (struct status_states){0};
+}
+
+static int count_sa(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+{
+	(void)message;
+	see_sa(entry, userdata);
+	return 0;
+}
+
+static void begin_policies(void *userdata)
+{
+	struct status_policies *policies = userdata;
+
+	*policies = (struct status_policies){0};
+}
+
+static int count_policies(struct kernel *kernel, struct status_policies *policies)
+{
+	return kernel_dump_whole(kernel, ENTRY_POLICY, begin_policies, count_policy, policies);
+}
+
+static void begin_sas(void *userdata)
+{
+	see_sa(NULL, userdata);
+}
+
+static int count_sas(struct kernel *kernel, struct status_states *states)
+{
+	return kernel_dump_whole(kernel, ENTRY_SA, begin_sas, count_sa, states);
+}
+
+static uint64_t list_timeout(uint64_t timeout_usec)
+{
+	return timeout_usec > UINT64_MAX / LIST_PATIENCE ? UINT64_MAX : LIST_PATIENCE * timeout_usec;
+}
+
+/* Counts SAs and finds out which of them are orphans, if that can be found out. */
+static int look_at_sas(struct status *status, struct kernel *kernel, struct vici *vici)
+{
+	struct status_charon *charon = &status->charon;
+	bool up = status_charon_state(charon) == STATUS_CHARON_UP;
+
+	if (!status_can_find_orphans(status))
+		return count_sas(kernel, &status->states);
+
+	int r = orphans_find(kernel, up ? vici : NULL, ORPHANS_INTERVAL, list_timeout(charon->timeout_usec), see_sa,
+			     &status->states, &status->orphans);
+	status->orphans_known = r == 0;
+	if (r == 0) {
+		status_sort_orphans(&status->orphans);
+		charon->ike_sas = status->orphans.known.n_ike_sas;
+		charon->child_sas = status->orphans.known.n_child_sas;
+		return 0;
+	}
+	/* Behind an error there is no connection to charon any more; -EMSGSIZE is what it says itself. */
+	if (up && r != -ENOMEM && (r == -EMSGSIZE || !vici_is_connected(vici))) {
+		charon->error = r;
+		return count_sas(kernel, &status->states);
+	}
+	return r;
+}
+
+static void look_at_routes(struct status *status, struct vici *vici)
+{
+	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
+
+	if (!status_can_find_orphans(status))
+		return;
+	status->routes_error =
+		routes_find(status->table, up ? vici : NULL,
+			    later(now_usec(), list_timeout(status->charon.timeout_usec)), &status->routes);
+	status->routes_known = !status->routes_error;
+}
+
+static void look(struct status *status, const struct options *options)
+{
+	/* The folder of the file need not be root's. */
+	const uint64_t to_write = options->output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0;
+	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(vici_close) struct vici *vici = NULL;
+	struct timespec now;
+
+	status->owners_error = owner_list(add_owner, status);
+	ask_charon(&status->charon, options->socket, &vici);
+	privileges_give_up(PRIVILEGE_OTHERS & ~to_write);
+	clock_gettime(CLOCK_REALTIME, &now);
+	status->now = (uint64_t)now.tv_sec;
+	int r = kernel_open(&kernel);
+	if (r == 0)
+		r = count_policies(kernel, &status->policies);
+	status->blocked_known = blocked_read(&status->blocked) == 0;
+	if (r == 0)
+		r = look_at_sas(status, kernel, vici);
+	status->kernel_error = r;
+	look_at_routes(status, vici);
+}
+
+static struct status_style terminal_style(bool all)
+{
+	const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+	struct status_style style = {.all = all};
+	struct winsize size;
+
+	if (!isatty(STDOUT_FILENO))
+		return style;
+	style.width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : WIDTH_DEFAULT;
+	style.colour = !(no_colour && *no_colour) && term && *term && strcmp(term, "dumb") != 0;
+	return style;
+}
+
+struct writing {
+	const struct status *status;
+	const struct options *options;
+};
+
+/* Writes it, and finds out whether all of it has arrived. */
+static int write_all(FILE *f, void *userdata)
+{
+	const struct writing *writing = userdata;
+	const struct options *options = writing->options;
+	const struct status_style style = terminal_style(options->all);
+	int r = 0;
+
+	errno = 0;
+	if (options->json)
+		r = status_json(writing->status, f);
+	else if (options->metrics)
+		status_metrics(writing->status, f);
+	else
+		status_text(writing->status, &style, f);
+	if (fflush(f) != 0 || ferror(f))
+		r = errno ? -errno : -EIO;
+	return r;
+}
+
+static int show(const struct status *status, const struct options *options)
+{
+	struct writing writing = {status, options};
+	int r;
+
+	if (options->output) {
+		/* The collector of node_exporter is not root, and takes the time of the file for that of the figures.
+		 */
+		r = replace_file(options->output, 0644, false, write_all, &writing);
+		return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write %.128s: %s. It is as it was.",
+					      options->output, strerror(-r))
+			     : 0;
+	}
+	if (report_is_quiet() && !options->json && !options->metrics)
+		return 0;
+	r = write_all(stdout, &writing);
+	return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write the status: %s.", strerror(-r)) : 0;
+}
+
+/* What keeps us from an answer; the text shows it in its place. */
+static void report_problems(const struct status *status, const struct options *options)
+{
+	char buffer[STATUS_PROBLEM_MAX];
+
+	for (unsigned int part = 0; part < STATUS_PARTS; part++)
+		if ((options->json || options->metrics || report_is_quiet()) && !status->orphans_known &&
+		    status_problem(status, part, buffer))
+			report_failure(0, REPORT_UNKNOWN, "%s", buffer);
+}
+
+int verb_status(struct globals *globals, int argc, char **argv)
+{
+	struct options options = {.socket = VICI_SOCKET, .table = ROUTE_TABLE, .timeout_usec = TIMEOUT_DEFAULT};
+	struct status status = {0};
+	char socket[PATH_MAX];
+
+	int r = parse_options(globals, argc, argv, &options);
+	if (r < 0)
+		return verb_parsed(r);
+	if (verb_enter_netns(globals->netns) < 0)
+		return STATUS_FAILED;
+	privileges_give_up(PRIVILEGE_ENTER);
+
+	vici_copy((struct vici_text){options.socket, strlen(options.socket)}, socket, sizeof(socket));
+	status.charon.socket = socket;
+	status.table = options.table;
+	status.charon.timeout_usec = options.timeout_usec;
+	look(&status, &options);
+	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
+	r = show(&status, &options);
+	report_problems(&status, &options);
+	bool known = status.orphans_known, any = status.orphans.n;
+	orphans_free(&status.orphans);
+	routes_free(&status.routes);
+	if (r < 0 || !known)
+		return STATUS_FAILED;
+	return any ? STATUS_ORPHANS : STATUS_DONE;
+}

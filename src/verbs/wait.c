@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <systemd/sd-daemon.h>
+
+#include "base/log.h"
+#include "base/pidfd.h"
+#include "base/privileges.h"
+#include "base/timespan.h"
+#include "base/util.h"
+#include "ike/readiness.h"
+#include "ike/starter.h"
+#include "ike/vici.h"
+#include "verbs/options.h"
+
+#define TIMEOUT_DEFAULT_USEC (30 * USEC_PER_SEC)
+
+/* What systemd is asked for beyond the timeout, so that it is us who say what was missing. */
+#define SLACK_USEC (10 * USEC_PER_SEC)
+
+#define BARRIER_USEC (5 * USEC_PER_SEC)
+
+#define SENTENCE_MAX 512
+
+enum {
+	OPTION_SOCKET = OPTION_OF_VERB,
+	OPTION_TIMEOUT,
+	OPTION_EXEC,
+	OPTION_STARTER,
+};
+
+struct options {
+	struct await await;
+	bool exec, starter;
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] wait [OPTION...]\n"
+	       "       xfrmctl [--netns=NAME|PATH] [-q|-v] wait --exec [OPTION...] -- COMMAND [ARGUMENT...]\n"
+	       "\n"
+	       "Ends when the IKE daemon answers (VICI, the command `version`), or fails.\n"
+	       "\n"
+	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
+	       "  --timeout=TIME       Fails after this time (500ms, 2min, infinity; default 30s; 0: one try)\n"
+	       "  --exec               Becomes COMMAND, an IKE daemon; a process that stays behind tells systemd\n"
+	       "                       (READY=1) when it answers, or ends it after the timeout\n"
+	       "  --starter            Waits until strongSwan's starter has given charon all connections of\n"
+	       "                       ipsec.conf instead, for which VICI is not needed\n"
+	       "  -h, --help           Show this\n");
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct options *options = userdata;
+
+	switch (option) {
+	case OPTION_SOCKET:
+		options->await.socket = value;
+		return 0;
+	case OPTION_TIMEOUT:
+		return verb_take_time("timeout", value, 0, &options->await.timeout_usec);
+	case OPTION_EXEC:
+		options->exec = true;
+		return 0;
+	case OPTION_STARTER:
+		options->starter = true;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* What was seen last, and what helps. */
+static const char *explain(int r)
+{
+	switch (r) {
+	case -ENOENT:
+		return "there is no such socket. charon has one when it runs with its vici plugin (Debian: package "
+		       "strongswan-swanctl), and --socket= has to name the one of charon.plugins.vici.socket";
+	case -ENOTSOCK:
+		return "that is not a socket; --socket= has to name the one of charon.plugins.vici.socket";
+	case -ECONNREFUSED:
+		return "nobody listens there any more. The daemon that made this socket has ended; its journal tells "
+		       "why";
+	case -ETIMEDOUT:
+		return "it is listened to, but there is no answer. The daemon hangs, or has too much to do";
+	case -ECONNRESET:
+		return "the daemon hangs up. Its journal tells why";
+	case -EBADMSG:
+	case -EOPNOTSUPP:
+		return "what answers there is not charon; --socket= has to name the one of charon.plugins.vici.socket";
+	case -EADDRINUSE:
+		return "it is another process that answers there. Stop it, or give each its own "
+		       "charon.plugins.vici.socket";
+	case -EACCES:
+	case -EPERM:
+		return VICI_FORBIDDEN;
+	default:
+		return strerror(-r);
+	}
+}
+
+/* Says how the wait ended: returns the sentence about an answer. */
+static const char *report(const struct await *await, int r, const struct await_answer *answer, char *sentence,
+			  size_t size)
+{
+	const struct report_field fields[] = {{"XFRM_WAIT_USEC", answer->usec}};
+	uint64_t msec = answer->usec / USEC_PER_MSEC;
+
+	if (r == 0)
+		snprintf(sentence, size, "%s %s answers after %" PRIu64 ".%03" PRIu64 " s.", answer->version.daemon,
+			 answer->version.version, msec / 1000, msec % 1000);
+	else
+		snprintf(sentence, size, "No IKE daemon answers on %.128s after %" PRIu64 ".%03" PRIu64 " s: %s.",
+			 await->socket, msec / 1000, msec % 1000, explain(r));
+	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_WAITED : REPORT_SILENT, sentence, fields,
+		       ARRAY_SIZE(fields));
+	return sentence;
+}
+
+/* As a command of a unit: its start may take as long as the operator lets us wait. */
+static void ask_for_time(const struct await *await)
+{
+	if (await->timeout_usec && await->timeout_usec < UINT64_MAX - SLACK_USEC)
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, await->timeout_usec + SLACK_USEC);
+}
+
+/* Stays behind while another process becomes the daemon. */
+static void wait_beside(const struct await *await)
+{
+	struct await_answer answer = {0};
+	char sentence[SENTENCE_MAX];
+
+	privileges_confine(PRIVILEGE_OTHERS | PRIVILEGE_KILL | PRIVILEGE_SPEAK);
+
+	/* What the daemon got is the daemon's alone: whoever waits for the end of a pipe waits for that of the daemon.
+	 */
+	if (await->pidfd > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned int)await->pidfd - 1, 0);
+	close_range((unsigned int)(await->pidfd > STDERR_FILENO ? await->pidfd : STDERR_FILENO) + 1, ~0U, 0);
+
+	int r = await_answer(await, &answer);
+	/* Its end is seen by those who started it. */
+	if (r == -ECHILD)
+		return;
+	report(await, r, &answer, sentence, sizeof(sentence));
+	if (r == 0) {
+		sd_pid_notifyf(await->process, 0, "READY=1\nSTATUS=%s", sentence);
+		/* Without the privilege to speak for another, that was in our own name, and systemd has to read it
+		 * before we are gone, to know whose it was. */
+		sd_notify_barrier(0, BARRIER_USEC);
+	} else {
+		pidfd_send_signal(await->pidfd, SIGTERM, NULL, 0);
+		/* For a daemon that is stopped. */
+		pidfd_send_signal(await->pidfd, SIGCONT, NULL, 0);
+	}
+}
+
+/* The process that systemd has started becomes the daemon, and so it is by itself the unit's main process: its PID,
+ * signals, exit status, core dump and descriptors need nobody to pass them on. The other way round, with the daemon as
+ * a child, all of that would be an imitation.
+ *
+ * Who stays behind is no child of the daemon's, which would not know what to do with one, but of PID 1. systemd takes
+ * READY=1 from it also with NotifyAccess=main, since with CAP_SYS_ADMIN it may say so in the daemon's name
+ * (sd_pid_notify(3)); without that capability, the unit needs NotifyAccess=all. */
+static enum exit_status exec(struct await *await, char **command)
+{
+	await->process = getpid();
+	await->pidfd = pidfd_open(await->process, 0);
+	if (await->pidfd < 0)
+		return report_failure(STATUS_FAILED, REPORT_SILENT,
+				      "Could not watch over %.128s: %s. It was not started.", *command,
+				      strerror(errno));
+	ask_for_time(await);
+
+	/* What is in a buffer now would be written twice. */
+	fflush(NULL);
+	pid_t child = fork();
+	if (child == 0) {
+		pid_t waiter = fork();
+		if (waiter == 0) {
+			wait_beside(await);
+			fflush(NULL);
+		}
+		_exit(waiter < 0 ? STATUS_FAILED : STATUS_DONE);
+	}
+	int status = 0;
+	if (child < 0 || (waitpid(child, &status, 0) == child && status != 0))
+		return report_failure(STATUS_FAILED, REPORT_SILENT,
+				      "Could not start a second process (out of memory, or TasksMax=). %.128s was not "
+				      "started.",
+				      *command);
+
+	/* It is us who say when it is ready. */
+	unsetenv("NOTIFY_SOCKET");
+	execvp(*command, command);
+	return report_failure(STATUS_FAILED, REPORT_SILENT, "Could not start %.128s: %s.", *command, strerror(errno));
+}
+
+static enum exit_status wait_for_starter(uint64_t timeout_usec)
+{
+	struct report_field field = {"XFRM_WAIT_USEC", 0};
+	char sentence[SENTENCE_MAX];
+
+	int r = starter_wait(timeout_usec, &field.value);
+	double seconds = (double)field.value / (double)USEC_PER_SEC;
+	if (r == 0)
+		snprintf(sentence, sizeof(sentence), "charon has all its connections from starter after %.3f s.",
+			 seconds);
+	else
+		snprintf(sentence, sizeof(sentence),
+			 "charon has not got all its connections from starter after %.3f s: %s.", seconds,
+			 r == -ECHILD	   ? "starter has ended. Its messages before this one tell why"
+			 : r == -ESRCH	   ? "charon has ended. Its messages before this one tell why"
+			 : r == -ETIMEDOUT ? "starter still starts it, does not run, or waits for an answer of charon"
+					   : strerror(-r));
+	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_LOADED : REPORT_NOT_LOADED, sentence, &field, 1);
+	return r == 0 ? STATUS_DONE : STATUS_FAILED;
+}
+
+int verb_wait(struct globals *globals, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"socket", required_argument, NULL, OPTION_SOCKET},
+		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+		{"exec", no_argument, NULL, OPTION_EXEC},
+		{"starter", no_argument, NULL, OPTION_STARTER},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+	struct options options = {.await = {.socket = VICI_SOCKET, .timeout_usec = TIMEOUT_DEFAULT_USEC, .pidfd = -1}};
+	struct await_answer answer = {0};
+	char sentence[SENTENCE_MAX];
+
+	int r = verb_parse_options(globals, argc, argv, &syntax, &options);
+	if (r == 0 && !options.exec)
+		r = verb_refuse_arguments(argc, argv);
+	if (r < 0)
+		return verb_parsed(r);
+	if (options.exec && optind == argc)
+		return report_failure(STATUS_USAGE, REPORT_USAGE,
+				      "--exec needs a command, as in `xfrmctl wait --exec -- /usr/lib/ipsec/charon`.");
+	if (options.exec && options.starter)
+		return report_failure(STATUS_USAGE, REPORT_USAGE,
+				      "--exec and --starter exclude each other: starter starts charon itself.");
+	if (verb_enter_netns(globals->netns) < 0)
+		return STATUS_FAILED;
+	if (options.exec)
+		return exec(&options.await, argv + optind);
+	privileges_confine(PRIVILEGE_OTHERS);
+
+	ask_for_time(&options.await);
+	if (options.starter)
+		return wait_for_starter(options.await.timeout_usec);
+	r = await_answer(&options.await, &answer);
+	report(&options.await, r, &answer, sentence, sizeof(sentence));
+	return r == 0 ? STATUS_DONE : STATUS_FAILED;
+}

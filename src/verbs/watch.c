@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/pidfd.h"
+#include "base/privileges.h"
+#include "base/proc.h"
+#include "base/timespan.h"
+#include "base/unit.h"
+#include "base/util.h"
+#include "ike/charon.h"
+#include "ike/liveness.h"
+#include "ike/starter.h"
+#include "verbs/options.h"
+#include "verbs/watch_load.h"
+
+#define UNIT_DEFAULT "strongswan.service"
+
+#define INTERVAL_MIN_USEC (100 * USEC_PER_MSEC)
+#define INTERVAL_MAX_USEC (UINT64_C(24) * 60 * 60 * USEC_PER_SEC)
+#define MISSES_MAX 1000
+
+/* How long a process may take to die of SIGABRT; as long as the kernel hands its core to whom it concerns, longer. */
+#define ABORT_MSEC (10 * 1000)
+#define DUMP_MSEC (120 * 1000)
+#define KILL_MSEC (10 * 1000)
+
+#define SENTENCE_MAX 512
+
+enum {
+	OPTION_SOCKET = OPTION_OF_VERB,
+	OPTION_UNIT,
+	OPTION_INTERVAL,
+	OPTION_DEADLINE,
+	OPTION_MISSES,
+	OPTION_LIMIT,
+	OPTION_STARTER,
+	OPTION_LOAD,
+};
+
+struct options {
+	const char *socket, *unit;
+	uint64_t interval_usec, deadline_usec;
+	struct patience patience;
+	bool starter, load;
+	bool unit_given;
+	bool daemon; /* some other option that is about a daemon which can be asked */
+};
+
+/* What was seen of a daemon at one time. */
+struct look {
+	uint64_t usec; /* when */
+	struct process process;
+};
+
+struct watch {
+	const struct options *options;
+	char daemon[CHARON_NAME_MAX];
+	pid_t pid; /* who answered, or at least took the connection; 0 before */
+	struct look answered, recent;
+	uint64_t misses, slowest_usec;
+	unsigned int unreachable; /* questions in a row that could not be asked */
+	bool told;		  /* why it is left alone */
+};
+
+static void print_help(void)
+{
+	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n"
+	       "\n"
+	       "Asks the IKE daemon again and again (VICI, the command `version`), and ends it, with a core\n"
+	       "dump, when it has stopped answering and does nothing. Restart=on-failure does the rest.\n"
+	       "\n"
+	       "  --unit=UNIT          Whose main process it is (default " UNIT_DEFAULT ")\n"
+	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
+	       "  --interval=TIME      Between two questions (default 5s)\n"
+	       "  --deadline=TIME      For an answer (default 10s)\n"
+	       "  --misses=N           So many questions in a row have to go without an answer (default 3)\n"
+	       "  --limit=TIME         After so long without an answer it is ended even if it is busy\n"
+	       "                       (default 5min; infinity)\n"
+	       "  --starter            Waits instead until strongSwan's starter has lost its charon, and ends starter\n"
+	       "                       then, so that systemd starts both again\n"
+	       "  --load               Waits instead until the start of UNIT is over, and ends a command of its\n"
+	       "                       ExecStartPost= when its main process has ended\n"
+	       "  -h, --help           Show this\n");
+}
+
+static int take_misses(const char *value, uint64_t *ret)
+{
+	char *end;
+
+	*ret = strtoull(value, &end, 10);
+	if (*value < '0' || *value > '9' || *end || *ret < 1 || *ret > MISSES_MAX)
+		return report_failure(-EINVAL, REPORT_USAGE, "--misses: '%.64s' is not a number from 1 to %d.", value,
+				      MISSES_MAX);
+	return 0;
+}
+
+static int take_option(int option, const char *value, void *userdata)
+{
+	struct options *options = userdata;
+
+	if (option == OPTION_UNIT)
+		options->unit_given = true;
+	else if (option != OPTION_STARTER && option != OPTION_LOAD)
+		options->daemon = true;
+	switch (option) {
+	case OPTION_STARTER:
+		options->starter = true;
+		return 0;
+	case OPTION_LOAD:
+		options->load = true;
+		return 0;
+	case OPTION_SOCKET:
+		options->socket = value;
+		return 0;
+	case OPTION_UNIT:
+		options->unit = value;
+		return 0;
+	case OPTION_INTERVAL:
+		return verb_take_time("interval", value, INTERVAL_MIN_USEC, &options->interval_usec);
+	case OPTION_DEADLINE:
+		return verb_take_time("deadline", value, INTERVAL_MIN_USEC, &options->deadline_usec);
+	case OPTION_MISSES:
+		return take_misses(value, &options->patience.misses);
+	case OPTION_LIMIT:
+		return verb_take_time("limit", value, 0, &options->patience.limit_usec);
+	default:
+		return -EINVAL;
+	}
+}
+
+static uint64_t since(uint64_t later, uint64_t earlier)
+{
+	return later > earlier ? later - earlier : 0;
+}
+
+/* Each question has a connection of its own: whether charon takes one is part of it, and SO_PEERCRED names the process
+ * that a question was asked of. `pid` stays as it is when there is no connection. */
+static int ask(const struct options *options, uint64_t deadline, struct charon_version *version, pid_t *pid)
+{
+	CLEANUP(vici_close) struct vici *vici = NULL;
+
+	int r = vici_open(options->socket, deadline, &vici);
+	if (r < 0)
+		return r;
+	*pid = vici_peer(vici);
+	r = charon_version(vici, deadline, version);
+	/* Not to know a command is an answer. */
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
+/* Starts to count anew, for the daemon with this PID. */
+static void forget(struct watch *watch, pid_t pid)
+{
+	if (pid != watch->pid) {
+		watch->slowest_usec = 0;
+		snprintf(watch->daemon, sizeof(watch->daemon), "The IKE daemon");
+	}
+	watch->pid = pid;
+	watch->misses = 0;
+	watch->told = false;
+	watch->answered = (struct look){.usec = now_usec()};
+	/* One that is gone already shows at the next question. */
+	if (pid)
+		process_look(pid, &watch->answered.process);
+	watch->recent = watch->answered;
+}
+
+struct figures {
+	uint64_t silent_usec, cpu_usec, queued_usec, recent_usec, busy_usec;
+};
+
+static struct figures figures_of(const struct watch *watch, const struct look *now)
+{
+	const struct process *answered = &watch->answered.process, *recent = &watch->recent.process;
+	const struct process *process = &now->process;
+
+	return (struct figures){
+		.silent_usec = since(now->usec, watch->answered.usec),
+		.cpu_usec = since(process->cpu_usec, answered->cpu_usec),
+		/* A thread that has ended takes its share with it. */
+		.queued_usec = since(process->queued_usec, answered->queued_usec),
+		.recent_usec = since(now->usec, watch->recent.usec),
+		.busy_usec =
+			since(process->cpu_usec, recent->cpu_usec) + since(process->queued_usec, recent->queued_usec),
+	};
+}
+
+static const char *explain(enum patience_verdict verdict)
+{
+	switch (verdict) {
+	case PATIENCE_TRACED:
+		return "a debugger holds it, so it is left alone";
+	case PATIENCE_BUSY:
+		return "it is at work, so it is left alone";
+	case PATIENCE_STOPPED:
+		return "it is stopped, so it is ended (SIGABRT)";
+	case PATIENCE_IDLE:
+		return "it hangs, so it is ended (SIGABRT)";
+	case PATIENCE_LIMIT:
+		return "this has lasted for too long (--limit), so it is ended (SIGABRT)";
+	case PATIENCE_WAIT:
+	default:
+		return "that is not enough to tell";
+	}
+}
+
+/* Says what is about to be done, and why, with the figures. */
+static void report_verdict(const struct watch *watch, enum patience_verdict verdict, const struct figures *figures,
+			   const struct process *process)
+{
+	const struct report_field fields[] = {
+		{"XFRM_DAEMON_PID", (uint64_t)watch->pid},
+		{"XFRM_MISSES", watch->misses},
+		{"XFRM_SILENT_USEC", figures->silent_usec},
+		{"XFRM_CPU_USEC", figures->cpu_usec},
+		{"XFRM_QUEUED_USEC", figures->queued_usec},
+		{"XFRM_RECENT_USEC", figures->recent_usec},
+		{"XFRM_RECENT_BUSY_USEC", figures->busy_usec},
+		{"XFRM_SLOWEST_USEC", watch->slowest_usec},
+		{"XFRM_LIMIT_USEC", watch->options->patience.limit_usec},
+	};
+	char sentence[SENTENCE_MAX];
+	bool ends = patience_has_ended(verdict);
+
+	snprintf(sentence, sizeof(sentence),
+		 "%s (PID %d) has not answered for %.1f s, %" PRIu64
+		 " questions in a row. It has used %.3f s of processor time since, and waited for %.3f s (in the last "
+		 "%.1f s: %.3f s together), is in state %c%s, and its slowest answer took %.3f s: %s.",
+		 watch->daemon, watch->pid, (double)figures->silent_usec / 1e6, watch->misses,
+		 (double)figures->cpu_usec / 1e6, (double)figures->queued_usec / 1e6,
+		 (double)figures->recent_usec / 1e6, (double)figures->busy_usec / 1e6, process->state,
+		 process->on_disk ? ", a thread in state D" : "", (double)watch->slowest_usec / 1e6, explain(verdict));
+	report_figures(ends ? LOG_WARNING : LOG_NOTICE, ends ? REPORT_HUNG : REPORT_SLOW, sentence, fields,
+		       ARRAY_SIZE(fields));
+}
+
+/* Says once why a daemon that does not answer is not ended. */
+static void __attribute__((format(printf, 2, 3))) tell(struct watch *watch, const char *format, ...)
+{
+	char sentence[SENTENCE_MAX];
+	va_list args;
+
+	if (watch->told)
+		return;
+	watch->told = true;
+	va_start(args, format);
+	vsnprintf(sentence, sizeof(sentence), format, args);
+	va_end(args);
+	report_notice(REPORT_UNWATCHED, "%s", sentence);
+}
+
+/* Whether the process is the unit's to lose. */
+static bool is_main(struct watch *watch, struct unit_running *state)
+{
+	const char *unit = watch->options->unit;
+
+	int r = unit_find_running(unit, state);
+	if (r < 0)
+		tell(watch, "Could not ask systemd about %.128s: %s. %s (PID %d) is not ended, whatever it does.", unit,
+		     strerror(-r), watch->daemon, watch->pid);
+	else if (!state->main_pid || !process_descends(watch->pid, state->main_pid))
+		tell(watch,
+		     "%s (PID %d) is not the main process of %.128s, nor a child of it, so it is not ended, whatever "
+		     "it does: --unit or "
+		     "--socket is wrong.",
+		     watch->daemon, watch->pid, unit);
+	else
+		return true;
+	return false;
+}
+
+/* Whether systemd leaves it alone, too. */
+static bool may_end(struct watch *watch)
+{
+	struct unit_running state;
+
+	if (!is_main(watch, &state))
+		return false;
+	if (!state.undisturbed)
+		tell(watch, "%s (PID %d) does not answer, and is left to systemd, which is at work on %.128s.",
+		     watch->daemon, watch->pid, watch->options->unit);
+	return state.undisturbed;
+}
+
+static bool ends_within(int pidfd, int msec)
+{
+	struct pollfd fds = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&fds, 1, msec) > 0;
+}
+
+/* Ends the process, and says how that went. charon has no handler for SIGABRT, so that nothing in it can hold up the
+ * core dump. One that is stopped gets the signal when it goes on. */
+static void end_process(const struct watch *watch, int pidfd)
+{
+	uint64_t begun = now_usec();
+	char sentence[SENTENCE_MAX];
+	struct process process;
+	bool killed = false;
+
+	if (pidfd_send_signal(pidfd, SIGABRT, NULL, 0) < 0 && errno != ESRCH) {
+		report_failure(-errno, REPORT_UNWATCHED,
+			       "Could not send SIGABRT to %s (PID %d): %s (CAP_KILL is needed: run as root).",
+			       watch->daemon, watch->pid, strerror(errno));
+		return;
+	}
+	pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+	bool ended = ends_within(pidfd, ABORT_MSEC);
+	if (!ended && process_look(watch->pid, &process) == 0 && process.dumping)
+		ended = ends_within(pidfd, DUMP_MSEC);
+	if (!ended) {
+		killed = true;
+		pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+		ended = ends_within(pidfd, KILL_MSEC);
+	}
+
+	const struct report_field fields[] = {
+		{"XFRM_DAEMON_PID", (uint64_t)watch->pid},
+		{"XFRM_DURATION_USEC", now_usec() - begun},
+		{"XFRM_KILLED", killed},
+		{"XFRM_ENDED", ended},
+	};
+	snprintf(sentence, sizeof(sentence), "%s (PID %d) %s %.3f s after SIGABRT%s.", watch->daemon, watch->pid,
+		 ended ? "ended" : "is still there", (double)(now_usec() - begun) / 1e6,
+		 killed ? ", which did not do, by SIGKILL" : "");
+	report_figures(ended ? LOG_NOTICE : LOG_ERR, REPORT_ENDED, sentence, fields, ARRAY_SIZE(fields));
+}
+
+/* After an unanswered question: what that means, and what follows. */
+static void judge(struct watch *watch)
+{
+	struct look now = {.usec = now_usec()};
+	/* Before anything is found out: what is found out is then of this process, and of none that got its PID later.
+	 */
+	CLEANUP(close_fd) int pidfd = watch->pid ? pidfd_open(watch->pid, 0) : -1;
+
+	if (pidfd < 0 || process_look(watch->pid, &now.process) < 0) {
+		if (watch->misses >= watch->options->patience.misses)
+			tell(watch, "Nobody takes a connection to %.128s, and who listens there cannot be seen.",
+			     watch->options->socket);
+		return;
+	}
+	const struct figures figures = figures_of(watch, &now);
+	const struct patience_evidence evidence = {
+		.misses = watch->misses,
+		.silent_usec = figures.silent_usec,
+		.recent_usec = figures.recent_usec,
+		.busy_usec = figures.busy_usec,
+		.traced = now.process.traced || now.process.state == 't',
+		.stopped = now.process.state == 'T',
+		.on_disk = now.process.on_disk,
+	};
+
+	enum patience_verdict verdict = patience_judge(&watch->options->patience, &evidence);
+	if (patience_has_ended(verdict)) {
+		if (may_end(watch)) {
+			report_verdict(watch, verdict, &figures, &now.process);
+			end_process(watch, pidfd);
+			forget(watch, 0);
+			return;
+		}
+	} else if (verdict != PATIENCE_WAIT && !watch->told) {
+		report_verdict(watch, verdict, &figures, &now.process);
+		watch->told = true;
+	}
+	watch->recent = now;
+}
+
+static void report_answers_again(const struct watch *watch, uint64_t usec)
+{
+	const struct report_field fields[] = {
+		{"XFRM_DAEMON_PID", (uint64_t)watch->pid},
+		{"XFRM_MISSES", watch->misses},
+		{"XFRM_SILENT_USEC", since(now_usec(), watch->answered.usec)},
+		{"XFRM_WAIT_USEC", usec},
+	};
+	char sentence[SENTENCE_MAX];
+
+	snprintf(sentence, sizeof(sentence),
+		 "%s (PID %d) answers again, after %.1f s, in which it left %" PRIu64 " questions without an answer.",
+		 watch->daemon, watch->pid, (double)fields[2].value / 1e6, watch->misses);
+	report_figures(LOG_NOTICE, REPORT_ANSWERS, sentence, fields, ARRAY_SIZE(fields));
+}
+
+static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const struct charon_version *version)
+{
+	struct unit_running state;
+	bool is_new = pid != watch->pid;
+
+	if (watch->misses && !is_new)
+		report_answers_again(watch, usec);
+	forget(watch, pid);
+	if (*version->daemon)
+		snprintf(watch->daemon, sizeof(watch->daemon), "%s", version->daemon);
+	/* A mistake is to be seen before it matters. */
+	if (is_new)
+		is_main(watch, &state);
+	if (usec > watch->slowest_usec)
+		watch->slowest_usec = usec;
+	report_detail("%s (PID %d) answers after %.3f s.", watch->daemon, pid, (double)usec / 1e6);
+}
+
+/* One question, which was to be asked at `planned`. */
+static void turn(struct watch *watch, uint64_t planned)
+{
+	const struct options *options = watch->options;
+	struct charon_version version = {0};
+	uint64_t begun = now_usec();
+	pid_t pid = watch->pid;
+
+	int r = ask(options, begun + options->deadline_usec, &version, &pid);
+	uint64_t now = now_usec();
+	if (r == 0 || r == -ETIMEDOUT)
+		watch->unreachable = 0;
+	if (r == 0) {
+		take_answer(watch, pid, now - begun, &version);
+	} else if (r != -ETIMEDOUT) {
+		/* Nobody is there who could hang. A daemon that ends or starts is systemd's business, and looks so for
+		 * a moment. */
+		forget(watch, 0);
+		if (++watch->unreachable == 2)
+			report_notice(REPORT_UNWATCHED,
+				      "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers; "
+				      "--socket= names another socket.",
+				      options->socket, vici_explain(r));
+	} else if (!patience_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
+		report_detail("A question does not count: who asked was late itself, by %.3f s.",
+			      (double)(now - planned - options->deadline_usec) / 1e6);
+	} else {
+		if (pid != watch->pid)
+			forget(watch, pid);
+		watch->misses++;
+		report_detail("%s (PID %d) leaves a question unanswered, the %" PRIu64 ". in a row.", watch->daemon,
+			      pid, watch->misses);
+		judge(watch);
+	}
+}
+
+int verb_watch(struct globals *globals, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		GLOBAL_LONG_OPTIONS,
+		{"socket", required_argument, NULL, OPTION_SOCKET},
+		{"unit", required_argument, NULL, OPTION_UNIT},
+		{"interval", required_argument, NULL, OPTION_INTERVAL},
+		{"deadline", required_argument, NULL, OPTION_DEADLINE},
+		{"misses", required_argument, NULL, OPTION_MISSES},
+		{"limit", required_argument, NULL, OPTION_LIMIT},
+		{"starter", no_argument, NULL, OPTION_STARTER},
+		{"load", no_argument, NULL, OPTION_LOAD},
+		{NULL, 0, NULL, 0},
+	};
+	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+	struct options options = {
+		.socket = VICI_SOCKET,
+		.unit = UNIT_DEFAULT,
+		.interval_usec = 5 * USEC_PER_SEC,
+		.deadline_usec = 10 * USEC_PER_SEC,
+		.patience = {.misses = 3, .limit_usec = 300 * USEC_PER_SEC},
+	};
+	struct watch watch = {.options = &options};
+
+	int r = verb_parse(globals, argc, argv, &syntax, &options);
+	if (r == 0 && (options.interval_usec > INTERVAL_MAX_USEC || options.deadline_usec > INTERVAL_MAX_USEC))
+		r = report_failure(-EINVAL, REPORT_USAGE, "--interval and --deadline take at most 1d.");
+	if (r == 0 && options.starter && (options.load || options.unit_given || options.daemon))
+		r = report_failure(-EINVAL, REPORT_USAGE, "--starter takes none of the other options.");
+	if (r == 0 && options.load && options.daemon)
+		r = report_failure(-EINVAL, REPORT_USAGE, "--load takes none of the other options but --unit=.");
+	if (r < 0)
+		return verb_parsed(r);
+	if (verb_enter_netns(globals->netns) < 0)
+		return STATUS_FAILED;
+	privileges_give_up(PRIVILEGE_ENTER);
+	if (options.starter)
+		return starter_watch() < 0 ? STATUS_FAILED : STATUS_DONE;
+
+	report_about(options.unit);
+	if (options.load) {
+		privileges_give_up(PRIVILEGE_OTHERS);
+		return watch_load(options.unit) < 0 ? STATUS_FAILED : STATUS_DONE;
+	}
+	forget(&watch, 0);
+	for (uint64_t planned = now_usec();;) {
+		turn(&watch, planned);
+		fflush(stdout);
+		uint64_t now = now_usec();
+		planned = planned + options.interval_usec > now ? planned + options.interval_usec : now;
+		sleep_until(planned);
+	}
+}

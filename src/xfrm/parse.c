@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "xfrm/parse.h"
+
+#include <errno.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+#include <string.h>
+
+/* The errno in an NLMSG_ERROR or NLMSG_DONE message: 0 or negative. */
+static int message_error(const struct nlmsghdr *nlh)
+{
+	int error;
+
+	if (nlh->nlmsg_len < NLMSG_LENGTH(sizeof(error)))
+		return nlh->nlmsg_type == NLMSG_DONE ? 0 : -EBADMSG;
+	memcpy(&error, NLMSG_DATA(nlh), sizeof(error));
+	return error <= 0 ? error : -EBADMSG;
+}
+
+int answer_find(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type, struct nlmsghdr **ret, bool *refused)
+{
+	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
+		if (nlh->nlmsg_seq != seq)
+			continue;
+		if (nlh->nlmsg_type == NLMSG_ERROR) {
+			int r = message_error(nlh);
+			*refused = r < 0;
+			if (r < 0 || type != NLMSG_ERROR)
+				return r < 0 ? r : -EBADMSG;
+		}
+		if (nlh->nlmsg_type == type) {
+			*ret = nlh;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+int answer_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size)
+{
+	/* A word of flags, which the kernel leaves as it was sent, then attributes. */
+	const struct nlattr *attr = nlmsg_find_attr(answer, sizeof(uint32_t), attribute);
+
+	if (!attr || (size_t)nla_len(attr) < size)
+		return -EBADMSG;
+	memcpy(ret, nla_data(attr), size);
+	return 0;
+}
+
+int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, kernel_entry_fn fn, void *userdata)
+{
+	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
+		struct entry entry;
+
+		if (nlh->nlmsg_seq != seq)
+			continue;
+		if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
+			int r = message_error(nlh);
+			return r < 0 ? r : 1;
+		}
+		int r = entry_decode(nlh, &entry);
+		if (r == 0)
+			r = fn(&entry, nlh, userdata);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int answer_refusals(struct nlmsghdr *first, int length, answer_refusal_fn fn, void *userdata)
+{
+	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
+		const struct nlmsgerr *answer = NLMSG_DATA(nlh);
+
+		if (nlh->nlmsg_type != NLMSG_ERROR)
+			continue;
+		if (nlh->nlmsg_len < NLMSG_LENGTH(sizeof(*answer)))
+			return -EBADMSG;
+		int error = message_error(nlh);
+		if (error == 0)
+			continue;
+		/* The kernel sends the request back whole. */
+		if (answer->msg.nlmsg_len > nlh->nlmsg_len - NLMSG_LENGTH(sizeof(answer->error)))
+			return -EBADMSG;
+		int r = fn(&answer->msg, error, userdata);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void answer_events(struct nlmsghdr *first, int length, void (*fn)(const struct entry *entry, void *userdata),
+		   void *userdata)
+{
+	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
+		const bool about = nlh->nlmsg_type == XFRM_MSG_NEWSA || nlh->nlmsg_type == XFRM_MSG_UPDSA ||
+				   nlh->nlmsg_type == XFRM_MSG_NEWPOLICY || nlh->nlmsg_type == XFRM_MSG_UPDPOLICY;
+		struct entry entry;
+
+		if (about && entry_decode(nlh, &entry) == 0)
+			fn(&entry, userdata);
+	}
+}

@@ -8,9 +8,6 @@
 #include "base/util.h"
 #include "verbs/options.h"
 
-/* Maximum number of characters of an option that a sentence repeats. */
-#define OPTION_MAX 64
-
 enum {
 	OPTION_VERSION = OPTION_OF_VERB,
 };
@@ -61,51 +58,10 @@ static void print_help(void)
 	       "The manual is xfrmctl(8).\n");
 }
 
-bool global_option(int option, struct globals *globals)
-{
-	switch (option) {
-	case OPTION_NETNS:
-		globals->netns = optarg;
-		return true;
-	case 'q':
-		report_quiet();
-		return true;
-	case 'v':
-		report_verbose();
-		return true;
-	default:
-		return false;
-	}
-}
-
-int usage_error(int c, char **argv, const char *verb)
-{
-	const char *option = argv[optind - 1], *mistake = "is unknown, or short for several";
-	/* getopt_long(3) sets optopt to the value of a long option that it has found, to the character of a short one
-	 * that there is not, and otherwise to 0. No short option takes a value. */
-	const bool found = optopt >= OPTION_NETNS || (optopt && strchr(GLOBAL_SHORT_OPTIONS, optopt));
-	const char letter[] = {'-', (char)optopt, '\0'};
-	int length = (int)strcspn(option, "=");
-
-	if (c == ':') {
-		mistake = "needs a value";
-	} else if (found) {
-		mistake = "takes no value";
-	} else if (optopt) {
-		/* It may be in the middle of a cluster. */
-		option = letter;
-		length = (int)strlen(letter);
-		mistake = "is unknown";
-	}
-	return report_failure(STATUS_USAGE, REPORT_USAGE, "Option '%.*s' %s; `xfrmctl%s%s --help` shows the options.",
-			      length < OPTION_MAX ? length : OPTION_MAX, option, mistake, verb ? " " : "",
-			      verb ? verb : "");
-}
-
 /* Returns the exit status of a verb, or STATUS_FAILED if standard output did not take what it wrote. */
 static int finish(int status)
 {
-	return status != STATUS_FAILED && report_output() < 0 ? STATUS_FAILED : status;
+	return status != STATUS_FAILED && log_finish_output() < 0 ? STATUS_FAILED : status;
 }
 
 int main(int argc, char **argv)
@@ -115,7 +71,7 @@ int main(int argc, char **argv)
 	struct globals globals = {0};
 	int c;
 
-	report_init();
+	log_init();
 	opterr = 0;
 	/* "+": options behind the verb are the verb's. */
 	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, options, NULL)) >= 0) {
@@ -133,7 +89,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind == argc)
-		return report_failure(STATUS_USAGE, REPORT_USAGE, "A verb is missing; `xfrmctl --help` shows them.");
+		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "A verb is missing; `xfrmctl --help` shows them.");
 
 	argc -= optind;
 	argv += optind;
@@ -145,6 +101,5 @@ int main(int argc, char **argv)
 				privileges_confine(verbs[i].needs);
 			return finish(verbs[i].run(&globals, argc, argv));
 		}
-	return report_failure(STATUS_USAGE, REPORT_USAGE, "Unknown verb '%.64s'; `xfrmctl --help` shows them.",
-			      argv[0]);
+	return log_failure(STATUS_USAGE, MESSAGE_USAGE, "Unknown verb '%.64s'; `xfrmctl --help` shows them.", argv[0]);
 }

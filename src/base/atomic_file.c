@@ -61,7 +61,7 @@ static int finish(FILE *f, const char *temporary, const char *path, bool lasting
 	return r < 0 ? r : 1;
 }
 
-int replace_file(const char *path, mode_t mode, bool lasting, replace_write_fn write, void *userdata)
+int atomic_file_replace(const char *path, mode_t mode, bool lasting, atomic_file_write_fn write, void *userdata)
 {
 	CLEANUP(free_text) char *temporary = NULL;
 	CLEANUP(close_file) FILE *f = NULL;

@@ -57,7 +57,7 @@ static bool is_journal_stream(int fd)
 	       st.st_dev == device && st.st_ino == inode;
 }
 
-void report_init(void)
+void log_init(void)
 {
 	/* libsystemd is silent when it cannot reach the socket, as in a unit with a /run of its own. */
 	state.journal = is_journal_stream(STDERR_FILENO) && access("/run/systemd/journal/socket", W_OK) == 0;
@@ -67,17 +67,17 @@ void report_init(void)
 		state.unit = NULL;
 }
 
-void report_quiet(void)
+void log_quiet(void)
 {
 	state.quiet = true;
 }
 
-bool report_is_quiet(void)
+bool log_is_quiet(void)
 {
 	return state.quiet;
 }
 
-void report_verbose(void)
+void log_verbose(void)
 {
 	state.verbose = true;
 }
@@ -89,7 +89,7 @@ bool report_in_unit(void)
 	return pid && strtol(pid, NULL, 10) == getpid();
 }
 
-void report_about(const char *unit)
+void log_about_unit(const char *unit)
 {
 	free(state.unit);
 	state.unit = strdup(unit);
@@ -173,7 +173,7 @@ static void __attribute__((format(printf, 2, 0))) fail(const sd_id128_t *id, con
 		say(stderr, LOG_ERR, id, format, args);
 }
 
-int report_failure(int error, sd_id128_t id, const char *format, ...)
+int log_failure(int error, sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
@@ -183,39 +183,39 @@ int report_failure(int error, sd_id128_t id, const char *format, ...)
 	return error;
 }
 
-void report_one(uint64_t *n, sd_id128_t id, const char *format, ...)
+void log_one(uint64_t *n, sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
-	if ((*n)++ >= REPORT_NAMED_MAX)
+	if ((*n)++ >= LOG_NAMED_MAX)
 		return;
 	va_start(args, format);
 	fail(&id, format, args);
 	va_end(args);
 }
 
-void report_rest(uint64_t n, sd_id128_t id, const char *what)
+void log_rest(uint64_t n, sd_id128_t id, const char *what)
 {
-	if (n > REPORT_NAMED_MAX)
-		report_failure(-EIO, id, "%" PRIu64 " more %s.", n - REPORT_NAMED_MAX, what);
+	if (n > LOG_NAMED_MAX)
+		log_failure(-EIO, id, "%" PRIu64 " more %s.", n - LOG_NAMED_MAX, what);
 }
 
-int report_output(void)
+int log_finish_output(void)
 {
 	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return 0;
 	int r = errno ? -errno : -EIO;
-	return report_failure(r, REPORT_FAILED, "Could not write to standard output: %s.", strerror(-r));
+	return log_failure(r, MESSAGE_FAILED, "Could not write to standard output: %s.", strerror(-r));
 }
 
-void report_capture(char *text, size_t size)
+void log_capture(char *text, size_t size)
 {
 	state.captured = text;
 	state.captured_size = size;
 }
 
-void report_notice(sd_id128_t id, const char *format, ...)
+void log_notice(sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
@@ -226,18 +226,18 @@ void report_notice(sd_id128_t id, const char *format, ...)
 	va_end(args);
 }
 
-void report_detail(const char *format, ...)
+void log_detail(const char *format, ...)
 {
 	va_list args;
 
 	if (!state.verbose)
 		return;
 	va_start(args, format);
-	say(stderr, LOG_DEBUG, &REPORT_DETAIL, format, args);
+	say(stderr, LOG_DEBUG, &MESSAGE_DETAIL, format, args);
 	va_end(args);
 }
 
-void report_begin(uint64_t entries, const char *doing)
+void progress_begin(uint64_t entries, const char *doing)
 {
 	state.begun = now_usec();
 	state.extended = state.begun;
@@ -265,7 +265,7 @@ static void draw_bar(uint64_t done)
 	fflush(stderr);
 }
 
-void report_progress(uint64_t done)
+void progress_advance(uint64_t done)
 {
 	/* Not even the clock is read for each of them. */
 	if (done % 64 != 0)
@@ -283,18 +283,18 @@ void report_progress(uint64_t done)
 	}
 }
 
-uint64_t report_end(void)
+uint64_t progress_end(void)
 {
 	erase_bar();
 	return now_usec() - state.begun;
 }
 
-void report_figures(int priority, sd_id128_t id, const char *sentence, const struct report_field *fields, size_t n)
+void log_figures(int priority, sd_id128_t id, const char *sentence, const struct log_field *fields, size_t n)
 {
-	char message[MESSAGE_MAX], texts[REPORT_FIELDS_MAX][48];
-	struct iovec iov[REPORT_FIELDS_MAX];
+	char message[MESSAGE_MAX], texts[LOG_FIELDS_MAX][48];
+	struct iovec iov[LOG_FIELDS_MAX];
 
-	assert(n <= REPORT_FIELDS_MAX);
+	assert(n <= LOG_FIELDS_MAX);
 	if (state.quiet && priority >= LOG_NOTICE)
 		return;
 	for (size_t i = 0; i < n; i++) {

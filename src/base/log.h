@@ -8,103 +8,103 @@
 #include <stdint.h>
 #include <systemd/sd-id128.h>
 
-#define REPORT_FIELDS_MAX 16
+#define LOG_FIELDS_MAX 16
 
 /* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
-#define REPORT_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
-#define REPORT_ARMED SD_ID128_MAKE(3e, 4c, 0f, 6a, 8b, 52, 4d, 0e, a0, 7d, 5f, 19, 62, c8, 11, e7)
-#define REPORT_RELEASED SD_ID128_MAKE(b7, 1d, 90, 43, 5e, 2a, 4f, 6c, 8d, c3, 07, 9a, f4, 36, e2, 5b)
-#define REPORT_INCOMPLETE SD_ID128_MAKE(da, 61, 1f, af, 26, da, 49, 23, 81, 64, 9f, de, 84, d2, 44, 58)
-#define REPORT_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
-#define REPORT_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
-#define REPORT_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
-#define REPORT_SETTING SD_ID128_MAKE(6e, 0d, 7b, 91, a4, 53, 4c, f8, 9d, 26, 3b, e8, 15, c7, 4a, 70)
-#define REPORT_UNKNOWN SD_ID128_MAKE(e8, 09, f5, 2f, 6b, 3d, 47, 5a, 92, 3f, c4, 71, 8d, 44, a5, 2e)
-#define REPORT_WAITED SD_ID128_MAKE(ad, 29, 34, a4, 39, 05, 4f, 1c, 85, e3, bb, 47, 7f, be, 4b, cb)
-#define REPORT_SILENT SD_ID128_MAKE(a9, 86, f4, 31, ca, 7a, 49, 14, a6, f3, 77, 98, eb, 1d, f8, a6)
-#define REPORT_SLOW SD_ID128_MAKE(0f, 80, db, f2, 1e, 6f, 40, 38, af, 7e, 9b, f0, c6, 57, 19, e2)
-#define REPORT_HUNG SD_ID128_MAKE(e2, c3, 25, a2, 8b, fc, 4b, 4c, 8e, d7, e0, 8c, a6, 94, cf, 6a)
-#define REPORT_ENDED SD_ID128_MAKE(05, 73, 03, be, b6, c5, 42, 10, 86, 52, 62, 23, c1, ed, 0b, 63)
-#define REPORT_ANSWERS SD_ID128_MAKE(d4, b8, 85, 0d, 2e, 1d, 44, 4a, a1, 1e, 4e, 9c, f8, bf, c7, e6)
-#define REPORT_UNWATCHED SD_ID128_MAKE(9b, 92, 87, 41, 5f, b8, 42, 57, 9b, dd, c0, d6, 91, 86, 19, ac)
+#define MESSAGE_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
+#define MESSAGE_ARMED SD_ID128_MAKE(3e, 4c, 0f, 6a, 8b, 52, 4d, 0e, a0, 7d, 5f, 19, 62, c8, 11, e7)
+#define MESSAGE_RELEASED SD_ID128_MAKE(b7, 1d, 90, 43, 5e, 2a, 4f, 6c, 8d, c3, 07, 9a, f4, 36, e2, 5b)
+#define MESSAGE_INCOMPLETE SD_ID128_MAKE(da, 61, 1f, af, 26, da, 49, 23, 81, 64, 9f, de, 84, d2, 44, 58)
+#define MESSAGE_REFUSED SD_ID128_MAKE(9e, ba, e0, 76, 30, 92, 44, 89, 9a, 60, 04, 8c, 42, d1, c8, 00)
+#define MESSAGE_FAILED SD_ID128_MAKE(fa, 39, b7, b7, 19, a8, 4b, 36, 96, 44, 71, 0a, 18, 19, bd, 28)
+#define MESSAGE_USAGE SD_ID128_MAKE(c9, 3d, 11, 3f, 02, c2, 4b, b9, 99, 94, 23, be, ba, b9, d8, b2)
+#define MESSAGE_SETTING SD_ID128_MAKE(6e, 0d, 7b, 91, a4, 53, 4c, f8, 9d, 26, 3b, e8, 15, c7, 4a, 70)
+#define MESSAGE_UNKNOWN SD_ID128_MAKE(e8, 09, f5, 2f, 6b, 3d, 47, 5a, 92, 3f, c4, 71, 8d, 44, a5, 2e)
+#define MESSAGE_WAITED SD_ID128_MAKE(ad, 29, 34, a4, 39, 05, 4f, 1c, 85, e3, bb, 47, 7f, be, 4b, cb)
+#define MESSAGE_SILENT SD_ID128_MAKE(a9, 86, f4, 31, ca, 7a, 49, 14, a6, f3, 77, 98, eb, 1d, f8, a6)
+#define MESSAGE_SLOW SD_ID128_MAKE(0f, 80, db, f2, 1e, 6f, 40, 38, af, 7e, 9b, f0, c6, 57, 19, e2)
+#define MESSAGE_HUNG SD_ID128_MAKE(e2, c3, 25, a2, 8b, fc, 4b, 4c, 8e, d7, e0, 8c, a6, 94, cf, 6a)
+#define MESSAGE_ENDED SD_ID128_MAKE(05, 73, 03, be, b6, c5, 42, 10, 86, 52, 62, 23, c1, ed, 0b, 63)
+#define MESSAGE_ANSWERS SD_ID128_MAKE(d4, b8, 85, 0d, 2e, 1d, 44, 4a, a1, 1e, 4e, 9c, f8, bf, c7, e6)
+#define MESSAGE_UNWATCHED SD_ID128_MAKE(9b, 92, 87, 41, 5f, b8, 42, 57, 9b, dd, c0, d6, 91, 86, 19, ac)
 
-#define REPORT_FELL_BACK SD_ID128_MAKE(f1, 35, 07, 93, d1, c5, 47, 89, 8b, 4d, 2e, e2, db, cf, 40, 64)
-#define REPORT_NO_GOODBYE SD_ID128_MAKE(32, 5f, 81, fa, 64, 77, 4d, c2, b1, e0, 67, 04, 32, d1, ac, e2)
-#define REPORT_HANDED_OVER SD_ID128_MAKE(ca, 34, 2f, ee, b8, 8b, 4c, dc, be, 18, b6, f3, 60, b7, 5c, d0)
+#define MESSAGE_FELL_BACK SD_ID128_MAKE(f1, 35, 07, 93, d1, c5, 47, 89, 8b, 4d, 2e, e2, db, cf, 40, 64)
+#define MESSAGE_NO_CLEAN_SHUTDOWN SD_ID128_MAKE(32, 5f, 81, fa, 64, 77, 4d, c2, b1, e0, 67, 04, 32, d1, ac, e2)
+#define MESSAGE_HANDED_OVER SD_ID128_MAKE(ca, 34, 2f, ee, b8, 8b, 4c, dc, be, 18, b6, f3, 60, b7, 5c, d0)
 
-#define REPORT_SAVED SD_ID128_MAKE(0b, 64, 3d, e9, 72, 5a, 41, 8e, 9c, 0f, d3, 66, b8, 1e, a4, 57)
-#define REPORT_LEFT_OUT SD_ID128_MAKE(7e, 18, c2, 05, d9, 4b, 43, f6, a3, 6d, 51, 8a, 2f, 90, ec, 13)
-#define REPORT_CLOSED SD_ID128_MAKE(c5, 29, 97, 4e, 1a, 83, 4d, 60, b7, f2, 08, 3c, 6e, d5, 9b, 41)
-#define REPORT_NOT_CLOSED SD_ID128_MAKE(5d, f0, 6b, 38, e4, 17, 4c, 92, 8a, 35, c9, 7e, 02, 4f, b1, d6)
+#define MESSAGE_SAVED SD_ID128_MAKE(0b, 64, 3d, e9, 72, 5a, 41, 8e, 9c, 0f, d3, 66, b8, 1e, a4, 57)
+#define MESSAGE_LEFT_OUT SD_ID128_MAKE(7e, 18, c2, 05, d9, 4b, 43, f6, a3, 6d, 51, 8a, 2f, 90, ec, 13)
+#define MESSAGE_BLOCKED_AT_BOOT SD_ID128_MAKE(c5, 29, 97, 4e, 1a, 83, 4d, 60, b7, f2, 08, 3c, 6e, d5, 9b, 41)
+#define MESSAGE_NOT_BLOCKED_AT_BOOT SD_ID128_MAKE(5d, f0, 6b, 38, e4, 17, 4c, 92, 8a, 35, c9, 7e, 02, 4f, b1, d6)
 
-#define REPORT_STARTER SD_ID128_MAKE(49, 2b, 0a, 0d, be, f0, 48, f8, b5, 33, a7, 2c, 24, e8, d2, 45)
-#define REPORT_LOADED SD_ID128_MAKE(98, fe, b8, 57, 31, 3e, 46, f5, 8b, 8d, cd, 2d, 48, ab, cb, 7a)
-#define REPORT_NOT_LOADED SD_ID128_MAKE(3a, 4a, 7f, d0, 2f, ad, 45, e3, 87, a3, 19, 26, fc, 0a, 7b, 78)
-#define REPORT_LOST_AT_LOAD SD_ID128_MAKE(4d, 46, 7b, 8e, 75, 5b, 45, 7a, a6, 0d, f6, 4e, b3, a5, 85, 93)
-#define REPORT_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)
-#define REPORT_STALE_ADDRESS SD_ID128_MAKE(db, 7a, 5b, d8, a7, 15, 4a, da, 81, 17, 9a, 4d, 4d, 41, 52, a6)
-#define REPORT_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)
+#define MESSAGE_STARTER SD_ID128_MAKE(49, 2b, 0a, 0d, be, f0, 48, f8, b5, 33, a7, 2c, 24, e8, d2, 45)
+#define MESSAGE_LOADED SD_ID128_MAKE(98, fe, b8, 57, 31, 3e, 46, f5, 8b, 8d, cd, 2d, 48, ab, cb, 7a)
+#define MESSAGE_NOT_LOADED SD_ID128_MAKE(3a, 4a, 7f, d0, 2f, ad, 45, e3, 87, a3, 19, 26, fc, 0a, 7b, 78)
+#define MESSAGE_LOST_AT_LOAD SD_ID128_MAKE(4d, 46, 7b, 8e, 75, 5b, 45, 7a, a6, 0d, f6, 4e, b3, a5, 85, 93)
+#define MESSAGE_UNSURE SD_ID128_MAKE(f9, e7, f3, 26, d1, 21, 4a, d7, aa, 46, 5d, a0, ff, 00, 74, e6)
+#define MESSAGE_STALE_ADDRESS SD_ID128_MAKE(db, 7a, 5b, d8, a7, 15, 4a, da, 81, 17, 9a, 4d, 4d, 41, 52, a6)
+#define MESSAGE_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)
 
 /* To be called once, first. Finds out whether the journal listens. */
-void report_init(void);
+void log_init(void);
 
 /* Silences notices and summaries. */
-void report_quiet(void);
-bool report_is_quiet(void);
+void log_quiet(void);
+bool log_is_quiet(void);
 
 /* Lets details through. */
-void report_verbose(void);
+void log_verbose(void);
 
 /* Whether systemd started this very process as a command of a unit. */
 bool report_in_unit(void);
 
 /* Lets `journalctl -u UNIT` find what is said from now on, also when this process belongs to another unit. */
-void report_about(const char *unit);
+void log_about_unit(const char *unit);
 
 /* Says one sentence about a failure, with `id` as its MESSAGE_ID in the journal. Returns `error`, so that a caller can
  * report and pass on in one line. */
-int report_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int log_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Of what failed in the same way, so many are named, and the others counted. */
-#define REPORT_NAMED_MAX 10
+#define LOG_NAMED_MAX 10
 
-/* Counts one more in `*n`, and says the sentence like report_failure() for the first REPORT_NAMED_MAX. */
-void report_one(uint64_t *n, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Counts one more in `*n`, and says the sentence like log_failure() for the first LOG_NAMED_MAX. */
+void log_one(uint64_t *n, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* To be called at the end: says how many of the `n` were not named, if any ("3 more routes could not be changed."). */
-void report_rest(uint64_t n, sd_id128_t id, const char *what);
+void log_rest(uint64_t n, sd_id128_t id, const char *what);
 
 /* Checks, at the end of the program, that standard output has taken what was written there. Reports that it has not,
  * and returns a negative errno then, or 0. */
-int report_output(void);
+int log_finish_output(void);
 
 /* Writes the next failures into `text` instead of reporting them, until this is called with NULL. */
-void report_capture(char *text, size_t size);
+void log_capture(char *text, size_t size);
 
 /* Says one sentence that an operator should see although nothing failed. */
-void report_notice(sd_id128_t id, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_notice(sd_id128_t id, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Says a detail of the way. */
-void report_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A figure of a message, in the journal a field (`name` in capitals, as XFRM_SAS). */
-struct report_field {
+struct log_field {
 	const char *name;
 	uint64_t value;
 };
 
 /* Says one sentence with its figures: in the journal with `priority` (syslog(3)) and up to REPORT_FIELDS_MAX fields,
  * otherwise on standard output, or from LOG_NOTICE on upwards on standard error. */
-void report_figures(int priority, sd_id128_t id, const char *sentence, const struct report_field *fields, size_t n);
+void log_figures(int priority, sd_id128_t id, const char *sentence, const struct log_field *fields, size_t n);
 
 /* Starts work on so many entries: asks the service manager for the time that they may take (sd_notify(3),
  * EXTEND_TIMEOUT_USEC=), and starts the clock of the progress bar. With `doing` ("Removing") the unit's status says so,
  * when there are many. */
-void report_begin(uint64_t entries, const char *doing);
+void progress_begin(uint64_t entries, const char *doing);
 
 /* To be called for each entry; cheap. Draws a progress bar when standard error is a terminal and the work takes longer
  * than half a second, and asks the service manager for more time while it goes on. */
-void report_progress(uint64_t done);
+void progress_advance(uint64_t done);
 
-/* Ends the work: the progress bar goes. Returns the microseconds since report_begin(). */
-uint64_t report_end(void);
+/* Ends the work: the progress bar goes. Returns the microseconds since progress_begin(). */
+uint64_t progress_end(void);

@@ -51,7 +51,7 @@ static int reduce_to(uint64_t keep)
 static void report_kept(const char *what, int r)
 {
 	if (r < 0)
-		report_detail("Going on with %s: %s.", what, strerror(-r));
+		log_detail("Going on with %s: %s.", what, strerror(-r));
 }
 
 void privileges_confine(uint64_t keep)

@@ -11,7 +11,7 @@
 
 #define NSEC_PER_USEC 1000
 
-int process_parse_stat(const char *line, uint64_t ticks, struct process *ret)
+int proc_parse_stat(const char *line, uint64_t ticks, struct proc *ret)
 {
 	/* The name of the program, in parentheses, can hold anything. */
 	const char *behind_name = strrchr(line, ')');
@@ -22,7 +22,7 @@ int process_parse_stat(const char *line, uint64_t ticks, struct process *ret)
 	if (!behind_name || sscanf(behind_name, ") %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64,
 				   &state, &parent, &user, &system) != 4)
 		return -EBADMSG;
-	*ret = (struct process){
+	*ret = (struct proc){
 		.state = state,
 		.parent = parent,
 		.cpu_usec = (user + system) * USEC_PER_SEC / ticks,
@@ -37,13 +37,13 @@ static uint64_t read_number(const char *text, const char *name)
 	return found ? strtoull(found + strlen(name), NULL, 10) : 0;
 }
 
-void process_parse_status(const char *text, struct process *ret)
+void proc_parse_status(const char *text, struct proc *ret)
 {
 	ret->traced = read_number(text, "\nTracerPid:") > 0;
 	ret->dumping = read_number(text, "\nCoreDumping:") > 0;
 }
 
-int process_parse_queued(const char *text, uint64_t *ret_usec)
+int proc_parse_queued(const char *text, uint64_t *ret_usec)
 {
 	uint64_t queued;
 
@@ -53,12 +53,12 @@ int process_parse_queued(const char *text, uint64_t *ret_usec)
 	return 0;
 }
 
-int process_parse_blocked(const char *line, uint64_t *ret)
+int proc_parse_blocked(const char *line, uint64_t *ret)
 {
 	return sscanf(line, "SigBlk: %" SCNx64, ret) == 1 ? 0 : -EBADMSG;
 }
 
-int process_parse_pid(const char *text, pid_t *ret)
+int proc_parse_pid(const char *text, pid_t *ret)
 {
 	long pid = strtol(text, NULL, 10);
 

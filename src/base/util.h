@@ -78,10 +78,15 @@ static inline uint64_t now_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-/* A time that is so much later, or never (UINT64_MAX). */
-static inline uint64_t later(uint64_t usec, uint64_t by)
+/* Adds a duration to a point in time. Returns the sum, or UINT64_MAX (never) when it does not fit. */
+static inline uint64_t usec_add(uint64_t usec, uint64_t by)
 {
 	return __builtin_add_overflow(usec, by, &usec) ? UINT64_MAX : usec;
+}
+
+static inline uint64_t usec_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
 }
 
 static inline struct timespec timespec_of(uint64_t usec)

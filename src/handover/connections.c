@@ -23,7 +23,7 @@ static struct kept_group group_of(const struct entry *policy)
 	memcpy(&template, policy->policy.templates, sizeof(template));
 	struct kept_group group = {.reqid = template.reqid,
 				   .family = template.family,
-				   .look = true,
+				   .dirty = true,
 				   .deadline = UINT64_MAX,
 				   .retry = UINT64_MAX};
 	group.end_points[out ? CHILDREN_LOCAL : CHILDREN_REMOTE] =
@@ -88,23 +88,23 @@ static int compare_policies(const struct entry *a, const struct entry *b)
 
 static int compare_shadows(const void *a, const void *b)
 {
-	const struct kept_shadow *left = a, *right = b;
+	const struct kept_policy *left = a, *right = b;
 
 	if (left->group != right->group)
 		return left->group < right->group ? -1 : 1;
 	return compare_policies(&left->policy, &right->policy);
 }
 
-int kept_add_shadow(struct kept *kept, const struct entry *policy)
+int kept_add_policy(struct kept *kept, const struct entry *policy)
 {
-	if (!shadow_is_kept(policy) || !policy->policy.n_templates)
+	if (!is_kept_policy(policy) || !policy->policy.n_templates)
 		return 0;
 
 	struct kept_group *groups = grow(kept->groups, kept->n_groups, &kept->allocated_groups, sizeof(*groups));
 	if (!groups)
 		return -ENOMEM;
 	kept->groups = groups;
-	struct kept_shadow *shadows = grow(kept->shadows, kept->n_shadows, &kept->allocated_shadows, sizeof(*shadows));
+	struct kept_policy *shadows = grow(kept->shadows, kept->n_shadows, &kept->allocated_shadows, sizeof(*shadows));
 	if (!shadows)
 		return -ENOMEM;
 	kept->shadows = shadows;
@@ -112,8 +112,8 @@ int kept_add_shadow(struct kept *kept, const struct entry *policy)
 	/* A group for each, until they are sorted. */
 	groups[kept->n_groups] = group_of(policy);
 	groups[kept->n_groups].first = kept->n_shadows;
-	struct kept_shadow *new = &shadows[kept->n_shadows++];
-	*new = (struct kept_shadow){.policy = *policy, .group = kept->n_groups++};
+	struct kept_policy *new = &shadows[kept->n_shadows++];
+	*new = (struct kept_policy){.policy = *policy, .group = kept->n_groups++};
 	new->policy.policy.templates = NULL;
 	new->policy.policy.security = NULL;
 	new->policy.policy.n_templates = new->policy.policy.security_length = 0;
@@ -262,13 +262,13 @@ bool kept_has_sa(const struct kept *kept, const struct kept_group *group, const 
 	return false;
 }
 
-const struct kept_shadow *kept_find(const struct kept *kept, const struct entry *policy)
+const struct kept_policy *kept_find(const struct kept *kept, const struct entry *policy)
 {
 	size_t first = 0, behind = kept->n_shadows;
 
 	while (first < behind) {
 		size_t middle = first + (behind - first) / 2;
-		const struct kept_shadow *shadow = &kept->shadows[kept->by_selector[middle]];
+		const struct kept_policy *shadow = &kept->shadows[kept->by_selector[middle]];
 		int r = compare_policies(&shadow->policy, policy);
 		if (r == 0)
 			return shadow;
@@ -325,7 +325,7 @@ bool kept_find_child(const struct kept *kept, const struct kept_group *group, co
 		if (!score)
 			continue;
 		/* Two that fit alike are each for one of two groups. */
-		score = score * 4 + 2 * children->connections[child->connection].can_begin + !child->taken;
+		score = score * 4 + 2 * children->connections[child->connection].can_initiate + !child->taken;
 		if (score > best) {
 			best = score;
 			*ret = i;
@@ -334,8 +334,8 @@ bool kept_find_child(const struct kept *kept, const struct kept_group *group, co
 	return best != 0;
 }
 
-bool kept_can_begin(const struct kept *kept, const struct kept_group *group, const struct children *children,
-		    const struct child *child)
+bool kept_can_initiate(const struct kept *kept, const struct kept_group *group, const struct children *children,
+		       const struct child *child)
 {
 	const struct children_networks *selectors = &child->selectors[CHILDREN_REMOTE];
 	struct children_pair pairs[PAIRS_MAX];
@@ -352,12 +352,12 @@ bool kept_can_begin(const struct kept *kept, const struct kept_group *group, con
 		     compare_addresses(&network->address, &group->end_points[CHILDREN_REMOTE]) != 0))
 			return false;
 	}
-	return children->connections[child->connection].can_begin;
+	return children->connections[child->connection].can_initiate;
 }
 
-bool kept_goes_on(const struct kept_group *group)
+bool kept_is_in_use(const struct kept_group *group)
 {
-	return group->fate == KEPT_WAITS || group->fate == KEPT_ASKED;
+	return group->outcome == KEPT_PENDING || group->outcome == KEPT_NEGOTIATING;
 }
 
 /* Whether a policy is of the traffic of a group: of the same, or a wider or narrower one, as charon has when the peer
@@ -382,24 +382,24 @@ static bool is_own(const struct kept *kept, const struct kept_group *group, cons
 	return false;
 }
 
-bool kept_mark_rivals(struct kept *kept, const struct entry *policy)
+bool kept_mark_conflicts(struct kept *kept, const struct entry *policy)
 {
 	bool any = false;
 
 	if (!policy->policy.n_templates || policy->policy.info.sel.user)
 		return false;
 	const struct kept_group wanted = group_of(policy);
-	const struct kept_shadow *guard = kept_find(kept, policy);
-	if (guard && kept_goes_on(&kept->groups[guard->group]))
+	const struct kept_policy *guard = kept_find(kept, policy);
+	if (guard && kept_is_in_use(&kept->groups[guard->group]))
 		return false;
 	for (size_t i = first_of_reqid(kept, wanted.reqid); i < kept->n_groups && kept->groups[i].reqid == wanted.reqid;
 	     i++) {
 		struct kept_group *group = &kept->groups[i];
-		if (!kept_goes_on(group) ||
+		if (!kept_is_in_use(group) ||
 		    !goes_between(group, wanted.family, &wanted.end_points[0], &wanted.end_points[1]) ||
 		    is_own(kept, group, policy))
 			continue;
-		group->rivalled = any = true;
+		group->reqid_conflict = any = true;
 	}
 	return any;
 }

@@ -41,21 +41,21 @@ static struct nl_addr *address_of(sa_family_t family, const xfrm_address_t *addr
 
 /* Of the setters of libnl only those of algorithms can fail, by a lack of memory. */
 
-static int set_end_points(struct xfrmnl_sa *stopper, const struct xfrm_usersa_info *sa)
+static int set_end_points(struct xfrmnl_sa *guard_sa, const struct xfrm_usersa_info *sa)
 {
 	CLEANUP(put_address) struct nl_addr *src = address_of(sa->family, &sa->saddr);
 	CLEANUP(put_address) struct nl_addr *dst = address_of(sa->family, &sa->id.daddr);
 
 	if (!src || !dst)
 		return -ENOMEM;
-	xfrmnl_sa_set_saddr(stopper, src);
-	xfrmnl_sa_set_daddr(stopper, dst);
-	xfrmnl_sa_set_family(stopper, sa->family);
+	xfrmnl_sa_set_saddr(guard_sa, src);
+	xfrmnl_sa_set_daddr(guard_sa, dst);
+	xfrmnl_sa_set_family(guard_sa, sa->family);
 	return 0;
 }
 
 /* The selector of the SA, since the kernel compares it, with the tag of what xfrmctl has made. */
-static int set_selector(struct xfrmnl_sa *stopper, const struct xfrm_selector *sel)
+static int set_selector(struct xfrmnl_sa *guard_sa, const struct xfrm_selector *sel)
 {
 	CLEANUP(put_selector) struct xfrmnl_sel *selector = xfrmnl_sel_alloc();
 	CLEANUP(put_address) struct nl_addr *src = address_of(sel->family, &sel->saddr);
@@ -74,12 +74,12 @@ static int set_selector(struct xfrmnl_sa *stopper, const struct xfrm_selector *s
 	xfrmnl_sel_set_family(selector, sel->family);
 	xfrmnl_sel_set_proto(selector, sel->proto);
 	xfrmnl_sel_set_ifindex(selector, (unsigned int)sel->ifindex);
-	xfrmnl_sel_set_userid(selector, SHADOW_KEEP);
-	xfrmnl_sa_set_sel(stopper, selector);
+	xfrmnl_sel_set_userid(selector, KEPT_TAG);
+	xfrmnl_sa_set_sel(guard_sa, selector);
 	return 0;
 }
 
-static int set_lifetime(struct xfrmnl_sa *stopper)
+static int set_lifetime(struct xfrmnl_sa *guard_sa)
 {
 	CLEANUP(put_lifetime) struct xfrmnl_ltime_cfg *lifetime = xfrmnl_ltime_cfg_alloc();
 
@@ -89,63 +89,63 @@ static int set_lifetime(struct xfrmnl_sa *stopper)
 	xfrmnl_ltime_cfg_set_hard_bytelimit(lifetime, XFRM_INF);
 	xfrmnl_ltime_cfg_set_soft_packetlimit(lifetime, XFRM_INF);
 	xfrmnl_ltime_cfg_set_hard_packetlimit(lifetime, XFRM_INF);
-	xfrmnl_ltime_cfg_set_hard_addexpires(lifetime, STOPPER_SECONDS);
-	xfrmnl_sa_set_lifetime_cfg(stopper, lifetime);
+	xfrmnl_ltime_cfg_set_hard_addexpires(lifetime, GUARD_SA_SECONDS);
+	xfrmnl_sa_set_lifetime_cfg(guard_sa, lifetime);
 	return 0;
 }
 
-static int set_keys(struct xfrmnl_sa *stopper, uint8_t proto, const struct guard_sa_keys *keys)
+static int set_keys(struct xfrmnl_sa *guard_sa, uint8_t proto, const struct guard_sa_keys *keys)
 {
 	/* libnl's setters copy what they are given, and take it without const. */
 	struct guard_sa_keys copy = *keys;
 
 	if (proto == IPPROTO_ESP &&
-	    xfrmnl_sa_set_crypto_params(stopper, ENCRYPTION, sizeof(copy.encryption) * 8, copy.encryption) < 0)
+	    xfrmnl_sa_set_crypto_params(guard_sa, ENCRYPTION, sizeof(copy.encryption) * 8, copy.encryption) < 0)
 		return -ENOMEM;
-	return xfrmnl_sa_set_auth_params(stopper, INTEGRITY, sizeof(copy.integrity) * 8, INTEGRITY_BITS_SENT,
+	return xfrmnl_sa_set_auth_params(guard_sa, INTEGRITY, sizeof(copy.integrity) * 8, INTEGRITY_BITS_SENT,
 					 copy.integrity) < 0
 		       ? -ENOMEM
 		       : 0;
 }
 
-struct entry stopper_of(const struct entry *sa)
+struct entry guard_sa_of(const struct entry *sa)
 {
-	struct entry stopper = {.kind = ENTRY_SA, .mark = sa->mark, .if_id = sa->if_id};
-	struct xfrm_usersa_info *info = &stopper.sa;
+	struct entry guard_sa = {.kind = ENTRY_SA, .mark = sa->mark, .if_id = sa->if_id};
+	struct xfrm_usersa_info *info = &guard_sa.sa;
 
 	info->id = sa->sa.id;
 	info->id.daddr = entry_plain_address(sa->sa.family, &sa->sa.id.daddr);
 	info->id.spi = ~sa->sa.id.spi;
 	info->family = sa->sa.family;
-	return stopper;
+	return guard_sa;
 }
 
-int stopper_compose(const struct entry *sa, const struct guard_sa_keys *keys, struct nl_msg **ret)
+int guard_sa_compose(const struct entry *sa, const struct guard_sa_keys *keys, struct nl_msg **ret)
 {
-	CLEANUP(put_sa) struct xfrmnl_sa *stopper = xfrmnl_sa_alloc();
+	CLEANUP(put_sa) struct xfrmnl_sa *guard_sa = xfrmnl_sa_alloc();
 	CLEANUP(free_message) struct nl_msg *message = NULL;
 	const struct xfrm_usersa_info *info = &sa->sa;
 
-	int r = stopper ? set_end_points(stopper, info) : -ENOMEM;
+	int r = guard_sa ? set_end_points(guard_sa, info) : -ENOMEM;
 	if (r == 0)
-		r = set_selector(stopper, &info->sel);
+		r = set_selector(guard_sa, &info->sel);
 	if (r == 0)
-		r = set_lifetime(stopper);
+		r = set_lifetime(guard_sa);
 	if (r == 0)
-		r = set_keys(stopper, info->id.proto, keys);
+		r = set_keys(guard_sa, info->id.proto, keys);
 	if (r < 0)
 		return r;
-	xfrmnl_sa_set_spi(stopper, ntohl(stopper_of(sa).sa.id.spi));
-	xfrmnl_sa_set_proto(stopper, info->id.proto);
-	xfrmnl_sa_set_reqid(stopper, info->reqid);
-	xfrmnl_sa_set_mode(stopper, info->mode);
+	xfrmnl_sa_set_spi(guard_sa, ntohl(guard_sa_of(sa).sa.id.spi));
+	xfrmnl_sa_set_proto(guard_sa, info->id.proto);
+	xfrmnl_sa_set_reqid(guard_sa, info->reqid);
+	xfrmnl_sa_set_mode(guard_sa, info->mode);
 	/* Without it the kernel makes a selector without family one of the SA's own (copy_from_user_state()). */
-	xfrmnl_sa_set_flags(stopper, info->sel.family ? 0 : XFRM_STATE_AF_UNSPEC);
+	xfrmnl_sa_set_flags(guard_sa, info->sel.family ? 0 : XFRM_STATE_AF_UNSPEC);
 	/* The sequence number of the last packet that may be sent. */
-	xfrmnl_sa_set_replay_state(stopper, UINT32_MAX, 0, 0);
+	xfrmnl_sa_set_replay_state(guard_sa, UINT32_MAX, 0, 0);
 	if (sa->mark.v || sa->mark.m)
-		xfrmnl_sa_set_mark(stopper, sa->mark.v, sa->mark.m);
-	if (xfrmnl_sa_build_add_request(stopper, 0, &message) < 0)
+		xfrmnl_sa_set_mark(guard_sa, sa->mark.v, sa->mark.m);
+	if (xfrmnl_sa_build_add_request(guard_sa, 0, &message) < 0)
 		return -ENOMEM;
 	/* libnl has it from 3.12 on. */
 	if (sa->if_id && nla_put_u32(message, XFRMA_IF_ID, sa->if_id) < 0)
@@ -156,7 +156,7 @@ int stopper_compose(const struct entry *sa, const struct guard_sa_keys *keys, st
 	return 0;
 }
 
-bool stopper_is(const struct entry *entry)
+bool is_guard_sa(const struct entry *entry)
 {
-	return entry->kind == ENTRY_SA && entry->sa.sel.user == SHADOW_KEEP;
+	return entry->kind == ENTRY_SA && entry->sa.sel.user == KEPT_TAG;
 }

@@ -19,7 +19,7 @@
 
 /* Seconds after which the kernel removes a stopper. The SA that it guards has ended before (KEEP_SA_SECONDS): until
  * then nothing else may use that. */
-#define STOPPER_SECONDS (SHADOW_KEPT_SECONDS + 60)
+#define GUARD_SA_SECONDS (KEPT_POLICY_SECONDS + 60)
 
 struct nl_msg;
 
@@ -30,10 +30,10 @@ struct guard_sa_keys {
 
 /* Composes the request that adds the stopper of an outbound ESP or AH SA (XFRM_MSG_NEWSA). Returns 0 with the message,
  * which the caller frees (nlmsg_free()), or -ENOMEM. */
-int stopper_compose(const struct entry *sa, const struct guard_sa_keys *keys, struct nl_msg **ret);
+int guard_sa_compose(const struct entry *sa, const struct guard_sa_keys *keys, struct nl_msg **ret);
 
 /* By what the stopper of an SA is found: destination, SPI (the complement of the SA's), protocol and mark. */
-struct entry stopper_of(const struct entry *sa);
+struct entry guard_sa_of(const struct entry *sa);
 
-/* Whether an SA is a stopper: its selector has SHADOW_KEEP in `user`, which no lookup compares. */
-bool stopper_is(const struct entry *entry);
+/* Whether an SA is a stopper: its selector has KEPT_TAG in `user`, which no lookup compares. */
+bool is_guard_sa(const struct entry *entry);

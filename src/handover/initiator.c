@@ -17,42 +17,42 @@
 /* Whether charon is at it already, or has it. To list one connection's SAs takes as long as charon works on those of
  * all others (create_enumerator() of its IKE_SA manager waits for each), so that is not done for nothing: a connection
  * that had no IKE_SA gets one through us. */
-static int find_progress(struct vici *vici, const struct asker_question *question,
+static int find_progress(struct vici *vici, const struct initiator_question *question,
 			 const struct children_connection *connection, const char *child, enum charon_progress *ret)
 {
 	*ret = CHARON_ABSENT;
 	if (!question->tries && !connection->busy)
 		return 0;
-	return charon_child_progress(vici, connection->name, child, later(now_usec(), ANSWER_USEC), ret);
+	return charon_child_progress(vici, connection->name, child, usec_add(now_usec(), ANSWER_USEC), ret);
 }
 
 /* When its connection is coming up, that may be for this child (start_action=start, or an earlier question), unless it
  * is we who have had charon begin with another one. */
-static bool is_wanted(const struct asker_question *question, const struct children_connection *connection,
+static bool is_wanted(const struct initiator_question *question, const struct children_connection *connection,
 		      enum charon_progress found)
 {
 	return found == CHARON_ABSENT || (found == CHARON_COMING && connection->begun && !question->tries);
 }
 
-static void answer(struct vici *vici, const struct children *children, const struct asker_question *question,
-		   struct asker_answer *ret)
+static void answer(struct vici *vici, const struct children *children, const struct initiator_question *question,
+		   struct initiator_answer *ret)
 {
 	const struct child *child = &children->list[question->child];
 	struct children_connection *connection = &children->connections[child->connection];
 
-	*ret = (struct asker_answer){.group = question->group};
+	*ret = (struct initiator_answer){.group = question->group};
 	ret->error = find_progress(vici, question, connection, child->name, &ret->found);
 	if (ret->error < 0 || !is_wanted(question, connection, ret->found))
 		return;
-	ret->error = charon_initiate(vici, connection->name, child->name, later(now_usec(), ANSWER_USEC), ret->why,
+	ret->error = charon_initiate(vici, connection->name, child->name, usec_add(now_usec(), ANSWER_USEC), ret->why,
 				     sizeof(ret->why));
 	connection->begun |= ret->error == 0;
 }
 
 static void __attribute__((noreturn)) work(int fd, struct vici *vici, const struct children *children)
 {
-	struct asker_question question;
-	struct asker_answer answered;
+	struct initiator_question question;
+	struct initiator_answer answered;
 
 	while (recv(fd, &question, sizeof(question), 0) == sizeof(question)) {
 		answer(vici, children, &question, &answered);
@@ -62,7 +62,7 @@ static void __attribute__((noreturn)) work(int fd, struct vici *vici, const stru
 	_exit(EXIT_SUCCESS);
 }
 
-int asker_start(struct vici **vici, const struct children *children, struct asker *ret)
+int initiator_start(struct vici **vici, const struct children *children, struct initiator *ret)
 {
 	pid_t parent = getpid();
 	int fds[2];
@@ -85,29 +85,29 @@ int asker_start(struct vici **vici, const struct children *children, struct aske
 	}
 	close(fds[1]);
 	vici_close(vici);
-	*ret = (struct asker){fds[0], pid};
+	*ret = (struct initiator){fds[0], pid};
 	return 0;
 }
 
-void asker_end(struct asker *asker)
+void initiator_end(struct initiator *initiator)
 {
-	if (!asker->pid)
+	if (!initiator->pid)
 		return;
-	close(asker->fd);
-	kill(asker->pid, SIGKILL);
-	while (waitpid(asker->pid, NULL, 0) < 0 && errno == EINTR)
+	close(initiator->fd);
+	kill(initiator->pid, SIGKILL);
+	while (waitpid(initiator->pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	*asker = (struct asker){0};
+	*initiator = (struct initiator){0};
 }
 
-int asker_ask(const struct asker *asker, const struct asker_question *question)
+int initiator_ask(const struct initiator *initiator, const struct initiator_question *question)
 {
-	return send(asker->fd, question, sizeof(*question), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return send(initiator->fd, question, sizeof(*question), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-int asker_read(const struct asker *asker, struct asker_answer *ret)
+int initiator_read(const struct initiator *initiator, struct initiator_answer *ret)
 {
-	ssize_t n = recv(asker->fd, ret, sizeof(*ret), MSG_DONTWAIT);
+	ssize_t n = recv(initiator->fd, ret, sizeof(*ret), MSG_DONTWAIT);
 
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;

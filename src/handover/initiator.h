@@ -12,17 +12,17 @@
 #include "ike/child.h"
 #include "ike/vici.h"
 
-struct asker {
+struct initiator {
 	int fd; /* for poll(2): POLLIN when there is an answer, or the process has ended */
 	pid_t pid;
 };
 
-struct asker_question {
+struct initiator_question {
 	size_t group, child;
 	size_t tries; /* so often it was asked before; no bool, behind which there would be unset bytes */
 };
 
-struct asker_answer {
+struct initiator_answer {
 	size_t group;
 	enum charon_progress found; /* before charon was asked; it is asked when nobody is at it */
 	int error;		    /* 0, or a negative errno */
@@ -30,11 +30,11 @@ struct asker_answer {
 };
 
 /* Starts the process. It takes over `vici`, looks at `children` as they are now, and ends with us. */
-int asker_start(struct vici **vici, const struct children *children, struct asker *ret);
-void asker_end(struct asker *asker);
+int initiator_start(struct vici **vici, const struct children *children, struct initiator *ret);
+void initiator_end(struct initiator *initiator);
 
 /* Questions are answered in their order. -EAGAIN when too many wait. */
-int asker_ask(const struct asker *asker, const struct asker_question *question);
+int initiator_ask(const struct initiator *initiator, const struct initiator_question *question);
 
 /* The next answer, without waiting: 1, or 0 when there is none yet. -ECONNRESET when the process has ended. */
-int asker_read(const struct asker *asker, struct asker_answer *ret);
+int initiator_read(const struct initiator *initiator, struct initiator_answer *ret);

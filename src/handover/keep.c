@@ -72,7 +72,7 @@ static bool names_sas(const struct entry *policy)
 struct noting {
 	struct keep *keep;
 	const struct filter *filter;
-	struct kernel *kernel;
+	struct xfrm *xfrm;
 	bool dry_run;
 };
 
@@ -118,22 +118,22 @@ static int wait_until_later(const struct entry *sa)
 }
 
 /* Makes sure that there is a stopper, and that it is younger than its SA. */
-static int put_stopper(struct kernel *kernel, const struct entry *sa)
+static int put_guard_sa(struct xfrm *xfrm, const struct entry *sa)
 {
 	CLEANUP(free_message) struct nl_msg *message = NULL;
-	const struct entry stopper = stopper_of(sa);
+	const struct entry guard_sa = guard_sa_of(sa);
 	struct guard_sa_keys keys;
 	struct entry present = {0};
 
 	int r = getrandom(&keys, sizeof(keys), 0) == sizeof(keys) ? wait_until_later(sa) : -EIO;
 	if (r == 0)
-		r = stopper_compose(sa, &keys, &message);
+		r = guard_sa_compose(sa, &keys, &message);
 	if (r == 0)
-		r = kernel_request(kernel, nlmsg_hdr(message));
+		r = xfrm_request(xfrm, nlmsg_hdr(message));
 	/* There may be one of an earlier run. */
 	if (r == 0 || r == -EEXIST)
-		r = kernel_find_sa(kernel, &stopper, &present);
-	if (r == 0 && !stopper_is(&present))
+		r = xfrm_find_sa(xfrm, &guard_sa, &present);
+	if (r == 0 && !is_guard_sa(&present))
 		r = -EEXIST;
 	if (r == 0 && present.sa.curlft.add_time <= sa->sa.curlft.add_time)
 		r = -ERANGE;
@@ -141,7 +141,7 @@ static int put_stopper(struct kernel *kernel, const struct entry *sa)
 }
 
 /* Has the kernel remove an SA after KEEP_SA_SECONDS, if it would not do so earlier. */
-static int limit(struct kernel *kernel, const struct entry *sa, const struct nlmsghdr *message)
+static int limit(struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message)
 {
 	const uint64_t has = sa->sa.lft.hard_add_expires_seconds, added = sa->sa.curlft.add_time;
 	struct timespec now;
@@ -151,21 +151,21 @@ static int limit(struct kernel *kernel, const struct entry *sa, const struct nlm
 	const uint64_t age = (uint64_t)now.tv_sec > added ? (uint64_t)now.tv_sec - added : 0;
 	if (has && has <= age + KEEP_SA_SECONDS)
 		return 0;
-	return kernel_set_sa_lifetime(kernel, message, age + KEEP_SA_SECONDS);
+	return xfrm_set_sa_lifetime(xfrm, message, age + KEEP_SA_SECONDS);
 }
 
 /* Makes an outbound SA fit to stay: it ends by itself, and a stopper guards it. An SA of IPComp carries nothing without
  * the ESP or AH SA behind it. */
-static bool may_stay(struct kernel *kernel, const struct entry *sa, const struct nlmsghdr *message)
+static bool may_stay(struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message)
 {
-	int r = limit(kernel, sa, message);
+	int r = limit(xfrm, sa, message);
 
 	if (r == 0 && sa->sa.id.proto != IPPROTO_COMP)
-		r = put_stopper(kernel, sa);
+		r = put_guard_sa(xfrm, sa);
 	if (r < 0) {
 		char description[ENTRY_DESCRIPTION_MAX];
-		report_detail("No time limit and stopper for %s: %s. It does not stay.",
-			      entry_describe(sa, description, sizeof(description)), strerror(-r));
+		log_detail("No time limit and stopper for %s: %s. It does not stay.",
+			   entry_describe(sa, description, sizeof(description)), strerror(-r));
 	}
 	return r == 0;
 }
@@ -174,17 +174,17 @@ static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void 
 {
 	const struct noting *noting = userdata;
 
-	if (sa->larval || stopper_is(sa))
+	if (sa->larval || is_guard_sa(sa))
 		return 0;
 	struct keep_sa *named = find(noting->keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
 	if (named && !named->live)
-		named->live = noting->dry_run || may_stay(noting->kernel, sa, message);
+		named->live = noting->dry_run || may_stay(noting->xfrm, sa, message);
 	return 0;
 }
 
-static int dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, struct noting *noting)
+static int dump(struct xfrm *xfrm, enum entry_kind kind, xfrm_entry_fn fn, struct noting *noting)
 {
-	int r = kernel_dump_whole(kernel, kind, NULL, fn, noting);
+	int r = xfrm_dump_consistent(xfrm, kind, NULL, fn, noting);
 
 	/* What was not seen does not go on. */
 	return r == -EAGAIN ? 0 : r;
@@ -214,15 +214,15 @@ static int collect_reqids(struct keep *keep)
 	return 0;
 }
 
-int keep_find(struct keep *keep, struct kernel *kernel, const struct filter *filter, bool dry_run)
+int keep_find(struct keep *keep, struct xfrm *xfrm, const struct filter *filter, bool dry_run)
 {
-	struct noting noting = {keep, filter, kernel, dry_run};
+	struct noting noting = {keep, filter, xfrm, dry_run};
 
-	int r = dump(kernel, ENTRY_POLICY, note_policy, &noting);
+	int r = dump(xfrm, ENTRY_POLICY, note_policy, &noting);
 	if (r < 0 || !keep->n)
 		return r;
 	sort(keep);
-	r = dump(kernel, ENTRY_SA, note_sa, &noting);
+	r = dump(xfrm, ENTRY_SA, note_sa, &noting);
 	return r < 0 ? r : collect_reqids(keep);
 }
 
@@ -250,12 +250,11 @@ bool keep_has_sa(const struct keep *keep, const struct entry *sa)
 	return !sa->larval && has_reqid(keep, sa->sa.reqid);
 }
 
-int keep_limit_sa(const struct keep *keep, struct kernel *kernel, const struct entry *sa,
-		  const struct nlmsghdr *message)
+int keep_limit_sa(const struct keep *keep, struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message)
 {
 	const struct keep_sa *named = find(keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
 
-	return stopper_is(sa) || (named && named->live) ? 0 : limit(kernel, sa, message);
+	return is_guard_sa(sa) || (named && named->live) ? 0 : limit(xfrm, sa, message);
 }
 
 void keep_free(struct keep *keep)

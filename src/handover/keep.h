@@ -12,8 +12,8 @@
 #include "xfrm/netlink.h"
 
 /* Seconds for which an SA that stays is there at most, from the flush on. Its kept shadows have ended before, and its
- * stopper stays longer (STOPPER_SECONDS). */
-#define KEEP_SA_SECONDS (SHADOW_KEPT_SECONDS + 30)
+ * stopper stays longer (GUARD_SA_SECONDS). */
+#define KEEP_SA_SECONDS (KEPT_POLICY_SECONDS + 30)
 
 /* An SA that an outbound policy names. */
 struct keep_sa {
@@ -34,7 +34,7 @@ struct keep {
 /* Takes note of the SAs that the selected outbound policies name, looks whether they are there, and adds a stopper for
  * each that carries traffic, so that no policy that comes later sends anything through it by its reqid alone. SAs whose
  * stopper the kernel refuses are not kept. With `dry_run` nothing is added. Returns 0 or a negative errno. */
-int keep_find(struct keep *keep, struct kernel *kernel, const struct filter *filter, bool dry_run);
+int keep_find(struct keep *keep, struct xfrm *xfrm, const struct filter *filter, bool dry_run);
 
 /* Whether a policy goes on: an outbound one when all the SAs that its templates name are live; the others when their
  * templates have the reqid of one that is. */
@@ -45,7 +45,6 @@ bool keep_has_sa(const struct keep *keep, const struct entry *sa);
 
 /* Has the kernel remove an SA that stays after KEEP_SA_SECONDS, as keep_find() did with those that policies name.
  * `message` is the one of the dump that it came in. Returns 0 or a negative errno, upon which the SA must not stay. */
-int keep_limit_sa(const struct keep *keep, struct kernel *kernel, const struct entry *sa,
-		  const struct nlmsghdr *message);
+int keep_limit_sa(const struct keep *keep, struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message);
 
 void keep_free(struct keep *keep);

@@ -10,14 +10,14 @@
 #include "handover/connections.h"
 #include "xfrm/netlink.h"
 
-struct moving {
-	struct kernel *kernel;
+struct migration {
+	struct xfrm *xfrm;
 	uint64_t timeout_usec; /* for messages */
 	struct kept kept;
-	struct entry *stoppers; /* while they are removed */
-	size_t n_stoppers, allocated_stoppers;
-	bool rivalled;	 /* a group has become so */
-	uint64_t n_over; /* groups, by their fate */
+	struct entry *guard_sas; /* while they are removed */
+	size_t n_guard_sas, allocated_guard_sas;
+	bool reqid_conflict; /* a group has become so */
+	uint64_t n_over;     /* groups, by their fate */
 	uint64_t n_fell_back, n_removed;
 	uint64_t n_sas;	   /* old SAs that were removed */
 	uint64_t n_failed; /* entries that could not be removed */
@@ -25,18 +25,18 @@ struct moving {
 
 /* Lists the kept shadows, their groups and the old SAs: those with the reqid and the end points of a group which are no
  * younger than the shadows. */
-int moving_load(struct moving *moving);
+int migration_load(struct migration *migration);
 
-/* Looks for groups that have become rivalled (kept_mark_rivals()) among all policies. */
-int moving_find_rivals(struct moving *moving);
+/* Looks for groups that have become rivalled (kept_mark_conflicts()) among all policies. */
+int migration_find_conflicts(struct migration *migration);
 
 /* Whether charon's own policies stand behind all shadows of a group and send its traffic through new SAs: 1 if so. */
-int moving_is_through(struct moving *moving, struct kept_group *group);
+int migration_is_complete(struct migration *migration, struct kept_group *group);
 
 /* Ends the old life of a group: its kept shadows go, then its SAs, then their stoppers, until which nothing else may go
  * through the SAs. A shadow that blocks never goes here: behind each kept shadow stands one, or charon's own policy. */
-int moving_end(struct moving *moving, struct kept_group *group, enum kept_fate fate);
+int migration_end(struct migration *migration, struct kept_group *group, enum kept_outcome outcome);
 
 /* Removes all stoppers, and the SAs behind them, which a run that was stopped may have left: when no group goes on any
  * more. */
-int moving_remove_stoppers(struct moving *moving);
+int migration_remove_guard_sas(struct migration *migration);

@@ -17,7 +17,7 @@
 /* All fields with their longest values fit twice. */
 #define LINE_MAX_BYTES 512
 
-const char *saved_obstacle(const struct entry *policy)
+const char *boot_file_obstacle(const struct entry *policy)
 {
 	if (policy->policy.info.sel.ifindex)
 		return "it is bound to an interface by a number, which another one may have after the boot";
@@ -184,12 +184,12 @@ static const struct field {
 	{"flags", parse_flags, false},
 };
 
-void saved_begin(FILE *f)
+void boot_file_begin(FILE *f)
 {
 	fputs(FIRST_LINE "\n", f);
 }
 
-void saved_add(FILE *f, const struct entry *shadow)
+void boot_file_add(FILE *f, const struct entry *shadow)
 {
 	const struct xfrm_userpolicy_info *info = &shadow->policy.info;
 	const struct xfrm_selector *sel = &info->sel;
@@ -215,12 +215,12 @@ void saved_add(FILE *f, const struct entry *shadow)
 	fputc('\n', f);
 }
 
-void saved_end(FILE *f, uint64_t n)
+void boot_file_end(FILE *f, uint64_t n)
 {
 	fprintf(f, LAST_LINE " %" PRIu64 "\n", n);
 }
 
-static int __attribute__((format(printf, 2, 3))) refuse(struct saved_reader *reader, const char *format, ...)
+static int __attribute__((format(printf, 2, 3))) refuse(struct boot_file_reader *reader, const char *format, ...)
 {
 	va_list args;
 
@@ -231,7 +231,7 @@ static int __attribute__((format(printf, 2, 3))) refuse(struct saved_reader *rea
 }
 
 /* A line without its end. */
-static int read_line(struct saved_reader *reader, char *line, size_t size)
+static int read_line(struct boot_file_reader *reader, char *line, size_t size)
 {
 	if (!fgets(line, (int)size, reader->f))
 		return refuse(reader, "%s", ferror(reader->f) ? "it cannot be read" : "its end is missing");
@@ -244,7 +244,7 @@ static int read_line(struct saved_reader *reader, char *line, size_t size)
 	return 0;
 }
 
-static int parse_end(struct saved_reader *reader, const char *number)
+static int parse_end(struct boot_file_reader *reader, const char *number)
 {
 	uint32_t n;
 
@@ -254,7 +254,7 @@ static int parse_end(struct saved_reader *reader, const char *number)
 	return fgetc(reader->f) == EOF && feof(reader->f) ? 0 : refuse(reader, "something follows its end");
 }
 
-static int parse_field(struct saved_reader *reader, const char *key, char *value, unsigned int *seen,
+static int parse_field(struct boot_file_reader *reader, const char *key, char *value, unsigned int *seen,
 		       struct entry *entry)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
@@ -270,7 +270,7 @@ static int parse_field(struct saved_reader *reader, const char *key, char *value
 	return refuse(reader, "line %" PRIu64 " has an unknown '%.32s'", reader->line, key);
 }
 
-static int parse_fields(struct saved_reader *reader, char *line, struct entry *entry)
+static int parse_fields(struct boot_file_reader *reader, char *line, struct entry *entry)
 {
 	unsigned int seen = 0;
 	int r = 0;
@@ -286,7 +286,7 @@ static int parse_fields(struct saved_reader *reader, char *line, struct entry *e
 	return r;
 }
 
-int saved_next(struct saved_reader *reader, struct entry *ret)
+int boot_file_next(struct boot_file_reader *reader, struct entry *ret)
 {
 	char line[LINE_MAX_BYTES];
 

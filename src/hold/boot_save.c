@@ -23,12 +23,12 @@ struct saving {
 	struct {
 		char description[ENTRY_DESCRIPTION_MAX];
 		const char *why;
-	} left_out[REPORT_NAMED_MAX];
+	} left_out[LOG_NAMED_MAX];
 };
 
 static void leave_out(struct saving *saving, const struct entry *policy, const char *why)
 {
-	if (saving->n_left_out < REPORT_NAMED_MAX) {
+	if (saving->n_left_out < LOG_NAMED_MAX) {
 		char *description = saving->left_out[saving->n_left_out].description;
 		entry_describe(policy, description, ENTRY_DESCRIPTION_MAX);
 		saving->left_out[saving->n_left_out].why = why;
@@ -39,7 +39,7 @@ static void leave_out(struct saving *saving, const struct entry *policy, const c
 static int save_entry(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
 {
 	struct saving *saving = userdata;
-	const char *why = saved_obstacle(policy);
+	const char *why = boot_file_obstacle(policy);
 	struct entry shadow;
 
 	(void)message;
@@ -50,7 +50,7 @@ static int save_entry(const struct entry *policy, const struct nlmsghdr *message
 		return 0;
 	}
 	shadow_make(policy, &saving->sweep.survey, &saving->sweep.blocked, false, &shadow);
-	saved_add(saving->f, &shadow);
+	boot_file_add(saving->f, &shadow);
 	summary_add(&saving->sweep.summary, policy);
 	saving->n++;
 	return ferror(saving->f) ? -EIO : 0;
@@ -65,8 +65,8 @@ static void begin(void *userdata)
 	rewind(saving->f);
 	/* What is not cut off is overwritten, or what comes behind the last line gives it away. */
 	if (ftruncate(fileno(saving->f), 0) < 0)
-		report_detail("Could not begin the file anew: %s.", strerror(errno));
-	saved_begin(saving->f);
+		log_detail("Could not begin the file anew: %s.", strerror(errno));
+	boot_file_begin(saving->f);
 }
 
 /* Whether the policies that are there are all that the service has: 0, or -ECANCELED. */
@@ -78,12 +78,12 @@ static int check_service(const char *service)
 		return 0;
 	int r = unit_find_running(service, &running);
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not ask systemd whether %.64s runs: %s. What was saved before stays.",
-				      service, strerror(-r));
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not ask systemd whether %.64s runs: %s. What was saved before stays.",
+				   service, strerror(-r));
 	if (running.undisturbed)
 		return 0;
-	report_detail("%.64s does not run, or is about to change: what was saved before stays.", service);
+	log_detail("%.64s does not run, or is about to change: what was saved before stays.", service);
 	return -ECANCELED;
 }
 
@@ -92,44 +92,44 @@ static int write_shadows(FILE *f, void *userdata)
 	struct saving *saving = userdata;
 
 	saving->f = f;
-	int r = kernel_dump_whole(saving->sweep.kernel, ENTRY_POLICY, begin, save_entry, saving);
+	int r = xfrm_dump_consistent(saving->sweep.xfrm, ENTRY_POLICY, begin, save_entry, saving);
 	if (r < 0)
 		return r;
-	saved_end(f, saving->n);
+	boot_file_end(f, saving->n);
 	return check_service(saving->service);
 }
 
 static void report_left_out(const struct saving *saving)
 {
-	for (size_t i = 0; i < saving->n_left_out && i < REPORT_NAMED_MAX; i++)
-		report_notice(REPORT_LEFT_OUT, "Will not be closed at boot: %s: %s.", saving->left_out[i].description,
-			      saving->left_out[i].why);
-	if (saving->n_left_out > REPORT_NAMED_MAX)
-		report_notice(REPORT_LEFT_OUT, "Neither will %" PRIu64 " more.", saving->n_left_out - REPORT_NAMED_MAX);
+	for (size_t i = 0; i < saving->n_left_out && i < LOG_NAMED_MAX; i++)
+		log_notice(MESSAGE_LEFT_OUT, "Will not be closed at boot: %s: %s.", saving->left_out[i].description,
+			   saving->left_out[i].why);
+	if (saving->n_left_out > LOG_NAMED_MAX)
+		log_notice(MESSAGE_LEFT_OUT, "Neither will %" PRIu64 " more.", saving->n_left_out - LOG_NAMED_MAX);
 }
 
-int saving_run(struct kernel *kernel, const struct filter *filter, const char *file, const char *service)
+int boot_save(struct xfrm *xfrm, const struct filter *filter, const char *file, const char *service)
 {
-	struct saving saving = {.sweep = {.kernel = kernel}, .filter = filter, .service = service};
+	struct saving saving = {.sweep = {.xfrm = xfrm}, .filter = filter, .service = service};
 
 	int r = check_service(service);
 	if (r < 0)
 		return r == -ECANCELED ? 0 : r;
-	report_begin(0, NULL);
+	progress_begin(0, NULL);
 	r = sweep_survey(&saving.sweep, filter);
 	if (r < 0)
 		return r;
-	r = replace_file(file, 0600, true, write_shadows, &saving);
-	saving.sweep.summary.usec = report_end();
+	r = atomic_file_replace(file, 0600, true, write_shadows, &saving);
+	saving.sweep.summary.usec = progress_end();
 	if (r == -ECANCELED)
 		return 0;
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not save the policies in %.128s: %s. The next boot closes what was saved "
-				      "before.",
-				      file, r == -EAGAIN ? "a part of their list was lost each time" : strerror(-r));
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not save the policies in %.128s: %s. The next boot closes what was saved "
+				   "before.",
+				   file, r == -EAGAIN ? "a part of their list was lost each time" : strerror(-r));
 	if (r == 0) {
-		report_detail("%.128s is as it should be.", file);
+		log_detail("%.128s is as it should be.", file);
 		return 0;
 	}
 	saving.sweep.summary.failed = saving.n_left_out;
@@ -138,29 +138,27 @@ int saving_run(struct kernel *kernel, const struct filter *filter, const char *f
 	return 0;
 }
 
-int saving_is_shutdown(const char *file)
+int boot_save_is_shutdown(const char *file)
 {
 	int r = access(file, F_OK) == 0 ? unit_is_shutdown() : 0;
 
-	return r < 0 ? report_failure(
-			       r, REPORT_FAILED,
-			       "Could not ask systemd whether the machine goes down: %s. What is closed stays so; "
-			       "`xfrmctl release` opens it.",
-			       strerror(-r))
+	return r < 0 ? log_failure(r, MESSAGE_FAILED,
+				   "Could not ask systemd whether the machine goes down: %s. What is closed stays so; "
+				   "`xfrmctl release` opens it.",
+				   strerror(-r))
 		     : r;
 }
 
-int saving_forget(const char *file)
+int boot_save_forget(const char *file)
 {
-	int r = saving_is_shutdown(file);
+	int r = boot_save_is_shutdown(file);
 
 	if (r > 0)
-		report_detail("The machine goes down: what is closed stays so.");
+		log_detail("The machine goes down: what is closed stays so.");
 	if (r == 0 && unlink(file) < 0 && errno != ENOENT)
-		report_failure(
-			-errno, REPORT_INCOMPLETE,
-			"Could not remove %.128s: %s. Until the IKE daemon has started, the next boot closes what "
-			"it says.",
-			file, strerror(errno));
+		log_failure(-errno, MESSAGE_INCOMPLETE,
+			    "Could not remove %.128s: %s. Until the IKE daemon has started, the next boot closes what "
+			    "it says.",
+			    file, strerror(errno));
 	return r < 0 ? r : !r;
 }

@@ -10,12 +10,12 @@ uint32_t shadow_tag(const struct entry *entry)
 	if (entry->kind != ENTRY_POLICY)
 		return 0;
 	uint32_t user = entry->policy.info.sel.user;
-	return user == SHADOW_HOLD || user == SHADOW_GRACE || user == SHADOW_CLOSE ? user : 0;
+	return user == SHADOW_HOLD || user == SHADOW_EXPIRING || user == SHADOW_ADJACENT ? user : 0;
 }
 
-bool shadow_is_kept(const struct entry *entry)
+bool is_kept_policy(const struct entry *entry)
 {
-	return entry->kind == ENTRY_POLICY && entry->policy.info.sel.user == SHADOW_KEEP;
+	return entry->kind == ENTRY_POLICY && entry->policy.info.sel.user == KEPT_TAG;
 }
 
 uint32_t shadow_original_priority(const struct entry *policy)
@@ -69,12 +69,12 @@ static void note_priority(struct shadow_direction *direction, uint32_t priority,
 		direction->n++;
 	}
 	direction->at[i].stays |= stays;
-	direction->at[i].passes |= shadow_lets_pass(policy);
-	direction->at[i].others |= !shadow_lets_pass(policy);
+	direction->at[i].bypasses |= policy_is_bypass(policy);
+	direction->at[i].others |= !policy_is_bypass(policy);
 	direction->at[i].real |= !shadow_tag(policy) || priority == shadow_original_priority(policy);
 }
 
-bool shadow_lets_pass(const struct entry *policy)
+bool policy_is_bypass(const struct entry *policy)
 {
 	return policy->policy.info.action == XFRM_POLICY_ALLOW && policy->policy.n_templates == 0;
 }
@@ -91,10 +91,10 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	uint32_t tag = shadow_tag(policy);
 
 	survey->n_hold += tag == SHADOW_HOLD;
-	survey->n_grace += tag == SHADOW_GRACE;
-	survey->n_close += tag == SHADOW_CLOSE;
-	survey->n_passing += tag && shadow_lets_pass(policy);
-	survey->n_kept += shadow_is_kept(policy);
+	survey->n_expiring += tag == SHADOW_EXPIRING;
+	survey->n_adjacent += tag == SHADOW_ADJACENT;
+	survey->n_bypasses += tag && policy_is_bypass(policy);
+	survey->n_kept += is_kept_policy(policy);
 	/* Those of sockets are asked before all others, whatever their priority. */
 	if (entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
 		return;
@@ -119,25 +119,25 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 		direction->stays = true;
 		direction->last_stays = max_u32(direction->last_stays, info->priority);
 	}
-	if (shadow_lets_pass(policy)) {
-		direction->passes = true;
-		direction->last_passes = max_u32(direction->last_passes, info->priority);
+	if (policy_is_bypass(policy)) {
+		direction->bypasses = true;
+		direction->last_bypass = max_u32(direction->last_bypass, info->priority);
 		return;
 	}
 	/* A kept shadow is a copy that xfrmctl made: it is younger than its policy, and no later decision of charon's.
 	 */
-	if (!shadow_is_kept(policy))
+	if (!is_kept_policy(policy))
 		survey->newest = max_u32(survey->newest, age(policy));
 }
 
 bool shadow_is_overtaken(const struct shadow_survey *survey, const struct entry *shadow)
 {
-	return shadow_tag(shadow) && shadow_lets_pass(shadow) && age(shadow) < survey->newest;
+	return shadow_tag(shadow) && policy_is_bypass(shadow) && age(shadow) < survey->newest;
 }
 
 uint64_t shadow_count(const struct shadow_survey *survey)
 {
-	return survey->n_hold + survey->n_grace + survey->n_close;
+	return survey->n_hold + survey->n_expiring + survey->n_adjacent;
 }
 
 void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir)
@@ -150,11 +150,11 @@ void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir)
 
 bool shadow_survey_has_bypass(const struct shadow_survey *survey)
 {
-	bool passes = survey->n_passing != 0;
+	bool bypasses = survey->n_bypasses != 0;
 
 	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
-		passes |= survey->directions[dir].passes;
-	return passes;
+		bypasses |= survey->directions[dir].bypasses;
+	return bypasses;
 }
 
 /* A place right behind the policy. Where another one is, its own: of two equals the kernel takes the older. */
@@ -178,26 +178,27 @@ static void place(const struct entry *policy, const struct shadow_survey *survey
 
 	*tag = SHADOW_HOLD;
 	*priority = original | SHADOW_PRIORITY;
-	if (shadow_tag(policy) == SHADOW_HOLD || shadow_tag(policy) == SHADOW_GRACE || info->dir >= XFRM_POLICY_MAX) {
+	if (shadow_tag(policy) == SHADOW_HOLD || shadow_tag(policy) == SHADOW_EXPIRING ||
+	    info->dir >= XFRM_POLICY_MAX) {
 		*priority = info->priority;
 		return;
 	}
 
 	const struct shadow_direction *direction = &survey->directions[info->dir];
 	size_t i = find_priority(direction, original);
-	bool seen = i < direction->n && direction->at[i].priority == original, passes = shadow_lets_pass(policy);
-	bool beside_one_that_stays = !later && !passes && seen && direction->at[i].stays;
+	bool seen = i < direction->n && direction->at[i].priority == original, bypasses = policy_is_bypass(policy);
+	bool beside_one_that_stays = !later && !bypasses && seen && direction->at[i].stays;
 	bool close = survey->high || (direction->stays && original < direction->last_stays) || beside_one_that_stays;
 
-	if (!close && later && direction->passes && original < direction->last_passes) {
+	if (!close && later && direction->bypasses && original < direction->last_bypass) {
 		close = true;
-		*tag = SHADOW_CLOSE;
+		*tag = SHADOW_ADJACENT;
 	}
-	if (close && !later && !passes && seen && direction->at[i].passes)
+	if (close && !later && !bypasses && seen && direction->at[i].bypasses)
 		*priority = right_before(direction, original);
 	else if (close)
 		*priority = right_behind(direction, original);
-	else if (passes && *priority != UINT32_MAX && (seen ? direction->at[i].others : direction->many))
+	else if (bypasses && *priority != UINT32_MAX && (seen ? direction->at[i].others : direction->many))
 		++*priority;
 }
 
@@ -230,10 +231,10 @@ static struct entry copy_of(const struct entry *policy, uint32_t tag, uint32_t p
 	return copy;
 }
 
-static void make(const struct entry *policy, const struct shadow_blocked *blocked, uint32_t tag, uint32_t priority,
+static void make(const struct entry *policy, const struct xfrm_counters *blocked, uint32_t tag, uint32_t priority,
 		 struct entry *ret)
 {
-	const struct shadow_blocked before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
+	const struct xfrm_counters before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
 
 	*ret = copy_of(policy, tag, priority);
 	if (policy->policy.n_templates)
@@ -242,7 +243,7 @@ static void make(const struct entry *policy, const struct shadow_blocked *blocke
 	shadow_set_blocked(ret, &before);
 }
 
-void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct xfrm_counters *blocked,
 		 bool later, struct entry *ret)
 {
 	uint32_t tag, priority;
@@ -257,23 +258,23 @@ void shadow_begin(struct entry *ret)
 	ret->policy.info.sel.user = SHADOW_HOLD;
 }
 
-void shadow_make_close(const struct entry *policy, const struct shadow_survey *survey,
-		       const struct shadow_blocked *blocked, struct entry *ret)
+void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey,
+			  const struct xfrm_counters *blocked, struct entry *ret)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
 	uint32_t priority = info->priority;
 
 	if (info->dir < XFRM_POLICY_MAX)
 		priority = right_behind(&survey->directions[info->dir], priority);
-	make(policy, blocked, SHADOW_CLOSE, priority, ret);
+	make(policy, blocked, SHADOW_ADJACENT, priority, ret);
 }
 
-void shadow_make_kept(const struct entry *policy, struct entry *ret)
+void shadow_make_kept_policy(const struct entry *policy, struct entry *ret)
 {
-	*ret = copy_of(policy, SHADOW_KEEP, policy->policy.info.priority);
+	*ret = copy_of(policy, KEPT_TAG, policy->policy.info.priority);
 	ret->policy.info.lft.soft_byte_limit = ret->policy.info.lft.hard_byte_limit = XFRM_INF;
 	ret->policy.info.lft.soft_packet_limit = ret->policy.info.lft.hard_packet_limit = XFRM_INF;
-	ret->policy.info.lft.hard_add_expires_seconds = SHADOW_KEPT_SECONDS;
+	ret->policy.info.lft.hard_add_expires_seconds = KEPT_POLICY_SECONDS;
 	ret->policy.n_templates = policy->policy.n_templates;
 	ret->policy.templates = policy->policy.templates;
 }
@@ -282,7 +283,7 @@ void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run)
 {
 	struct xfrm_userpolicy_info *info = &shadow->policy.info;
 
-	info->sel.user = SHADOW_GRACE;
+	info->sel.user = SHADOW_EXPIRING;
 	info->lft.hard_add_expires_seconds = seconds;
 	/* As little in use as the limits of packets. */
 	info->lft.hard_byte_limit = run;
@@ -290,17 +291,17 @@ void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run)
 
 bool shadow_is_of_run(const struct entry *entry, uint64_t run)
 {
-	return shadow_tag(entry) == SHADOW_GRACE && entry->policy.info.lft.hard_byte_limit == run;
+	return shadow_tag(entry) == SHADOW_EXPIRING && entry->policy.info.lft.hard_byte_limit == run;
 }
 
-struct shadow_blocked shadow_blocked_before(const struct entry *shadow)
+struct xfrm_counters shadow_blocked_before(const struct entry *shadow)
 {
 	const struct xfrm_lifetime_cfg *lft = &shadow->policy.info.lft;
 
-	return (struct shadow_blocked){.out = lft->soft_packet_limit, .in = lft->hard_packet_limit};
+	return (struct xfrm_counters){.out = lft->soft_packet_limit, .in = lft->hard_packet_limit};
 }
 
-void shadow_set_blocked(struct entry *shadow, const struct shadow_blocked *blocked)
+void shadow_set_blocked(struct entry *shadow, const struct xfrm_counters *blocked)
 {
 	shadow->policy.info.lft.soft_packet_limit = blocked->out;
 	shadow->policy.info.lft.hard_packet_limit = blocked->in;
@@ -310,13 +311,13 @@ bool shadow_suffices(const struct entry *present, const struct entry *wanted)
 {
 	const struct xfrm_userpolicy_info *have = &present->policy.info, *want = &wanted->policy.info;
 
-	if (shadow_is_kept(wanted) && (present->policy.n_templates != wanted->policy.n_templates ||
+	if (is_kept_policy(wanted) && (present->policy.n_templates != wanted->policy.n_templates ||
 				       memcmp(present->policy.templates, wanted->policy.templates,
 					      wanted->policy.n_templates * sizeof(*wanted->policy.templates)) != 0))
 		return false;
 	if (have->action == XFRM_POLICY_BLOCK && want->action != XFRM_POLICY_BLOCK)
 		return true;
-	return have->action == want->action && have->priority == want->priority && want->sel.user != SHADOW_GRACE;
+	return have->action == want->action && have->priority == want->priority && want->sel.user != SHADOW_EXPIRING;
 }
 
 struct entry shadow_covering(const struct entry *shadow)
@@ -331,6 +332,6 @@ struct entry shadow_kept_before(const struct entry *shadow)
 {
 	struct entry kept = *shadow;
 
-	kept.policy.info.sel.user = SHADOW_KEEP;
+	kept.policy.info.sel.user = KEPT_TAG;
 	return kept;
 }

@@ -16,19 +16,19 @@
 #include "xfrm/filter.h"
 
 /* The tags, in xfrm_selector.user. */
-#define SHADOW_HOLD 0x58464d48U	 /* stays until it is released */
-#define SHADOW_GRACE 0x58464d47U /* the kernel removes it when its time is up */
-#define SHADOW_CLOSE \
+#define SHADOW_HOLD 0x58464d48U	    /* stays until it is released */
+#define SHADOW_EXPIRING 0x58464d47U /* the kernel removes it when its time is up */
+#define SHADOW_ADJACENT \
 	0x58464d43U /* stands close behind its policy for now; flush --hold puts a SHADOW_HOLD in its place */
 
 /* The tag of a kept shadow: a copy of a policy with its templates, in that policy's own place, which goes on sending
  * traffic through the SAs of an earlier life. All that looks at policies takes it for one, and it is no shadow to the
  * functions below; handover ends it. A stopper (stopper.h) carries the tag too. */
-#define SHADOW_KEEP 0x58464d4bU
+#define KEPT_TAG 0x58464d4bU
 
 /* Seconds after which the kernel removes a kept shadow: longer than a handover takes, and the most for which traffic
  * goes on through old SAs when no process ends that. */
-#define SHADOW_KEPT_SECONDS 300
+#define KEPT_POLICY_SECONDS 300
 
 /* Real policies at or above this priority leave no room for shadows behind them. */
 #define SHADOW_PRIORITY 0x80000000U
@@ -42,8 +42,8 @@ struct shadow_direction {
 	bool stays;
 	uint32_t last_stays;
 	/* Some real policy lets traffic pass unprotected; the highest priority of such policies. */
-	bool passes;
-	uint32_t last_passes;
+	bool bypasses;
+	uint32_t last_bypass;
 	/* The direction has more than SHADOW_PRIORITIES_MAX different priorities; `at` has the first ones found. */
 	bool many;
 	size_t n;
@@ -53,7 +53,7 @@ struct shadow_direction {
 		/* A real policy of this priority is not to be replaced. */
 		bool stays;
 		/* A policy, or the policy that a shadow was made from, lets traffic pass. */
-		bool passes;
+		bool bypasses;
 		/* A policy, or the policy that a shadow was made from, protects or blocks. */
 		bool others;
 		/* More has this priority than shadows that are to be replaced. */
@@ -63,12 +63,12 @@ struct shadow_direction {
 
 /* What was seen of the policies before shadows are made; zeroed to begin with. */
 struct shadow_survey {
-	uint64_t n_real;		   /* policies that are no shadows, */
-	uint64_t n_hold, n_grace, n_close; /* and shadows that are there already, */
-	uint64_t n_passing;		   /* so many of which let traffic pass */
-	uint64_t n_kept;		   /* kept shadows */
-	uint32_t newest;		   /* the index of the youngest real one that does not, but for its direction */
-	bool high;			   /* a real policy has a priority of SHADOW_PRIORITY or above */
+	uint64_t n_real;			 /* policies that are no shadows, */
+	uint64_t n_hold, n_expiring, n_adjacent; /* and shadows that are there already, */
+	uint64_t n_bypasses;			 /* so many of which let traffic pass */
+	uint64_t n_kept;			 /* kept shadows */
+	uint32_t newest; /* the index of the youngest real one that does not, but for its direction */
+	bool high;	 /* a real policy has a priority of SHADOW_PRIORITY or above */
 	struct shadow_direction directions[XFRM_POLICY_MAX];
 };
 
@@ -76,18 +76,18 @@ struct shadow_survey {
 uint32_t shadow_tag(const struct entry *entry);
 
 /* Whether this is a kept shadow. */
-bool shadow_is_kept(const struct entry *entry);
+bool is_kept_policy(const struct entry *entry);
 
 /* Makes the kept shadow of a policy: templates (which point to where the policy's do), action and priority are the
- * policy's. The kernel removes it after SHADOW_KEPT_SECONDS. Of two policies of equal priority the kernel asks the
+ * policy's. The kernel removes it after KEPT_POLICY_SECONDS. Of two policies of equal priority the kernel asks the
  * older one (xfrm_policy_insert_list()), and charon gives a policy the same priority each time, a trap a higher one:
  * what it installs later stands behind. */
-void shadow_make_kept(const struct entry *policy, struct entry *ret);
+void shadow_make_kept_policy(const struct entry *policy, struct entry *ret);
 
-/* Makes a shadow that stands right behind its policy's place (SHADOW_CLOSE), for where kept shadows stand in theirs:
+/* Makes a shadow that stands right behind its policy's place (SHADOW_ADJACENT), for where kept shadows stand in theirs:
  * otherwise those would come before the bypasses and blocks that decided before them. Else as shadow_make(). */
-void shadow_make_close(const struct entry *policy, const struct shadow_survey *survey,
-		       const struct shadow_blocked *blocked, struct entry *ret);
+void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey,
+			  const struct xfrm_counters *blocked, struct entry *ret);
 
 /* Takes note of one policy; `filter` says which of them get a shadow. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
@@ -110,12 +110,12 @@ void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir);
  * Its priority is behind that of every real policy, in the same order, by SHADOW_PRIORITY. Where that would let another
  * policy come in between (one that stays behind; one of a priority above SHADOW_PRIORITY) the shadow stands right
  * behind its policy. With `later`, when it is not we who remove the policy, it does so for the time being
- * (SHADOW_CLOSE) if there is one behind it that lets traffic pass.
+ * (SHADOW_ADJACENT) if there is one behind it that lets traffic pass.
  *
  * `blocked` is written into the limits of packets, which have no effect on a policy (xfrm_policy_timer() looks at times
  * only): so release finds it without a file. The shadow of a shadow keeps what that had. The limits of bytes hold what
  * the program has to know of a shadow itself. */
-void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct shadow_blocked *blocked,
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct xfrm_counters *blocked,
 		 bool later, struct entry *ret);
 
 /* Whether the survey found a policy, or a shadow, that lets traffic pass. These have to be replaced first: while some
@@ -138,11 +138,11 @@ void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run);
 bool shadow_is_of_run(const struct entry *entry, uint64_t run);
 
 /* The counters at the time when a shadow was made, and another time to be written into it. */
-struct shadow_blocked shadow_blocked_before(const struct entry *shadow);
-void shadow_set_blocked(struct entry *shadow, const struct shadow_blocked *blocked);
+struct xfrm_counters shadow_blocked_before(const struct entry *shadow);
+void shadow_set_blocked(struct entry *shadow, const struct xfrm_counters *blocked);
 
 /* Whether an entry lets traffic pass unprotected: no template, and no block. */
-bool shadow_lets_pass(const struct entry *policy);
+bool policy_is_bypass(const struct entry *policy);
 
 /* Whether a shadow that is in the place of `wanted` will do. One that blocks is never to be replaced by one that lets
  * pass; one that expires has to be replaced to get a new time; a kept one has to have the same templates. */

@@ -94,12 +94,11 @@ static void append_shadows(struct text *text, const struct summary *summary)
 {
 	if (summary->shadows)
 		append_count(text, "; ", summary->shadows, "shadow", "shadows");
-	if (summary->stand_ins)
-		append_count(text, summary->shadows ? " and " : "; ", summary->stand_ins, "stand-in of a route",
+	if (summary->backups)
+		append_count(text, summary->shadows ? " and " : "; ", summary->backups, "stand-in of a route",
 			     "stand-ins of routes");
-	if (summary->shadows || summary->stand_ins)
-		append(text, "%s",
-		       summary->shadows + summary->stand_ins == 1 ? " holds its place" : " hold their place");
+	if (summary->shadows || summary->backups)
+		append(text, "%s", summary->shadows + summary->backups == 1 ? " holds its place" : " hold their place");
 	if (summary->carrying)
 		append(text, "; traffic of %" PRIu64 " %s goes on", summary->carrying,
 		       summary->carrying == 1 ? "policy" : "policies");
@@ -142,7 +141,7 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 {
 	struct text text = {buffer, size, 0};
 
-	if (!summary_policies(summary) && !summary->failed && (summary->shadows || !summary->stand_ins)) {
+	if (!summary_policies(summary) && !summary->failed && (summary->shadows || !summary->backups)) {
 		append(&text, summary->shadows ? "No policies" : "No policies: no shadows are needed");
 		append_shadows(&text, summary);
 		append(&text, ".");
@@ -150,8 +149,8 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 	}
 	append(&text, "Put shadows behind ");
 	append_policies(&text, summary);
-	if (summary->stand_ins)
-		append_count(&text, " and stand-ins behind ", summary->stand_ins, "route", "routes");
+	if (summary->backups)
+		append_count(&text, " and stand-ins behind ", summary->backups, "route", "routes");
 	append_duration(&text, summary);
 	append(&text, ".");
 	return buffer;
@@ -198,11 +197,11 @@ static void append_released_routes(struct text *text, const struct summary *summ
 {
 	if (summary->routes)
 		append_count(text, " Removed ", summary->routes, "stand-in of a route", "stand-ins of routes");
-	if (release->stand_ins)
-		append_count(text, summary->routes ? "; " : " ", release->stand_ins,
+	if (release->backups)
+		append_count(text, summary->routes ? "; " : " ", release->backups,
 			     summary->routes ? "stays" : "stand-in of a route stays",
 			     summary->routes ? "stay" : "stand-ins of routes stay");
-	if (summary->routes || release->stand_ins)
+	if (summary->routes || release->backups)
 		append(text, ".");
 }
 

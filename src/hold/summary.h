@@ -19,7 +19,7 @@ struct summary {
 	uint64_t shadows;		    /* hold the place of policies, or were made to expire */
 	uint64_t carrying;		    /* kept shadows, through which traffic goes on */
 	uint64_t routes;		    /* removed from charon's table */
-	uint64_t stand_ins;		    /* hold the place of routes */
+	uint64_t backups;		    /* hold the place of routes */
 	uint64_t failed;		    /* could not be removed, or got no shadow */
 	uint64_t usec;			    /* how long it took */
 };
@@ -28,7 +28,7 @@ struct summary {
 struct summary_release {
 	uint64_t kept; /* shadows that stay; of these, some stand behind kept shadows, and stay for longer */
 	uint64_t behind_kept, behind_kept_usec;
-	uint64_t stand_ins;  /* of routes, that stay */
+	uint64_t backups;    /* of routes, that stay */
 	uint64_t grace_usec; /* for so long, or TIMESPAN_INFINITY */
 	bool blocked_known;
 	uint64_t blocked_out, blocked_in; /* packets that policies blocked since the shadows were made */

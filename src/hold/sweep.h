@@ -15,7 +15,7 @@ struct sweep_verb {
 };
 
 struct sweep {
-	struct kernel *kernel;
+	struct xfrm *xfrm;
 	/* Called for each entry; calls the functions below, or nothing. */
 	int (*visit)(struct sweep *sweep, const struct entry *entry);
 	const struct sweep_verb *verb;
@@ -24,7 +24,7 @@ struct sweep {
 
 	struct summary summary;
 	struct shadow_survey survey;
-	struct shadow_blocked blocked;
+	struct xfrm_counters blocked;
 
 	/* Of the pass under way. */
 	const struct nlmsghdr *message; /* the one that the entry came in */
@@ -32,7 +32,7 @@ struct sweep {
 	bool again;			/* something has to be done in another pass */
 	bool counted;			/* what comes up was counted in a pass before, whose refusals were lost */
 	uint64_t looked_at, n_changed, n_gone, n_hidden, n_refused;
-	struct kernel_refusal refused[REPORT_NAMED_MAX];
+	struct xfrm_refusal refused[LOG_NAMED_MAX];
 };
 
 /* Looks at all policies, changing nothing, for what shadow_make() has to know, and at the counters of blocked packets.
@@ -54,7 +54,7 @@ int sweep_add(struct sweep *sweep, const struct entry *shadow);
 
 /* A shadow of an earlier life may be in the way: makes it as `shadow` is, unless it suffices. Returns -ENOENT when none
  * is there. */
-int sweep_adopt(struct kernel *kernel, const struct entry *shadow);
+int sweep_adopt(struct xfrm *xfrm, const struct entry *shadow);
 
 /* To be called when all is done: reports how many there were beyond those that were named. */
 void sweep_report_unnamed(const struct sweep *sweep);

@@ -75,14 +75,14 @@ int children_add_address(struct children *children, size_t side, const char *tex
 	if (traffic_selector_parse(text, &selector) < 0 || selector.dynamic) {
 		/* A name, whose addresses charon finds when it needs them. */
 		connection->addresses[side].any = true;
-		connection->can_begin |= side == CHILDREN_REMOTE;
+		connection->can_initiate |= side == CHILDREN_REMOTE;
 		return 0;
 	}
 	if (is_unspecified(&selector.prefix)) {
 		connection->addresses[side].any = true;
 		return 0;
 	}
-	connection->can_begin |= side == CHILDREN_REMOTE && !strchr(text, '/') && !strstr(text, "..");
+	connection->can_initiate |= side == CHILDREN_REMOTE && !strchr(text, '/') && !strstr(text, "..");
 	return add_network(&connection->addresses[side], &selector.prefix);
 }
 

@@ -22,9 +22,9 @@ enum { CHILDREN_LOCAL, CHILDREN_REMOTE, CHILDREN_SIDES };
 struct children_connection {
 	char *name;
 	struct children_networks addresses[CHILDREN_SIDES];
-	bool can_begin; /* charon knows an address, or a name, to which to send */
-	bool busy;	/* it had an IKE_SA when charon was asked for its configuration */
-	bool begun;	/* somebody has had charon begin with one of its children */
+	bool can_initiate; /* charon knows an address, or a name, to which to send */
+	bool busy;	   /* it had an IKE_SA when charon was asked for its configuration */
+	bool begun;	   /* somebody has had charon begin with one of its children */
 };
 
 struct child {

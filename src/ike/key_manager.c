@@ -10,7 +10,7 @@
 
 #include "base/util.h"
 
-int owner_parse_netlink(const char *line, struct owner_socket *ret)
+int key_manager_parse_netlink(const char *line, struct key_manager_socket *ret)
 {
 	unsigned int protocol, groups;
 	uint64_t inode;
@@ -20,22 +20,22 @@ int owner_parse_netlink(const char *line, struct owner_socket *ret)
 		return -EBADMSG;
 	if (protocol != NETLINK_XFRM || !(groups & XFRMGRP_ACQUIRE))
 		return 0;
-	*ret = (struct owner_socket){.inode = inode};
+	*ret = (struct key_manager_socket){.inode = inode};
 	return 1;
 }
 
-int owner_parse_pfkey(const char *line, struct owner_socket *ret)
+int key_manager_parse_pfkey(const char *line, struct key_manager_socket *ret)
 {
 	uint64_t inode;
 
 	/* sk RefCnt Rmem Wmem User Inode (pfkey_seq_show()). Whether it is registered is not shown. */
 	if (sscanf(line, "%*s %*d %*u %*u %*u %" SCNu64, &inode) != 1)
 		return -EBADMSG;
-	*ret = (struct owner_socket){.inode = inode};
+	*ret = (struct key_manager_socket){.inode = inode};
 	return 1;
 }
 
-int owner_parse_udp(const char *line, struct owner_socket *ret)
+int key_manager_parse_udp(const char *line, struct key_manager_socket *ret)
 {
 	unsigned int port;
 	uint64_t inode;
@@ -43,27 +43,27 @@ int owner_parse_udp(const char *line, struct owner_socket *ret)
 	/* sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode … (udp4_format_sock()). */
 	if (sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*s %*s %*s %*s %*s %*s %*s %" SCNu64, &port, &inode) != 2)
 		return -EBADMSG;
-	if (port != OWNER_PORT_IKE && port != OWNER_PORT_NATT)
+	if (port != KEY_MANAGER_PORT_IKE && port != KEY_MANAGER_PORT_NATT)
 		return 0;
-	*ret = (struct owner_socket){.inode = inode, .port = (uint16_t)port};
+	*ret = (struct key_manager_socket){.inode = inode, .port = (uint16_t)port};
 	return 1;
 }
 
-int owner_parse_link(const char *target, uint64_t *ret)
+int key_manager_parse_link(const char *target, uint64_t *ret)
 {
 	return sscanf(target, "socket:[%" SCNu64 "]", ret) == 1 ? 0 : -EBADMSG;
 }
 
-enum owner_kind owner_classify(const char *name, bool has_ike_port)
+enum key_manager_kind key_manager_classify(const char *name, bool has_ike_port)
 {
 	/* strongSwan's daemons (charon, charon-systemd, charon-nm …), of which some take a random port; libreswan;
 	 * OpenIKED; racoon and racoon2. */
 	static const char *const daemons[] = {"charon", "pluto", "iked", "racoon"};
 
 	if (has_ike_port)
-		return OWNER_KEY_MANAGER;
+		return KEY_MANAGER_IKE;
 	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++)
 		if (strncmp(name, daemons[i], strlen(daemons[i])) == 0)
-			return OWNER_KEY_MANAGER;
-	return strcmp(name, "ip") == 0 ? OWNER_MONITOR : OWNER_UNKNOWN;
+			return KEY_MANAGER_IKE;
+	return strcmp(name, "ip") == 0 ? KEY_MANAGER_MONITOR : KEY_MANAGER_UNKNOWN;
 }

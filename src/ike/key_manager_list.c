@@ -12,7 +12,7 @@
 #define SOCKETS_MAX 64
 
 struct sockets {
-	struct owner_socket list[SOCKETS_MAX];
+	struct key_manager_socket list[SOCKETS_MAX];
 	unsigned int kinds[SOCKETS_MAX]; /* OWNER_SOCKET_… */
 	bool seen[SOCKETS_MAX];		 /* some process has it open */
 	size_t n;
@@ -20,7 +20,7 @@ struct sockets {
 
 struct table {
 	const char *path;
-	int (*parse)(const char *line, struct owner_socket *ret);
+	int (*parse)(const char *line, struct key_manager_socket *ret);
 	unsigned int kind; /* OWNER_SOCKET_…, or 0 when it is the port that tells */
 	bool optional;	   /* the kernel need not have it (PF_KEY, IPv6), and then has no sockets */
 };
@@ -34,12 +34,12 @@ static int read_table(const struct table *table, struct sockets *sockets)
 	if (!f)
 		return errno == ENOENT && table->optional ? 0 : -errno;
 	while (sockets->n < SOCKETS_MAX && getline(&line, &size, f) >= 0) {
-		struct owner_socket *found = &sockets->list[sockets->n];
+		struct key_manager_socket *found = &sockets->list[sockets->n];
 		if (table->parse(line, found) <= 0)
 			continue;
-		sockets->kinds[sockets->n++] = table->kind		       ? table->kind
-					       : found->port == OWNER_PORT_IKE ? OWNER_SOCKET_IKE
-									       : OWNER_SOCKET_NATT;
+		sockets->kinds[sockets->n++] = table->kind			     ? table->kind
+					       : found->port == KEY_MANAGER_PORT_IKE ? KEY_MANAGER_SOCKET_IKE
+										     : KEY_MANAGER_SOCKET_NATT;
 	}
 	return 0;
 }
@@ -88,7 +88,8 @@ static void read_name(int proc, pid_t pid, char *name, size_t size)
 }
 
 /* Looks through the open files of one process; returns whether one of `listeners` is among them. */
-static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, struct sockets *ike, struct owner *ret)
+static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, struct sockets *ike,
+			    struct key_manager *ret)
 {
 	char path[32], target[64];
 	unsigned int listens = 0, has_ike_port = 0;
@@ -110,7 +111,7 @@ static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, stru
 		if (n < 0)
 			continue;
 		target[n] = '\0';
-		if (owner_parse_link(target, &inode) < 0)
+		if (key_manager_parse_link(target, &inode) < 0)
 			continue;
 		listens |= mark_seen(listeners, inode);
 		has_ike_port |= mark_seen(ike, inode);
@@ -118,25 +119,25 @@ static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, stru
 	if (!listens)
 		return false;
 
-	*ret = (struct owner){.pid = pid, .sockets = listens | has_ike_port};
+	*ret = (struct key_manager){.pid = pid, .sockets = listens | has_ike_port};
 	read_name(proc, pid, ret->name, sizeof(ret->name));
-	ret->kind = owner_classify(ret->name, has_ike_port != 0);
+	ret->kind = key_manager_classify(ret->name, has_ike_port != 0);
 	return true;
 }
 
-int owner_list(owner_fn fn, void *userdata)
+int key_manager_list(key_manager_fn fn, void *userdata)
 {
 	/* /proc/net is that of the process's main thread, which is the only one here. */
 	static const struct table listener_tables[] = {
-		{"/proc/net/netlink", owner_parse_netlink, OWNER_SOCKET_XFRM, false},
-		{"/proc/net/pfkey", owner_parse_pfkey, OWNER_SOCKET_PFKEY, true},
+		{"/proc/net/netlink", key_manager_parse_netlink, KEY_MANAGER_SOCKET_XFRM, false},
+		{"/proc/net/pfkey", key_manager_parse_pfkey, KEY_MANAGER_SOCKET_PFKEY, true},
 	};
 	static const struct table ike_tables[] = {
-		{"/proc/net/udp", owner_parse_udp, 0, true},
-		{"/proc/net/udp6", owner_parse_udp, 0, true},
+		{"/proc/net/udp", key_manager_parse_udp, 0, true},
+		{"/proc/net/udp6", key_manager_parse_udp, 0, true},
 	};
 	struct sockets listeners = {0}, ike = {0};
-	struct owner owner;
+	struct key_manager key_manager;
 	struct dirent *entry;
 	int r = 0;
 
@@ -154,46 +155,46 @@ int owner_list(owner_fn fn, void *userdata)
 		return -errno;
 	while ((entry = readdir(proc))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (pid > 0 && look_at_process(dirfd(proc), pid, &listeners, &ike, &owner))
-			fn(&owner, userdata);
+		if (pid > 0 && look_at_process(dirfd(proc), pid, &listeners, &ike, &key_manager))
+			fn(&key_manager, userdata);
 	}
 
 	/* A listener without a process that can be seen is an IKE daemon if there are IKE ports without one too. */
 	if (unseen(&listeners)) {
-		owner = (struct owner){
-			.kind = unseen(&ike) ? OWNER_KEY_MANAGER : OWNER_UNKNOWN,
+		key_manager = (struct key_manager){
+			.kind = unseen(&ike) ? KEY_MANAGER_IKE : KEY_MANAGER_UNKNOWN,
 			.sockets = unseen(&listeners) | unseen(&ike),
 		};
-		fn(&owner, userdata);
+		fn(&key_manager, userdata);
 	}
 	return 0;
 }
 
 struct strongest {
 	pid_t but;
-	struct owner owner;
+	struct key_manager key_manager;
 	bool found;
 };
 
-static void compare(const struct owner *owner, void *userdata)
+static void compare(const struct key_manager *key_manager, void *userdata)
 {
 	struct strongest *strongest = userdata;
 
-	if (strongest->but && owner->pid == strongest->but)
+	if (strongest->but && key_manager->pid == strongest->but)
 		return;
-	if (!strongest->found || owner->kind > strongest->owner.kind)
-		strongest->owner = *owner;
+	if (!strongest->found || key_manager->kind > strongest->key_manager.kind)
+		strongest->key_manager = *key_manager;
 	strongest->found = true;
 }
 
-int owner_find(pid_t but, struct owner *ret)
+int key_manager_find(pid_t but, struct key_manager *ret)
 {
 	struct strongest strongest = {.but = but};
 
-	int r = owner_list(compare, &strongest);
+	int r = key_manager_list(compare, &strongest);
 	if (r < 0)
 		return r;
 	if (strongest.found)
-		*ret = strongest.owner;
+		*ret = strongest.key_manager;
 	return strongest.found;
 }

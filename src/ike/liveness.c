@@ -5,27 +5,27 @@
  * is 1 and more. One whose workers wait for each other still receives packets, some tens of microseconds each. */
 #define BUSY_SHARE 10
 
-enum patience_verdict patience_judge(const struct patience *patience, const struct patience_evidence *evidence)
+enum liveness_verdict liveness_judge(const struct liveness *liveness, const struct liveness_evidence *evidence)
 {
-	if (evidence->misses < patience->misses)
-		return PATIENCE_WAIT;
+	if (evidence->misses < liveness->misses)
+		return LIVENESS_WAIT;
 	if (evidence->traced)
-		return PATIENCE_TRACED;
+		return LIVENESS_TRACED;
 	if (evidence->stopped)
-		return PATIENCE_STOPPED;
-	if (evidence->silent_usec >= patience->limit_usec)
-		return PATIENCE_LIMIT;
+		return LIVENESS_STOPPED;
+	if (evidence->silent_usec >= liveness->limit_usec)
+		return LIVENESS_LIMIT;
 	if (evidence->on_disk || evidence->busy_usec >= evidence->recent_usec / BUSY_SHARE)
-		return PATIENCE_BUSY;
-	return PATIENCE_IDLE;
+		return LIVENESS_BUSY;
+	return LIVENESS_IDLE;
 }
 
-bool patience_has_ended(enum patience_verdict verdict)
+bool liveness_failed(enum liveness_verdict verdict)
 {
-	return verdict >= PATIENCE_STOPPED;
+	return verdict >= LIVENESS_STOPPED;
 }
 
-bool patience_counts(uint64_t planned, uint64_t now, uint64_t deadline)
+bool liveness_counts(uint64_t planned, uint64_t now, uint64_t deadline)
 {
 	return now <= planned || now - planned <= deadline / 2;
 }

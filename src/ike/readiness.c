@@ -25,11 +25,6 @@
 /* That the folder itself is removed is told without being asked for (IN_IGNORED). */
 #define EVENTS (IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF)
 
-static uint64_t earlier_of(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* Copies a path without its last part. */
 static void copy_folder(const char *path, char folder[PATH_MAX])
 {
@@ -72,16 +67,16 @@ static int watch_folder(const char *file)
 	return r < 0 ? r : fd;
 }
 
-static int ask(const struct await *await, uint64_t deadline, struct charon_version *ret)
+static int ask(const struct readiness *readiness, uint64_t deadline, struct charon_version *ret)
 {
 	CLEANUP(vici_close) struct vici *vici = NULL;
 
-	int r = vici_open(await->socket, deadline, &vici);
+	int r = vici_open(readiness->socket, deadline, &vici);
 	if (r < 0)
 		return r;
 	/* A process of another PID namespace is 0 here. */
 	pid_t peer = vici_peer(vici);
-	if (await->process && peer && !process_descends(peer, await->process))
+	if (readiness->process && peer && !proc_descends_from(peer, readiness->process))
 		return -EADDRINUSE;
 	return charon_version(vici, deadline, ret);
 }
@@ -116,29 +111,29 @@ static int wait_event(int events, int pidfd, uint64_t until)
 	return fds[1].revents ? -ECHILD : fds[0].revents ? 1 : 0;
 }
 
-int await_answer(const struct await *await, struct await_answer *ret)
+int readiness_answer(const struct readiness *readiness, struct readiness_answer *ret)
 {
-	uint64_t begun = now_usec(), deadline = later(begun, await->timeout_usec);
+	uint64_t begun = now_usec(), deadline = usec_add(begun, readiness->timeout_usec);
 	uint64_t answer = ANSWER_USEC, pause = PAUSE_MIN_USEC;
 	int r, event = 0;
 
 	do {
 		/* Before the try: what happens from then on is an event. */
-		CLEANUP(close_fd) int events = watch_folder(await->socket);
-		uint64_t until = later(now_usec(), answer);
+		CLEANUP(close_fd) int events = watch_folder(readiness->socket);
+		uint64_t until = usec_add(now_usec(), answer);
 
-		r = ask(await, await->timeout_usec ? earlier_of(until, deadline) : until, &ret->version);
+		r = ask(readiness, readiness->timeout_usec ? usec_min(until, deadline) : until, &ret->version);
 		if (!is_passing(r))
 			break;
 
 		/* A socket that appears is an event. But listen(), which comes a moment after bind(), is none, nor is
 		 * that a daemon has found its tongue. */
 		bool tells = events >= 0 && (r == -ENOENT || r == -ENOTSOCK);
-		event = wait_event(events, await->pidfd,
-				   tells ? deadline : earlier_of(later(now_usec(), pause), deadline));
-		pause = event > 0 ? PAUSE_MIN_USEC : earlier_of(2 * pause, PAUSE_MAX_USEC);
+		event = wait_event(events, readiness->pidfd,
+				   tells ? deadline : usec_min(usec_add(now_usec(), pause), deadline));
+		pause = event > 0 ? PAUSE_MIN_USEC : usec_min(2 * pause, PAUSE_MAX_USEC);
 		if (r == -ETIMEDOUT)
-			answer = later(answer, answer);
+			answer = usec_add(answer, answer);
 	} while (event >= 0 && now_usec() < deadline);
 	ret->usec = now_usec() - begun;
 	return event < 0 ? event : r;

@@ -8,14 +8,14 @@
 
 #include "ike/charon.h"
 
-struct await {
+struct readiness {
 	const char *socket;    /* its VICI socket */
 	uint64_t timeout_usec; /* 0 for one try, or TIMESPAN_INFINITY */
 	pid_t process;	       /* who has to answer, itself or by a child; 0 for anybody */
 	int pidfd;	       /* of it: when it ends, so does the wait; -1 without one */
 };
 
-struct await_answer {
+struct readiness_answer {
 	struct charon_version version;
 	uint64_t usec; /* how long it took, also when there was no answer */
 };
@@ -23,4 +23,4 @@ struct await_answer {
 /* Returns 0 when the daemon answers. -ECHILD when `process` has ended. Otherwise what the last try before the timeout
  * met, or at once what no wait can help against: the errors of vici.h, and -EADDRINUSE when somebody else than
  * `process` answers. */
-int await_answer(const struct await *await, struct await_answer *ret);
+int readiness_answer(const struct readiness *readiness, struct readiness_answer *ret);

@@ -5,16 +5,16 @@
 
 #define SELECTOR_MAX 128
 
-void reasons_free(struct reasons *reasons)
+void explanation_free(struct explanation *explanation)
 {
-	route_targets_free(&reasons->targets);
-	route_targets_free(&reasons->addresses);
+	route_targets_free(&explanation->targets);
+	route_targets_free(&explanation->addresses);
 }
 
 /* Takes in the remote traffic selectors and the virtual addresses of one message, wherever they are in it. */
 static int collect(struct vici_reader *message, void *userdata)
 {
-	struct reasons *reasons = userdata;
+	struct explanation *explanation = userdata;
 	struct vici_item item;
 	int r;
 
@@ -24,9 +24,9 @@ static int collect(struct vici_reader *message, void *userdata)
 		if (item.element != VICI_LIST_ITEM)
 			continue;
 		if (vici_is(item.name, "remote-ts"))
-			r = route_targets_add(&reasons->targets, vici_copy(item.value, text, sizeof(text)));
+			r = route_targets_add(&explanation->targets, vici_copy(item.value, text, sizeof(text)));
 		else if (vici_is(item.name, "local-vips"))
-			r = route_targets_add(&reasons->addresses, vici_copy(item.value, text, sizeof(text)));
+			r = route_targets_add(&explanation->addresses, vici_copy(item.value, text, sizeof(text)));
 		/* One that cannot be understood might explain any route. */
 		if (r < 0)
 			return r == -EINVAL ? -EBADMSG : r;
@@ -34,12 +34,12 @@ static int collect(struct vici_reader *message, void *userdata)
 	return r;
 }
 
-int reasons_ask(struct vici *vici, uint64_t deadline, struct reasons *ret)
+int explanation_ask(struct vici *vici, uint64_t deadline, struct explanation *ret)
 {
 	uint8_t buffer[64];
 	struct vici_writer all = {.buffer = buffer, .size = sizeof(buffer)};
 
-	*ret = (struct reasons){0};
+	*ret = (struct explanation){0};
 	vici_put_value(&all, "trap", "yes");
 	vici_put_value(&all, "drop", "yes");
 	vici_put_value(&all, "pass", "yes");

@@ -6,11 +6,11 @@
 #include "ike/vici.h"
 #include "routes/route.h"
 
-struct reasons {
+struct explanation {
 	struct route_targets targets;	/* remote traffic selectors */
 	struct route_targets addresses; /* that it has use for: virtual ones, and sources of its routes */
 };
 
 /* The commands `list-conns`, `list-policies` and `list-sas`. The targets are sorted, the addresses are not. */
-int reasons_ask(struct vici *vici, uint64_t deadline, struct reasons *ret);
-void reasons_free(struct reasons *reasons);
+int explanation_ask(struct vici *vici, uint64_t deadline, struct explanation *ret);
+void explanation_free(struct explanation *explanation);

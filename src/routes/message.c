@@ -94,8 +94,8 @@ static bool is_sound(const struct nlattr *attributes, int length)
 	return has_sound_vias(attributes, length);
 }
 
-int routing_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, struct route *ret,
-			  unsigned int *ifindex)
+int rtnl_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, struct route *ret,
+		       unsigned int *ifindex)
 {
 	const struct rtmsg *rtm = nlmsg_data(nlh);
 	struct rtnl_route *object;
@@ -122,7 +122,7 @@ static void put_route(struct rtnl_route **route)
 	rtnl_route_put(*route);
 }
 
-int routing_message_to_gateway(const struct route *route, const struct route *cover, struct route *ret)
+int rtnl_message_to_gateway(const struct route *route, const struct route *cover, struct route *ret)
 {
 	sa_family_t family = route->dst.family;
 	size_t length = prefix_max_length(family) / 8;
@@ -150,14 +150,14 @@ int routing_message_to_gateway(const struct route *route, const struct route *co
 	return 0;
 }
 
-int routing_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct routing_nexthop *ret)
+int rtnl_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct rtnl_nexthop *ret)
 {
 	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route->object, 0);
 
 	if (!hop || rtnl_route_get_nnexthops(route->object) != 1)
 		return -EOPNOTSUPP;
 	onlink |= (rtnl_route_get_flags(route->object) & RTNH_F_ONLINK) != 0;
-	*ret = (struct routing_nexthop){
+	*ret = (struct rtnl_nexthop){
 		/* rtm_to_nh_config() refuses the flag without a gateway. */
 		.flags = onlink && route->has_gateway ? RTNH_F_ONLINK : 0,
 		.ifindex = (uint32_t)rtnl_route_nh_get_ifindex(hop),
@@ -169,7 +169,7 @@ int routing_message_next_hop(const struct route *route, bool onlink, uint8_t pro
 	return 0;
 }
 
-bool routing_message_is_same_hop(const struct routing_nexthop *a, const struct routing_nexthop *b)
+bool rtnl_message_is_same_hop(const struct rtnl_nexthop *a, const struct rtnl_nexthop *b)
 {
 	return a->family == b->family && a->ifindex == b->ifindex && a->flags == b->flags &&
 	       a->has_gateway == b->has_gateway && memcmp(a->gateway.a6, b->gateway.a6, sizeof(a->gateway.a6)) == 0;
@@ -182,13 +182,13 @@ static uint32_t read_number(struct nlmsghdr *nlh, int header, int type)
 	return attr && nla_len(attr) == sizeof(uint32_t) ? nla_get_u32(attr) : 0;
 }
 
-bool routing_message_nexthop(struct nlmsghdr *nlh, struct routing_nexthop *ret)
+bool rtnl_message_nexthop(struct nlmsghdr *nlh, struct rtnl_nexthop *ret)
 {
 	const struct nhmsg *nhm = nlmsg_data(nlh);
 
 	if (nlh->nlmsg_type != RTM_NEWNEXTHOP || !nlmsg_valid_hdr(nlh, sizeof(*nhm)))
 		return false;
-	*ret = (struct routing_nexthop){
+	*ret = (struct rtnl_nexthop){
 		.id = read_number(nlh, sizeof(*nhm), NHA_ID),
 		.flags = nhm->nh_flags & RTNH_F_ONLINK,
 		.ifindex = read_number(nlh, sizeof(*nhm), NHA_OIF),
@@ -202,7 +202,7 @@ bool routing_message_nexthop(struct nlmsghdr *nlh, struct routing_nexthop *ret)
 	return true;
 }
 
-int routing_message_change_nexthop(const struct routing_nexthop *nexthop, int type, int flags, struct nl_msg **ret)
+int rtnl_message_change_nexthop(const struct rtnl_nexthop *nexthop, int type, int flags, struct nl_msg **ret)
 {
 	const struct nhmsg nhm = {.nh_family = (unsigned char)nexthop->family,
 				  .nh_protocol = nexthop->protocol,
@@ -222,7 +222,7 @@ int routing_message_change_nexthop(const struct routing_nexthop *nexthop, int ty
 	return 0;
 }
 
-uint32_t routing_message_used_nexthop(struct nlmsghdr *nlh)
+uint32_t rtnl_message_used_nexthop(struct nlmsghdr *nlh)
 {
 	const int size = sizeof(struct rtmsg);
 
@@ -238,7 +238,7 @@ static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)
 	return attr && nla_len(attr) == sizeof(uint32_t) ? nla_get_u32(attr) : without;
 }
 
-bool routing_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol)
+bool rtnl_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol)
 {
 	const struct fib_rule_hdr *rule = nlmsg_data(nlh);
 
@@ -247,8 +247,8 @@ bool routing_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t 
 	       rule_number(nlh, FRA_PROTOCOL, RTPROT_UNSPEC) == protocol;
 }
 
-int routing_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
-			      struct nl_msg **ret)
+int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
+			   struct nl_msg **ret)
 {
 	CLEANUP(free_message) struct nl_msg *request = nlmsg_alloc_simple(type, flags);
 	uint32_t priority = rule_number(nlh, FRA_PRIORITY, 0);
@@ -275,7 +275,7 @@ int routing_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_
 	return 0;
 }
 
-bool routing_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex)
+bool rtnl_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex)
 {
 	const struct ifaddrmsg *ifa = nlmsg_data(nlh);
 

@@ -38,7 +38,7 @@ struct dump {
 	sa_family_t family;
 	uint32_t table;
 	struct routes *routes;
-	routing_address_fn fn;
+	rtnl_address_fn fn;
 	void *userdata;
 	int error;
 	unsigned int last; /* interface, and its name: most routes have the same */
@@ -66,7 +66,7 @@ static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigne
 	return -NLE_MSG_TRUNC;
 }
 
-int routing_open(struct nl_sock **ret)
+int rtnl_open(struct nl_sock **ret)
 {
 	CLEANUP(put_callbacks) struct nl_cb *callbacks = NULL;
 	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
@@ -90,7 +90,7 @@ int routing_open(struct nl_sock **ret)
 	return 0;
 }
 
-void routing_close(struct nl_sock **sock)
+void rtnl_close(struct nl_sock **sock)
 {
 	if (*sock)
 		nl_socket_free(*sock);
@@ -161,7 +161,7 @@ static int on_route(struct nl_msg *message, void *userdata)
 	unsigned int ifindex;
 	struct route route;
 
-	int r = routing_message_route(nlmsg_hdr(message), dump->family, dump->table, &route, &ifindex);
+	int r = rtnl_message_route(nlmsg_hdr(message), dump->family, dump->table, &route, &ifindex);
 	if (r > 0) {
 		if (ifindex)
 			read_device(dump, ifindex, route.device);
@@ -203,12 +203,12 @@ static int list_family(struct nl_sock *sock, struct dump *dump)
 	return r < 0 ? r : dump->error;
 }
 
-int routing_compare(const void *a, const void *b)
+int rtnl_compare(const void *a, const void *b)
 {
 	return route_compare(a, b);
 }
 
-int routing_list(struct nl_sock *sock, uint32_t table, struct routes *ret)
+int rtnl_list(struct nl_sock *sock, uint32_t table, struct routes *ret)
 {
 	int r = 0;
 
@@ -220,16 +220,16 @@ int routing_list(struct nl_sock *sock, uint32_t table, struct routes *ret)
 
 		while ((r = list_family(sock, &dump)) == -EAGAIN && ++tries < DUMPS_MAX)
 			while (ret->n > n)
-				routing_free(&ret->list[--ret->n]);
+				rtnl_free(&ret->list[--ret->n]);
 	}
 	if (r < 0)
 		routes_free(ret);
 	else if (ret->n)
-		qsort(ret->list, ret->n, sizeof(*ret->list), routing_compare);
+		qsort(ret->list, ret->n, sizeof(*ret->list), rtnl_compare);
 	return r;
 }
 
-void routing_free(struct route *route)
+void rtnl_free(struct route *route)
 {
 	rtnl_route_put(route->object);
 }
@@ -237,12 +237,12 @@ void routing_free(struct route *route)
 void routes_free(struct routes *routes)
 {
 	for (size_t i = 0; i < routes->n; i++)
-		routing_free(&routes->list[i]);
+		rtnl_free(&routes->list[i]);
 	free(routes->list);
 	*routes = (struct routes){0};
 }
 
-int routing_copy(struct nl_sock *sock, const struct route *route, const struct routing_copy *copy)
+int rtnl_copy(struct nl_sock *sock, const struct route *route, const struct rtnl_copy *copy)
 {
 	CLEANUP(free_message) struct nl_msg *request = NULL;
 	struct rtnl_route *object = route->object;
@@ -269,7 +269,7 @@ int routing_copy(struct nl_sock *sock, const struct route *route, const struct r
 	return transact(sock, request, NULL, NULL);
 }
 
-int routing_delete(struct nl_sock *sock, const struct route *route)
+int rtnl_delete(struct nl_sock *sock, const struct route *route)
 {
 	CLEANUP(free_message) struct nl_msg *request = NULL;
 
@@ -280,7 +280,7 @@ int routing_delete(struct nl_sock *sock, const struct route *route)
 
 /* Nexthop objects by their IDs, from NEXTHOP_FIRST on. */
 struct nexthops {
-	struct routing_nexthop wanted;
+	struct rtnl_nexthop wanted;
 	uint32_t found;		  /* the ID of one that is as wanted, or 0 */
 	bool there[NEXTHOPS_MAX]; /* whosever they are */
 	bool ours[NEXTHOPS_MAX];  /* with the protocol that is wanted */
@@ -291,15 +291,15 @@ struct nexthops {
 static int on_nexthop(struct nl_msg *message, void *userdata)
 {
 	struct nexthops *nexthops = userdata;
-	struct routing_nexthop nexthop;
+	struct rtnl_nexthop nexthop;
 
-	if (!routing_message_nexthop(nlmsg_hdr(message), &nexthop) || nexthop.id - NEXTHOP_FIRST >= NEXTHOPS_MAX)
+	if (!rtnl_message_nexthop(nlmsg_hdr(message), &nexthop) || nexthop.id - NEXTHOP_FIRST >= NEXTHOPS_MAX)
 		return NL_OK;
 	bool ours = nexthop.protocol == nexthops->wanted.protocol;
 	nexthops->there[nexthop.id - NEXTHOP_FIRST] = true;
 	nexthops->ours[nexthop.id - NEXTHOP_FIRST] = ours;
 	nexthops->any_ours |= ours;
-	if (ours && routing_message_is_same_hop(&nexthop, &nexthops->wanted))
+	if (ours && rtnl_message_is_same_hop(&nexthop, &nexthops->wanted))
 		nexthops->found = nexthop.id;
 	return NL_OK;
 }
@@ -307,7 +307,7 @@ static int on_nexthop(struct nl_msg *message, void *userdata)
 static int on_user(struct nl_msg *message, void *userdata)
 {
 	struct nexthops *nexthops = userdata;
-	uint32_t id = routing_message_used_nexthop(nlmsg_hdr(message));
+	uint32_t id = rtnl_message_used_nexthop(nlmsg_hdr(message));
 
 	if (id - NEXTHOP_FIRST < NEXTHOPS_MAX)
 		nexthops->used[id - NEXTHOP_FIRST] = true;
@@ -325,20 +325,20 @@ static int list_nexthops(struct nl_sock *sock, struct nexthops *nexthops)
 	return r;
 }
 
-static int change_nexthop(struct nl_sock *sock, const struct routing_nexthop *nexthop, int type, int flags)
+static int change_nexthop(struct nl_sock *sock, const struct rtnl_nexthop *nexthop, int type, int flags)
 {
 	CLEANUP(free_message) struct nl_msg *request = NULL;
 
-	int r = routing_message_change_nexthop(nexthop, type, flags, &request);
+	int r = rtnl_message_change_nexthop(nexthop, type, flags, &request);
 	return r < 0 ? r : transact(sock, request, NULL, NULL);
 }
 
-int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret)
+int rtnl_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret)
 {
 	struct nexthops nexthops = {0};
 	uint32_t i = 0;
 
-	int r = routing_message_next_hop(route, onlink, protocol, &nexthops.wanted);
+	int r = rtnl_message_next_hop(route, onlink, protocol, &nexthops.wanted);
 	if (r == 0)
 		r = list_nexthops(sock, &nexthops);
 	if (r < 0)
@@ -354,7 +354,7 @@ int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink
 	return change_nexthop(sock, &nexthops.wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL);
 }
 
-int routing_delete_nexthops(struct nl_sock *sock, uint8_t protocol)
+int rtnl_delete_nexthops(struct nl_sock *sock, uint8_t protocol)
 {
 	const struct rtmsg users = {.rtm_family = AF_INET6, .rtm_protocol = protocol};
 	struct nexthops nexthops = {.wanted.protocol = protocol};
@@ -367,7 +367,7 @@ int routing_delete_nexthops(struct nl_sock *sock, uint8_t protocol)
 	if (ret < 0)
 		return ret;
 	for (uint32_t i = 0; i < NEXTHOPS_MAX; i++) {
-		const struct routing_nexthop nexthop = {.id = NEXTHOP_FIRST + i};
+		const struct rtnl_nexthop nexthop = {.id = NEXTHOP_FIRST + i};
 
 		r = nexthops.ours[i] && !nexthops.used[i] ? change_nexthop(sock, &nexthop, RTM_DELNEXTHOP, 0) : 0;
 		if (r < 0 && r != -ENOENT)
@@ -395,7 +395,7 @@ static int on_rule(struct nl_msg *message, void *userdata)
 {
 	struct rules *rules = userdata;
 
-	if (!routing_message_is_rule(nlmsg_hdr(message), rules->family, rules->table, rules->protocol) ||
+	if (!rtnl_message_is_rule(nlmsg_hdr(message), rules->family, rules->table, rules->protocol) ||
 	    rules->n == RULES_MAX)
 		return NL_OK;
 	nlmsg_get(message);
@@ -433,8 +433,7 @@ static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int ty
 		for (size_t j = 0; r == 0 && j < rules.n; j++) {
 			CLEANUP(free_message) struct nl_msg *request = NULL;
 
-			r = routing_message_copy_rule(nlmsg_hdr(rules.list[j]), type, flags, behind, protocol,
-						      &request);
+			r = rtnl_message_copy_rule(nlmsg_hdr(rules.list[j]), type, flags, behind, protocol, &request);
 			if (r == 0)
 				r = transact(sock, request, NULL, NULL);
 			if (r == -EEXIST || r == -ENOENT)
@@ -445,12 +444,12 @@ static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int ty
 	return ret;
 }
 
-int routing_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
+int rtnl_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
 {
 	return change_rules(sock, table, RTPROT_UNSPEC, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, 1, protocol);
 }
 
-int routing_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
+int rtnl_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
 {
 	return change_rules(sock, table, protocol, RTM_DELRULE, 0, 0, protocol);
 }
@@ -462,7 +461,7 @@ static int on_address(struct nl_msg *message, void *userdata)
 	xfrm_address_t address;
 	sa_family_t family;
 
-	if (routing_message_address(nlmsg_hdr(message), &family, &address, &ifindex))
+	if (rtnl_message_address(nlmsg_hdr(message), &family, &address, &ifindex))
 		dump->fn(family, &address, ifindex, dump->userdata);
 	return NL_OK;
 }
@@ -474,7 +473,7 @@ static int list_addresses(struct nl_sock *sock, struct dump *dump)
 	return request_list(sock, RTM_GETADDR, &ifa, sizeof(ifa), 0, on_address, dump);
 }
 
-int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata)
+int rtnl_host_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata)
 {
 	struct dump dump = {.fn = fn, .userdata = userdata};
 	int r = -EAGAIN;

@@ -2,27 +2,27 @@
 #pragma once
 
 /* The door to the kernel's routes (NETLINK_ROUTE). It works in the network namespace that the calling thread was in
- * when routing_open() was called, and knows nothing of what should be removed or why. All functions return 0 or a
+ * when rtnl_open() was called, and knows nothing of what should be removed or why. All functions return 0 or a
  * negative errno. */
 
 #include <netlink/netlink.h>
 
 #include "routes/table.h"
 
-int routing_open(struct nl_sock **ret);
-void routing_close(struct nl_sock **sock);
+int rtnl_open(struct nl_sock **ret);
+void rtnl_close(struct nl_sock **sock);
 
 /* Lists the routes of one table, of both families and of all protocols, in the order of route_compare(). */
-int routing_list(struct nl_sock *sock, uint32_t table, struct routes *ret);
+int rtnl_list(struct nl_sock *sock, uint32_t table, struct routes *ret);
 
 /* route_compare() for qsort(3) and bsearch(3). */
-int routing_compare(const void *a, const void *b);
+int rtnl_compare(const void *a, const void *b);
 
 /* Frees what a route of a list holds; routes_free() does it for all of them. */
-void routing_free(struct route *route);
+void rtnl_free(struct route *route);
 
 /* What a copy of a route has of its own. */
-struct routing_copy {
+struct rtnl_copy {
 	uint8_t protocol;
 	uint32_t metric;
 	bool replace;	  /* a route with the same destination, TOS and metric goes; without, it is -EEXIST */
@@ -31,25 +31,25 @@ struct routing_copy {
 };
 
 /* Adds a copy of a route. */
-int routing_copy(struct nl_sock *sock, const struct route *route, const struct routing_copy *copy);
+int rtnl_copy(struct nl_sock *sock, const struct route *route, const struct rtnl_copy *copy);
 
 /* Finds or makes a nexthop object with the next hop of a route, and writes its ID. -EOPNOTSUPP when the kernel has no
  * such objects (before Linux 5.3), or when the route has not exactly one next hop. */
-int routing_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret);
+int rtnl_nexthop(struct nl_sock *sock, const struct route *route, bool onlink, uint8_t protocol, uint32_t *ret);
 
-/* Removes the nexthop objects that routing_nexthop() made with this protocol and that no IPv6 route of this protocol
+/* Removes the nexthop objects that rtnl_nexthop() made with this protocol and that no IPv6 route of this protocol
  * uses, in whatever table: with an object the kernel removes its routes. */
-int routing_delete_nexthops(struct nl_sock *sock, uint8_t protocol);
+int rtnl_delete_nexthops(struct nl_sock *sock, uint8_t protocol);
 
 /* Removes just this route. -ESRCH when it has gone already. */
-int routing_delete(struct nl_sock *sock, const struct route *route);
+int rtnl_delete(struct nl_sock *sock, const struct route *route);
 
 /* Rules (ip-rule(8)) by which packets come to a table. charon's are those without a protocol. The first puts a copy
  * with a protocol number right behind each of charon's, the second removes those with that number. */
-int routing_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
-int routing_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
+int rtnl_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
+int rtnl_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
 
 /* Calls `fn` for each address of an interface that has all its bits as prefix length. */
-typedef void (*routing_address_fn)(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex,
-				   void *userdata);
-int routing_host_addresses(struct nl_sock *sock, routing_address_fn fn, void *userdata);
+typedef void (*rtnl_address_fn)(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex,
+				void *userdata);
+int rtnl_host_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata);

@@ -62,7 +62,7 @@ json_t *route_to_json(const struct route *route)
 	return object;
 }
 
-static int show_route_json(const struct route *route)
+static int print_route_json(const struct route *route)
 {
 	CLEANUP(put_json) json_t *object = route_to_json(route);
 
@@ -71,13 +71,13 @@ static int show_route_json(const struct route *route)
 	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 }
 
-int show_route(const struct route *route, bool json)
+int print_route(const struct route *route, bool json)
 {
 	char text[ROUTE_DESCRIPTION_MAX];
 
 	if (json)
-		return show_route_json(route);
+		return print_route_json(route);
 	printf("route %s table %" PRIu32 "%s\n", route_describe(route, text, sizeof(text)), route->table,
-	       route_is_stand_in(route) ? " stand-in" : "");
+	       route_is_backup(route) ? " stand-in" : "");
 	return 0;
 }

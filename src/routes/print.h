@@ -12,4 +12,4 @@ json_t *route_to_json(const struct route *route);
 
 /* Prints a route: a line in the manner of `ip route`, or a JSON object without a line break behind it. Returns 0 or a
  * negative errno. */
-int show_route(const struct route *route, bool json);
+int print_route(const struct route *route, bool json);

@@ -12,14 +12,14 @@
 #include "ike/traffic_selector.h"
 #include "xfrm/entry.h"
 
-bool route_is_stand_in(const struct route *route)
+bool route_is_backup(const struct route *route)
 {
-	return route->protocol == ROUTE_STAND_IN;
+	return route->protocol == ROUTE_BACKUP;
 }
 
 bool route_leads_to_gateway(const struct route *route)
 {
-	return route_is_stand_in(route) && route->metric == ROUTE_GATEWAY_METRIC && !route->has_gateway &&
+	return route_is_backup(route) && route->metric == ROUTE_GATEWAY_METRIC && !route->has_gateway &&
 	       route->dst.length == prefix_max_length(route->dst.family);
 }
 
@@ -30,7 +30,7 @@ bool route_covers_gateway(const struct route *cover, const struct route *route)
 	return route->has_gateway && prefix_contains(&cover->dst, &gateway);
 }
 
-int route_stand_in_metric(const struct route *route, uint32_t *ret)
+int route_backup_metric(const struct route *route, uint32_t *ret)
 {
 	if (route->metric >= ROUTE_METRIC)
 		return -ERANGE;

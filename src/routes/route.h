@@ -15,12 +15,12 @@
 
 #include "base/prefix.h"
 
-/* charon.routing_table, unless somebody has configured another. */
+/* charon.rtnl_table, unless somebody has configured another. */
 #define ROUTE_TABLE 220
 
 /* The protocol number (rtm_protocol) of a stand-in; the kernel leaves it to programs what they write there, and
  * iproute2's rt_protos has no such number. */
-#define ROUTE_STAND_IN 88
+#define ROUTE_BACKUP 88
 
 /* Metrics at or above this one leave no room for stand-ins behind them. */
 #define ROUTE_METRIC 0x80000000U
@@ -40,7 +40,7 @@ struct route {
 	bool has_src, has_gateway;
 	char device[IF_NAMESIZE]; /* of the first next hop; "" when it has none */
 	uint32_t table, metric;
-	uint8_t protocol, tos, type; /* RTPROT_STATIC or ROUTE_STAND_IN; RTN_UNICAST, RTN_THROW, … */
+	uint8_t protocol, tos, type; /* RTPROT_STATIC or ROUTE_BACKUP; RTN_UNICAST, RTN_THROW, … */
 
 	/* By routes_find(). */
 	bool explained; /* a connection of the running charon may need it */
@@ -53,7 +53,7 @@ struct route {
 };
 
 /* Whether this is one that xfrmctl made. */
-bool route_is_stand_in(const struct route *route);
+bool route_is_backup(const struct route *route);
 
 /* Whether this is a stand-in that leads to the gateway of others: to a single address, through no gateway. */
 bool route_leads_to_gateway(const struct route *route);
@@ -62,7 +62,7 @@ bool route_leads_to_gateway(const struct route *route);
 bool route_covers_gateway(const struct route *cover, const struct route *route);
 
 /* The metric of the stand-in of a route: behind every real one, and in their order. -ERANGE when there is no room. */
-int route_stand_in_metric(const struct route *route, uint32_t *ret);
+int route_backup_metric(const struct route *route, uint32_t *ret);
 
 /* Orders by what the kernel tells routes of one table apart by, and by protocol. */
 int route_compare(const struct route *a, const struct route *b);

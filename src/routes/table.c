@@ -36,15 +36,15 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	errno = 0;
 	unsigned long long table = *text >= '0' && *text <= '9' ? strtoull(text, &end, base) : 0;
 	if (!table || errno || *end || table > UINT32_MAX)
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--routes: '%.64s' is not the number of a routing table; it takes one from 1 to "
-				      "4294967295, and charon's is %d unless charon.routing_table says otherwise.",
-				      text, ROUTE_TABLE);
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "--routes: '%.64s' is not the number of a routing table; it takes one from 1 to "
+				   "4294967295, and charon's is %d unless charon.routing_table says otherwise.",
+				   text, ROUTE_TABLE);
 	if (table >= RT_TABLE_DEFAULT && table <= RT_TABLE_LOCAL)
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--routes: table %llu (%s) is the system's: its static routes are not charon's "
-				      "alone.",
-				      table, names[table - RT_TABLE_DEFAULT]);
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "--routes: table %llu (%s) is the system's: its static routes are not charon's "
+				   "alone.",
+				   table, names[table - RT_TABLE_DEFAULT]);
 	*ret = (uint32_t)table;
 	return 0;
 }
@@ -94,7 +94,7 @@ static int compare_hosts(const void *a, const void *b)
 
 static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
 {
-	int r = routing_host_addresses(sock, add_host, hosts);
+	int r = rtnl_host_addresses(sock, add_host, hosts);
 
 	if (hosts->n)
 		qsort(hosts->list, hosts->n, sizeof(*hosts->list), compare_hosts);
@@ -102,7 +102,7 @@ static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
 }
 
 /* Finds the sources that are addresses of their own, and that charon has no use for. */
-static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, const struct reasons *reasons)
+static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, const struct explanation *explanation)
 {
 	CLEANUP(free_hosts) struct hosts hosts = {0};
 
@@ -114,7 +114,7 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 		const struct host key = {.address = route_source(route)};
 		const struct route to_source = {.dst = key.address};
 
-		if (!route->has_src || route_targets_explain(&reasons->addresses, &to_source))
+		if (!route->has_src || route_targets_explain(&explanation->addresses, &to_source))
 			continue;
 		const struct host *host = bsearch(&key, hosts.list, hosts.n, sizeof(*hosts.list), compare_addresses);
 		if (host)
@@ -126,27 +126,27 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 /* Says of each route whether charon explains it, and of which the source is of no use to charon. */
 static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vici, uint64_t deadline)
 {
-	CLEANUP(reasons_free) struct reasons reasons = {0};
+	CLEANUP(explanation_free) struct explanation explanation = {0};
 
 	if (!routes->n || !vici)
 		return 0;
 	/* The routes were there before charon is asked, so it knows what it has them for. */
-	int r = reasons_ask(vici, deadline, &reasons);
+	int r = explanation_ask(vici, deadline, &explanation);
 	for (size_t i = 0; r == 0 && i < routes->n; i++) {
 		struct route *route = &routes->list[i];
 		const struct prefix source = route_source(route);
 
-		route->explained = route_targets_explain(&reasons.targets, route);
-		if (route->explained && route->has_src && !route_is_stand_in(route))
-			r = route_targets_add_prefix(&reasons.addresses, &source);
+		route->explained = route_targets_explain(&explanation.targets, route);
+		if (route->explained && route->has_src && !route_is_backup(route))
+			r = route_targets_add_prefix(&explanation.addresses, &source);
 	}
-	route_targets_sort(&reasons.addresses);
-	return r < 0 ? r : find_stale_addresses(sock, routes, &reasons);
+	route_targets_sort(&explanation.addresses);
+	return r < 0 ? r : find_stale_addresses(sock, routes, &explanation);
 }
 
 static bool is_ours(const struct route *route)
 {
-	return route->protocol == RTPROT_STATIC || route_is_stand_in(route);
+	return route->protocol == RTPROT_STATIC || route_is_backup(route);
 }
 
 /* Drops the routes of others from the list. */
@@ -158,19 +158,19 @@ static void keep_ours(struct routes *routes)
 		if (is_ours(&routes->list[i]))
 			routes->list[n++] = routes->list[i];
 		else
-			routing_free(&routes->list[i]);
+			rtnl_free(&routes->list[i]);
 	}
 	routes->n = n;
 }
 
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret)
 {
-	CLEANUP(routing_close) struct nl_sock *sock = NULL;
+	CLEANUP(rtnl_close) struct nl_sock *sock = NULL;
 
 	*ret = (struct routes){0};
-	int r = routing_open(&sock);
+	int r = rtnl_open(&sock);
 	if (r == 0)
-		r = routing_list(sock, table, ret);
+		r = rtnl_list(sock, table, ret);
 	if (r == 0) {
 		keep_ours(ret);
 		r = explain(sock, ret, vici, deadline);
@@ -192,7 +192,7 @@ static void end_change(struct change *change)
 {
 	routes_free(&change->routes);
 	free_hosts(&change->hosts);
-	routing_close(&change->sock);
+	rtnl_close(&change->sock);
 }
 
 /* Opens the door and lists the table; reports what fails. */
@@ -200,11 +200,11 @@ static int begin_change(uint32_t table, struct routes_summary *summary, struct c
 {
 	*summary = (struct routes_summary){0};
 	ret->summary = summary;
-	int r = routing_open(&ret->sock);
+	int r = rtnl_open(&ret->sock);
 	if (r == 0)
-		r = routing_list(ret->sock, table, &ret->routes);
-	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list the routes of table %" PRIu32 ": %s.", table,
-				      strerror(-r))
+		r = rtnl_list(ret->sock, table, &ret->routes);
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not list the routes of table %" PRIu32 ": %s.", table,
+				   strerror(-r))
 		     : 0;
 }
 
@@ -212,21 +212,21 @@ static void refused(struct change *change, const char *what, const struct route 
 {
 	char description[ROUTE_DESCRIPTION_MAX];
 
-	report_one(&change->summary->failed, REPORT_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
-		   route_describe(route, description, sizeof(description)), route->table,
-		   error == -ERANGE ? "no metric is behind its own" : strerror(-error));
+	log_one(&change->summary->failed, MESSAGE_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
+		route_describe(route, description, sizeof(description)), route->table,
+		error == -ERANGE ? "no metric is behind its own" : strerror(-error));
 }
 
 static void report_unnamed(const struct change *change)
 {
-	report_rest(change->summary->failed, REPORT_INCOMPLETE, "routes could not be changed");
+	log_rest(change->summary->failed, MESSAGE_INCOMPLETE, "routes could not be changed");
 }
 
 static void remove_route(struct change *change, const struct route *route)
 {
-	int r = routing_delete(change->sock, route);
+	int r = rtnl_delete(change->sock, route);
 
-	report_progress(change->summary->removed);
+	progress_advance(change->summary->removed);
 	/* Somebody else has removed it, perhaps with its interface. */
 	if (r == -ESRCH || r == -ENODEV)
 		return;
@@ -241,9 +241,9 @@ static const struct route *find_predecessor(const struct routes *routes, const s
 {
 	struct route wanted = *route;
 
-	wanted.protocol = ROUTE_STAND_IN;
+	wanted.protocol = ROUTE_BACKUP;
 	wanted.metric = metric;
-	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), routing_compare);
+	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), rtnl_compare);
 }
 
 /* Whether charon may delete the source when it ends, so that the kernel strips it from the route. It does so with IPv6
@@ -270,14 +270,14 @@ static bool is_unreachable(int error)
 static int put_stand_in(struct change *change, const struct route *route, uint32_t metric, bool onlink)
 {
 	const struct route *predecessor = find_predecessor(&change->routes, route, metric);
-	struct routing_copy copy = {
-		.protocol = ROUTE_STAND_IN, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
+	struct rtnl_copy copy = {
+		.protocol = ROUTE_BACKUP, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
 
 	/* The route has lost its source, and the stand-in from before has not. */
 	if (predecessor && predecessor->has_src && !route->has_src)
 		return 0;
 	if (may_lose_source(change, route)) {
-		int r = routing_nexthop(change->sock, route, onlink, ROUTE_STAND_IN, &copy.nexthop);
+		int r = rtnl_nexthop(change->sock, route, onlink, ROUTE_BACKUP, &copy.nexthop);
 		if (is_unreachable(r))
 			return r;
 		if (r < 0)
@@ -286,9 +286,9 @@ static int put_stand_in(struct change *change, const struct route *route, uint32
 		if (r < 0 && r != -EOPNOTSUPP && r != -ENETDOWN)
 			refused(change, "keep the source of the stand-in for", route, r);
 	}
-	int r = routing_copy(change->sock, route, &copy);
+	int r = rtnl_copy(change->sock, route, &copy);
 	if (r == 0)
-		change->summary->stand_ins += !predecessor;
+		change->summary->backups += !predecessor;
 	return r;
 }
 
@@ -309,10 +309,10 @@ static void lead_to_gateway(struct change *change, const struct route *route)
 	}
 	if (route->dst.family != AF_INET6 || !cover)
 		return;
-	int r = routing_message_to_gateway(route, cover, &way);
+	int r = rtnl_message_to_gateway(route, cover, &way);
 	if (r == 0) {
 		r = put_stand_in(change, &way, ROUTE_GATEWAY_METRIC, false);
-		routing_free(&way);
+		rtnl_free(&way);
 	}
 	if (r < 0)
 		refused(change, "lead to the gateway of", route, r);
@@ -323,7 +323,7 @@ static bool add_stand_in(struct change *change, const struct route *route)
 {
 	uint32_t metric;
 
-	int r = route_stand_in_metric(route, &metric);
+	int r = route_backup_metric(route, &metric);
 	if (r == 0)
 		r = put_stand_in(change, route, metric, false);
 	if (is_unreachable(r)) {
@@ -343,8 +343,8 @@ static void add_stand_ins(struct change *change, bool remove)
 	for (size_t i = 0; i < change->routes.n; i++) {
 		const struct route *route = &change->routes.list[i];
 
-		if (route_is_stand_in(route))
-			change->summary->stand_ins++;
+		if (route_is_backup(route))
+			change->summary->backups++;
 		if (route->protocol != RTPROT_STATIC)
 			continue;
 		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
@@ -376,40 +376,39 @@ int routes_arm(uint32_t table, struct routes_summary *summary)
 		return r;
 	r = list_hosts(change.sock, &change.hosts);
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not list the addresses of interfaces: %s. Routes have no stand-ins.",
-				      strerror(-r));
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not list the addresses of interfaces: %s. Routes have no stand-ins.",
+				   strerror(-r));
 	add_stand_ins(&change, false);
-	if (!summary->stand_ins)
+	if (!summary->backups)
 		return 0;
-	r = routing_copy_rules(change.sock, table, ROUTE_STAND_IN);
-	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
-				      "Could not put a rule behind charon's that looks up table %" PRIu32 ": %s.",
-				      table, strerror(-r))
+	r = rtnl_copy_rules(change.sock, table, ROUTE_BACKUP);
+	return r < 0 ? log_failure(r, MESSAGE_INCOMPLETE,
+				   "Could not put a rule behind charon's that looks up table %" PRIu32 ": %s.", table,
+				   strerror(-r))
 		     : 0;
 }
 
 /* charon has its own rule again, or nobody needs one. */
 static int remove_rules(struct nl_sock *sock, uint32_t table)
 {
-	int r = routing_delete_rules(sock, table, ROUTE_STAND_IN);
+	int r = rtnl_delete_rules(sock, table, ROUTE_BACKUP);
 
-	return r < 0 ? report_failure(r, REPORT_INCOMPLETE,
-				      "Could not remove the rule that `xfrmctl arm` made for table %" PRIu32 ": %s.",
-				      table, strerror(-r))
+	return r < 0 ? log_failure(r, MESSAGE_INCOMPLETE,
+				   "Could not remove the rule that `xfrmctl arm` made for table %" PRIu32 ": %s.",
+				   table, strerror(-r))
 		     : 0;
 }
 
 /* Behind the removal of their stand-ins. */
 static int remove_nexthops(struct nl_sock *sock)
 {
-	int r = routing_delete_nexthops(sock, ROUTE_STAND_IN);
+	int r = rtnl_delete_nexthops(sock, ROUTE_BACKUP);
 
-	return r < 0 ? report_failure(
-			       r, REPORT_INCOMPLETE,
-			       "Could not remove nexthop objects that `xfrmctl arm` made: %s. Once no stand-in is "
-			       "needed: ip nexthop flush proto %d",
-			       strerror(-r), ROUTE_STAND_IN)
+	return r < 0 ? log_failure(r, MESSAGE_INCOMPLETE,
+				   "Could not remove nexthop objects that `xfrmctl arm` made: %s. Once no stand-in is "
+				   "needed: ip nexthop flush proto %d",
+				   strerror(-r), ROUTE_BACKUP)
 		     : 0;
 }
 
@@ -448,10 +447,10 @@ static int explain_by(const char *socket, struct change *change)
 	if (r == 0)
 		r = explain(change->sock, &change->routes, vici, deadline);
 	if (r < 0)
-		report_notice(REPORT_UNSURE,
-			      "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
-			      "where no other route is there; --socket= names another socket.",
-			      socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
+		log_notice(MESSAGE_UNSURE,
+			   "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
+			   "where no other route is there; --socket= names another socket.",
+			   socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 	return r;
 }
 
@@ -462,11 +461,10 @@ static void report_stale_address(const struct route *route)
 	const struct prefix source = route_source(route);
 
 	entry_address(source.family, &source.address, address);
-	report_notice(
-		REPORT_STALE_ADDRESS,
-		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
-		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
-		address, route->stale_address_on, address, source.length, route->stale_address_on);
+	log_notice(MESSAGE_STALE_ADDRESS,
+		   "%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
+		   "this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		   address, route->stale_address_on, address, source.length, route->stale_address_on);
 }
 
 static bool have_same_source(const struct route *a, const struct route *b)
@@ -480,7 +478,7 @@ static void report_stale_addresses(struct routes *routes)
 {
 	unsigned int told = 0;
 
-	for (struct route *route = routes->list; route < routes->list + routes->n && told < REPORT_NAMED_MAX; route++) {
+	for (struct route *route = routes->list; route < routes->list + routes->n && told < LOG_NAMED_MAX; route++) {
 		bool needed = route->explained;
 
 		if (!*route->stale_address_on)
@@ -500,7 +498,7 @@ static void report_stale_addresses(struct routes *routes)
 static bool is_way_of_another(const struct routes *routes, const struct route *way)
 {
 	for (size_t i = 0; i < routes->n; i++)
-		if (routes->list[i].explained && route_is_stand_in(&routes->list[i]) &&
+		if (routes->list[i].explained && route_is_backup(&routes->list[i]) &&
 		    route_covers_gateway(way, &routes->list[i]))
 			return true;
 	return false;
@@ -512,7 +510,7 @@ static void choose(struct routes *routes, bool grace, bool asked)
 	const struct route *front = NULL;
 
 	for (struct route *route = routes->list; route < routes->list + routes->n; route++) {
-		if (!route_is_stand_in(route)) {
+		if (!route_is_backup(route)) {
 			route->explained = true;
 			front = route;
 		} else if (!grace || (front && route_competes(front, route))) {
@@ -536,15 +534,15 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < routes->n; i++)
-		any |= route_is_stand_in(&routes->list[i]);
+		any |= route_is_backup(&routes->list[i]);
 	if (any && grace)
 		asked = explain_by(socket, &change) == 0;
 	choose(routes, grace, asked);
 	for (size_t i = 0; i < routes->n; i++)
 		if (!routes->list[i].explained)
 			remove_route(&change, &routes->list[i]);
-		else if (route_is_stand_in(&routes->list[i]))
-			summary->stand_ins++;
+		else if (route_is_backup(&routes->list[i]))
+			summary->backups++;
 	if (asked)
 		report_stale_addresses(routes);
 	report_unnamed(&change);
@@ -560,9 +558,9 @@ int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, s
 		return r;
 	r = explain(change.sock, &change.routes, vici, deadline);
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not ask charon which connections it has: %s. No route was removed.",
-				      strerror(-r));
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not ask charon which connections it has: %s. No route was removed.",
+				   strerror(-r));
 	for (size_t i = 0; i < change.routes.n; i++)
 		if (is_ours(&change.routes.list[i]) && !change.routes.list[i].explained)
 			remove_route(&change, &change.routes.list[i]);

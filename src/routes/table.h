@@ -16,8 +16,8 @@ struct routes {
 
 /* What was done. */
 struct routes_summary {
-	uint64_t removed;   /* routes, stand-ins included */
-	uint64_t stand_ins; /* are there in the end */
+	uint64_t removed; /* routes, stand-ins included */
+	uint64_t backups; /* are there in the end */
 	uint64_t failed;
 };
 

@@ -57,25 +57,25 @@ static json_t *owners_to_json(const struct status *status)
 {
 	json_t *array = json_array();
 
-	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
-		const struct owner *owner = &status->owners[i];
+	for (size_t i = 0; i < status->n_key_managers && i < STATUS_KEY_MANAGERS_MAX; i++) {
+		const struct key_manager *key_manager = &status->key_managers[i];
 		json_t *object = json_object(), *sockets = json_array();
 
-		if (owner->pid)
-			add(object, "pid", (uint64_t)owner->pid);
-		if (*owner->name)
-			add_text(object, "name", owner->name);
+		if (key_manager->pid)
+			add(object, "pid", (uint64_t)key_manager->pid);
+		if (*key_manager->name)
+			add_text(object, "name", key_manager->name);
 		add_text(object, "kind",
-			 owner->kind == OWNER_KEY_MANAGER ? "key-manager"
-			 : owner->kind == OWNER_MONITOR	  ? "monitor"
-							  : "unknown");
-		if (owner->sockets & OWNER_SOCKET_XFRM)
+			 key_manager->kind == KEY_MANAGER_IKE	    ? "key-manager"
+			 : key_manager->kind == KEY_MANAGER_MONITOR ? "monitor"
+								    : "unknown");
+		if (key_manager->sockets & KEY_MANAGER_SOCKET_XFRM)
 			json_array_append_new(sockets, json_string("xfrm"));
-		if (owner->sockets & OWNER_SOCKET_PFKEY)
+		if (key_manager->sockets & KEY_MANAGER_SOCKET_PFKEY)
 			json_array_append_new(sockets, json_string("pfkey"));
-		if (owner->sockets & OWNER_SOCKET_IKE)
+		if (key_manager->sockets & KEY_MANAGER_SOCKET_IKE)
 			json_array_append_new(sockets, json_string("udp-500"));
-		if (owner->sockets & OWNER_SOCKET_NATT)
+		if (key_manager->sockets & KEY_MANAGER_SOCKET_NATT)
 			json_array_append_new(sockets, json_string("udp-4500"));
 		json_object_set_new(object, "sockets", sockets);
 		json_array_append_new(array, object);
@@ -125,7 +125,7 @@ static json_t *policies_to_json(const struct status_policies *policies)
 	return array;
 }
 
-static json_t *blocked_to_json(const struct shadow_blocked *blocked)
+static json_t *blocked_to_json(const struct xfrm_counters *blocked)
 {
 	json_t *object = json_object();
 
@@ -148,8 +148,8 @@ static json_t *shadows_to_json(const struct status *status)
 		add(object, "grace_left_seconds",
 		    shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0);
 	if (status->blocked_known && status_count_shadows(shadows)) {
-		const struct shadow_blocked since = {status->blocked.out - shadows->before.out,
-						     status->blocked.in - shadows->before.in};
+		const struct xfrm_counters since = {status->blocked.out - shadows->before.out,
+						    status->blocked.in - shadows->before.in};
 		json_object_set_new(object, "blocked_packets", blocked_to_json(&since));
 	}
 	return object;
@@ -205,7 +205,7 @@ static json_t *routes_to_json(const struct status *status)
 	add(object, "table", status->table);
 	add(object, "static", counts.real);
 	add(object, "unexplained", counts.unexplained);
-	add(object, "stand_ins", counts.stand_ins);
+	add(object, "stand_ins", counts.backups);
 	for (size_t i = 0; i < status->routes.n; i++)
 		if (status_is_left_over(&status->routes.list[i]))
 			json_array_append_new(array, left_over_to_json(&status->routes.list[i]));
@@ -230,7 +230,7 @@ static json_t *status_to_json(const struct status *status)
 	json_t *object = json_object();
 
 	json_object_set_new(object, "charon", charon_to_json(&status->charon));
-	if (!status->owners_error)
+	if (!status->key_managers_error)
 		json_object_set_new(object, "key_managers", owners_to_json(status));
 	if (!status->kernel_error) {
 		json_object_set_new(object, "sas", sas_to_json(status));

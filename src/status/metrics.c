@@ -62,10 +62,10 @@ static void put_owners(const struct status *status, FILE *f)
 {
 	uint64_t n = 0;
 
-	if (status->owners_error)
+	if (status->key_managers_error)
 		return;
-	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++)
-		n += status->owners[i].kind == OWNER_KEY_MANAGER;
+	for (size_t i = 0; i < status->n_key_managers && i < STATUS_KEY_MANAGERS_MAX; i++)
+		n += status->key_managers[i].kind == KEY_MANAGER_IKE;
 	put(f, "xfrmctl_key_managers", "gauge", "Key managers alive in the network namespace.", n);
 }
 
@@ -155,7 +155,7 @@ static void put_routes(const struct status *status, FILE *f)
 	put(f, "xfrmctl_routes_static", "gauge", "Static routes in charon's routing table.", counts.real);
 	put(f, "xfrmctl_routes_unexplained", "gauge", "Those of them that no connection of charon explains.",
 	    counts.unexplained);
-	put(f, "xfrmctl_routes_stand_ins", "gauge", "Routes there that stand in for others.", counts.stand_ins);
+	put(f, "xfrmctl_routes_stand_ins", "gauge", "Routes there that stand in for others.", counts.backups);
 }
 
 void status_metrics(const struct status *status, FILE *f)

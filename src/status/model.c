@@ -28,8 +28,8 @@ void status_add_sa(struct status_states *states, const struct entry *sa)
 		states->larval++;
 		return;
 	}
-	if (stopper_is(sa)) {
-		states->stoppers++;
+	if (is_guard_sa(sa)) {
+		states->guard_sas++;
 		return;
 	}
 
@@ -47,13 +47,13 @@ void status_add_sa(struct status_states *states, const struct entry *sa)
 static void add_shadow(struct status_shadows *shadows, const struct entry *shadow, uint32_t tag)
 {
 	const struct xfrm_lifetime_cfg *lft = &shadow->policy.info.lft;
-	const struct shadow_blocked before = shadow_blocked_before(shadow);
+	const struct xfrm_counters before = shadow_blocked_before(shadow);
 	bool first = !status_count_shadows(shadows);
 
 	shadows->hold += tag == SHADOW_HOLD;
-	shadows->close += tag == SHADOW_CLOSE;
-	shadows->passing += shadow_lets_pass(shadow);
-	if (tag == SHADOW_GRACE) {
+	shadows->close += tag == SHADOW_ADJACENT;
+	shadows->passing += policy_is_bypass(shadow);
+	if (tag == SHADOW_EXPIRING) {
 		uint64_t ends = shadow->policy.info.curlft.add_time + lft->hard_add_expires_seconds;
 		shadows->grace++;
 		if (ends > shadows->grace_ends)
@@ -78,7 +78,7 @@ void status_add_policy(struct status_policies *policies, const struct entry *pol
 		add_shadow(&policies->shadows, policy, tag);
 		return;
 	}
-	if (shadow_is_kept(policy)) {
+	if (is_kept_policy(policy)) {
 		policies->kept++;
 		return;
 	}
@@ -143,7 +143,7 @@ uint64_t status_count_shadows(const struct status_shadows *shadows)
 
 bool status_is_left_over(const struct route *route)
 {
-	return !route_is_stand_in(route) && (!route->explained || *route->stale_address_on);
+	return !route_is_backup(route) && (!route->explained || *route->stale_address_on);
 }
 
 struct status_routes status_count_routes(const struct routes *routes)
@@ -151,10 +151,10 @@ struct status_routes status_count_routes(const struct routes *routes)
 	struct status_routes counts = {0};
 
 	for (size_t i = 0; i < routes->n; i++) {
-		bool stand_in = route_is_stand_in(&routes->list[i]);
-		counts.stand_ins += stand_in;
-		counts.real += !stand_in;
-		counts.unexplained += !stand_in && !routes->list[i].explained;
+		bool backup = route_is_backup(&routes->list[i]);
+		counts.backups += backup;
+		counts.real += !backup;
+		counts.unexplained += !backup && !routes->list[i].explained;
 	}
 	return counts;
 }
@@ -182,11 +182,11 @@ enum status_charon_state status_charon_state(const struct status_charon *charon)
 	}
 }
 
-const struct owner *status_key_manager(const struct status *status)
+const struct key_manager *status_key_manager(const struct status *status)
 {
-	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++)
-		if (status->owners[i].kind == OWNER_KEY_MANAGER)
-			return &status->owners[i];
+	for (size_t i = 0; i < status->n_key_managers && i < STATUS_KEY_MANAGERS_MAX; i++)
+		if (status->key_managers[i].kind == KEY_MANAGER_IKE)
+			return &status->key_managers[i];
 	return NULL;
 }
 
@@ -197,7 +197,7 @@ bool status_can_find_orphans(const struct status *status)
 	/* Without a socket for it, a key manager cannot be asked which SAs it has: libreswan has none, charon without
 	 * its vici plugin neither. */
 	return state == STATUS_CHARON_UP ||
-	       (state == STATUS_CHARON_ABSENT && !status->owners_error && !status_key_manager(status));
+	       (state == STATUS_CHARON_ABSENT && !status->key_managers_error && !status_key_manager(status));
 }
 
 const char *status_charon_state_name(enum status_charon_state state)
@@ -214,12 +214,13 @@ const char *status_charon_state_name(enum status_charon_state state)
 	return names[state];
 }
 
-const char *status_owner_name(const struct owner *owner, char buffer[STATUS_OWNER_MAX])
+const char *status_key_manager_name(const struct key_manager *key_manager, char buffer[STATUS_KEY_MANAGER_MAX])
 {
-	if (owner->pid)
-		snprintf(buffer, STATUS_OWNER_MAX, "%s (PID %d)", *owner->name ? owner->name : "a process", owner->pid);
+	if (key_manager->pid)
+		snprintf(buffer, STATUS_KEY_MANAGER_MAX, "%s (PID %d)",
+			 *key_manager->name ? key_manager->name : "a process", key_manager->pid);
 	else
-		snprintf(buffer, STATUS_OWNER_MAX, "a process that cannot be seen");
+		snprintf(buffer, STATUS_KEY_MANAGER_MAX, "a process that cannot be seen");
 	return buffer;
 }
 
@@ -250,16 +251,16 @@ const char *status_mode_name(unsigned int mode, char buffer[4])
 
 static void absent_problem(const struct status *status, char *buffer, size_t size)
 {
-	const struct owner *owner = status_key_manager(status);
+	const struct key_manager *key_manager = status_key_manager(status);
 	const char *why = status->charon.error == -ENOENT ? "there is no socket" : "nobody listens any more on";
 
-	if (owner) {
-		char alive[STATUS_OWNER_MAX];
+	if (key_manager) {
+		char alive[STATUS_KEY_MANAGER_MAX];
 		snprintf(buffer, size,
 			 "charon cannot be asked: %s %.128s, and %s%s is alive. Orphans are unknown; --socket= names "
 			 "charon's VICI socket, if it has one.",
-			 why, status->charon.socket, owner->pid ? "the key manager " : "",
-			 status_owner_name(owner, alive));
+			 why, status->charon.socket, key_manager->pid ? "the key manager " : "",
+			 status_key_manager_name(key_manager, alive));
 	} else {
 		snprintf(buffer, size, "charon does not answer: %s %.128s.", why, status->charon.socket);
 	}
@@ -319,14 +320,14 @@ const char *status_problem(const struct status *status, enum status_part part, c
 		return buffer;
 	case STATUS_PART_CHARON:
 		return charon_problem(status, buffer, STATUS_PROBLEM_MAX);
-	case STATUS_PART_OWNERS:
-		if (status->owners_error) {
+	case STATUS_PART_KEY_MANAGERS:
+		if (status->key_managers_error) {
 			snprintf(buffer, STATUS_PROBLEM_MAX, "Key managers cannot be looked for: %s; is /proc mounted?",
-				 strerror(-status->owners_error));
+				 strerror(-status->key_managers_error));
 			return buffer;
 		}
-		for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++)
-			if (!status->owners[i].pid) {
+		for (size_t i = 0; i < status->n_key_managers && i < STATUS_KEY_MANAGERS_MAX; i++)
+			if (!status->key_managers[i].pid) {
 				snprintf(buffer, STATUS_PROBLEM_MAX,
 					 "A process that is told of acquires cannot be seen: it is of another PID "
 					 "namespace, or CAP_SYS_PTRACE is needed; run as root.");

@@ -20,10 +20,10 @@
 /* Modes that are told apart; the kernel has six (Linux 6.14). */
 #define STATUS_MODES 8
 
-#define STATUS_OWNERS_MAX 16
+#define STATUS_KEY_MANAGERS_MAX 16
 
-/* Size of the longest answer of status_owner_name(), in bytes. */
-#define STATUS_OWNER_MAX (NAME_MAX + sizeof(" (PID 2147483648)"))
+/* Size of the longest answer of status_key_manager_name(), in bytes. */
+#define STATUS_KEY_MANAGER_MAX (NAME_MAX + sizeof(" (PID 2147483648)"))
 
 /* Long enough for every sentence that status_problem() writes. */
 #define STATUS_PROBLEM_MAX 512
@@ -61,10 +61,10 @@ struct status_sas {
 };
 
 struct status_shadows {
-	uint64_t hold, grace, close;  /* by tag */
-	uint64_t passing;	      /* of all of these, those that let traffic pass */
-	uint64_t grace_ends;	      /* when the last of those with a grace goes */
-	struct shadow_blocked before; /* the counters when the oldest of them was made */
+	uint64_t hold, grace, close; /* by tag */
+	uint64_t passing;	     /* of all of these, those that let traffic pass */
+	uint64_t grace_ends;	     /* when the last of those with a grace goes */
+	struct xfrm_counters before; /* the counters when the oldest of them was made */
 };
 
 struct status_policies {
@@ -77,8 +77,8 @@ struct status_policies {
 struct status_states {
 	struct status_sas sas[STATUS_PROTOS][STATUS_FAMILIES][STATUS_MODES];
 	uint64_t larval;
-	uint64_t stoppers; /* in front of SAs that were kept */
-	uint64_t other;	   /* protocols that are none of IPsec's */
+	uint64_t guard_sas; /* in front of SAs that were kept */
+	uint64_t other;	    /* protocols that are none of IPsec's */
 };
 
 /* What became of the question to charon. */
@@ -106,13 +106,13 @@ struct status_charon {
 struct status {
 	uint64_t now;
 	int kernel_error; /* why the kernel's lists are not known: 0 or a negative errno */
-	int owners_error;
+	int key_managers_error;
 	struct status_states states;
 	struct status_policies policies;
 	bool blocked_known;
-	struct shadow_blocked blocked; /* since the network namespace was made */
-	struct owner owners[STATUS_OWNERS_MAX];
-	size_t n_owners; /* can be more than fit */
+	struct xfrm_counters blocked; /* since the network namespace was made */
+	struct key_manager key_managers[STATUS_KEY_MANAGERS_MAX];
+	size_t n_key_managers; /* can be more than fit */
 	struct status_charon charon;
 	bool orphans_known;
 	struct orphans orphans;
@@ -123,7 +123,7 @@ struct status {
 };
 
 struct status_routes {
-	size_t real, stand_ins;
+	size_t real, backups;
 	size_t unexplained; /* of the real ones */
 };
 
@@ -149,7 +149,7 @@ uint64_t status_age(const struct status *status, uint64_t then);
 enum status_charon_state status_charon_state(const struct status_charon *charon);
 
 /* Returns the first key manager that is alive, or NULL. */
-const struct owner *status_key_manager(const struct status *status);
+const struct key_manager *status_key_manager(const struct status *status);
 
 /* Returns whether it can be found out which SAs are orphans, and which routes are explained: charon answers, or neither
  * charon nor any other key manager is alive. */
@@ -158,7 +158,7 @@ bool status_can_find_orphans(const struct status *status);
 /* Names for people and programs. That of a key manager ("charon (PID 612)"), and of a mode that has none of its own, is
  * written into `buffer`. */
 const char *status_charon_state_name(enum status_charon_state state);
-const char *status_owner_name(const struct owner *owner, char buffer[STATUS_OWNER_MAX]);
+const char *status_key_manager_name(const struct key_manager *key_manager, char buffer[STATUS_KEY_MANAGER_MAX]);
 const char *status_proto_name(enum status_proto proto);
 const char *status_family_name(enum status_family family);
 const char *status_action_name(enum status_action action);
@@ -168,7 +168,7 @@ const char *status_mode_name(unsigned int mode, char buffer[4]);
 enum status_part {
 	STATUS_PART_KERNEL,
 	STATUS_PART_CHARON,
-	STATUS_PART_OWNERS,
+	STATUS_PART_KEY_MANAGERS,
 	STATUS_PART_ROUTES,
 	STATUS_PARTS,
 };

@@ -34,7 +34,7 @@ static struct orphan *find(const struct orphans *orphans, const struct entry *en
 	return found && found->sa.curlft.add_time == entry->sa.curlft.add_time ? found : NULL;
 }
 
-bool orphans_have(const struct orphans *orphans, const struct entry *entry)
+bool orphans_contain(const struct orphans *orphans, const struct entry *entry)
 {
 	return find(orphans, entry) != NULL;
 }
@@ -55,7 +55,7 @@ static int look_first(const struct entry *entry, const struct nlmsghdr *message,
 	if (first->visit)
 		first->visit(entry, first->userdata);
 	/* A stopper carries nothing, and stays as long as handover needs it. */
-	if (entry->larval || stopper_is(entry) || !entry_proto_name(entry->sa.id.proto) ||
+	if (entry->larval || is_guard_sa(entry) || !entry_proto_name(entry->sa.id.proto) ||
 	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
 		return 0;
 	struct orphan *list = grow(orphans->list, orphans->n, &orphans->allocated, sizeof(*list));
@@ -110,13 +110,13 @@ static int ask_again(struct orphans *orphans, struct vici *vici, uint64_t timeou
 		struct charon_stats stats;
 
 		charon_free_sas(&orphans->known);
-		int r = charon_sas(vici, later(now_usec(), timeout), &orphans->known);
+		int r = charon_sas(vici, usec_add(now_usec(), timeout), &orphans->known);
 		if (r < 0)
 			return r;
 		drop(orphans, false);
 		if (!orphans->n)
 			return 0;
-		r = charon_stats(vici, later(now_usec(), timeout), &stats);
+		r = charon_stats(vici, usec_add(now_usec(), timeout), &stats);
 		if (r < 0 || orphans->known.n_ike_sas >= stats.ike_sas)
 			return r;
 	}
@@ -140,15 +140,14 @@ static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t
 
 /* charon is asked before the kernel each time: an SA that has come up, or has gone, between the two is then told from
  * an orphan by the other look. */
-static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
-		    struct first_look *first)
+static int find_all(struct xfrm *xfrm, struct vici *vici, uint64_t interval, uint64_t timeout, struct first_look *first)
 {
 	struct orphans *orphans = first->orphans;
-	int r = vici ? charon_sas(vici, later(now_usec(), timeout), &orphans->known) : 0;
+	int r = vici ? charon_sas(vici, usec_add(now_usec(), timeout), &orphans->known) : 0;
 	uint64_t begun = now_usec();
 
 	if (r == 0)
-		r = kernel_dump_whole(kernel, ENTRY_SA, begin_look, look_first, first);
+		r = xfrm_dump_consistent(xfrm, ENTRY_SA, begin_look, look_first, first);
 	orphans->n_first = orphans->n;
 	if (r < 0 || !orphans->n)
 		return r;
@@ -159,21 +158,21 @@ static int find_all(struct kernel *kernel, struct vici *vici, uint64_t interval,
 		r = ask_again(orphans, vici, timeout);
 	orphans->usec = now_usec() - begun;
 	if (r == 0 && orphans->n)
-		r = kernel_dump_whole(kernel, ENTRY_SA, NULL, look_again, orphans);
+		r = xfrm_dump_consistent(xfrm, ENTRY_SA, NULL, look_again, orphans);
 	if (r == 0)
 		drop(orphans, true);
 	if (r == 0 && vici && orphans->n)
-		r = name_connections(orphans, vici, later(now_usec(), timeout));
+		r = name_connections(orphans, vici, usec_add(now_usec(), timeout));
 	return r;
 }
 
-int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
+int orphans_find(struct xfrm *xfrm, struct vici *vici, uint64_t interval, uint64_t timeout,
 		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret)
 {
 	struct first_look first = {.orphans = ret, .visit = visit, .userdata = userdata};
 
 	*ret = (struct orphans){0};
-	int r = find_all(kernel, vici, interval, timeout, &first);
+	int r = find_all(xfrm, vici, interval, timeout, &first);
 	if (r < 0)
 		orphans_free(ret);
 	return r;

@@ -37,11 +37,11 @@ struct orphans {
  * kernel had both times and charon neither time; larval SAs are none of them. With `vici` NULL there is no charon, and
  * every SA is an orphan. Memory: 8 bytes for each SA that charon knows, and an entry of the list for each orphan.
  * Each of charon's answers may take `timeout` microseconds. `visit`, unless NULL, gets every SA of the first look, and
- * before the first of them NULL, each time that the list is read again. Errors: those of kernel_dump() and of
+ * before the first of them NULL, each time that the list is read again. Errors: those of xfrm_dump() and of
  * vici_stream(); -ENOMEM; -EMSGSIZE when charon has left out some of its SAs. */
-int orphans_find(struct kernel *kernel, struct vici *vici, uint64_t interval, uint64_t timeout,
+int orphans_find(struct xfrm *xfrm, struct vici *vici, uint64_t interval, uint64_t timeout,
 		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret);
 void orphans_free(struct orphans *orphans);
 
 /* Whether an SA that a later dump hands out is one of them. */
-bool orphans_have(const struct orphans *orphans, const struct entry *entry);
+bool orphans_contain(const struct orphans *orphans, const struct entry *entry);

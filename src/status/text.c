@@ -138,7 +138,7 @@ static bool problem(const struct screen *screen, const struct status *status, en
 	if (why && part == STATUS_PART_CHARON && strncmp(why, "charon ", strlen("charon ")) == 0)
 		why += strlen("charon ");
 	if (why)
-		entry(screen, part == STATUS_PART_OWNERS ? YELLOW : RED, label, "%s", why);
+		entry(screen, part == STATUS_PART_KEY_MANAGERS ? YELLOW : RED, label, "%s", why);
 	return why != NULL;
 }
 
@@ -169,44 +169,44 @@ static void show_charon(const struct screen *screen, const struct status *status
 		      charon->stats.workers, charon->stats.queued, plural(charon->stats.queued));
 }
 
-static const char *describe_sockets(const struct owner *owner, char *buffer, size_t size)
+static const char *describe_sockets(const struct key_manager *key_manager, char *buffer, size_t size)
 {
 	static const struct {
 		unsigned int socket;
 		const char *name;
 	} names[] = {
-		{OWNER_SOCKET_XFRM, "XFRM netlink"},
-		{OWNER_SOCKET_PFKEY, "PF_KEY"},
-		{OWNER_SOCKET_IKE, "IKE port 500"},
-		{OWNER_SOCKET_NATT, "IKE port 4500"},
+		{KEY_MANAGER_SOCKET_XFRM, "XFRM netlink"},
+		{KEY_MANAGER_SOCKET_PFKEY, "PF_KEY"},
+		{KEY_MANAGER_SOCKET_IKE, "IKE port 500"},
+		{KEY_MANAGER_SOCKET_NATT, "IKE port 4500"},
 	};
 	size_t used = 0;
 
 	*buffer = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(names) && used < size; i++)
-		if (owner->sockets & names[i].socket)
+		if (key_manager->sockets & names[i].socket)
 			used += (size_t)snprintf(buffer + used, size - used, "%s%s", used ? ", " : "", names[i].name);
 	return buffer;
 }
 
-static void show_owners(const struct screen *screen, const struct status *status)
+static void show_key_managers(const struct screen *screen, const struct status *status)
 {
 	const char *label = "key managers";
-	char sockets[80], name[STATUS_OWNER_MAX];
+	char sockets[80], name[STATUS_KEY_MANAGER_MAX];
 
-	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
-		const struct owner *owner = &status->owners[i];
-		const char *role = owner->kind == OWNER_MONITOR	  ? " (looks on)"
-				   : owner->kind == OWNER_UNKNOWN ? " (no sign of IKE)"
-								  : "";
+	for (size_t i = 0; i < status->n_key_managers && i < STATUS_KEY_MANAGERS_MAX; i++) {
+		const struct key_manager *key_manager = &status->key_managers[i];
+		const char *role = key_manager->kind == KEY_MANAGER_MONITOR   ? " (looks on)"
+				   : key_manager->kind == KEY_MANAGER_UNKNOWN ? " (no sign of IKE)"
+									      : "";
 
-		describe_sockets(owner, sockets, sizeof(sockets));
-		entry(screen, PLAIN, label, "%s: %s%s", status_owner_name(owner, name), sockets, role);
+		describe_sockets(key_manager, sockets, sizeof(sockets));
+		entry(screen, PLAIN, label, "%s: %s%s", status_key_manager_name(key_manager, name), sockets, role);
 		label = "";
 	}
-	if (status->n_owners > STATUS_OWNERS_MAX)
-		entry(screen, PLAIN, "", "… and %zu more", status->n_owners - STATUS_OWNERS_MAX);
-	if (!problem(screen, status, STATUS_PART_OWNERS, label) && !status->n_owners)
+	if (status->n_key_managers > STATUS_KEY_MANAGERS_MAX)
+		entry(screen, PLAIN, "", "… and %zu more", status->n_key_managers - STATUS_KEY_MANAGERS_MAX);
+	if (!problem(screen, status, STATUS_PART_KEY_MANAGERS, label) && !status->n_key_managers)
 		entry(screen, PLAIN, label, "none");
 }
 
@@ -309,13 +309,13 @@ static void show_shadows(const struct screen *screen, const struct status *statu
 
 static void show_kept(const struct screen *screen, const struct status *status)
 {
-	uint64_t kept = status->policies.kept, stoppers = status->states.stoppers;
+	uint64_t kept = status->policies.kept, guard_sas = status->states.guard_sas;
 
-	if (kept || stoppers)
+	if (kept || guard_sas)
 		entry(screen, YELLOW, "kept",
 		      "%" PRIu64 " polic%s of an earlier life, with %" PRIu64
 		      " stopper%s; `xfrmctl handover` ends them",
-		      kept, kept == 1 ? "y" : "ies", stoppers, plural(stoppers));
+		      kept, kept == 1 ? "y" : "ies", guard_sas, plural(guard_sas));
 }
 
 /* A table of orphans. The last column is as wide as it gets. */
@@ -452,12 +452,12 @@ static void show_list(const struct screen *screen, const struct status *status)
 
 static void show_orphans_unknown(const struct screen *screen, const struct status *status)
 {
-	const struct owner *owner = status_key_manager(status);
+	const struct key_manager *key_manager = status_key_manager(status);
 
-	if (status_charon_state(&status->charon) == STATUS_CHARON_ABSENT && owner) {
-		char name[STATUS_OWNER_MAX];
+	if (status_charon_state(&status->charon) == STATUS_CHARON_ABSENT && key_manager) {
+		char name[STATUS_KEY_MANAGER_MAX];
 		entry(screen, YELLOW, "orphans", "unknown: charon cannot be asked on %.128s, and %s is alive",
-		      status->charon.socket, status_owner_name(owner, name));
+		      status->charon.socket, status_key_manager_name(key_manager, name));
 	} else {
 		entry(screen, YELLOW, "orphans", "unknown: both the kernel and charon have to answer");
 	}
@@ -468,7 +468,7 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 	const struct orphans *orphans = &status->orphans;
 	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
 	uint64_t total = status_count_sas(&status->states);
-	char interval[TIMESPAN_MAX], name[STATUS_OWNER_MAX];
+	char interval[TIMESPAN_MAX], name[STATUS_KEY_MANAGER_MAX];
 
 	if (!status->orphans_known) {
 		show_orphans_unknown(screen, status);
@@ -481,11 +481,12 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 	entry(screen, RED, "orphans", "%zu of %" PRIu64 " SA%s %s (traffic of %s)", orphans->n, total, plural(total),
 	      up ? "unknown to charon" : "without a charon",
 	      timespan_format_coarse(orphans->usec + USEC_PER_SEC / 2, interval, sizeof(interval)));
-	for (size_t i = 0; i < status->n_owners && i < STATUS_OWNERS_MAX; i++) {
-		const struct owner *owner = &status->owners[i];
-		if (owner->kind == OWNER_KEY_MANAGER && owner->pid && status->charon.pid &&
-		    owner->pid != status->charon.pid)
-			entry(screen, YELLOW, "", "%s is alive: they may be its own", status_owner_name(owner, name));
+	for (size_t i = 0; i < status->n_key_managers && i < STATUS_KEY_MANAGERS_MAX; i++) {
+		const struct key_manager *key_manager = &status->key_managers[i];
+		if (key_manager->kind == KEY_MANAGER_IKE && key_manager->pid && status->charon.pid &&
+		    key_manager->pid != status->charon.pid)
+			entry(screen, YELLOW, "", "%s is alive: they may be its own",
+			      status_key_manager_name(key_manager, name));
 	}
 	show_list(screen, status);
 }
@@ -506,17 +507,17 @@ static void show_routes(const struct screen *screen, const struct status *status
 	const struct status_routes counts = status_count_routes(&status->routes);
 	bool up = status_charon_state(&status->charon) == STATUS_CHARON_UP;
 	size_t shown = 0, left_over = 0;
-	char stand_ins[48] = "";
+	char backups[48] = "";
 
 	if (problem(screen, status, STATUS_PART_ROUTES, "routes") || !status->routes_known)
 		return;
-	if (counts.stand_ins)
-		snprintf(stand_ins, sizeof(stand_ins), ", %zu stand-in%s", counts.stand_ins, plural(counts.stand_ins));
+	if (counts.backups)
+		snprintf(backups, sizeof(backups), ", %zu stand-in%s", counts.backups, plural(counts.backups));
 	if (counts.unexplained)
 		entry(screen, YELLOW, "routes", "%zu of %zu in table %" PRIu32 " %s%s", counts.unexplained, counts.real,
-		      status->table, up ? "explained by no connection of charon" : "without a charon", stand_ins);
+		      status->table, up ? "explained by no connection of charon" : "without a charon", backups);
 	else
-		entry(screen, PLAIN, "routes", "%zu in table %" PRIu32 "%s", counts.real, status->table, stand_ins);
+		entry(screen, PLAIN, "routes", "%zu in table %" PRIu32 "%s", counts.real, status->table, backups);
 	for (size_t i = 0; i < status->routes.n; i++) {
 		if (!status_is_left_over(&status->routes.list[i]))
 			continue;
@@ -535,7 +536,7 @@ void status_text(const struct status *status, const struct status_style *style, 
 	const struct screen screen = {style, f};
 
 	show_charon(&screen, status);
-	show_owners(&screen, status);
+	show_key_managers(&screen, status);
 	fputs("\n", f);
 	if (!problem(&screen, status, STATUS_PART_KERNEL, "kernel")) {
 		show_sas(&screen, status);

@@ -29,9 +29,9 @@ enum {
 struct arm {
 	struct sweep sweep;
 	const struct arm_options *options;
-	struct events *events; /* of the policies of others; NULL when there are none to be had */
-	bool sweeps;	       /* another sweep has to look at all policies */
-	int error;	       /* of what was done for events */
+	struct monitor *monitor; /* of the policies of others; NULL when there are none to be had */
+	bool sweeps;		 /* another sweep has to look at all policies */
+	int error;		 /* of what was done for events */
 };
 
 static void print_help(void)
@@ -52,7 +52,7 @@ static void print_help(void)
 	       "`xfrmctl flush --help` shows what EXPR can be.\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct arm_options *options = userdata;
 
@@ -67,7 +67,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	uint32_t tag = shadow_tag(entry);
 	struct entry shadow;
 
-	if (tag == SHADOW_HOLD || tag == SHADOW_CLOSE || (!tag && !filter_selects(&arm->options->filter, entry)))
+	if (tag == SHADOW_HOLD || tag == SHADOW_ADJACENT || (!tag && !filter_selects(&arm->options->filter, entry)))
 		return 0;
 	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
@@ -82,8 +82,8 @@ static bool changes_places(const struct arm *arm, const struct entry *policy)
 	if (info->dir >= XFRM_POLICY_MAX)
 		return false;
 	const struct shadow_direction *direction = &arm->sweep.survey.directions[info->dir];
-	return shadow_lets_pass(policy) || !filter_selects(&arm->options->filter, policy) ||
-	       info->priority >= SHADOW_PRIORITY || (direction->passes && info->priority <= direction->last_passes);
+	return policy_is_bypass(policy) || !filter_selects(&arm->options->filter, policy) ||
+	       info->priority >= SHADOW_PRIORITY || (direction->bypasses && info->priority <= direction->last_bypass);
 }
 
 /* Puts a shadow behind a policy that was added or updated since the dump began, also when it has been removed again:
@@ -95,8 +95,8 @@ static int follow(struct arm *arm, const struct entry *policy)
 	struct entry shadow;
 	int r = 1;
 
-	if (shadow_lets_pass(policy))
-		r = kernel_has_policy(sweep->kernel, policy);
+	if (policy_is_bypass(policy))
+		r = xfrm_has_policy(sweep->xfrm, policy);
 	if (r <= 0)
 		return r;
 	arm->sweeps |= changes_places(arm, policy);
@@ -118,19 +118,19 @@ static void on_event(const struct entry *entry, void *userdata)
 
 static int read_events(struct arm *arm)
 {
-	if (!arm->events)
+	if (!arm->monitor)
 		return 0;
-	int r = events_read(arm->events, on_event, arm);
+	int r = monitor_read(arm->monitor, on_event, arm);
 	if (r == -ENOBUFS) {
 		arm->sweeps = true;
 		r = 0;
 	}
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED, "Could not read the kernel's events: %s.", strerror(-r));
+		return log_failure(r, MESSAGE_FAILED, "Could not read the kernel's events: %s.", strerror(-r));
 	if (arm->error < 0)
-		return report_failure(arm->error, REPORT_FAILED,
-				      "Could not put a shadow behind a policy that was installed at the same time: %s.",
-				      strerror(-arm->error));
+		return log_failure(arm->error, MESSAGE_FAILED,
+				   "Could not put a shadow behind a policy that was installed at the same time: %s.",
+				   strerror(-arm->error));
 	return 0;
 }
 
@@ -156,62 +156,60 @@ static int arm_policies(struct arm *arm)
 		if (r < 0 || !arm->sweeps)
 			return r;
 	}
-	return report_failure(
-		-EAGAIN, REPORT_FAILED,
-		"The policies changed during each of %d passes: some may have no shadow. Run `xfrmctl arm` "
-		"again.",
-		SWEEPS_MAX);
+	return log_failure(-EAGAIN, MESSAGE_FAILED,
+			   "The policies changed during each of %d passes: some may have no shadow. Run `xfrmctl arm` "
+			   "again.",
+			   SWEEPS_MAX);
 }
 
 /* To be called before the first dump: the events of all policies that are installed from then on wait there. */
 static int listen_to_others(struct arm *arm)
 {
-	int r = events_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->events);
+	int r = monitor_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->monitor);
 
 	if (r < 0)
-		return report_failure(
-			r, REPORT_FAILED,
-			"Could not listen to the kernel's events: %s. Policies that the IKE daemon installs "
-			"at the same time may have no shadow: run `xfrmctl arm` again.",
-			strerror(-r));
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not listen to the kernel's events: %s. Policies that the IKE daemon installs "
+				   "at the same time may have no shadow: run `xfrmctl arm` again.",
+				   strerror(-r));
 	return 0;
 }
 
 int arm_run(const struct globals *globals, const struct arm_options *options)
 {
 	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
-	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	struct arm arm = {
 		.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true},
 		.options = options,
 		.sweeps = true,
 	};
 	struct sweep *sweep = &arm.sweep;
-	struct kernel_counts counts;
-	struct routes_summary stand_ins = {0};
+	struct xfrm_counts counts;
+	struct routes_summary backups = {0};
 
-	int r = verb_open_kernel(globals, &kernel, &counts);
+	int r = verb_open_xfrm(globals, &xfrm, &counts);
 	if (r < 0)
 		return r;
 	/* What keeps it from being saved need not keep it from being blocked. */
-	int saved = options->saved ? saving_run(kernel, &options->filter, options->saved, NULL) : 0;
+	int saved = options->saved ? boot_save(xfrm, &options->filter, options->saved, NULL) : 0;
 
-	sweep->kernel = kernel;
-	report_begin(kernel_sum_policies(&counts), NULL);
+	sweep->xfrm = xfrm;
+	progress_begin(xfrm_sum_policies(&counts), NULL);
 	int listens = listen_to_others(&arm);
 	r = arm_policies(&arm);
-	int routes = options->routes ? routes_arm(options->routes, &stand_ins) : 0;
+	int routes = options->routes ? routes_arm(options->routes, &backups) : 0;
 	/* As late as can be: the daemon goes on until this ends. */
 	if (r == 0)
 		r = arm_policies(&arm);
 	if (r == 0)
 		r = sweep_count_shadows(sweep, &options->filter, false);
 	sweep_report_unnamed(sweep);
-	sweep->summary.stand_ins = stand_ins.stand_ins;
-	sweep->summary.failed += stand_ins.failed;
-	sweep->summary.usec = report_end();
+	sweep->summary.backups = backups.backups;
+	sweep->summary.failed += backups.failed;
+	sweep->summary.usec = progress_end();
 	report_armed(&sweep->summary);
-	events_close(&arm.events);
+	monitor_close(&arm.monitor);
 	r = r < 0 ? r : routes < 0 ? routes : listens < 0 ? listens : saved;
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
 }
@@ -225,11 +223,11 @@ int verb_arm(struct globals *globals, int argc, char **argv)
 		{"routes", optional_argument, NULL, OPTION_ROUTES},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {options, print_help, take_option};
+	static const struct verb_syntax syntax = {options, print_help, parse_option};
 	struct arm_options arm = {0};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &arm);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	return arm_run(globals, &arm) < 0 ? STATUS_FAILED : STATUS_DONE;
 }

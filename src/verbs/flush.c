@@ -54,7 +54,7 @@ struct flush {
 };
 
 /* Whether anything does. Without it, --keep is --hold. */
-static bool something_goes_on(const struct flush *flush)
+static bool keeps_traffic(const struct flush *flush)
 {
 	return flush->keep.n_reqids != 0;
 }
@@ -91,7 +91,7 @@ static void print_help(void)
 	       "Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct flush_options *options = userdata;
 
@@ -151,87 +151,86 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"force", no_argument, NULL, OPTION_FORCE},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
 
 	int r = verb_parse(globals, argc, argv, &syntax, ret);
 	if (r < 0)
 		return r;
 	if (ret->orphans && (ret->policies_only || ret->hold))
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--orphans is about SAs beside a running charon: --policies-only, --hold and "
-				      "--keep do not go with it.");
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "--orphans is about SAs beside a running charon: --policies-only, --hold and "
+				   "--keep do not go with it.");
 	if (ret->socket && !ret->orphans)
-		return report_failure(-EINVAL, REPORT_USAGE, "--socket goes with --orphans only.");
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--socket goes with --orphans only.");
 	if (ret->states_only && ret->policies_only)
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--states-only and --policies-only exclude each other; without them both go.");
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "--states-only and --policies-only exclude each other; without them both go.");
 	if (ret->keep && ret->states_only)
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--keep and --states-only exclude each other: what goes on needs its policies.");
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "--keep and --states-only exclude each other: what goes on needs its policies.");
 	if (ret->json && !ret->dry_run)
-		return report_failure(-EINVAL, REPORT_USAGE, "--json goes with --dry-run only.");
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--json goes with --dry-run only.");
 	return 0;
 }
 
 /* Returns 0 when the state may be removed, -EBUSY when somebody else than `charon` owns it, -ECANCELED when that is no
  * surprise. */
-static int check_owner(const struct flush_options *options, pid_t charon)
+static int check_key_manager(const struct flush_options *options, pid_t charon)
 {
-	struct owner owner;
-	char who[sizeof(owner.name) + 32];
+	struct key_manager key_manager;
+	char who[sizeof(key_manager.name) + 32];
 
-	int r = owner_find(charon, &owner);
+	int r = key_manager_find(charon, &key_manager);
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED,
-				      "Could not find out whether a key manager is alive: %s; is /proc mounted? "
-				      "--force goes on without.",
-				      strerror(-r));
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not find out whether a key manager is alive: %s; is /proc mounted? "
+				   "--force goes on without.",
+				   strerror(-r));
 	if (r == 0)
 		return 0;
 
-	if (owner.pid)
-		snprintf(who, sizeof(who), "%s (PID %d)", *owner.name ? owner.name : "A process", owner.pid);
+	if (key_manager.pid)
+		snprintf(who, sizeof(who), "%s (PID %d)", *key_manager.name ? key_manager.name : "A process",
+			 key_manager.pid);
 	else
 		snprintf(who, sizeof(who), "A process that cannot be seen from here");
 
-	if (owner.kind == OWNER_MONITOR) {
-		report_detail("%s looks on at XFRM events; it is no key manager.", who);
+	if (key_manager.kind == KEY_MANAGER_MONITOR) {
+		log_detail("%s looks on at XFRM events; it is no key manager.", who);
 		return 0;
 	}
-	if (options->stop && owner.kind == OWNER_KEY_MANAGER) {
-		report_detail("%s is alive: it removes its own SAs and policies.", who);
+	if (options->stop && key_manager.kind == KEY_MANAGER_IKE) {
+		log_detail("%s is alive: it removes its own SAs and policies.", who);
 		return -ECANCELED;
 	}
 	if (options->dry_run) {
-		report_notice(
-			REPORT_UNSURE,
-			"%s is told of acquires and may own this state: without --dry-run, --force would be needed.",
-			who);
+		log_notice(MESSAGE_UNSURE,
+			   "%s is told of acquires and may own this state: without --dry-run, --force would be needed.",
+			   who);
 		return 0;
 	}
-	if (owner.kind == OWNER_KEY_MANAGER)
-		return report_failure(
-			-EBUSY, REPORT_REFUSED,
-			"%s is alive and owns the SAs and policies of this network namespace: nothing was "
-			"removed. Stop it first, or use --force.",
-			who);
+	if (key_manager.kind == KEY_MANAGER_IKE)
+		return log_failure(-EBUSY, MESSAGE_REFUSED,
+				   "%s is alive and owns the SAs and policies of this network namespace: nothing was "
+				   "removed. Stop it first, or use --force.",
+				   who);
 	/* systemd has seen the end of the unit's own daemon before it starts us: a process without any sign of IKE must
 	 * not keep stale state alive. Somebody at a prompt can be asked. */
 	if (report_in_unit()) {
-		report_notice(REPORT_UNSURE,
-			      "%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
+		log_notice(MESSAGE_UNSURE,
+			   "%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
 		return 0;
 	}
-	return report_failure(-EBUSY, REPORT_REFUSED,
-			      "%s is told of acquires and may be a key manager that owns the SAs and policies of this "
-			      "network namespace: nothing was removed. Stop it first, or use --force.",
-			      who);
+	return log_failure(-EBUSY, MESSAGE_REFUSED,
+			   "%s is told of acquires and may be a key manager that owns the SAs and policies of this "
+			   "network namespace: nothing was removed. Stop it first, or use --force.",
+			   who);
 }
 
 /* Whether an entry is one that this program has made. */
 static bool is_ours(const struct entry *entry)
 {
-	return shadow_tag(entry) || shadow_is_kept(entry) || stopper_is(entry);
+	return shadow_tag(entry) || is_kept_policy(entry) || is_guard_sa(entry);
 }
 
 static bool selects(const struct flush *flush, const struct entry *entry)
@@ -241,8 +240,8 @@ static bool selects(const struct flush *flush, const struct entry *entry)
 	if (!filter_selects(&flush->options->filter, entry))
 		return false;
 	if (flush->orphans)
-		return orphans_have(flush->orphans, entry);
-	return !something_goes_on(flush) ||
+		return orphans_contain(flush->orphans, entry);
+	return !keeps_traffic(flush) ||
 	       (entry->kind == ENTRY_SA ? !keep_has_sa(&flush->keep, entry) : !keep_has_policy(&flush->keep, entry));
 }
 
@@ -252,12 +251,12 @@ static bool selects(const struct flush *flush, const struct entry *entry)
 static int keep_policy(struct flush *flush, const struct entry *policy)
 {
 	struct sweep *sweep = &flush->sweep;
-	const bool is_kept = shadow_is_kept(policy);
+	const bool is_kept = is_kept_policy(policy);
 	struct entry kept, shadow;
 
 	int r = 0;
 	if (!is_kept) {
-		shadow_make_kept(policy, &kept);
+		shadow_make_kept_policy(policy, &kept);
 		r = sweep_exchange(sweep, &kept, NULL);
 	}
 	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
@@ -269,11 +268,11 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 {
 	char description[ENTRY_DESCRIPTION_MAX];
 
-	int r = keep_limit_sa(&flush->keep, flush->sweep.kernel, sa, flush->sweep.message);
+	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa, flush->sweep.message);
 	if (r == 0 || r == -ESRCH)
 		return 0;
-	report_detail("The kernel does not limit the time of %s: %s. It does not stay.",
-		      entry_describe(sa, description, sizeof(description)), strerror(-r));
+	log_detail("The kernel does not limit the time of %s: %s. It does not stay.",
+		   entry_describe(sa, description, sizeof(description)), strerror(-r));
 	return sweep_remove(&flush->sweep, sa);
 }
 
@@ -285,14 +284,14 @@ static int hold_policy(struct flush *flush, const struct entry *policy)
 	struct entry shadow;
 
 	/* A shadow that would go by itself has to stay now, whosever it is. */
-	if (tag == SHADOW_HOLD || (something_goes_on(flush) && tag == SHADOW_CLOSE) ||
+	if (tag == SHADOW_HOLD || (keeps_traffic(flush) && tag == SHADOW_ADJACENT) ||
 	    (!tag && !filter_selects(&options->filter, policy)) ||
-	    (flush->turn != TURN_ALL && (flush->turn == TURN_BYPASSES) != shadow_lets_pass(policy)))
+	    (flush->turn != TURN_ALL && (flush->turn == TURN_BYPASSES) != policy_is_bypass(policy)))
 		return 0;
-	if (something_goes_on(flush) && keep_has_policy(&flush->keep, policy))
+	if (keeps_traffic(flush) && keep_has_policy(&flush->keep, policy))
 		return keep_policy(flush, policy);
-	if (something_goes_on(flush) && !tag)
-		shadow_make_close(policy, &sweep->survey, &sweep->blocked, &shadow);
+	if (keeps_traffic(flush) && !tag)
+		shadow_make_adjacent(policy, &sweep->survey, &sweep->blocked, &shadow);
 	else
 		shadow_make(policy, &sweep->survey, &sweep->blocked, false, &shadow);
 	return sweep_exchange(sweep, &shadow, policy);
@@ -307,7 +306,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 		return hold_policy(flush, entry);
 	if (selects(flush, entry) || (options->stop && shadow_tag(entry)))
 		return sweep_remove(sweep, entry);
-	if (something_goes_on(flush) && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
+	if (keeps_traffic(flush) && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
 		return keep_sa(flush, entry);
 	return 0;
 }
@@ -321,18 +320,18 @@ static bool selects_all(const struct flush_options *options)
  * module may refuse to flush; somebody may be adding) is the sweep's. Returns false when something is left. */
 static bool flush_policies(struct flush *flush)
 {
-	struct kernel_counts before, after;
+	struct xfrm_counts before, after;
 
-	if (kernel_count(flush->sweep.kernel, &before) < 0)
+	if (xfrm_count(flush->sweep.xfrm, &before) < 0)
 		return false;
-	int r = kernel_flush_policies(flush->sweep.kernel, XFRM_POLICY_TYPE_MAIN);
+	int r = xfrm_flush_policies(flush->sweep.xfrm, XFRM_POLICY_TYPE_MAIN);
 	if (r == 0)
-		r = kernel_flush_policies(flush->sweep.kernel, XFRM_POLICY_TYPE_SUB);
+		r = xfrm_flush_policies(flush->sweep.xfrm, XFRM_POLICY_TYPE_SUB);
 	if (r == -EINVAL)
-		report_detail("This kernel has no sub policies (CONFIG_XFRM_SUB_POLICY).");
+		log_detail("This kernel has no sub policies (CONFIG_XFRM_SUB_POLICY).");
 	else if (r < 0)
-		report_detail("The kernel refuses to flush policies: %s; removing them one by one.", strerror(-r));
-	if (kernel_count(flush->sweep.kernel, &after) < 0)
+		log_detail("The kernel refuses to flush policies: %s; removing them one by one.", strerror(-r));
+	if (xfrm_count(flush->sweep.xfrm, &after) < 0)
 		return false;
 
 	bool left = false;
@@ -347,24 +346,23 @@ static bool flush_policies(struct flush *flush)
 static bool flush_sas(struct flush *flush)
 {
 	static const uint8_t protos[] = {IPPROTO_ESP, IPPROTO_AH, IPPROTO_COMP};
-	struct kernel_counts before, after;
+	struct xfrm_counts before, after;
 
-	if (kernel_count(flush->sweep.kernel, &before) < 0)
+	if (xfrm_count(flush->sweep.xfrm, &before) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(protos); i++) {
 		uint32_t comp = 0;
 
 		/* With an IPComp SA in tunnel mode goes the IPIP SA that the kernel made for it
 		 * (ipcomp_tunnel_attach()), so that the difference does not tell. */
-		if (protos[i] == IPPROTO_COMP && before.sas &&
-		    kernel_count_sas(flush->sweep.kernel, protos[i], &comp) < 0)
+		if (protos[i] == IPPROTO_COMP && before.sas && xfrm_count_sas(flush->sweep.xfrm, protos[i], &comp) < 0)
 			return false;
-		int r = kernel_flush_sas(flush->sweep.kernel, protos[i]);
+		int r = xfrm_flush_sas(flush->sweep.xfrm, protos[i]);
 		if (r < 0)
-			report_detail("The kernel refuses to flush %s SAs: %s; removing them one by one.",
-				      entry_proto_name(protos[i]), strerror(-r));
+			log_detail("The kernel refuses to flush %s SAs: %s; removing them one by one.",
+				   entry_proto_name(protos[i]), strerror(-r));
 		/* The kernel does not say how many it removed. */
-		if (kernel_count(flush->sweep.kernel, &after) < 0)
+		if (xfrm_count(flush->sweep.xfrm, &after) < 0)
 			return false;
 		if (protos[i] == IPPROTO_COMP && r == 0)
 			flush->sweep.summary.sas[protos[i]] += comp;
@@ -378,9 +376,9 @@ static bool flush_sas(struct flush *flush)
 /* Finds what goes on. */
 static int find_kept(struct flush *flush, bool dry_run)
 {
-	int r = keep_find(&flush->keep, flush->sweep.kernel, &flush->options->filter, dry_run);
+	int r = keep_find(&flush->keep, flush->sweep.xfrm, &flush->options->filter, dry_run);
 
-	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not find out which SAs carry traffic: %s.", strerror(-r))
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not find out which SAs carry traffic: %s.", strerror(-r))
 		     : 0;
 }
 
@@ -416,12 +414,12 @@ static int remove_policies(struct flush *flush)
 		r = find_kept(flush, false);
 	if (r == 0)
 		r = hold_policies(flush);
-	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter, something_goes_on(flush));
+	return r < 0 ? r : sweep_count_shadows(&flush->sweep, &options->filter, keeps_traffic(flush));
 }
 
 static int remove_sas(struct flush *flush)
 {
-	if (!flush->orphans && !something_goes_on(flush) && selects_all(flush->options) && flush_sas(flush))
+	if (!flush->orphans && !keeps_traffic(flush) && selects_all(flush->options) && flush_sas(flush))
 		return 0;
 	return sweep_run(&flush->sweep, ENTRY_SA);
 }
@@ -438,13 +436,13 @@ static int remove_routes(struct flush *flush)
 	struct summary *summary = &flush->sweep.summary;
 	struct routes_summary routes;
 
-	int r = options->hold		  ? routes_hold(options->routes, &routes)
-		: options->only_stand_ins ? routes_release(options->routes, false, NULL, &routes)
-		: options->orphans	  ? routes_flush_orphans(options->routes, flush->vici,
-								 later(now_usec(), ORPHANS_TIMEOUT), &routes)
-					  : routes_flush(options->routes, &routes);
+	int r = options->hold		? routes_hold(options->routes, &routes)
+		: options->only_backups ? routes_release(options->routes, false, NULL, &routes)
+		: options->orphans	? routes_flush_orphans(options->routes, flush->vici,
+							       usec_add(now_usec(), ORPHANS_TIMEOUT), &routes)
+					: routes_flush(options->routes, &routes);
 	summary->routes = routes.removed;
-	summary->stand_ins = routes.stand_ins;
+	summary->backups = routes.backups;
 	summary->failed += routes.failed;
 	return r;
 }
@@ -467,7 +465,7 @@ static int remove_all(struct flush *flush)
 		int routes = remove_routes(flush);
 		r = r < 0 ? r : routes;
 	}
-	flush->sweep.summary.usec = report_end();
+	flush->sweep.summary.usec = progress_end();
 	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
 	if (!options->stop || summary_sas(summary) || summary_policies(summary) || summary->routes || summary->failed)
 		report_flushed(summary);
@@ -486,19 +484,19 @@ static int show_entry(const struct entry *entry, const struct nlmsghdr *message,
 		fputs(first ? "\n" : ",\n", stdout);
 	}
 	summary_add(&flush->sweep.summary, entry);
-	return flush->options->json ? show_json(entry, message) : show_text(entry, message);
+	return flush->options->json ? print_entry_json(entry, message) : print_entry_text(entry, message);
 }
 
 static int show_kind(struct flush *flush, enum entry_kind kind)
 {
-	int r = kernel_dump(flush->sweep.kernel, kind, show_entry, flush);
+	int r = xfrm_dump(flush->sweep.xfrm, kind, show_entry, flush);
 
 	if (r == -EAGAIN) {
-		report_notice(REPORT_UNSURE,
-			      "A part of the kernel's list was lost: this list may lack entries. Run this again.");
+		log_notice(MESSAGE_UNSURE,
+			   "A part of the kernel's list was lost: this list may lack entries. Run this again.");
 		return 0;
 	}
-	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;
 }
 
 static int show_routes(struct flush *flush)
@@ -506,15 +504,15 @@ static int show_routes(struct flush *flush)
 	CLEANUP(routes_free) struct routes routes = {0};
 	const struct flush_options *options = flush->options;
 
-	int r = routes_find(options->routes, flush->vici, later(now_usec(), ORPHANS_TIMEOUT), &routes);
+	int r = routes_find(options->routes, flush->vici, usec_add(now_usec(), ORPHANS_TIMEOUT), &routes);
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
+		return log_failure(r, MESSAGE_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
 	for (size_t i = 0; r == 0 && i < routes.n; i++) {
-		if (routes.list[i].explained || (options->hold && route_is_stand_in(&routes.list[i])))
+		if (routes.list[i].explained || (options->hold && route_is_backup(&routes.list[i])))
 			continue;
 		if (options->json)
 			fputs(flush->sweep.summary.routes ? ",\n" : "\n", stdout);
-		r = show_route(&routes.list[i], options->json);
+		r = print_route(&routes.list[i], options->json);
 		flush->sweep.summary.routes++;
 	}
 	return r;
@@ -555,7 +553,7 @@ static int show_all(struct flush *flush)
 	else if (r == 0)
 		printf("%s\n", summary_sentence(&flush->sweep.summary, true, sentence, sizeof(sentence)));
 	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
-		return report_failure(-EIO, REPORT_FAILED, "Could not write the list: %s.", strerror(errno));
+		return log_failure(-EIO, MESSAGE_FAILED, "Could not write the list: %s.", strerror(errno));
 	return r;
 }
 
@@ -564,64 +562,62 @@ static int open_charon(const struct flush_options *options, struct vici **ret)
 {
 	const char *socket = options->socket ? options->socket : VICI_SOCKET;
 
-	int r = vici_open(socket, later(now_usec(), ORPHANS_TIMEOUT), ret);
+	int r = vici_open(socket, usec_add(now_usec(), ORPHANS_TIMEOUT), ret);
 	if (r < 0)
-		return report_failure(
-			r, REPORT_FAILED,
-			"charon does not answer on %.128s: %s. Nothing was removed: without its word every "
-			"SA would be an orphan; `xfrmctl flush` removes them all.",
-			socket, vici_explain(r));
+		return log_failure(r, MESSAGE_FAILED,
+				   "charon does not answer on %.128s: %s. Nothing was removed: without its word every "
+				   "SA would be an orphan; `xfrmctl flush` removes them all.",
+				   socket, vici_explain(r));
 	if (netns_is_elsewhere(vici_peer(*ret)))
-		return report_failure(
-			-EXDEV, REPORT_FAILED,
-			"charon on %.128s works in another network namespace: nothing was removed, since "
-			"it knows none of the SAs of this one. --netns and --socket have to name the same "
-			"charon's.",
-			socket);
+		return log_failure(-EXDEV, MESSAGE_FAILED,
+				   "charon on %.128s works in another network namespace: nothing was removed, since "
+				   "it knows none of the SAs of this one. --netns and --socket have to name the same "
+				   "charon's.",
+				   socket);
 	return 0;
 }
 
-static int find_orphans(struct kernel *kernel, struct vici *vici, struct orphans *ret)
+static int find_orphans(struct xfrm *xfrm, struct vici *vici, struct orphans *ret)
 {
-	int r = orphans_find(kernel, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
+	int r = orphans_find(xfrm, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
 
 	if (r < 0)
-		return report_failure(
-			r, REPORT_FAILED, "Could not find out which SAs charon does not know: %s. Nothing was removed.",
-			r == -EMSGSIZE ? "it leaves out IKE SAs with more child SAs than fit into a message"
-				       : strerror(-r));
-	report_detail(
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not find out which SAs charon does not know: %s. Nothing was removed.",
+				   r == -EMSGSIZE ? "it leaves out IKE SAs with more child SAs than fit into a message"
+						  : strerror(-r));
+	log_detail(
 		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
 		ret->known.n, ret->n_first, ret->n);
 	return 0;
 }
 
-static int remove_counted(struct flush *flush, const struct kernel_counts *counts)
+static int remove_counted(struct flush *flush, const struct xfrm_counts *counts)
 {
 	const struct flush_options *options = flush->options;
 
-	report_begin((options->policies_only ? 0 : counts->sas) +
-			     (options->states_only ? 0 : kernel_sum_policies(counts)),
-		     "Removing");
+	progress_begin((options->policies_only ? 0 : counts->sas) +
+			       (options->states_only ? 0 : xfrm_sum_policies(counts)),
+		       "Removing");
 	return remove_all(flush);
 }
 
 enum exit_status flush_run(const struct globals *globals, const struct flush_options *options, bool *kept)
 {
 	static const struct sweep_verb verb = {"remove", "removed"};
-	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	CLEANUP(vici_close) struct vici *vici = NULL;
 	CLEANUP(orphans_free) struct orphans orphans = {0};
 	struct flush flush = {.sweep = {.visit = visit, .verb = &verb, .renews = options->hold}, .options = options};
-	struct kernel_counts counts = {0};
+	struct xfrm_counts counts = {0};
 
-	if (verb_open_kernel(globals, &kernel, &counts) < 0)
+	if (verb_open_xfrm(globals, &xfrm, &counts) < 0)
 		return STATUS_FAILED;
-	flush.sweep.kernel = kernel;
+	flush.sweep.xfrm = xfrm;
 	if (options->orphans && open_charon(options, &vici) < 0)
 		return STATUS_FAILED;
 	if (!options->force && !options->again) {
-		int r = check_owner(options, vici ? vici_peer(vici) : 0);
+		int r = check_key_manager(options, vici ? vici_peer(vici) : 0);
 		if (r == -ECANCELED)
 			return STATUS_DONE;
 		if (r == -EBUSY)
@@ -630,7 +626,7 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 			return STATUS_FAILED;
 	}
 	if (options->orphans) {
-		if (find_orphans(kernel, vici, &orphans) < 0)
+		if (find_orphans(xfrm, vici, &orphans) < 0)
 			return STATUS_FAILED;
 		flush.orphans = &orphans;
 		flush.vici = vici;
@@ -638,7 +634,7 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 	privileges_give_up(PRIVILEGE_OTHERS);
 	int r = options->dry_run ? show_all(&flush) : remove_counted(&flush, &counts);
 	if (kept)
-		*kept = !options->dry_run && (flush.sweep.summary.carrying || something_goes_on(&flush));
+		*kept = !options->dry_run && (flush.sweep.summary.carrying || keeps_traffic(&flush));
 	keep_free(&flush.keep);
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
@@ -649,6 +645,6 @@ int verb_flush(struct globals *globals, int argc, char **argv)
 
 	int r = parse_options(globals, argc, argv, &options);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	return flush_run(globals, &options, NULL);
 }

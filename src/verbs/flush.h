@@ -13,13 +13,13 @@
 struct flush_options {
 	struct filter filter;
 	bool states_only, policies_only, orphans, dry_run, json, force;
-	bool hold, keep;     /* the second implies the first */
-	bool stop;	     /* the service is stopped: shadows go too, and a live key manager cleans up itself */
-	bool only_ours;	     /* with `stop`: shadows, kept shadows and stoppers, whatever `filter` is */
-	bool only_stand_ins; /* of the routes, only the stand-ins go */
-	bool again;	     /* no key manager owns the state, as an earlier run has found out */
-	uint32_t routes;     /* the table whose routes go as well, or 0 */
-	const char *socket;  /* charon's, or NULL for the default one */
+	bool hold, keep;    /* the second implies the first */
+	bool stop;	    /* the service is stopped: shadows go too, and a live key manager cleans up itself */
+	bool only_ours;	    /* with `stop`: shadows, kept shadows and stoppers, whatever `filter` is */
+	bool only_backups;  /* of the routes, only the stand-ins go */
+	bool again;	    /* no key manager owns the state, as an earlier run has found out */
+	uint32_t routes;    /* the table whose routes go as well, or 0 */
+	const char *socket; /* charon's, or NULL for the default one */
 };
 
 /* Does what the options say, and reports it. `kept`, unless it is NULL, becomes whether traffic goes on through old

@@ -55,9 +55,9 @@ struct options {
 
 struct handover {
 	const struct options *options;
-	struct moving moving;
-	struct events *events;
-	struct asker asker; /* without a process before charon is asked, and when it cannot be */
+	struct migration migration;
+	struct monitor *monitor;
+	struct initiator initiator; /* without a process before charon is asked, and when it cannot be */
 	struct children children;
 	size_t n_under_way;
 	const struct kept_group *asking; /* charon is being asked for it right now */
@@ -84,13 +84,13 @@ static void print_help(void)
 	       timespan_format(TIMEOUT_USEC, timeout, sizeof(timeout)));
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct options *options = userdata;
 
 	switch (option) {
 	case OPTION_TIMEOUT:
-		return verb_take_time("timeout", value, 0, &options->timeout_usec);
+		return verb_parse_time("timeout", value, 0, &options->timeout_usec);
 	case OPTION_SOCKET:
 		options->socket = value;
 		return 0;
@@ -110,7 +110,7 @@ static void drop_known(struct kept *kept, const struct charon_sas *known)
 	for (size_t i = 0; i < kept->n_sas; i++) {
 		const struct entry *sa = &kept->sas[i].sa;
 
-		if (stopper_is(sa) || !charon_knows(known, sa->sa.id.proto, ntohl(sa->sa.id.spi)))
+		if (is_guard_sa(sa) || !charon_knows(known, sa->sa.id.proto, ntohl(sa->sa.id.spi)))
 			kept->sas[n++] = kept->sas[i];
 	}
 	kept->n_sas = n;
@@ -123,59 +123,54 @@ static int ask_charon(struct handover *handover)
 	CLEANUP(vici_close) struct vici *vici = NULL;
 	const char *socket = handover->options->socket;
 
-	int r = vici_open(socket, later(now_usec(), ANSWER_USEC), &vici);
+	int r = vici_open(socket, usec_add(now_usec(), ANSWER_USEC), &vici);
 	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
 		r = -EXDEV;
 	privileges_give_up(PRIVILEGE_OTHERS);
 	if (r == 0)
-		r = charon_children(vici, later(now_usec(), ANSWER_USEC), &handover->children);
+		r = charon_children(vici, usec_add(now_usec(), ANSWER_USEC), &handover->children);
 	if (r == 0)
-		r = charon_sas(vici, later(now_usec(), ANSWER_USEC), &known);
+		r = charon_sas(vici, usec_add(now_usec(), ANSWER_USEC), &known);
 	if (r == 0) {
-		drop_known(&handover->moving.kept, &known);
-		kept_sort_sas(&handover->moving.kept);
-		r = asker_start(&vici, &handover->children, &handover->asker);
+		drop_known(&handover->migration.kept, &known);
+		kept_sort_sas(&handover->migration.kept);
+		r = initiator_start(&vici, &handover->children, &handover->initiator);
 	}
 	if (r < 0) {
 		handover->children.incomplete = true;
-		report_failure(r, REPORT_FAILED,
-			       "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
-			       "held; --socket= names another socket.",
-			       socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
+		log_failure(r, MESSAGE_FAILED,
+			    "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
+			    "held; --socket= names another socket.",
+			    socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 	}
 	return r;
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 /* Gives each group a child of charon's; what none explains is of a connection that is not configured any more. */
 static int assign_children(struct handover *handover)
 {
-	struct kept *kept = &handover->moving.kept;
-	uint64_t deadline = later(now_usec(), handover->options->timeout_usec);
+	struct kept *kept = &handover->migration.kept;
+	uint64_t deadline = usec_add(now_usec(), handover->options->timeout_usec);
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < kept->n_groups; i++) {
 		struct kept_group *group = &kept->groups[i];
 		struct child *child = NULL;
 
-		if (!kept_goes_on(group))
+		if (!kept_is_in_use(group))
 			continue;
-		group->look = true;
+		group->dirty = true;
 		if (kept_find_child(kept, group, &handover->children, &group->child)) {
 			child = &handover->children.list[group->child];
 			child->taken = true;
 		} else if (!handover->children.incomplete) {
-			r = moving_end(&handover->moving, group, KEPT_REMOVED);
+			r = migration_end(&handover->migration, group, KEPT_REMOVED);
 			continue;
 		}
-		if (!child || !kept_can_begin(kept, group, &handover->children, child) || !handover->asker.pid) {
+		if (!child || !kept_can_initiate(kept, group, &handover->children, child) || !handover->initiator.pid) {
 			group->waits_for_peer = true;
-			group->fate = KEPT_ASKED;
-			group->deadline = earlier(group->deadline, deadline);
+			group->outcome = KEPT_NEGOTIATING;
+			group->deadline = usec_min(group->deadline, deadline);
 		}
 	}
 	return r;
@@ -183,21 +178,21 @@ static int assign_children(struct handover *handover)
 
 static int ask(struct handover *handover, struct kept_group *group)
 {
-	const struct asker_question question = {
-		.group = (size_t)(group - handover->moving.kept.groups),
+	const struct initiator_question question = {
+		.group = (size_t)(group - handover->migration.kept.groups),
 		.child = group->child,
 		.tries = group->tries,
 	};
 
-	int r = asker_ask(&handover->asker, &question);
+	int r = initiator_ask(&handover->initiator, &question);
 	if (r < 0)
 		return r;
 	handover->asking = group;
 	group->tries++;
 	group->retry = UINT64_MAX;
-	if (group->fate == KEPT_WAITS) {
-		group->fate = KEPT_ASKED;
-		group->deadline = earlier(group->deadline, later(now_usec(), handover->options->timeout_usec));
+	if (group->outcome == KEPT_PENDING) {
+		group->outcome = KEPT_NEGOTIATING;
+		group->deadline = usec_min(group->deadline, usec_add(now_usec(), handover->options->timeout_usec));
 		handover->n_under_way++;
 	}
 	return 0;
@@ -206,51 +201,51 @@ static int ask(struct handover *handover, struct kept_group *group)
 /* Without anybody who can be asked, what waits gets its time from now on. */
 static void lose_charon(struct handover *handover, int error)
 {
-	const uint64_t deadline = later(now_usec(), handover->options->timeout_usec);
+	const uint64_t deadline = usec_add(now_usec(), handover->options->timeout_usec);
 
-	report_failure(error, REPORT_FAILED,
-		       "charon does not answer any more on %.128s: %s. What it does not negotiate by itself in time is "
-		       "held.",
-		       handover->options->socket, strerror(-error));
+	log_failure(error, MESSAGE_FAILED,
+		    "charon does not answer any more on %.128s: %s. What it does not negotiate by itself in time is "
+		    "held.",
+		    handover->options->socket, strerror(-error));
 	handover->error = error;
-	asker_end(&handover->asker);
-	for (size_t i = 0; i < handover->moving.kept.n_groups; i++) {
-		struct kept_group *group = &handover->moving.kept.groups[i];
+	initiator_end(&handover->initiator);
+	for (size_t i = 0; i < handover->migration.kept.n_groups; i++) {
+		struct kept_group *group = &handover->migration.kept.groups[i];
 
-		if (!kept_goes_on(group))
+		if (!kept_is_in_use(group))
 			continue;
 		if (group->deadline == UINT64_MAX)
 			group->deadline = deadline;
-		group->fate = KEPT_ASKED;
+		group->outcome = KEPT_NEGOTIATING;
 		group->waits_for_peer = true;
 	}
 }
 
-static void take_answer(struct handover *handover, const struct asker_answer *answer)
+static void take_answer(struct handover *handover, const struct initiator_answer *answer)
 {
-	struct kept_group *group = &handover->moving.kept.groups[answer->group];
+	struct kept_group *group = &handover->migration.kept.groups[answer->group];
 	const char *child = handover->children.list[group->child].name;
 
 	handover->asking = NULL;
-	group->look = true;
-	group->retry = later(now_usec(), RETRY_USEC);
+	group->dirty = true;
+	group->retry = usec_add(now_usec(), RETRY_USEC);
 	if (answer->error == -ENOENT)
-		report_detail("charon does not begin with %.64s: %.128s", child, answer->why);
+		log_detail("charon does not begin with %.64s: %.128s", child, answer->why);
 	else if (answer->error == 0)
-		report_detail("charon %s %.64s.",
-			      answer->found == CHARON_THERE    ? "has SAs of"
-			      : answer->found == CHARON_COMING ? "is at"
-							       : "begins with",
-			      child);
+		log_detail("charon %s %.64s.",
+			   answer->found == CHARON_THERE    ? "has SAs of"
+			   : answer->found == CHARON_COMING ? "is at"
+							    : "begins with",
+			   child);
 }
 
 static void read_answers(struct handover *handover)
 {
-	struct asker_answer answer;
+	struct initiator_answer answer;
 	int r = 1;
 
-	while (r > 0 && handover->asker.pid) {
-		r = asker_read(&handover->asker, &answer);
+	while (r > 0 && handover->initiator.pid) {
+		r = initiator_read(&handover->initiator, &answer);
 		if (r <= 0)
 			break;
 		take_answer(handover, &answer);
@@ -264,43 +259,43 @@ static void read_answers(struct handover *handover)
 static void on_event(const struct entry *entry, void *userdata)
 {
 	struct handover *handover = userdata;
-	struct kept *kept = &handover->moving.kept;
+	struct kept *kept = &handover->migration.kept;
 
 	if (entry->kind == ENTRY_POLICY) {
-		const struct kept_shadow *shadow = kept_find(kept, entry);
+		const struct kept_policy *shadow = kept_find(kept, entry);
 		if (shadow)
-			kept->groups[shadow->group].look = true;
-		handover->moving.rivalled |= kept_mark_rivals(kept, entry);
+			kept->groups[shadow->group].dirty = true;
+		handover->migration.reqid_conflict |= kept_mark_conflicts(kept, entry);
 		return;
 	}
 	for (size_t i = 0; i < kept->n_groups; i++)
-		kept->groups[i].look |= kept->groups[i].half;
+		kept->groups[i].dirty |= kept->groups[i].sa_pending;
 }
 
 static int read_events(struct handover *handover)
 {
-	int r = events_read(handover->events, on_event, handover);
+	int r = monitor_read(handover->monitor, on_event, handover);
 
 	if (r == -ENOBUFS) {
-		for (size_t i = 0; i < handover->moving.kept.n_groups; i++)
-			handover->moving.kept.groups[i].look = true;
-		return moving_find_rivals(&handover->moving);
+		for (size_t i = 0; i < handover->migration.kept.n_groups; i++)
+			handover->migration.kept.groups[i].dirty = true;
+		return migration_find_conflicts(&handover->migration);
 	}
-	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not read the kernel's events: %s.", strerror(-r)) : 0;
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not read the kernel's events: %s.", strerror(-r)) : 0;
 }
 
 /* One at a time, so that the time of none passes while it waits for charon's word on others. */
 static bool is_asking(const struct handover *handover)
 {
-	return handover->asking && kept_goes_on(handover->asking);
+	return handover->asking && kept_is_in_use(handover->asking);
 }
 
 static bool may_ask(const struct handover *handover, const struct kept_group *group, uint64_t now)
 {
-	if (!handover->asker.pid || group->waits_for_peer || is_asking(handover))
+	if (!handover->initiator.pid || group->waits_for_peer || is_asking(handover))
 		return false;
-	return group->fate == KEPT_WAITS ? group->rivalled || handover->n_under_way < UNDER_WAY_MAX
-					 : group->retry <= now && group->tries < TRIES_MAX;
+	return group->outcome == KEPT_PENDING ? group->reqid_conflict || handover->n_under_way < UNDER_WAY_MAX
+					      : group->retry <= now && group->tries < TRIES_MAX;
 }
 
 /* Does for a group what there is to do now. */
@@ -309,19 +304,19 @@ static int settle(struct handover *handover, struct kept_group *group)
 	const uint64_t now = now_usec();
 	int through = 0;
 
-	if (group->look)
-		through = moving_is_through(&handover->moving, group);
-	group->look = false;
+	if (group->dirty)
+		through = migration_is_complete(&handover->migration, group);
+	group->dirty = false;
 	if (through < 0)
 		return through;
 	if (through)
-		return moving_end(&handover->moving, group, KEPT_OVER);
-	if (group->rivalled)
-		group->deadline =
-			earlier(group->deadline,
-				later(now, handover->asker.pid ? RIVALLED_USEC : handover->options->timeout_usec));
+		return migration_end(&handover->migration, group, KEPT_MIGRATED);
+	if (group->reqid_conflict)
+		group->deadline = usec_min(
+			group->deadline,
+			usec_add(now, handover->initiator.pid ? RIVALLED_USEC : handover->options->timeout_usec));
 	if (group->deadline <= now)
-		return moving_end(&handover->moving, group, KEPT_FELL_BACK);
+		return migration_end(&handover->migration, group, KEPT_BLOCKED);
 	if (may_ask(handover, group, now)) {
 		int r = ask(handover, group);
 		if (r < 0)
@@ -333,25 +328,25 @@ static int settle(struct handover *handover, struct kept_group *group)
 static void count_under_way(struct handover *handover)
 {
 	handover->n_under_way = 0;
-	for (size_t i = 0; i < handover->moving.kept.n_groups; i++) {
-		const struct kept_group *group = &handover->moving.kept.groups[i];
-		handover->n_under_way += group->fate == KEPT_ASKED && !group->waits_for_peer;
+	for (size_t i = 0; i < handover->migration.kept.n_groups; i++) {
+		const struct kept_group *group = &handover->migration.kept.groups[i];
+		handover->n_under_way += group->outcome == KEPT_NEGOTIATING && !group->waits_for_peer;
 	}
 }
 
 /* One round over all groups; another one when the end of some concerns others. */
 static int settle_all(struct handover *handover)
 {
-	struct moving *moving = &handover->moving;
+	struct migration *migration = &handover->migration;
 	int r = 0;
 
 	do {
-		moving->rivalled = false;
+		migration->reqid_conflict = false;
 		count_under_way(handover);
-		for (size_t i = 0; r == 0 && i < moving->kept.n_groups; i++)
-			if (kept_goes_on(&moving->kept.groups[i]))
-				r = settle(handover, &moving->kept.groups[i]);
-	} while (r == 0 && moving->rivalled);
+		for (size_t i = 0; r == 0 && i < migration->kept.n_groups; i++)
+			if (kept_is_in_use(&migration->kept.groups[i]))
+				r = settle(handover, &migration->kept.groups[i]);
+	} while (r == 0 && migration->reqid_conflict);
 	return r;
 }
 
@@ -360,16 +355,16 @@ static uint64_t next_time(const struct handover *handover)
 {
 	uint64_t first = UINT64_MAX;
 
-	for (size_t i = 0; i < handover->moving.kept.n_groups; i++) {
-		const struct kept_group *group = &handover->moving.kept.groups[i];
+	for (size_t i = 0; i < handover->migration.kept.n_groups; i++) {
+		const struct kept_group *group = &handover->migration.kept.groups[i];
 
-		if (!kept_goes_on(group))
+		if (!kept_is_in_use(group))
 			continue;
-		first = earlier(first, group->deadline);
+		first = usec_min(first, group->deadline);
 		/* While charon is being asked, its answer is what allows the next question. */
-		if (group->fate == KEPT_ASKED && group->tries < TRIES_MAX && !group->waits_for_peer &&
+		if (group->outcome == KEPT_NEGOTIATING && group->tries < TRIES_MAX && !group->waits_for_peer &&
 		    !is_asking(handover))
-			first = earlier(first, group->retry);
+			first = usec_min(first, group->retry);
 	}
 	return first;
 }
@@ -385,21 +380,21 @@ static int msec_until(uint64_t usec)
 	return msec > INT32_MAX ? INT32_MAX : (int)msec;
 }
 
-static bool is_done(const struct moving *moving)
+static bool is_done(const struct migration *migration)
 {
-	return moving->n_over + moving->n_fell_back + moving->n_removed == moving->kept.n_groups;
+	return migration->n_over + migration->n_fell_back + migration->n_removed == migration->kept.n_groups;
 }
 
 /* Waits for what happens, until this time at most, and does what there is to do then. */
 static int step(struct handover *handover, uint64_t until)
 {
 	struct pollfd fds[] = {
-		{.fd = events_fd(handover->events), .events = POLLIN},
-		{.fd = handover->asker.pid ? handover->asker.fd : -1, .events = POLLIN},
+		{.fd = monitor_fd(handover->monitor), .events = POLLIN},
+		{.fd = handover->initiator.pid ? handover->initiator.fd : -1, .events = POLLIN},
 	};
 
-	if (poll(fds, ARRAY_SIZE(fds), msec_until(earlier(until, next_time(handover)))) < 0 && errno != EINTR)
-		return report_failure(-errno, REPORT_FAILED, "Could not wait for events: %s.", strerror(errno));
+	if (poll(fds, ARRAY_SIZE(fds), msec_until(usec_min(until, next_time(handover)))) < 0 && errno != EINTR)
+		return log_failure(-errno, MESSAGE_FAILED, "Could not wait for events: %s.", strerror(errno));
 	int r = read_events(handover);
 	read_answers(handover);
 	return r < 0 ? r : settle_all(handover);
@@ -411,14 +406,14 @@ static int wait_for_start(struct handover *handover, enum unit_phase *phase)
 	int r = 0;
 
 	*phase = UNIT_UP;
-	while (r == 0 && handover->options->unit && !is_done(&handover->moving)) {
+	while (r == 0 && handover->options->unit && !is_done(&handover->migration)) {
 		uint64_t looked = now_usec();
 
 		r = unit_find_phase(handover->options->unit, phase);
 		if (r < 0) {
-			report_notice(REPORT_UNSURE,
-				      "Could not ask systemd whether %.64s has started: %s. Going on as if it had.",
-				      handover->options->unit, strerror(-r));
+			log_notice(MESSAGE_UNSURE,
+				   "Could not ask systemd whether %.64s has started: %s. Going on as if it had.",
+				   handover->options->unit, strerror(-r));
 			*phase = UNIT_UP;
 			r = 0;
 		}
@@ -432,11 +427,11 @@ static int wait_for_start(struct handover *handover, enum unit_phase *phase)
 
 static void report(const struct handover *handover)
 {
-	const struct moving *moving = &handover->moving;
-	const struct report_field fields[] = {
-		{"XFRM_HANDED_OVER", moving->n_over}, {"XFRM_FELL_BACK", moving->n_fell_back},
-		{"XFRM_REMOVED", moving->n_removed},  {"XFRM_SAS", moving->n_sas},
-		{"XFRM_FAILED", moving->n_failed},    {"XFRM_DURATION_USEC", now_usec() - handover->begun},
+	const struct migration *migration = &handover->migration;
+	const struct log_field fields[] = {
+		{"XFRM_HANDED_OVER", migration->n_over}, {"XFRM_FELL_BACK", migration->n_fell_back},
+		{"XFRM_REMOVED", migration->n_removed},	 {"XFRM_SAS", migration->n_sas},
+		{"XFRM_FAILED", migration->n_failed},	 {"XFRM_DURATION_USEC", now_usec() - handover->begun},
 	};
 	const uint64_t usec = fields[ARRAY_SIZE(fields) - 1].value;
 	char sentence[SENTENCE_MAX];
@@ -444,9 +439,9 @@ static void report(const struct handover *handover)
 	snprintf(sentence, sizeof(sentence),
 		 "Handed over %" PRIu64 " of %zu connections in %" PRIu64 ".%03" PRIu64 " ms; %" PRIu64
 		 " fell back to hold, %" PRIu64 " not configured. Removed %" PRIu64 " old SAs.",
-		 moving->n_over, moving->kept.n_groups, usec / 1000, usec % 1000, moving->n_fell_back,
-		 moving->n_removed, moving->n_sas);
-	report_figures(LOG_INFO, REPORT_HANDED_OVER, sentence, fields, ARRAY_SIZE(fields));
+		 migration->n_over, migration->kept.n_groups, usec / 1000, usec % 1000, migration->n_fell_back,
+		 migration->n_removed, migration->n_sas);
+	log_figures(LOG_INFO, MESSAGE_HANDED_OVER, sentence, fields, ARRAY_SIZE(fields));
 }
 
 /* What charon does not come to by itself. */
@@ -457,74 +452,74 @@ static int ask_and_move(struct handover *handover)
 	handover->error = ask_charon(handover);
 	int r = assign_children(handover);
 	if (r == 0)
-		r = moving_find_rivals(&handover->moving);
+		r = migration_find_conflicts(&handover->migration);
 	if (r == 0)
 		r = settle_all(handover);
-	while (r == 0 && !is_done(&handover->moving))
+	while (r == 0 && !is_done(&handover->migration))
 		r = step(handover, UINT64_MAX);
 	return r;
 }
 
 static int hand_over(struct handover *handover)
 {
-	struct moving *moving = &handover->moving;
+	struct migration *migration = &handover->migration;
 	enum unit_phase phase;
 
 	/* Before anything is looked at: what happens meanwhile waits there. */
-	int r = events_open(&handover->events);
+	int r = monitor_open(&handover->monitor);
 	if (r < 0)
-		return report_failure(r, REPORT_FAILED, "Could not listen to the kernel's events: %s.", strerror(-r));
-	r = moving_load(moving);
+		return log_failure(r, MESSAGE_FAILED, "Could not listen to the kernel's events: %s.", strerror(-r));
+	r = migration_load(migration);
 	if (r < 0)
 		return r;
-	if (!moving->kept.n_shadows) {
-		report_detail("Nothing was kept: there is nothing to hand over.");
-		return moving_remove_stoppers(moving);
+	if (!migration->kept.n_shadows) {
+		log_detail("Nothing was kept: there is nothing to hand over.");
+		return migration_remove_guard_sas(migration);
 	}
 	r = wait_for_start(handover, &phase);
 	if (r == 0 && phase == UNIT_DOWN) {
-		report_detail("%.64s does not run: what was kept stays for its next start.", handover->options->unit);
+		log_detail("%.64s does not run: what was kept stays for its next start.", handover->options->unit);
 		return 0;
 	}
-	if (r == 0 && !is_done(moving))
+	if (r == 0 && !is_done(migration))
 		r = ask_and_move(handover);
 	if (r == 0)
-		r = moving_remove_stoppers(moving);
+		r = migration_remove_guard_sas(migration);
 	report(handover);
-	return r < 0 ? r : moving->n_failed ? -EIO : handover->error;
+	return r < 0 ? r : migration->n_failed ? -EIO : handover->error;
 }
 
 /* Enters the unit's network namespace, unless another is given. */
 static void find_unit(struct globals *globals, const char *unit, struct unit_state *state)
 {
-	report_about(unit);
+	log_about_unit(unit);
 	int r = unit_find(unit, state);
 	if (r < 0)
-		report_notice(REPORT_UNSURE,
-			      "Could not ask systemd for the network namespace of %.64s: %s. Going on in this one.",
-			      unit, strerror(-r));
+		log_notice(MESSAGE_UNSURE,
+			   "Could not ask systemd for the network namespace of %.64s: %s. Going on in this one.", unit,
+			   strerror(-r));
 	else if (*state->netns && !globals->netns)
 		globals->netns = state->netns;
 }
 
 static int run(struct globals *globals, const struct options *options)
 {
-	CLEANUP(kernel_close) struct kernel *kernel = NULL;
-	struct handover handover = {.options = options, .moving.timeout_usec = options->timeout_usec};
+	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
+	struct handover handover = {.options = options, .migration.timeout_usec = options->timeout_usec};
 	struct unit_state state;
-	struct kernel_counts counts;
+	struct xfrm_counts counts;
 
 	handover.begun = now_usec();
 	if (options->unit)
 		find_unit(globals, options->unit, &state);
-	int r = verb_open_kernel(globals, &kernel, &counts);
+	int r = verb_open_xfrm(globals, &xfrm, &counts);
 	if (r < 0)
 		return r;
-	handover.moving.kernel = kernel;
+	handover.migration.xfrm = xfrm;
 	r = hand_over(&handover);
-	asker_end(&handover.asker);
-	events_close(&handover.events);
-	kept_free(&handover.moving.kept);
+	initiator_end(&handover.initiator);
+	monitor_close(&handover.monitor);
+	kept_free(&handover.migration.kept);
 	children_free(&handover.children);
 	return r;
 }
@@ -538,11 +533,11 @@ int verb_handover(struct globals *globals, int argc, char **argv)
 		{"unit", required_argument, NULL, OPTION_UNIT},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
 	struct options options = {.timeout_usec = TIMEOUT_USEC, .socket = VICI_SOCKET};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	return run(globals, &options) < 0 ? STATUS_FAILED : STATUS_DONE;
 }

@@ -52,7 +52,7 @@ static int end_by(int pidfd, int signal, int msec)
 
 static void report_ended(pid_t pid, uint64_t usec, bool killed)
 {
-	const struct report_field fields[] = {
+	const struct log_field fields[] = {
 		{"XFRM_DAEMON_PID", (uint64_t)pid},
 		{"XFRM_DURATION_USEC", usec},
 		{"XFRM_KILLED", killed},
@@ -63,7 +63,7 @@ static void report_ended(pid_t pid, uint64_t usec, bool killed)
 		 "Ended the main process (PID %d) without its goodbye in %.3f ms%s: its SAs go on until the next one "
 		 "takes over.",
 		 pid, (double)usec / 1e3, killed ? ", by SIGKILL" : "");
-	report_figures(LOG_INFO, REPORT_NO_GOODBYE, sentence, fields, ARRAY_SIZE(fields));
+	log_figures(LOG_INFO, MESSAGE_NO_CLEAN_SHUTDOWN, sentence, fields, ARRAY_SIZE(fields));
 }
 
 int main_process_end(void)
@@ -74,26 +74,24 @@ int main_process_end(void)
 	CLEANUP(close_fd) int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
 
 	if (pid <= 0 || (pidfd < 0 && errno == ESRCH)) {
-		report_detail("This unit has no main process any more that could say goodbye.");
+		log_detail("This unit has no main process any more that could say goodbye.");
 		return 0;
 	}
 	if (pidfd >= 0 && !is_of_this_unit(pid))
-		return report_failure(
-			-ESRCH, REPORT_FAILED,
-			"Process %d ($MAINPID) is none of this unit, so it is not ended: when it stops as "
-			"usual, its tunnels are negotiated anew.",
-			pid);
+		return log_failure(-ESRCH, MESSAGE_FAILED,
+				   "Process %d ($MAINPID) is none of this unit, so it is not ended: when it stops as "
+				   "usual, its tunnels are negotiated anew.",
+				   pid);
 
 	int r = pidfd < 0 ? -errno : end_by(pidfd, END_SIGNAL, END_MSEC);
 	bool killed = r == -ETIMEDOUT;
 	if (killed)
 		r = end_by(pidfd, SIGKILL, KILL_MSEC);
 	if (r < 0)
-		return report_failure(
-			r, REPORT_FAILED,
-			"Could not end the main process (PID %d) before its goodbye: %s%s. When it stops as "
-			"usual, its tunnels are negotiated anew.",
-			pid, strerror(-r), r == -EPERM ? " (CAP_KILL is needed: run as root)" : "");
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not end the main process (PID %d) before its goodbye: %s%s. When it stops as "
+				   "usual, its tunnels are negotiated anew.",
+				   pid, strerror(-r), r == -EPERM ? " (CAP_KILL is needed: run as root)" : "");
 	report_ended(pid, now_usec() - begun, killed);
 	return 0;
 }

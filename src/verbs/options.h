@@ -59,10 +59,22 @@ int verb_enter_netns(const char *netns);
 /* Opens the door to the kernel in the network namespace that --netns= names, and counts what is there, which shows
  * whether the kernel lets us. No other namespace can be entered then. Reports what fails and returns a negative errno.
  */
-int verb_open_kernel(const struct globals *globals, struct kernel **ret, struct kernel_counts *counts);
+int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm_counts *counts);
 
 /* Takes the value of --match= or --exclude=. Reports what is wrong with it and returns -EINVAL. */
 int verb_add_selection(struct filter *filter, bool exclude, const char *expression);
+
+/* What becomes of the state of an IKE daemon that restarts: XFRMCTL_MODE, and --mode= of `service`. */
+enum mode {
+	MODE_AUTO,     /* after a crash as MODE_HANDOVER, at a planned restart as MODE_HOLD */
+	MODE_FLUSH,    /* it goes, and nothing takes its place */
+	MODE_HOLD,     /* it goes, and shadows take its place */
+	MODE_HANDOVER, /* it carries the traffic until the new daemon does, for which a planned restart ends the old one
+			*/
+};
+
+/* Takes the name of a mode. Reports what is wrong with it and returns -EINVAL. */
+int parse_mode(const char *value, enum mode *ret);
 
 /* The options of a verb. */
 struct verb_syntax {
@@ -84,10 +96,10 @@ int verb_refuse_arguments(int argc, char **argv);
 
 /* Takes the value of an option that is a time span, in microseconds. Reports what is wrong with it, or that it is less
  * than `min_usec`, and returns -EINVAL. */
-int verb_take_time(const char *option, const char *value, uint64_t min_usec, uint64_t *ret);
+int verb_parse_time(const char *option, const char *value, uint64_t min_usec, uint64_t *ret);
 
 /* The exit status when a verb's options could not be used: -ECANCELED says that --help was asked for. */
-enum exit_status verb_parsed(int r);
+enum exit_status verb_exit_status(int r);
 
 /* Each verb in a file of its name: argv[0] is the verb. They report their failures and return an exit status. */
 int verb_flush(struct globals *globals, int argc, char **argv);

@@ -41,7 +41,7 @@ struct release {
 	/* Shadows behind kept shadows, and the longest time for which these two stand, with the grace. */
 	uint64_t n_behind_kept, behind_kept_seconds;
 	bool any;
-	struct shadow_blocked before; /* the counters when the oldest shadow was made */
+	struct xfrm_counters before; /* the counters when the oldest shadow was made */
 };
 
 static void print_help(void)
@@ -64,7 +64,7 @@ static void print_help(void)
 	       "  -h, --help           Show this\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct release_options *options = userdata;
 
@@ -73,7 +73,7 @@ static int take_option(int option, const char *value, void *userdata)
 	case OPTION_EXCLUDE:
 		return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
 	case OPTION_GRACE:
-		return verb_take_time("grace", value, 0, &options->grace_usec);
+		return verb_parse_time("grace", value, 0, &options->grace_usec);
 	case OPTION_ROUTES:
 		return routes_parse_table(value, &options->routes);
 	case OPTION_SOCKET:
@@ -89,7 +89,7 @@ static int is_covered(struct release *release, const struct entry *shadow)
 {
 	const struct entry covering = shadow_covering(shadow);
 
-	return kernel_has_policy(release->sweep.kernel, &covering);
+	return xfrm_has_policy(release->sweep.xfrm, &covering);
 }
 
 /* Finds the kept shadow in front of a shadow: 1 with the seconds after which the kernel removes it, or 0. */
@@ -100,7 +100,7 @@ static int find_kept(struct release *release, const struct entry *shadow, uint64
 
 	if (!release->sweep.survey.n_kept)
 		return 0;
-	int r = kernel_find_policy(release->sweep.kernel, &wanted, &kept);
+	int r = xfrm_find_policy(release->sweep.xfrm, &wanted, &kept);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	const uint64_t end = kept.policy.info.curlft.add_time + kept.policy.info.lft.hard_add_expires_seconds;
@@ -156,7 +156,7 @@ static int visit_sa(struct sweep *sweep, const struct entry *sa)
 static int visit_policy(struct sweep *sweep, const struct entry *entry)
 {
 	struct release *release = CONTAINER_OF(sweep, struct release, sweep);
-	const struct shadow_blocked before = shadow_blocked_before(entry);
+	const struct xfrm_counters before = shadow_blocked_before(entry);
 	uint64_t kept_seconds = 0;
 
 	if (!shadow_tag(entry) || shadow_is_of_run(entry, release->run))
@@ -168,7 +168,7 @@ static int visit_policy(struct sweep *sweep, const struct entry *entry)
 	release->any = true;
 
 	/* One that lets traffic pass protects nothing, and must not decide on what the new configuration protects. */
-	if (shadow_lets_pass(entry))
+	if (policy_is_bypass(entry))
 		return sweep_remove(sweep, entry);
 	int behind_kept = find_kept(release, entry, &kept_seconds);
 	if (behind_kept < 0)
@@ -178,7 +178,7 @@ static int visit_policy(struct sweep *sweep, const struct entry *entry)
 		return covered;
 	if (covered)
 		return sweep_remove(sweep, entry);
-	if (shadow_tag(entry) == SHADOW_GRACE || release->grace_usec == TIMESPAN_INFINITY)
+	if (shadow_tag(entry) == SHADOW_EXPIRING || release->grace_usec == TIMESPAN_INFINITY)
 		return 0;
 	return let_expire(release, entry, behind_kept, kept_seconds);
 }
@@ -195,27 +195,27 @@ static int release_routes(const struct release *release, struct summary *summary
 	int r = routes_release(release->options->routes, release->grace_usec != 0, release->options->socket, &routes);
 	summary->routes = routes.removed;
 	summary->failed += routes.failed;
-	ret->stand_ins = routes.stand_ins;
+	ret->backups = routes.backups;
 	return r;
 }
 
 static int run(struct release *release, const struct globals *globals)
 {
-	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	struct sweep *sweep = &release->sweep;
 	struct summary_release summary = {.grace_usec = release->grace_usec};
-	struct kernel_counts counts;
+	struct xfrm_counts counts;
 
-	int r = verb_open_kernel(globals, &kernel, &counts);
+	int r = verb_open_xfrm(globals, &xfrm, &counts);
 	if (r < 0)
 		return r;
-	uint64_t policies = kernel_sum_policies(&counts), sas = release->options->only_ours ? 0 : counts.sas;
+	uint64_t policies = xfrm_sum_policies(&counts), sas = release->options->only_ours ? 0 : counts.sas;
 	if (!release->options->routes)
 		privileges_give_up(PRIVILEGE_OTHERS);
 
-	sweep->kernel = kernel;
-	report_begin(policies + sas, NULL);
-	bool known = blocked_read(&sweep->blocked) == 0;
+	sweep->xfrm = xfrm;
+	progress_begin(policies + sas, NULL);
+	bool known = xfrm_read_counters(&sweep->blocked) == 0;
 	if (policies) {
 		r = sweep_survey(sweep, &(struct filter){0});
 		/* A shadow that expires is new: nothing is in its place but one of an earlier release. */
@@ -245,7 +245,7 @@ static int run(struct release *release, const struct globals *globals)
 		int routes = release_routes(release, &sweep->summary, &summary);
 		r = r < 0 ? r : routes;
 	}
-	sweep->summary.usec = report_end();
+	sweep->summary.usec = progress_end();
 	report_released(&sweep->summary, &summary);
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
 }
@@ -280,11 +280,11 @@ int verb_release(struct globals *globals, int argc, char **argv)
 		{"socket", required_argument, NULL, OPTION_SOCKET},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {options, print_help, take_option};
+	static const struct verb_syntax syntax = {options, print_help, parse_option};
 	struct release_options release = {.socket = VICI_SOCKET};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &release);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	return release_run(globals, &release) < 0 ? STATUS_FAILED : STATUS_DONE;
 }

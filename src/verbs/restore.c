@@ -28,8 +28,8 @@ struct restore {
 	const char *path;
 	const char *unit;
 	bool sub, from_sub;
-	struct kernel *kernel;
-	struct saved_reader reader;
+	struct xfrm *xfrm;
+	struct boot_file_reader reader;
 	struct summary summary;
 	struct entry *again; /* shadows that are there, or of which the kernel's word was lost */
 	size_t n_again, allocated;
@@ -52,7 +52,7 @@ static void print_help(void)
 	       "  -h, --help           Show this\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct restore *restore = userdata;
 
@@ -74,9 +74,9 @@ static int take_option(int option, const char *value, void *userdata)
 
 static int refuse(const struct restore *restore, const char *why)
 {
-	return report_failure(-EBADMSG, REPORT_NOT_CLOSED,
-			      "Nothing is closed until the IKE daemon has started: %.128s cannot be used: %s.",
-			      restore->path, why);
+	return log_failure(-EBADMSG, MESSAGE_NOT_BLOCKED_AT_BOOT,
+			   "Nothing is closed until the IKE daemon has started: %.128s cannot be used: %s.",
+			   restore->path, why);
 }
 
 /* Opens the file; -ENOENT, without a word, when there is none. What it says blocks or passes traffic, so only root may
@@ -108,7 +108,7 @@ static int check_file(struct restore *restore)
 	int r;
 
 	do
-		r = saved_next(&restore->reader, &shadow);
+		r = boot_file_next(&restore->reader, &shadow);
 	while (r > 0);
 	return r < 0 ? refuse(restore, restore->reader.why) : 0;
 }
@@ -118,11 +118,11 @@ static void count_failed(struct restore *restore, const struct entry *shadow, in
 	char description[ENTRY_DESCRIPTION_MAX];
 
 	summary_take_back(&restore->summary, shadow);
-	report_one(&restore->summary.failed, REPORT_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
-		   entry_describe(shadow, description, sizeof(description)), strerror(-error));
+	log_one(&restore->summary.failed, MESSAGE_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
+		entry_describe(shadow, description, sizeof(description)), strerror(-error));
 }
 
-static void on_refused(const struct kernel_refusal *refusal, void *userdata)
+static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct restore *restore = userdata;
 	int error = refusal->error;
@@ -144,7 +144,7 @@ static void on_refused(const struct kernel_refusal *refusal, void *userdata)
  * did not start, the file may have both types. */
 static int next_shadow(struct restore *restore, struct entry *ret)
 {
-	int r = saved_next(&restore->reader, ret);
+	int r = boot_file_next(&restore->reader, ret);
 
 	if (r > 0 && (restore->sub || restore->from_sub))
 		ret->policy.ptype = restore->sub ? XFRM_POLICY_TYPE_SUB : XFRM_POLICY_TYPE_MAIN;
@@ -157,15 +157,15 @@ static void begin_again(struct restore *restore)
 	restore->reader.line = restore->reader.n = 0;
 }
 
-static void on_not_removed(const struct kernel_refusal *refusal, void *userdata)
+static void on_not_removed(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct restore *restore = userdata;
 	char description[ENTRY_DESCRIPTION_MAX];
 
 	if (refusal->error == -ENOENT)
 		return;
-	report_one(&restore->summary.failed, REPORT_INCOMPLETE, "Could not remove %s: %s.",
-		   entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+	log_one(&restore->summary.failed, MESSAGE_INCOMPLETE, "Could not remove %s: %s.",
+		entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
 }
 
 /* Only when all main shadows are there: closed is better than open. */
@@ -177,43 +177,43 @@ static int remove_subs(struct restore *restore)
 	begin_again(restore);
 	while ((r = next_shadow(restore, &shadow)) > 0) {
 		shadow.policy.ptype = XFRM_POLICY_TYPE_SUB;
-		r = kernel_delete(restore->kernel, &shadow, on_not_removed, restore);
+		r = xfrm_delete(restore->xfrm, &shadow, on_not_removed, restore);
 		if (r < 0)
 			break;
 	}
-	int committed = kernel_commit(restore->kernel, on_not_removed, restore);
+	int committed = xfrm_commit(restore->xfrm, on_not_removed, restore);
 	r = r < 0 ? r : committed;
-	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not remove all sub shadows: %s.", strerror(-r)) : 0;
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not remove all sub shadows: %s.", strerror(-r)) : 0;
 }
 
 static int put_shadows(struct restore *restore)
 {
-	struct shadow_blocked blocked = {0};
+	struct xfrm_counters blocked = {0};
 	struct entry shadow;
 	int r;
 
-	if (blocked_read(&blocked) < 0)
-		blocked = (struct shadow_blocked){0};
+	if (xfrm_read_counters(&blocked) < 0)
+		blocked = (struct xfrm_counters){0};
 	begin_again(restore);
 	while ((r = next_shadow(restore, &shadow)) > 0) {
 		shadow_set_blocked(&shadow, &blocked);
 		summary_add(&restore->summary, &shadow);
-		r = kernel_exchange(restore->kernel, &shadow, NULL, on_refused, restore);
+		r = xfrm_exchange(restore->xfrm, &shadow, NULL, on_refused, restore);
 		if (r < 0)
 			break;
 	}
-	int committed = kernel_commit(restore->kernel, on_refused, restore);
+	int committed = xfrm_commit(restore->xfrm, on_refused, restore);
 	for (size_t i = 0; i < restore->n_again; i++) {
 		const struct entry *again = &restore->again[i];
-		int adopted = sweep_adopt(restore->kernel, again);
+		int adopted = sweep_adopt(restore->xfrm, again);
 		if (adopted == -ENOENT)
-			adopted = kernel_update_policy(restore->kernel, again);
+			adopted = xfrm_update_policy(restore->xfrm, again);
 		if (adopted < 0)
 			count_failed(restore, again, adopted);
 	}
 	free(restore->again);
 	r = r < 0 ? r : committed;
-	return r < 0 ? report_failure(r, REPORT_FAILED, "Could not put all shadows in their place: %s.", strerror(-r))
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not put all shadows in their place: %s.", strerror(-r))
 		     : 0;
 }
 
@@ -224,30 +224,30 @@ static bool is_up(const char *unit)
 
 	int r = unit ? unit_find_phase(unit, &phase) : 0;
 	if (r < 0)
-		report_notice(REPORT_UNSURE, "Could not ask systemd whether %.64s runs: %s. Going on.", unit,
-			      strerror(-r));
+		log_notice(MESSAGE_UNSURE, "Could not ask systemd whether %.64s runs: %s. Going on.", unit,
+			   strerror(-r));
 	else if (phase != UNIT_DOWN)
-		report_detail("%.64s runs, or is being started: nothing needs to be closed.", unit);
+		log_detail("%.64s runs, or is being started: nothing needs to be closed.", unit);
 	return phase != UNIT_DOWN;
 }
 
 static int run(struct restore *restore, const struct globals *globals)
 {
-	CLEANUP(kernel_close) struct kernel *kernel = NULL;
-	struct kernel_counts counts;
+	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
+	struct xfrm_counts counts;
 
 	int r = check_file(restore);
 	if (r == 0)
-		r = verb_open_kernel(globals, &kernel, &counts);
+		r = verb_open_xfrm(globals, &xfrm, &counts);
 	if (r < 0)
 		return r;
-	restore->kernel = kernel;
-	report_begin(restore->reader.n, NULL);
+	restore->xfrm = xfrm;
+	progress_begin(restore->reader.n, NULL);
 	r = put_shadows(restore);
 	if (r == 0 && restore->from_sub && !restore->summary.failed)
 		r = remove_subs(restore);
-	report_rest(restore->summary.failed, REPORT_INCOMPLETE, "were refused");
-	restore->summary.usec = report_end();
+	log_rest(restore->summary.failed, MESSAGE_INCOMPLETE, "were refused");
+	restore->summary.usec = progress_end();
 	report_restored(&restore->summary);
 	return r < 0 ? r : restore->summary.failed ? -EIO : 0;
 }
@@ -263,20 +263,20 @@ int verb_restore(struct globals *globals, int argc, char **argv)
 		{"from-sub", no_argument, NULL, OPTION_FROM_SUB},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {options, print_help, take_option};
+	static const struct verb_syntax syntax = {options, print_help, parse_option};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &restore);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	if (!restore.path || !*restore.path)
-		return report_failure(STATUS_USAGE, REPORT_USAGE, "restore needs the name of a file: --file=FILE.");
+		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "restore needs the name of a file: --file=FILE.");
 	if (restore.sub && restore.from_sub)
-		return report_failure(STATUS_USAGE, REPORT_USAGE, "--sub and --from-sub exclude each other.");
+		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "--sub and --from-sub exclude each other.");
 	if (is_up(restore.unit))
 		return STATUS_DONE;
 	r = open_file(&restore);
 	if (r == -ENOENT) {
-		report_detail("There is no %.128s: nothing is closed.", restore.path);
+		log_detail("There is no %.128s: nothing is closed.", restore.path);
 		return STATUS_DONE;
 	}
 	if (r == 0)

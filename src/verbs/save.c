@@ -36,7 +36,7 @@ static void print_help(void)
 	       "`xfrmctl flush --help` shows what EXPR can be.\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct save *save = userdata;
 
@@ -54,8 +54,8 @@ static int take_option(int option, const char *value, void *userdata)
 
 int verb_save(struct globals *globals, int argc, char **argv)
 {
-	CLEANUP(kernel_close) struct kernel *kernel = NULL;
-	struct kernel_counts counts;
+	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
+	struct xfrm_counts counts;
 	struct save save = {0};
 
 	static const struct option options[] = {
@@ -66,15 +66,15 @@ int verb_save(struct globals *globals, int argc, char **argv)
 		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {options, print_help, take_option};
+	static const struct verb_syntax syntax = {options, print_help, parse_option};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &save);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	if (!save.file || !*save.file)
-		return report_failure(STATUS_USAGE, REPORT_USAGE, "save needs the name of a file: --file=FILE.");
-	r = verb_open_kernel(globals, &kernel, &counts);
+		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "save needs the name of a file: --file=FILE.");
+	r = verb_open_xfrm(globals, &xfrm, &counts);
 	if (r == 0)
-		r = saving_run(kernel, &save.filter, save.file, save.unit);
+		r = boot_save(xfrm, &save.filter, save.file, save.unit);
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }

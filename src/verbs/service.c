@@ -14,7 +14,6 @@
 #include "verbs/arm.h"
 #include "verbs/flush.h"
 #include "verbs/main_process.h"
-#include "verbs/mode.h"
 #include "verbs/options.h"
 #include "verbs/release.h"
 #include "verbs/settings.h"
@@ -74,7 +73,7 @@ static void print_help(void)
 	       "xfrmctl.conf(5) explains the settings, and which options each can have.\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct service *service = userdata;
 
@@ -83,7 +82,7 @@ static int take_option(int option, const char *value, void *userdata)
 		return 0;
 	}
 	service->has_mode = true;
-	return mode_take(value, &service->mode);
+	return parse_mode(value, &service->mode);
 }
 
 /* Finds out which unit this is about. Reports what is wrong and returns -EINVAL. */
@@ -97,9 +96,9 @@ static int name_unit(struct service *service)
 	const char *suffix = unit ? strrchr(unit, '.') : NULL;
 	/* A shell belongs to a unit as well, which is no service. */
 	if (!suffix || strcmp(suffix, ".service") != 0 || strchr(unit, '/') || strlen(unit) >= sizeof(service->name))
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "service needs the name of a service when systemd has not started it, as in "
-				      "--unit=strongswan.service.");
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "service needs the name of a service when systemd has not started it, as in "
+				   "--unit=strongswan.service.");
 	service->is_own = own && strcmp(own, unit) == 0;
 	snprintf(service->name, sizeof(service->name), "%s", unit);
 	snprintf(service->stem, sizeof(service->stem), "%.*s", (int)(suffix - unit), unit);
@@ -123,11 +122,10 @@ static enum unit_job find_job(struct service *service)
 	int r = unit_find(service->name, &service->state);
 
 	if (r < 0) {
-		report_notice(
-			REPORT_UNSURE,
-			"Could not ask systemd whether %.64s is being stopped for good: %s. Going on; after a stop, "
-			"`xfrmctl release` removes the shadows.",
-			service->name, strerror(-r));
+		log_notice(MESSAGE_UNSURE,
+			   "Could not ask systemd whether %.64s is being stopped for good: %s. Going on; after a stop, "
+			   "`xfrmctl release` removes the shadows.",
+			   service->name, strerror(-r));
 		return UNIT_NO_JOB;
 	}
 	return service->state.job;
@@ -149,10 +147,10 @@ static int start_handover(const struct service *service)
 
 	snprintf(unit, sizeof(unit), "xfrmctl-handover@%s.service", service->stem);
 	int r = unit_start(unit);
-	return r < 0 ? report_failure(r, REPORT_FAILED,
-				      "Could not have systemd start %.128s, which hands over what goes on: %s. It is "
-				      "held instead.",
-				      unit, r == -ERFKILL ? "it is masked" : strerror(-r))
+	return r < 0 ? log_failure(r, MESSAGE_FAILED,
+				   "Could not have systemd start %.128s, which hands over what goes on: %s. It is "
+				   "held instead.",
+				   unit, r == -ERFKILL ? "it is masked" : strerror(-r))
 		     : 0;
 }
 
@@ -173,7 +171,7 @@ static enum exit_status start_pre(struct globals *globals, struct service *servi
 	/* Anything may be somebody else's. */
 	if (settings->wrong & SETTING(SELECT)) {
 		privileges_give_up(PRIVILEGE_OTHERS);
-		return arm(globals, settings, settings->stand_ins, NULL);
+		return arm(globals, settings, settings->backups, NULL);
 	}
 	enum exit_status status = flush_run(globals, &options, &kept);
 	if (!kept || start_handover(service) == 0)
@@ -193,7 +191,7 @@ static enum exit_status start_post(struct globals *globals, struct service *serv
 		.filter = settings->filter,
 		.only_ours = settings->wrong & SETTING(SELECT),
 		.grace_usec = settings->grace_usec,
-		.routes = settings->stand_ins,
+		.routes = settings->backups,
 		.socket = settings->socket,
 	};
 
@@ -203,15 +201,15 @@ static enum exit_status start_post(struct globals *globals, struct service *serv
 static enum exit_status stop(struct globals *globals, struct service *service)
 {
 	enum unit_job job = find_job(service);
-	bool saves = job == UNIT_JOB_STOP && saving_is_shutdown(service->saved) > 0;
+	bool saves = job == UNIT_JOB_STOP && boot_save_is_shutdown(service->saved) > 0;
 
 	if (job == UNIT_JOB_STOP && !saves) {
-		report_detail("%.64s is being stopped for good: it needs no shadows.", service->name);
+		log_detail("%.64s is being stopped for good: it needs no shadows.", service->name);
 		return STATUS_DONE;
 	}
 	const struct settings *settings = read_settings(service, SETTING(MODE) | SETTING(SELECT) | SETTING(ROUTES));
 	if (settings->mode == MODE_FLUSH) {
-		report_detail("In this mode (flush), nothing is held.");
+		log_detail("In this mode (flush), nothing is held.");
 		return STATUS_DONE;
 	}
 	bool ends = settings->mode == MODE_HANDOVER && job == UNIT_JOB_RESTART && service->is_own && report_in_unit();
@@ -220,7 +218,7 @@ static enum exit_status stop(struct globals *globals, struct service *service)
 	/* What was saved before is better than what may be of others. */
 	if (settings->wrong & SETTING(SELECT))
 		saves = false;
-	enum exit_status status = arm(globals, settings, settings->stand_ins, saves ? service->saved : NULL);
+	enum exit_status status = arm(globals, settings, settings->backups, saves ? service->saved : NULL);
 	/* Whether or not there are shadows: the policies of a daemon that cannot remove them stay. */
 	if (ends && main_process_end() < 0)
 		return STATUS_FAILED;
@@ -230,7 +228,7 @@ static enum exit_status stop(struct globals *globals, struct service *service)
 /* Frees what was held, and removes what is left of the daemon. */
 static enum exit_status open_all(struct globals *globals, struct service *service)
 {
-	int r = saving_forget(service->saved);
+	int r = boot_save_forget(service->saved);
 
 	if (r <= 0)
 		return r < 0 ? STATUS_FAILED : STATUS_DONE;
@@ -241,9 +239,9 @@ static enum exit_status open_all(struct globals *globals, struct service *servic
 		.filter = settings->filter,
 		.stop = true,
 		.only_ours = only_ours,
-		.only_stand_ins = only_ours || settings->wrong & SETTING(ROUTES),
+		.only_backups = only_ours || settings->wrong & SETTING(ROUTES),
 		.force = settings->force,
-		.routes = settings->stand_ins,
+		.routes = settings->backups,
 	};
 	return flush_run(globals, &options, NULL);
 }
@@ -255,12 +253,12 @@ static enum exit_status stop_post_of_other(struct globals *globals, struct servi
 	int r = unit_find(service->name, &service->state);
 
 	if (r < 0)
-		return report_failure(STATUS_FAILED, REPORT_FAILED,
-				      "Could not ask systemd whether %.64s is being stopped: %s. Nothing was removed; "
-				      "`xfrmctl flush` does it.",
-				      service->name, strerror(-r));
+		return log_failure(STATUS_FAILED, MESSAGE_FAILED,
+				   "Could not ask systemd whether %.64s is being stopped: %s. Nothing was removed; "
+				   "`xfrmctl flush` does it.",
+				   service->name, strerror(-r));
 	if (service->state.job != UNIT_JOB_STOP && service->state.job != UNIT_NO_JOB) {
-		report_detail("%.64s is not being stopped for good: there is nothing to do.", service->name);
+		log_detail("%.64s is not being stopped for good: there is nothing to do.", service->name);
 		return STATUS_DONE;
 	}
 	if (*service->state.netns && !globals->netns)
@@ -275,10 +273,10 @@ static void pause_after_short_run(const struct service *service)
 	const struct timespec pause = {.tv_sec = PAUSE_SECONDS};
 
 	if (service->state.job != UNIT_NO_JOB || !result || strcmp(result, "success") == 0 ||
-	    now_usec() >= later(service->state.main_began_usec, SHORT_RUN_USEC))
+	    now_usec() >= usec_add(service->state.main_began_usec, SHORT_RUN_USEC))
 		return;
-	report_detail("%.64s has failed within %u s of its start: a pause of %u s.", service->name,
-		      (unsigned int)(SHORT_RUN_USEC / USEC_PER_SEC), (unsigned int)PAUSE_SECONDS);
+	log_detail("%.64s has failed within %u s of its start: a pause of %u s.", service->name,
+		   (unsigned int)(SHORT_RUN_USEC / USEC_PER_SEC), (unsigned int)PAUSE_SECONDS);
 	nanosleep(&pause, NULL);
 }
 
@@ -293,7 +291,7 @@ static enum exit_status stop_post(struct globals *globals, struct service *servi
 	privileges_give_up(PRIVILEGE_OTHERS);
 	const struct settings *settings = read_settings(service, SETTING(MODE) | SETTING(SELECT));
 	if (settings->mode == MODE_FLUSH)
-		report_detail("In this mode (flush), nothing is held.");
+		log_detail("In this mode (flush), nothing is held.");
 	else
 		status = arm(globals, settings, 0, NULL);
 	pause_after_short_run(service);
@@ -328,7 +326,7 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 		{"mode", required_argument, NULL, OPTION_MODE},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {options, print_help, take_option};
+	static const struct verb_syntax syntax = {options, print_help, parse_option};
 	char *verb = argv[0];
 
 	int r = verb_parse_options(globals, argc, argv, &syntax, service);
@@ -337,10 +335,10 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 	const char *name = optind < argc ? argv[optind] : "";
 	const struct step *step = find_step(name);
 	if (!step)
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "'%.64s' is not a step of a service; it takes start-pre, start-post, stop or "
-				      "stop-post.",
-				      name);
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "'%.64s' is not a step of a service; it takes start-pre, start-post, stop or "
+				   "stop-post.",
+				   name);
 	*ret = step;
 	argc -= optind;
 	argv += optind;
@@ -357,7 +355,7 @@ int verb_service(struct globals *globals, int argc, char **argv)
 
 	int r = parse(globals, argc, argv, &service, &step);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	privileges_confine(step->needs);
 	enum exit_status status = step->run(globals, &service);
 	if (service.settings.wrong && status == STATUS_DONE)

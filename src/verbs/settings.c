@@ -69,10 +69,10 @@ static const struct {
 /* A setting is no place to ask for help. */
 static void refuse_help(void)
 {
-	report_failure(0, REPORT_USAGE, "-h is not an option of a setting.");
+	log_failure(0, MESSAGE_USAGE, "-h is not an option of a setting.");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct settings *settings = userdata;
 
@@ -86,7 +86,7 @@ static int take_option(int option, const char *value, void *userdata)
 		settings->force = true;
 		return 0;
 	case OPTION_GRACE:
-		return verb_take_time("grace", value, 0, &settings->grace_usec);
+		return verb_parse_time("grace", value, 0, &settings->grace_usec);
 	case OPTION_SOCKET:
 		settings->socket = value;
 		return 0;
@@ -98,7 +98,7 @@ static int take_option(int option, const char *value, void *userdata)
 /* Takes the options that a setting is made of. */
 static int take_options(enum setting setting, const char *value, struct settings *settings)
 {
-	const struct verb_syntax syntax = {rows[setting].options, refuse_help, take_option};
+	const struct verb_syntax syntax = {rows[setting].options, refuse_help, parse_option};
 	static char verb[] = "service";
 	struct globals globals = {0};
 
@@ -106,7 +106,7 @@ static int take_options(enum setting setting, const char *value, struct settings
 	/* Before the words the name of the verb, behind them NULL, as in the arguments of a program. */
 	char **words = settings->words[setting] = calloc(WORDS_MAX(strlen(value)) + 2, sizeof(*words));
 	if (!text || !words)
-		return report_failure(-ENOMEM, REPORT_FAILED, "%s.", strerror(ENOMEM));
+		return log_failure(-ENOMEM, MESSAGE_FAILED, "%s.", strerror(ENOMEM));
 	words[0] = verb;
 	size_t n = words_split(text, words + 1);
 	/* 0 makes glibc read these from the start (getopt(3)). */
@@ -147,17 +147,17 @@ static void read_setting(enum setting setting, struct settings *settings)
 
 	if (!value)
 		return;
-	report_capture(mistake, sizeof(mistake));
-	int r = rows[setting].options ? take_options(setting, value, settings) : mode_take(value, &settings->mode);
-	report_capture(NULL, 0);
+	log_capture(mistake, sizeof(mistake));
+	int r = rows[setting].options ? take_options(setting, value, settings) : parse_mode(value, &settings->mode);
+	log_capture(NULL, 0);
 	if (r == 0)
 		return;
 	size_t length = strlen(mistake);
 	if (length && mistake[length - 1] == '.')
 		mistake[length - 1] = '\0';
 	use_instead(setting, settings);
-	report_failure(r, REPORT_SETTING, "%s is wrong: %s. %s Correct it in /etc/default/xfrmctl.", rows[setting].name,
-		       mistake, rows[setting].instead);
+	log_failure(r, MESSAGE_SETTING, "%s is wrong: %s. %s Correct it in /etc/default/xfrmctl.", rows[setting].name,
+		    mistake, rows[setting].instead);
 }
 
 void settings_read(unsigned int set, struct settings *ret)
@@ -169,7 +169,7 @@ void settings_read(unsigned int set, struct settings *ret)
 	/* To end the daemon without its goodbye is for those of whom it is known what is theirs. */
 	if (ret->wrong & SETTING(SELECT))
 		ret->mode = MODE_HOLD;
-	ret->stand_ins = (ret->wrong & SETTING(ROUTES)) ? ROUTE_TABLE : ret->routes;
+	ret->backups = (ret->wrong & SETTING(ROUTES)) ? ROUTE_TABLE : ret->routes;
 }
 
 void settings_free(struct settings *settings)

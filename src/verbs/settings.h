@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "verbs/mode.h"
+#include "verbs/options.h"
 #include "xfrm/filter.h"
 
 enum setting {
@@ -25,7 +25,7 @@ struct settings {
 	enum mode mode;
 	struct filter filter; /* what is the daemon's; everything, if XFRMCTL_SELECT is wrong */
 	uint32_t routes;      /* charon's table, or 0; 0 if XFRMCTL_ROUTES is wrong */
-	uint32_t stand_ins;   /* the same; the default table if it is wrong, since stand-ins are ours in each */
+	uint32_t backups;     /* the same; the default table if it is wrong, since stand-ins are ours in each */
 	bool force;
 	uint64_t grace_usec;
 	const char *socket;

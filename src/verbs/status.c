@@ -65,7 +65,7 @@ static void print_help(void)
 	       "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct options *options = userdata;
 
@@ -88,7 +88,7 @@ static int take_option(int option, const char *value, void *userdata)
 		options->socket = value;
 		return 0;
 	case OPTION_TIMEOUT:
-		return verb_take_time("timeout", value, 1, &options->timeout_usec);
+		return verb_parse_time("timeout", value, 1, &options->timeout_usec);
 	default:
 		return -EINVAL;
 	}
@@ -100,10 +100,10 @@ static int check_output(const char *output)
 	struct stat st;
 
 	if (!*output)
-		return report_failure(-EINVAL, REPORT_USAGE, "--output needs the name of a file.");
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--output needs the name of a file.");
 	if (lstat(output, &st) == 0 && !S_ISREG(st.st_mode))
-		return report_failure(-EINVAL, REPORT_USAGE,
-				      "--output: %.128s is no regular file, and would be replaced by one.", output);
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "--output: %.128s is no regular file, and would be replaced by one.", output);
 	return 0;
 }
 
@@ -120,42 +120,43 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
 
 	int r = verb_parse(globals, argc, argv, &syntax, ret);
 	if (r < 0)
 		return r;
 	if (ret->json && ret->metrics)
-		return report_failure(-EINVAL, REPORT_USAGE, "--json and --metrics exclude each other.");
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--json and --metrics exclude each other.");
 	if (ret->output && !ret->json && !ret->metrics)
-		return report_failure(-EINVAL, REPORT_USAGE, "--output goes with --json or --metrics only.");
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--output goes with --json or --metrics only.");
 	return ret->output ? check_output(ret->output) : 0;
 }
 
-static void add_owner(const struct owner *owner, void *userdata)
+static void add_owner(const struct key_manager *key_manager, void *userdata)
 {
 	struct status *status = userdata;
 	/* The last one stands for all that cannot be seen, and has a place in any case. */
-	size_t i = status->n_owners < STATUS_OWNERS_MAX ? status->n_owners : STATUS_OWNERS_MAX - 1;
+	size_t i =
+		status->n_key_managers < STATUS_KEY_MANAGERS_MAX ? status->n_key_managers : STATUS_KEY_MANAGERS_MAX - 1;
 
-	status->n_owners++;
-	if (i < status->n_owners - 1 && owner->pid)
+	status->n_key_managers++;
+	if (i < status->n_key_managers - 1 && key_manager->pid)
 		return;
-	status->owners[i] = *owner;
-	vici_copy((struct vici_text){owner->name, strlen(owner->name)}, status->owners[i].name,
-		  sizeof(status->owners[i].name));
+	status->key_managers[i] = *key_manager;
+	vici_copy((struct vici_text){key_manager->name, strlen(key_manager->name)}, status->key_managers[i].name,
+		  sizeof(status->key_managers[i].name));
 }
 
 static void ask_charon(struct status_charon *charon, const char *socket, struct vici **vici)
 {
-	charon->error = vici_open(socket, later(now_usec(), charon->timeout_usec), vici);
+	charon->error = vici_open(socket, usec_add(now_usec(), charon->timeout_usec), vici);
 	if (charon->error < 0)
 		return;
 	charon->pid = vici_peer(*vici);
 	charon->elsewhere = netns_is_elsewhere(charon->pid);
-	charon->error = charon_version(*vici, later(now_usec(), charon->timeout_usec), &charon->version);
+	charon->error = charon_version(*vici, usec_add(now_usec(), charon->timeout_usec), &charon->version);
 	if (charon->error == 0) {
-		int r = charon_stats(*vici, later(now_usec(), charon->timeout_usec), &charon->stats);
+		int r = charon_stats(*vici, usec_add(now_usec(), charon->timeout_usec), &charon->stats);
 		charon->has_stats = r == 0;
 		charon->error = r == -EOPNOTSUPP ? 0 : r;
 	}
@@ -193,9 +194,9 @@ static void begin_policies(void *userdata)
 	*policies = (struct status_policies){0};
 }
 
-static int count_policies(struct kernel *kernel, struct status_policies *policies)
+static int count_policies(struct xfrm *xfrm, struct status_policies *policies)
 {
-	return kernel_dump_whole(kernel, ENTRY_POLICY, begin_policies, count_policy, policies);
+	return xfrm_dump_consistent(xfrm, ENTRY_POLICY, begin_policies, count_policy, policies);
 }
 
 static void begin_sas(void *userdata)
@@ -203,9 +204,9 @@ static void begin_sas(void *userdata)
 	see_sa(NULL, userdata);
 }
 
-static int count_sas(struct kernel *kernel, struct status_states *states)
+static int count_sas(struct xfrm *xfrm, struct status_states *states)
 {
-	return kernel_dump_whole(kernel, ENTRY_SA, begin_sas, count_sa, states);
+	return xfrm_dump_consistent(xfrm, ENTRY_SA, begin_sas, count_sa, states);
 }
 
 static uint64_t list_timeout(uint64_t timeout_usec)
@@ -214,15 +215,15 @@ static uint64_t list_timeout(uint64_t timeout_usec)
 }
 
 /* Counts SAs and finds out which of them are orphans, if that can be found out. */
-static int look_at_sas(struct status *status, struct kernel *kernel, struct vici *vici)
+static int look_at_sas(struct status *status, struct xfrm *xfrm, struct vici *vici)
 {
 	struct status_charon *charon = &status->charon;
 	bool up = status_charon_state(charon) == STATUS_CHARON_UP;
 
 	if (!status_can_find_orphans(status))
-		return count_sas(kernel, &status->states);
+		return count_sas(xfrm, &status->states);
 
-	int r = orphans_find(kernel, up ? vici : NULL, ORPHANS_INTERVAL, list_timeout(charon->timeout_usec), see_sa,
+	int r = orphans_find(xfrm, up ? vici : NULL, ORPHANS_INTERVAL, list_timeout(charon->timeout_usec), see_sa,
 			     &status->states, &status->orphans);
 	status->orphans_known = r == 0;
 	if (r == 0) {
@@ -234,7 +235,7 @@ static int look_at_sas(struct status *status, struct kernel *kernel, struct vici
 	/* Behind an error there is no connection to charon any more; -EMSGSIZE is what it says itself. */
 	if (up && r != -ENOMEM && (r == -EMSGSIZE || !vici_is_connected(vici))) {
 		charon->error = r;
-		return count_sas(kernel, &status->states);
+		return count_sas(xfrm, &status->states);
 	}
 	return r;
 }
@@ -247,29 +248,29 @@ static void look_at_routes(struct status *status, struct vici *vici)
 		return;
 	status->routes_error =
 		routes_find(status->table, up ? vici : NULL,
-			    later(now_usec(), list_timeout(status->charon.timeout_usec)), &status->routes);
+			    usec_add(now_usec(), list_timeout(status->charon.timeout_usec)), &status->routes);
 	status->routes_known = !status->routes_error;
 }
 
-static void look(struct status *status, const struct options *options)
+static void dirty(struct status *status, const struct options *options)
 {
 	/* The folder of the file need not be root's. */
 	const uint64_t to_write = options->output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0;
-	CLEANUP(kernel_close) struct kernel *kernel = NULL;
+	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	CLEANUP(vici_close) struct vici *vici = NULL;
 	struct timespec now;
 
-	status->owners_error = owner_list(add_owner, status);
+	status->key_managers_error = key_manager_list(add_owner, status);
 	ask_charon(&status->charon, options->socket, &vici);
 	privileges_give_up(PRIVILEGE_OTHERS & ~to_write);
 	clock_gettime(CLOCK_REALTIME, &now);
 	status->now = (uint64_t)now.tv_sec;
-	int r = kernel_open(&kernel);
+	int r = xfrm_open(&xfrm);
 	if (r == 0)
-		r = count_policies(kernel, &status->policies);
-	status->blocked_known = blocked_read(&status->blocked) == 0;
+		r = count_policies(xfrm, &status->policies);
+	status->blocked_known = xfrm_read_counters(&status->blocked) == 0;
 	if (r == 0)
-		r = look_at_sas(status, kernel, vici);
+		r = look_at_sas(status, xfrm, vici);
 	status->kernel_error = r;
 	look_at_routes(status, vici);
 }
@@ -320,15 +321,15 @@ static int show(const struct status *status, const struct options *options)
 	if (options->output) {
 		/* The collector of node_exporter is not root, and takes the time of the file for that of the figures.
 		 */
-		r = replace_file(options->output, 0644, false, write_all, &writing);
-		return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write %.128s: %s. It is as it was.",
-					      options->output, strerror(-r))
+		r = atomic_file_replace(options->output, 0644, false, write_all, &writing);
+		return r < 0 ? log_failure(r, MESSAGE_UNKNOWN, "Could not write %.128s: %s. It is as it was.",
+					   options->output, strerror(-r))
 			     : 0;
 	}
-	if (report_is_quiet() && !options->json && !options->metrics)
+	if (log_is_quiet() && !options->json && !options->metrics)
 		return 0;
 	r = write_all(stdout, &writing);
-	return r < 0 ? report_failure(r, REPORT_UNKNOWN, "Could not write the status: %s.", strerror(-r)) : 0;
+	return r < 0 ? log_failure(r, MESSAGE_UNKNOWN, "Could not write the status: %s.", strerror(-r)) : 0;
 }
 
 /* What keeps us from an answer; the text shows it in its place. */
@@ -337,9 +338,9 @@ static void report_problems(const struct status *status, const struct options *o
 	char buffer[STATUS_PROBLEM_MAX];
 
 	for (unsigned int part = 0; part < STATUS_PARTS; part++)
-		if ((options->json || options->metrics || report_is_quiet()) && !status->orphans_known &&
+		if ((options->json || options->metrics || log_is_quiet()) && !status->orphans_known &&
 		    status_problem(status, part, buffer))
-			report_failure(0, REPORT_UNKNOWN, "%s", buffer);
+			log_failure(0, MESSAGE_UNKNOWN, "%s", buffer);
 }
 
 int verb_status(struct globals *globals, int argc, char **argv)
@@ -350,7 +351,7 @@ int verb_status(struct globals *globals, int argc, char **argv)
 
 	int r = parse_options(globals, argc, argv, &options);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
 	privileges_give_up(PRIVILEGE_ENTER);
@@ -359,7 +360,7 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	status.charon.socket = socket;
 	status.table = options.table;
 	status.charon.timeout_usec = options.timeout_usec;
-	look(&status, &options);
+	dirty(&status, &options);
 	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
 	r = show(&status, &options);
 	report_problems(&status, &options);

@@ -36,7 +36,7 @@ enum {
 };
 
 struct options {
-	struct await await;
+	struct readiness readiness;
 	bool exec, starter;
 };
 
@@ -56,16 +56,16 @@ static void print_help(void)
 	       "  -h, --help           Show this\n");
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct options *options = userdata;
 
 	switch (option) {
 	case OPTION_SOCKET:
-		options->await.socket = value;
+		options->readiness.socket = value;
 		return 0;
 	case OPTION_TIMEOUT:
-		return verb_take_time("timeout", value, 0, &options->await.timeout_usec);
+		return verb_parse_time("timeout", value, 0, &options->readiness.timeout_usec);
 	case OPTION_EXEC:
 		options->exec = true;
 		return 0;
@@ -108,10 +108,10 @@ static const char *explain(int r)
 }
 
 /* Says how the wait ended: returns the sentence about an answer. */
-static const char *report(const struct await *await, int r, const struct await_answer *answer, char *sentence,
-			  size_t size)
+static const char *report(const struct readiness *readiness, int r, const struct readiness_answer *answer,
+			  char *sentence, size_t size)
 {
-	const struct report_field fields[] = {{"XFRM_WAIT_USEC", answer->usec}};
+	const struct log_field fields[] = {{"XFRM_WAIT_USEC", answer->usec}};
 	uint64_t msec = answer->usec / USEC_PER_MSEC;
 
 	if (r == 0)
@@ -119,47 +119,47 @@ static const char *report(const struct await *await, int r, const struct await_a
 			 answer->version.version, msec / 1000, msec % 1000);
 	else
 		snprintf(sentence, size, "No IKE daemon answers on %.128s after %" PRIu64 ".%03" PRIu64 " s: %s.",
-			 await->socket, msec / 1000, msec % 1000, explain(r));
-	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_WAITED : REPORT_SILENT, sentence, fields,
-		       ARRAY_SIZE(fields));
+			 readiness->socket, msec / 1000, msec % 1000, explain(r));
+	log_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? MESSAGE_WAITED : MESSAGE_SILENT, sentence, fields,
+		    ARRAY_SIZE(fields));
 	return sentence;
 }
 
 /* As a command of a unit: its start may take as long as the operator lets us wait. */
-static void ask_for_time(const struct await *await)
+static void ask_for_time(const struct readiness *readiness)
 {
-	if (await->timeout_usec && await->timeout_usec < UINT64_MAX - SLACK_USEC)
-		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, await->timeout_usec + SLACK_USEC);
+	if (readiness->timeout_usec && readiness->timeout_usec < UINT64_MAX - SLACK_USEC)
+		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, readiness->timeout_usec + SLACK_USEC);
 }
 
 /* Stays behind while another process becomes the daemon. */
-static void wait_beside(const struct await *await)
+static void wait_beside(const struct readiness *readiness)
 {
-	struct await_answer answer = {0};
+	struct readiness_answer answer = {0};
 	char sentence[SENTENCE_MAX];
 
 	privileges_confine(PRIVILEGE_OTHERS | PRIVILEGE_KILL | PRIVILEGE_SPEAK);
 
 	/* What the daemon got is the daemon's alone: whoever waits for the end of a pipe waits for that of the daemon.
 	 */
-	if (await->pidfd > STDERR_FILENO + 1)
-		close_range(STDERR_FILENO + 1, (unsigned int)await->pidfd - 1, 0);
-	close_range((unsigned int)(await->pidfd > STDERR_FILENO ? await->pidfd : STDERR_FILENO) + 1, ~0U, 0);
+	if (readiness->pidfd > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned int)readiness->pidfd - 1, 0);
+	close_range((unsigned int)(readiness->pidfd > STDERR_FILENO ? readiness->pidfd : STDERR_FILENO) + 1, ~0U, 0);
 
-	int r = await_answer(await, &answer);
+	int r = readiness_answer(readiness, &answer);
 	/* Its end is seen by those who started it. */
 	if (r == -ECHILD)
 		return;
-	report(await, r, &answer, sentence, sizeof(sentence));
+	report(readiness, r, &answer, sentence, sizeof(sentence));
 	if (r == 0) {
-		sd_pid_notifyf(await->process, 0, "READY=1\nSTATUS=%s", sentence);
+		sd_pid_notifyf(readiness->process, 0, "READY=1\nSTATUS=%s", sentence);
 		/* Without the privilege to speak for another, that was in our own name, and systemd has to read it
 		 * before we are gone, to know whose it was. */
 		sd_notify_barrier(0, BARRIER_USEC);
 	} else {
-		pidfd_send_signal(await->pidfd, SIGTERM, NULL, 0);
+		pidfd_send_signal(readiness->pidfd, SIGTERM, NULL, 0);
 		/* For a daemon that is stopped. */
-		pidfd_send_signal(await->pidfd, SIGCONT, NULL, 0);
+		pidfd_send_signal(readiness->pidfd, SIGCONT, NULL, 0);
 	}
 }
 
@@ -170,15 +170,14 @@ static void wait_beside(const struct await *await)
  * Who stays behind is no child of the daemon's, which would not know what to do with one, but of PID 1. systemd takes
  * READY=1 from it also with NotifyAccess=main, since with CAP_SYS_ADMIN it may say so in the daemon's name
  * (sd_pid_notify(3)); without that capability, the unit needs NotifyAccess=all. */
-static enum exit_status exec(struct await *await, char **command)
+static enum exit_status exec(struct readiness *readiness, char **command)
 {
-	await->process = getpid();
-	await->pidfd = pidfd_open(await->process, 0);
-	if (await->pidfd < 0)
-		return report_failure(STATUS_FAILED, REPORT_SILENT,
-				      "Could not watch over %.128s: %s. It was not started.", *command,
-				      strerror(errno));
-	ask_for_time(await);
+	readiness->process = getpid();
+	readiness->pidfd = pidfd_open(readiness->process, 0);
+	if (readiness->pidfd < 0)
+		return log_failure(STATUS_FAILED, MESSAGE_SILENT,
+				   "Could not watch over %.128s: %s. It was not started.", *command, strerror(errno));
+	ask_for_time(readiness);
 
 	/* What is in a buffer now would be written twice. */
 	fflush(NULL);
@@ -186,27 +185,27 @@ static enum exit_status exec(struct await *await, char **command)
 	if (child == 0) {
 		pid_t waiter = fork();
 		if (waiter == 0) {
-			wait_beside(await);
+			wait_beside(readiness);
 			fflush(NULL);
 		}
 		_exit(waiter < 0 ? STATUS_FAILED : STATUS_DONE);
 	}
 	int status = 0;
 	if (child < 0 || (waitpid(child, &status, 0) == child && status != 0))
-		return report_failure(STATUS_FAILED, REPORT_SILENT,
-				      "Could not start a second process (out of memory, or TasksMax=). %.128s was not "
-				      "started.",
-				      *command);
+		return log_failure(STATUS_FAILED, MESSAGE_SILENT,
+				   "Could not start a second process (out of memory, or TasksMax=). %.128s was not "
+				   "started.",
+				   *command);
 
 	/* It is us who say when it is ready. */
 	unsetenv("NOTIFY_SOCKET");
 	execvp(*command, command);
-	return report_failure(STATUS_FAILED, REPORT_SILENT, "Could not start %.128s: %s.", *command, strerror(errno));
+	return log_failure(STATUS_FAILED, MESSAGE_SILENT, "Could not start %.128s: %s.", *command, strerror(errno));
 }
 
 static enum exit_status wait_for_starter(uint64_t timeout_usec)
 {
-	struct report_field field = {"XFRM_WAIT_USEC", 0};
+	struct log_field field = {"XFRM_WAIT_USEC", 0};
 	char sentence[SENTENCE_MAX];
 
 	int r = starter_wait(timeout_usec, &field.value);
@@ -221,7 +220,7 @@ static enum exit_status wait_for_starter(uint64_t timeout_usec)
 			 : r == -ESRCH	   ? "charon has ended. Its messages before this one tell why"
 			 : r == -ETIMEDOUT ? "starter still starts it, does not run, or waits for an answer of charon"
 					   : strerror(-r));
-	report_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? REPORT_LOADED : REPORT_NOT_LOADED, sentence, &field, 1);
+	log_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? MESSAGE_LOADED : MESSAGE_NOT_LOADED, sentence, &field, 1);
 	return r == 0 ? STATUS_DONE : STATUS_FAILED;
 }
 
@@ -235,32 +234,33 @@ int verb_wait(struct globals *globals, int argc, char **argv)
 		{"starter", no_argument, NULL, OPTION_STARTER},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {long_options, print_help, take_option};
-	struct options options = {.await = {.socket = VICI_SOCKET, .timeout_usec = TIMEOUT_DEFAULT_USEC, .pidfd = -1}};
-	struct await_answer answer = {0};
+	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
+	struct options options = {
+		.readiness = {.socket = VICI_SOCKET, .timeout_usec = TIMEOUT_DEFAULT_USEC, .pidfd = -1}};
+	struct readiness_answer answer = {0};
 	char sentence[SENTENCE_MAX];
 
 	int r = verb_parse_options(globals, argc, argv, &syntax, &options);
 	if (r == 0 && !options.exec)
 		r = verb_refuse_arguments(argc, argv);
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	if (options.exec && optind == argc)
-		return report_failure(STATUS_USAGE, REPORT_USAGE,
-				      "--exec needs a command, as in `xfrmctl wait --exec -- /usr/lib/ipsec/charon`.");
+		return log_failure(STATUS_USAGE, MESSAGE_USAGE,
+				   "--exec needs a command, as in `xfrmctl wait --exec -- /usr/lib/ipsec/charon`.");
 	if (options.exec && options.starter)
-		return report_failure(STATUS_USAGE, REPORT_USAGE,
-				      "--exec and --starter exclude each other: starter starts charon itself.");
+		return log_failure(STATUS_USAGE, MESSAGE_USAGE,
+				   "--exec and --starter exclude each other: starter starts charon itself.");
 	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
 	if (options.exec)
-		return exec(&options.await, argv + optind);
+		return exec(&options.readiness, argv + optind);
 	privileges_confine(PRIVILEGE_OTHERS);
 
-	ask_for_time(&options.await);
+	ask_for_time(&options.readiness);
 	if (options.starter)
-		return wait_for_starter(options.await.timeout_usec);
-	r = await_answer(&options.await, &answer);
-	report(&options.await, r, &answer, sentence, sizeof(sentence));
+		return wait_for_starter(options.readiness.timeout_usec);
+	r = readiness_answer(&options.readiness, &answer);
+	report(&options.readiness, r, &answer, sentence, sizeof(sentence));
 	return r == 0 ? STATUS_DONE : STATUS_FAILED;
 }

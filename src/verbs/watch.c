@@ -50,23 +50,23 @@ enum {
 struct options {
 	const char *socket, *unit;
 	uint64_t interval_usec, deadline_usec;
-	struct patience patience;
+	struct liveness liveness;
 	bool starter, load;
 	bool unit_given;
 	bool daemon; /* some other option that is about a daemon which can be asked */
 };
 
 /* What was seen of a daemon at one time. */
-struct look {
+struct dirty {
 	uint64_t usec; /* when */
-	struct process process;
+	struct proc process;
 };
 
 struct watch {
 	const struct options *options;
 	char daemon[CHARON_NAME_MAX];
 	pid_t pid; /* who answered, or at least took the connection; 0 before */
-	struct look answered, recent;
+	struct dirty answered, recent;
 	uint64_t misses, slowest_usec;
 	unsigned int unreachable; /* questions in a row that could not be asked */
 	bool told;		  /* why it is left alone */
@@ -99,12 +99,12 @@ static int take_misses(const char *value, uint64_t *ret)
 
 	*ret = strtoull(value, &end, 10);
 	if (*value < '0' || *value > '9' || *end || *ret < 1 || *ret > MISSES_MAX)
-		return report_failure(-EINVAL, REPORT_USAGE, "--misses: '%.64s' is not a number from 1 to %d.", value,
-				      MISSES_MAX);
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--misses: '%.64s' is not a number from 1 to %d.", value,
+				   MISSES_MAX);
 	return 0;
 }
 
-static int take_option(int option, const char *value, void *userdata)
+static int parse_option(int option, const char *value, void *userdata)
 {
 	struct options *options = userdata;
 
@@ -126,13 +126,13 @@ static int take_option(int option, const char *value, void *userdata)
 		options->unit = value;
 		return 0;
 	case OPTION_INTERVAL:
-		return verb_take_time("interval", value, INTERVAL_MIN_USEC, &options->interval_usec);
+		return verb_parse_time("interval", value, INTERVAL_MIN_USEC, &options->interval_usec);
 	case OPTION_DEADLINE:
-		return verb_take_time("deadline", value, INTERVAL_MIN_USEC, &options->deadline_usec);
+		return verb_parse_time("deadline", value, INTERVAL_MIN_USEC, &options->deadline_usec);
 	case OPTION_MISSES:
-		return take_misses(value, &options->patience.misses);
+		return take_misses(value, &options->liveness.misses);
 	case OPTION_LIMIT:
-		return verb_take_time("limit", value, 0, &options->patience.limit_usec);
+		return verb_parse_time("limit", value, 0, &options->liveness.limit_usec);
 	default:
 		return -EINVAL;
 	}
@@ -168,10 +168,10 @@ static void forget(struct watch *watch, pid_t pid)
 	watch->pid = pid;
 	watch->misses = 0;
 	watch->told = false;
-	watch->answered = (struct look){.usec = now_usec()};
+	watch->answered = (struct dirty){.usec = now_usec()};
 	/* One that is gone already shows at the next question. */
 	if (pid)
-		process_look(pid, &watch->answered.process);
+		proc_read_all(pid, &watch->answered.process);
 	watch->recent = watch->answered;
 }
 
@@ -179,10 +179,10 @@ struct figures {
 	uint64_t silent_usec, cpu_usec, queued_usec, recent_usec, busy_usec;
 };
 
-static struct figures figures_of(const struct watch *watch, const struct look *now)
+static struct figures figures_of(const struct watch *watch, const struct dirty *now)
 {
-	const struct process *answered = &watch->answered.process, *recent = &watch->recent.process;
-	const struct process *process = &now->process;
+	const struct proc *answered = &watch->answered.process, *recent = &watch->recent.process;
+	const struct proc *process = &now->process;
 
 	return (struct figures){
 		.silent_usec = since(now->usec, watch->answered.usec),
@@ -195,30 +195,30 @@ static struct figures figures_of(const struct watch *watch, const struct look *n
 	};
 }
 
-static const char *explain(enum patience_verdict verdict)
+static const char *explain(enum liveness_verdict verdict)
 {
 	switch (verdict) {
-	case PATIENCE_TRACED:
+	case LIVENESS_TRACED:
 		return "a debugger holds it, so it is left alone";
-	case PATIENCE_BUSY:
+	case LIVENESS_BUSY:
 		return "it is at work, so it is left alone";
-	case PATIENCE_STOPPED:
+	case LIVENESS_STOPPED:
 		return "it is stopped, so it is ended (SIGABRT)";
-	case PATIENCE_IDLE:
+	case LIVENESS_IDLE:
 		return "it hangs, so it is ended (SIGABRT)";
-	case PATIENCE_LIMIT:
+	case LIVENESS_LIMIT:
 		return "this has lasted for too long (--limit), so it is ended (SIGABRT)";
-	case PATIENCE_WAIT:
+	case LIVENESS_WAIT:
 	default:
 		return "that is not enough to tell";
 	}
 }
 
 /* Says what is about to be done, and why, with the figures. */
-static void report_verdict(const struct watch *watch, enum patience_verdict verdict, const struct figures *figures,
-			   const struct process *process)
+static void report_verdict(const struct watch *watch, enum liveness_verdict verdict, const struct figures *figures,
+			   const struct proc *process)
 {
-	const struct report_field fields[] = {
+	const struct log_field fields[] = {
 		{"XFRM_DAEMON_PID", (uint64_t)watch->pid},
 		{"XFRM_MISSES", watch->misses},
 		{"XFRM_SILENT_USEC", figures->silent_usec},
@@ -227,10 +227,10 @@ static void report_verdict(const struct watch *watch, enum patience_verdict verd
 		{"XFRM_RECENT_USEC", figures->recent_usec},
 		{"XFRM_RECENT_BUSY_USEC", figures->busy_usec},
 		{"XFRM_SLOWEST_USEC", watch->slowest_usec},
-		{"XFRM_LIMIT_USEC", watch->options->patience.limit_usec},
+		{"XFRM_LIMIT_USEC", watch->options->liveness.limit_usec},
 	};
 	char sentence[SENTENCE_MAX];
-	bool ends = patience_has_ended(verdict);
+	bool ends = liveness_failed(verdict);
 
 	snprintf(sentence, sizeof(sentence),
 		 "%s (PID %d) has not answered for %.1f s, %" PRIu64
@@ -240,8 +240,8 @@ static void report_verdict(const struct watch *watch, enum patience_verdict verd
 		 (double)figures->cpu_usec / 1e6, (double)figures->queued_usec / 1e6,
 		 (double)figures->recent_usec / 1e6, (double)figures->busy_usec / 1e6, process->state,
 		 process->on_disk ? ", a thread in state D" : "", (double)watch->slowest_usec / 1e6, explain(verdict));
-	report_figures(ends ? LOG_WARNING : LOG_NOTICE, ends ? REPORT_HUNG : REPORT_SLOW, sentence, fields,
-		       ARRAY_SIZE(fields));
+	log_figures(ends ? LOG_WARNING : LOG_NOTICE, ends ? MESSAGE_HUNG : MESSAGE_SLOW, sentence, fields,
+		    ARRAY_SIZE(fields));
 }
 
 /* Says once why a daemon that does not answer is not ended. */
@@ -256,7 +256,7 @@ static void __attribute__((format(printf, 2, 3))) tell(struct watch *watch, cons
 	va_start(args, format);
 	vsnprintf(sentence, sizeof(sentence), format, args);
 	va_end(args);
-	report_notice(REPORT_UNWATCHED, "%s", sentence);
+	log_notice(MESSAGE_UNWATCHED, "%s", sentence);
 }
 
 /* Whether the process is the unit's to lose. */
@@ -268,7 +268,7 @@ static bool is_main(struct watch *watch, struct unit_running *state)
 	if (r < 0)
 		tell(watch, "Could not ask systemd about %.128s: %s. %s (PID %d) is not ended, whatever it does.", unit,
 		     strerror(-r), watch->daemon, watch->pid);
-	else if (!state->main_pid || !process_descends(watch->pid, state->main_pid))
+	else if (!state->main_pid || !proc_descends_from(watch->pid, state->main_pid))
 		tell(watch,
 		     "%s (PID %d) is not the main process of %.128s, nor a child of it, so it is not ended, whatever "
 		     "it does: --unit or "
@@ -305,18 +305,18 @@ static void end_process(const struct watch *watch, int pidfd)
 {
 	uint64_t begun = now_usec();
 	char sentence[SENTENCE_MAX];
-	struct process process;
+	struct proc process;
 	bool killed = false;
 
 	if (pidfd_send_signal(pidfd, SIGABRT, NULL, 0) < 0 && errno != ESRCH) {
-		report_failure(-errno, REPORT_UNWATCHED,
-			       "Could not send SIGABRT to %s (PID %d): %s (CAP_KILL is needed: run as root).",
-			       watch->daemon, watch->pid, strerror(errno));
+		log_failure(-errno, MESSAGE_UNWATCHED,
+			    "Could not send SIGABRT to %s (PID %d): %s (CAP_KILL is needed: run as root).",
+			    watch->daemon, watch->pid, strerror(errno));
 		return;
 	}
 	pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
 	bool ended = ends_within(pidfd, ABORT_MSEC);
-	if (!ended && process_look(watch->pid, &process) == 0 && process.dumping)
+	if (!ended && proc_read_all(watch->pid, &process) == 0 && process.dumping)
 		ended = ends_within(pidfd, DUMP_MSEC);
 	if (!ended) {
 		killed = true;
@@ -324,7 +324,7 @@ static void end_process(const struct watch *watch, int pidfd)
 		ended = ends_within(pidfd, KILL_MSEC);
 	}
 
-	const struct report_field fields[] = {
+	const struct log_field fields[] = {
 		{"XFRM_DAEMON_PID", (uint64_t)watch->pid},
 		{"XFRM_DURATION_USEC", now_usec() - begun},
 		{"XFRM_KILLED", killed},
@@ -333,25 +333,25 @@ static void end_process(const struct watch *watch, int pidfd)
 	snprintf(sentence, sizeof(sentence), "%s (PID %d) %s %.3f s after SIGABRT%s.", watch->daemon, watch->pid,
 		 ended ? "ended" : "is still there", (double)(now_usec() - begun) / 1e6,
 		 killed ? ", which did not do, by SIGKILL" : "");
-	report_figures(ended ? LOG_NOTICE : LOG_ERR, REPORT_ENDED, sentence, fields, ARRAY_SIZE(fields));
+	log_figures(ended ? LOG_NOTICE : LOG_ERR, MESSAGE_ENDED, sentence, fields, ARRAY_SIZE(fields));
 }
 
 /* After an unanswered question: what that means, and what follows. */
 static void judge(struct watch *watch)
 {
-	struct look now = {.usec = now_usec()};
+	struct dirty now = {.usec = now_usec()};
 	/* Before anything is found out: what is found out is then of this process, and of none that got its PID later.
 	 */
 	CLEANUP(close_fd) int pidfd = watch->pid ? pidfd_open(watch->pid, 0) : -1;
 
-	if (pidfd < 0 || process_look(watch->pid, &now.process) < 0) {
-		if (watch->misses >= watch->options->patience.misses)
+	if (pidfd < 0 || proc_read_all(watch->pid, &now.process) < 0) {
+		if (watch->misses >= watch->options->liveness.misses)
 			tell(watch, "Nobody takes a connection to %.128s, and who listens there cannot be seen.",
 			     watch->options->socket);
 		return;
 	}
 	const struct figures figures = figures_of(watch, &now);
-	const struct patience_evidence evidence = {
+	const struct liveness_evidence evidence = {
 		.misses = watch->misses,
 		.silent_usec = figures.silent_usec,
 		.recent_usec = figures.recent_usec,
@@ -361,15 +361,15 @@ static void judge(struct watch *watch)
 		.on_disk = now.process.on_disk,
 	};
 
-	enum patience_verdict verdict = patience_judge(&watch->options->patience, &evidence);
-	if (patience_has_ended(verdict)) {
+	enum liveness_verdict verdict = liveness_judge(&watch->options->liveness, &evidence);
+	if (liveness_failed(verdict)) {
 		if (may_end(watch)) {
 			report_verdict(watch, verdict, &figures, &now.process);
 			end_process(watch, pidfd);
 			forget(watch, 0);
 			return;
 		}
-	} else if (verdict != PATIENCE_WAIT && !watch->told) {
+	} else if (verdict != LIVENESS_WAIT && !watch->told) {
 		report_verdict(watch, verdict, &figures, &now.process);
 		watch->told = true;
 	}
@@ -378,7 +378,7 @@ static void judge(struct watch *watch)
 
 static void report_answers_again(const struct watch *watch, uint64_t usec)
 {
-	const struct report_field fields[] = {
+	const struct log_field fields[] = {
 		{"XFRM_DAEMON_PID", (uint64_t)watch->pid},
 		{"XFRM_MISSES", watch->misses},
 		{"XFRM_SILENT_USEC", since(now_usec(), watch->answered.usec)},
@@ -389,7 +389,7 @@ static void report_answers_again(const struct watch *watch, uint64_t usec)
 	snprintf(sentence, sizeof(sentence),
 		 "%s (PID %d) answers again, after %.1f s, in which it left %" PRIu64 " questions without an answer.",
 		 watch->daemon, watch->pid, (double)fields[2].value / 1e6, watch->misses);
-	report_figures(LOG_NOTICE, REPORT_ANSWERS, sentence, fields, ARRAY_SIZE(fields));
+	log_figures(LOG_NOTICE, MESSAGE_ANSWERS, sentence, fields, ARRAY_SIZE(fields));
 }
 
 static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const struct charon_version *version)
@@ -407,7 +407,7 @@ static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const str
 		is_main(watch, &state);
 	if (usec > watch->slowest_usec)
 		watch->slowest_usec = usec;
-	report_detail("%s (PID %d) answers after %.3f s.", watch->daemon, pid, (double)usec / 1e6);
+	log_detail("%s (PID %d) answers after %.3f s.", watch->daemon, pid, (double)usec / 1e6);
 }
 
 /* One question, which was to be asked at `planned`. */
@@ -429,19 +429,19 @@ static void turn(struct watch *watch, uint64_t planned)
 		 * a moment. */
 		forget(watch, 0);
 		if (++watch->unreachable == 2)
-			report_notice(REPORT_UNWATCHED,
-				      "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers; "
-				      "--socket= names another socket.",
-				      options->socket, vici_explain(r));
-	} else if (!patience_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
-		report_detail("A question does not count: who asked was late itself, by %.3f s.",
-			      (double)(now - planned - options->deadline_usec) / 1e6);
+			log_notice(MESSAGE_UNWATCHED,
+				   "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers; "
+				   "--socket= names another socket.",
+				   options->socket, vici_explain(r));
+	} else if (!liveness_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
+		log_detail("A question does not count: who asked was late itself, by %.3f s.",
+			   (double)(now - planned - options->deadline_usec) / 1e6);
 	} else {
 		if (pid != watch->pid)
 			forget(watch, pid);
 		watch->misses++;
-		report_detail("%s (PID %d) leaves a question unanswered, the %" PRIu64 ". in a row.", watch->daemon,
-			      pid, watch->misses);
+		log_detail("%s (PID %d) leaves a question unanswered, the %" PRIu64 ". in a row.", watch->daemon, pid,
+			   watch->misses);
 		judge(watch);
 	}
 }
@@ -460,32 +460,32 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		{"load", no_argument, NULL, OPTION_LOAD},
 		{NULL, 0, NULL, 0},
 	};
-	static const struct verb_syntax syntax = {long_options, print_help, take_option};
+	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
 	struct options options = {
 		.socket = VICI_SOCKET,
 		.unit = UNIT_DEFAULT,
 		.interval_usec = 5 * USEC_PER_SEC,
 		.deadline_usec = 10 * USEC_PER_SEC,
-		.patience = {.misses = 3, .limit_usec = 300 * USEC_PER_SEC},
+		.liveness = {.misses = 3, .limit_usec = 300 * USEC_PER_SEC},
 	};
 	struct watch watch = {.options = &options};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
 	if (r == 0 && (options.interval_usec > INTERVAL_MAX_USEC || options.deadline_usec > INTERVAL_MAX_USEC))
-		r = report_failure(-EINVAL, REPORT_USAGE, "--interval and --deadline take at most 1d.");
+		r = log_failure(-EINVAL, MESSAGE_USAGE, "--interval and --deadline take at most 1d.");
 	if (r == 0 && options.starter && (options.load || options.unit_given || options.daemon))
-		r = report_failure(-EINVAL, REPORT_USAGE, "--starter takes none of the other options.");
+		r = log_failure(-EINVAL, MESSAGE_USAGE, "--starter takes none of the other options.");
 	if (r == 0 && options.load && options.daemon)
-		r = report_failure(-EINVAL, REPORT_USAGE, "--load takes none of the other options but --unit=.");
+		r = log_failure(-EINVAL, MESSAGE_USAGE, "--load takes none of the other options but --unit=.");
 	if (r < 0)
-		return verb_parsed(r);
+		return verb_exit_status(r);
 	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
 	privileges_give_up(PRIVILEGE_ENTER);
 	if (options.starter)
 		return starter_watch() < 0 ? STATUS_FAILED : STATUS_DONE;
 
-	report_about(options.unit);
+	log_about_unit(options.unit);
 	if (options.load) {
 		privileges_give_up(PRIVILEGE_OTHERS);
 		return watch_load(options.unit) < 0 ? STATUS_FAILED : STATUS_DONE;

@@ -19,7 +19,7 @@
 
 static void report_kill(const char *unit, pid_t main_pid, pid_t pid)
 {
-	const struct report_field fields[] = {{"XFRM_DAEMON_PID", (uint64_t)main_pid}};
+	const struct log_field fields[] = {{"XFRM_DAEMON_PID", (uint64_t)main_pid}};
 	char path[64], name[NAME_SIZE], sentence[512];
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
@@ -30,7 +30,7 @@ static void report_kill(const char *unit, pid_t main_pid, pid_t pid)
 		 "The main process (PID %d) of %.64s has ended, and systemd would wait for %s (PID %d) of "
 		 "ExecStartPost= until TimeoutStartSec=; killing %s, so that Restart= counts now.",
 		 main_pid, unit, name, pid, name);
-	report_figures(LOG_NOTICE, REPORT_LOST_AT_LOAD, sentence, fields, ARRAY_SIZE(fields));
+	log_figures(LOG_NOTICE, MESSAGE_LOST_AT_LOAD, sentence, fields, ARRAY_SIZE(fields));
 }
 
 /* Kills the command of ExecStartPost= that systemd has named. Not through systemd (KillUnit): that would kill the
@@ -69,9 +69,8 @@ int watch_load(const char *unit)
 		if (r >= 0)
 			r = unit_watch_wait(watch);
 	}
-	return report_failure(
-		r, REPORT_FAILED,
-		"Could not watch the start of %.64s: %s. If its main process ends before it has loaded its "
-		"connections, systemd waits until TimeoutStartSec=.",
-		unit, strerror(-r));
+	return log_failure(r, MESSAGE_FAILED,
+			   "Could not watch the start of %.64s: %s. If its main process ends before it has loaded its "
+			   "connections, systemd waits until TimeoutStartSec=.",
+			   unit, strerror(-r));
 }

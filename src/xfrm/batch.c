@@ -8,7 +8,7 @@
 /* Whom to tell of what was refused. */
 struct listener {
 	struct batches *batches;
-	kernel_refused_fn fn;
+	xfrm_refused_fn fn;
 	void *userdata;
 };
 
@@ -39,7 +39,7 @@ static void queue_deletion(struct batches *batches, const struct entry *entry, u
 {
 	unsigned int i = batches->deletions.n;
 
-	request_deletion(batch_end(&batches->deletions), entry);
+	build_deletion(batch_end(&batches->deletions), entry);
 	batches->depends_on[i].deletion = batch_add(&batches->deletions, seq);
 	batches->depends_on[i].addition = addition;
 }
@@ -51,7 +51,7 @@ void batches_delete(struct batches *batches, const struct entry *entry, uint32_t
 
 int batches_exchange(struct batches *batches, const struct entry *policy, const struct entry *old, uint32_t *seq)
 {
-	int r = request_policy(batch_end(&batches->additions), XFRM_MSG_NEWPOLICY, policy);
+	int r = build_policy(batch_end(&batches->additions), XFRM_MSG_NEWPOLICY, policy);
 	if (r < 0)
 		return r;
 	uint32_t addition = batch_add(&batches->additions, seq);
@@ -67,10 +67,9 @@ static void withdraw(struct nlmsghdr *message)
 	message->nlmsg_flags = 0;
 }
 
-static int report_refusal(const struct nlmsghdr *request, int error, bool addition, kernel_refused_fn fn,
-			  void *userdata)
+static int report_refusal(const struct nlmsghdr *request, int error, bool addition, xfrm_refused_fn fn, void *userdata)
 {
-	struct kernel_refusal refusal = {.error = error, .addition = addition};
+	struct xfrm_refusal refusal = {.error = error, .addition = addition};
 
 	int r = entry_decode(request, &refusal.entry);
 	if (r == 0)
@@ -99,7 +98,7 @@ static struct nlmsghdr *find_dependent(struct batches *batches, uint32_t additio
 }
 
 /* Takes back an addition that did not come about, or may not have, and the deletion that depends on it. */
-static int retract(struct batches *batches, struct nlmsghdr *addition, int error, kernel_refused_fn fn, void *userdata)
+static int retract(struct batches *batches, struct nlmsghdr *addition, int error, xfrm_refused_fn fn, void *userdata)
 {
 	struct nlmsghdr *deletion = find_dependent(batches, addition->nlmsg_seq);
 	struct nlmsghdr *subject = deletion ? deletion : addition;
@@ -126,15 +125,15 @@ static int on_deletion_refused(const struct nlmsghdr *request, int error, void *
 	return report_refusal(request, error, false, listener->fn, listener->userdata);
 }
 
-int batches_read_additions(struct batches *batches, struct nlmsghdr *first, int length, kernel_refused_fn fn,
+int batches_read_additions(struct batches *batches, struct nlmsghdr *first, int length, xfrm_refused_fn fn,
 			   void *userdata)
 {
 	struct listener listener = {batches, fn, userdata};
 
-	return answer_refusals(first, length, on_addition_refused, &listener);
+	return parse_refusals(first, length, on_addition_refused, &listener);
 }
 
-void batches_retract_additions(struct batches *batches, int error, kernel_refused_fn fn, void *userdata)
+void batches_retract_additions(struct batches *batches, int error, xfrm_refused_fn fn, void *userdata)
 {
 	struct nlmsghdr *nlh = &batches->additions.first;
 
@@ -143,14 +142,14 @@ void batches_retract_additions(struct batches *batches, int error, kernel_refuse
 			retract(batches, nlh, error, fn, userdata);
 }
 
-int batches_read_deletions(struct nlmsghdr *first, int length, kernel_refused_fn fn, void *userdata)
+int batches_read_deletions(struct nlmsghdr *first, int length, xfrm_refused_fn fn, void *userdata)
 {
 	struct listener listener = {NULL, fn, userdata};
 
-	return answer_refusals(first, length, on_deletion_refused, &listener);
+	return parse_refusals(first, length, on_deletion_refused, &listener);
 }
 
-void batches_report_deletions(struct batches *batches, int error, kernel_refused_fn fn, void *userdata)
+void batches_report_deletions(struct batches *batches, int error, xfrm_refused_fn fn, void *userdata)
 {
 	struct nlmsghdr *nlh = &batches->deletions.first;
 

@@ -37,19 +37,19 @@ struct batches {
 bool batches_have_room(const struct batches *batches);
 
 /* Each takes in one change; `seq` is the last sequence number that was used, and is counted up. batches_exchange() is
- * for the addition of a policy, and behind it the deletion of `old`, which may be NULL; errors as request_policy(). */
+ * for the addition of a policy, and behind it the deletion of `old`, which may be NULL; errors as build_policy(). */
 void batches_delete(struct batches *batches, const struct entry *entry, uint32_t *seq);
 int batches_exchange(struct batches *batches, const struct entry *policy, const struct entry *old, uint32_t *seq);
 
 /* Reads what the kernel answered to the additions: takes back what depends on those that it refused, and reports it. */
-int batches_read_additions(struct batches *batches, struct nlmsghdr *first, int length, kernel_refused_fn fn,
+int batches_read_additions(struct batches *batches, struct nlmsghdr *first, int length, xfrm_refused_fn fn,
 			   void *userdata);
 /* The same for all that were not refused, since none of them is certain. */
-void batches_retract_additions(struct batches *batches, int error, kernel_refused_fn fn, void *userdata);
+void batches_retract_additions(struct batches *batches, int error, xfrm_refused_fn fn, void *userdata);
 
 /* Reads what the kernel answered to the deletions, and reports what it refused; */
-int batches_read_deletions(struct nlmsghdr *first, int length, kernel_refused_fn fn, void *userdata);
+int batches_read_deletions(struct nlmsghdr *first, int length, xfrm_refused_fn fn, void *userdata);
 /* reports all, since they could not be sent. */
-void batches_report_deletions(struct batches *batches, int error, kernel_refused_fn fn, void *userdata);
+void batches_report_deletions(struct batches *batches, int error, xfrm_refused_fn fn, void *userdata);
 
 void batch_empty(struct batch *batch);

@@ -7,7 +7,7 @@
 #include <netlink/msg.h>
 #include <string.h>
 
-void *request_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size)
+void *build_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size)
 {
 	memset(nlh, 0, (size_t)nlmsg_total_size((int)size));
 	nlh->nlmsg_len = (uint32_t)NLMSG_LENGTH(size);
@@ -16,7 +16,7 @@ void *request_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t 
 	return NLMSG_DATA(nlh);
 }
 
-void request_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size)
+void build_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size)
 {
 	struct nlattr *attr = nlmsg_tail(nlh);
 
@@ -27,23 +27,23 @@ void request_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t s
 	nlh->nlmsg_len = (uint32_t)(NLMSG_ALIGN(nlh->nlmsg_len) + NLA_HDRLEN + NLA_ALIGN(size));
 }
 
-void request_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark)
+void build_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark)
 {
 	if (mark->v || mark->m)
-		request_put(nlh, XFRMA_MARK, mark, sizeof(*mark));
+		build_put(nlh, XFRMA_MARK, mark, sizeof(*mark));
 }
 
-void request_put_if_id(struct nlmsghdr *nlh, uint32_t if_id)
+void build_put_if_id(struct nlmsghdr *nlh, uint32_t if_id)
 {
 	if (if_id)
-		request_put(nlh, XFRMA_IF_ID, &if_id, sizeof(if_id));
+		build_put(nlh, XFRMA_IF_ID, &if_id, sizeof(if_id));
 }
 
-void request_put_ptype(struct nlmsghdr *nlh, uint8_t ptype)
+void build_put_ptype(struct nlmsghdr *nlh, uint8_t ptype)
 {
 	const struct xfrm_userpolicy_type type = {.type = ptype};
 
-	request_put(nlh, XFRMA_POLICY_TYPE, &type, sizeof(type));
+	build_put(nlh, XFRMA_POLICY_TYPE, &type, sizeof(type));
 }
 
 static void fill_sa_id(struct xfrm_usersa_id *id, const struct xfrm_usersa_info *sa)
@@ -54,9 +54,9 @@ static void fill_sa_id(struct xfrm_usersa_id *id, const struct xfrm_usersa_info 
 
 static void put_policy_attributes(struct nlmsghdr *message, const struct entry *policy)
 {
-	request_put_ptype(message, policy->policy.ptype);
-	request_put_mark(message, &policy->mark);
-	request_put_if_id(message, policy->if_id);
+	build_put_ptype(message, policy->policy.ptype);
+	build_put_mark(message, &policy->mark);
+	build_put_if_id(message, policy->if_id);
 }
 
 /* The security context is part of what a policy is found by, unless it is by index. The kernel puts a NUL behind what
@@ -77,28 +77,28 @@ static void put_security(struct nlmsghdr *message, const struct entry *policy)
 	context.ctx_len = (uint16_t)(length - sizeof(context));
 
 	struct nlattr *attr = nlmsg_tail(message);
-	request_put(message, XFRMA_SEC_CTX, bytes, length);
+	build_put(message, XFRMA_SEC_CTX, bytes, length);
 	memcpy(nla_data(attr), &context, sizeof(context));
 }
 
-void request_deletion(struct nlmsghdr *message, const struct entry *entry)
+void build_deletion(struct nlmsghdr *message, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_SA) {
-		fill_sa_id(request_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
+		fill_sa_id(build_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
 		/* Not needed to find the SA, but to name it if the kernel refuses. */
-		request_put(message, XFRMA_SRCADDR, &entry->sa.saddr, sizeof(entry->sa.saddr));
-		request_put_mark(message, &entry->mark);
-		request_put_if_id(message, entry->if_id);
+		build_put(message, XFRMA_SRCADDR, &entry->sa.saddr, sizeof(entry->sa.saddr));
+		build_put_mark(message, &entry->mark);
+		build_put_if_id(message, entry->if_id);
 	} else {
 		const struct xfrm_userpolicy_info *policy = &entry->policy.info;
-		struct xfrm_userpolicy_id *id = request_begin(message, XFRM_MSG_DELPOLICY, 0, sizeof(*id));
+		struct xfrm_userpolicy_id *id = build_begin(message, XFRM_MSG_DELPOLICY, 0, sizeof(*id));
 		/* With an index the kernel does not read the selector: it comes back if the kernel refuses. */
 		*id = (struct xfrm_userpolicy_id){.sel = policy->sel, .index = policy->index, .dir = policy->dir};
 		put_policy_attributes(message, entry);
 	}
 }
 
-int request_policy(struct nlmsghdr *message, uint16_t type, const struct entry *policy)
+int build_policy(struct nlmsghdr *message, uint16_t type, const struct entry *policy)
 {
 	struct xfrm_userpolicy_info info = policy->policy.info;
 
@@ -106,20 +106,20 @@ int request_policy(struct nlmsghdr *message, uint16_t type, const struct entry *
 		return -EMSGSIZE;
 	info.index = 0; /* the kernel finds one */
 	/* The structure wants to be aligned to 8 bytes, netlink aligns to 4. */
-	memcpy(request_begin(message, type, 0, sizeof(info)), &info, sizeof(info));
+	memcpy(build_begin(message, type, 0, sizeof(info)), &info, sizeof(info));
 	if (policy->policy.n_templates)
-		request_put(message, XFRMA_TMPL, policy->policy.templates,
-			    policy->policy.n_templates * sizeof(*policy->policy.templates));
+		build_put(message, XFRMA_TMPL, policy->policy.templates,
+			  policy->policy.n_templates * sizeof(*policy->policy.templates));
 	put_policy_attributes(message, policy);
 	put_security(message, policy);
 	return 0;
 }
 
-int request_find_policy(struct nlmsghdr *message, const struct entry *policy)
+int build_find_policy(struct nlmsghdr *message, const struct entry *policy)
 {
 	if (policy->policy.security_length > REQUEST_SECURITY_MAX)
 		return -EMSGSIZE;
-	struct xfrm_userpolicy_id *id = request_begin(message, XFRM_MSG_GETPOLICY, 0, sizeof(*id));
+	struct xfrm_userpolicy_id *id = build_begin(message, XFRM_MSG_GETPOLICY, 0, sizeof(*id));
 	id->sel = policy->policy.info.sel;
 	id->dir = policy->policy.info.dir;
 	put_policy_attributes(message, policy);
@@ -127,13 +127,13 @@ int request_find_policy(struct nlmsghdr *message, const struct entry *policy)
 	return 0;
 }
 
-void request_find_sa(struct nlmsghdr *message, const struct entry *sa)
+void build_find_sa(struct nlmsghdr *message, const struct entry *sa)
 {
-	fill_sa_id(request_begin(message, XFRM_MSG_GETSA, 0, sizeof(struct xfrm_usersa_id)), &sa->sa);
-	request_put_mark(message, &sa->mark);
+	fill_sa_id(build_begin(message, XFRM_MSG_GETSA, 0, sizeof(struct xfrm_usersa_id)), &sa->sa);
+	build_put_mark(message, &sa->mark);
 }
 
-int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size)
+int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size)
 {
 	struct xfrm_usersa_info info;
 	const struct nlattr *attr;
@@ -145,20 +145,20 @@ int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct 
 		return -EMSGSIZE;
 	memcpy(&info, nlmsg_data(dumped), sizeof(info));
 	info.lft.hard_add_expires_seconds = seconds;
-	memcpy(request_begin(message, XFRM_MSG_UPDSA, 0, sizeof(info)), &info, sizeof(info));
+	memcpy(build_begin(message, XFRM_MSG_UPDSA, 0, sizeof(info)), &info, sizeof(info));
 	/* With its device the kernel would offload the SA a second time (xfrm_state_construct()). */
 	nlmsg_for_each_attr(attr, (struct nlmsghdr *)dumped, sizeof(info), rest)
 		if (nla_type(attr) != XFRMA_OFFLOAD_DEV)
-			request_put(message, (uint16_t)nla_type(attr), nla_data(attr), (size_t)nla_len(attr));
+			build_put(message, (uint16_t)nla_type(attr), nla_data(attr), (size_t)nla_len(attr));
 	return 0;
 }
 
-void request_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n)
+void build_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n)
 {
 	const struct xfrm_userspi_info info = {
 		.info = sa->sa, .min = 1 + n * REQUEST_SPIS_EACH, .max = (n + 1) * REQUEST_SPIS_EACH};
 
-	memcpy(request_begin(message, XFRM_MSG_ALLOCSPI, 0, sizeof(info)), &info, sizeof(info));
-	request_put_mark(message, &sa->mark);
-	request_put_if_id(message, sa->if_id);
+	memcpy(build_begin(message, XFRM_MSG_ALLOCSPI, 0, sizeof(info)), &info, sizeof(info));
+	build_put_mark(message, &sa->mark);
+	build_put_if_id(message, sa->if_id);
 }

@@ -25,34 +25,34 @@ union request {
 };
 
 /* Starts a message at `nlh` with a zeroed payload of `size` bytes; returns the payload. */
-void *request_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size);
+void *build_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size);
 
 /* Each adds an attribute; the second and third only where there is something to say. */
-void request_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size);
-void request_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark);
-void request_put_if_id(struct nlmsghdr *nlh, uint32_t if_id);
-void request_put_ptype(struct nlmsghdr *nlh, uint8_t ptype);
+void build_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size);
+void build_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark);
+void build_put_if_id(struct nlmsghdr *nlh, uint32_t if_id);
+void build_put_ptype(struct nlmsghdr *nlh, uint8_t ptype);
 
 /* The deletion of an entry: policies by index, with direction, ptype, mark and if_id; SAs by destination, SPI, protocol
  * and mark. */
-void request_deletion(struct nlmsghdr *message, const struct entry *entry);
+void build_deletion(struct nlmsghdr *message, const struct entry *entry);
 
 /* XFRM_MSG_NEWPOLICY or _UPDPOLICY, which differ in their type alone, of a whole policy. -EMSGSIZE when its security
  * context is longer than the kernel takes. */
-int request_policy(struct nlmsghdr *message, uint16_t type, const struct entry *policy);
+int build_policy(struct nlmsghdr *message, uint16_t type, const struct entry *policy);
 
 /* The question for a policy of this selector, direction, ptype, mark, if_id and security context. -EMSGSIZE as above.
  */
-int request_find_policy(struct nlmsghdr *message, const struct entry *policy);
+int build_find_policy(struct nlmsghdr *message, const struct entry *policy);
 
 /* The question for an SA of this destination, SPI, protocol and mark. */
-void request_find_sa(struct nlmsghdr *message, const struct entry *sa);
+void build_find_sa(struct nlmsghdr *message, const struct entry *sa);
 
 /* Writes, into a buffer of `size` bytes, the request that lets an SA end so many seconds after it was added
  * (XFRM_MSG_UPDSA, of which the kernel takes over the lifetimes: xfrm_state_update()). `dumped` is the message in which
  * a dump showed the SA, as entry_decode() has accepted it: the kernel wants all of it, keys included. Returns 0,
  * -EMSGSIZE, or -EBADMSG for a message of another type. */
-int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size);
+int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size);
 
 /* SPIs up to this are reserved (RFC 4303, 2.1; RFC 3173, 3.3): IKE daemons allocate none of them. */
 #define REQUEST_SPI_RESERVED_MAX 0xff
@@ -62,4 +62,4 @@ int request_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct 
 
 /* The allocation of a reserved SPI, by which it can be deleted, for a larval SA that has none. `n` is less than
  * BATCH_MESSAGES; with another `n` the SPI is another one. */
-void request_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n);
+void build_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n);

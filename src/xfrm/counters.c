@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int blocked_parse(const char *text, struct shadow_blocked *ret)
+int counters_parse(const char *text, struct xfrm_counters *ret)
 {
 	unsigned int found = 0;
 	char name[64];

@@ -4,9 +4,9 @@
 #include <stdint.h>
 
 /* The packets that policies have blocked in this network namespace since it was made. */
-struct shadow_blocked {
+struct xfrm_counters {
 	uint64_t out, in; /* XfrmOutPolBlock and XfrmInPolBlock of /proc/net/xfrm_stat */
 };
 
 /* Reads both numbers from the text of /proc/net/xfrm_stat. Returns 0, or -EBADMSG when one is missing. */
-int blocked_parse(const char *text, struct shadow_blocked *ret);
+int counters_parse(const char *text, struct xfrm_counters *ret);

@@ -21,7 +21,7 @@
 /* No event is longer: an SA with all its attributes has less than a page. */
 #define EVENT_SIZE (16 * 1024)
 
-struct events {
+struct monitor {
 	struct nl_sock *sock;
 	union {
 		struct nlmsghdr first;
@@ -30,35 +30,35 @@ struct events {
 };
 
 /* Opens a socket that is in no group yet. */
-static int connect_xfrm(struct events **ret)
+static int connect_xfrm(struct monitor **ret)
 {
 	const int size = RECEIVE_BUFFER;
-	struct events *events = calloc(1, sizeof(*events));
+	struct monitor *monitor = calloc(1, sizeof(*monitor));
 
-	if (!events)
+	if (!monitor)
 		return -ENOMEM;
-	events->sock = nl_socket_alloc();
-	if (!events->sock || nl_connect(events->sock, NETLINK_XFRM) < 0 ||
-	    nl_socket_set_nonblocking(events->sock) < 0) {
+	monitor->sock = nl_socket_alloc();
+	if (!monitor->sock || nl_connect(monitor->sock, NETLINK_XFRM) < 0 ||
+	    nl_socket_set_nonblocking(monitor->sock) < 0) {
 		/* libnl's own codes merge the reasons; the system call's errno is still there. */
 		int r = errno ? -errno : -EIO;
-		events_close(&events);
+		monitor_close(&monitor);
 		return r;
 	}
-	setsockopt(nl_socket_get_fd(events->sock), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	*ret = events;
+	setsockopt(nl_socket_get_fd(monitor->sock), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	*ret = monitor;
 	return 0;
 }
 
-static int join(struct events *events, int group)
+static int join(struct monitor *monitor, int group)
 {
-	return setsockopt(events_fd(events), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ? -errno
-													     : 0;
+	return setsockopt(monitor_fd(monitor), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ? -errno
+													       : 0;
 }
 
 /* The policy is the first thing in its message (xfrm_notify_policy() in net/xfrm/xfrm_user.c). The filter takes numbers
  * for such in network byte order. */
-static int ignore_policies_of(struct events *events, uint32_t user, uint32_t mask)
+static int ignore_policies_of(struct monitor *monitor, uint32_t user, uint32_t mask)
 {
 	struct sock_filter program[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NLMSG_HDRLEN + offsetof(struct xfrm_userpolicy_info, sel.user)),
@@ -73,10 +73,10 @@ static int ignore_policies_of(struct events *events, uint32_t user, uint32_t mas
 	};
 	const struct sock_fprog filter = {.len = ARRAY_SIZE(program), .filter = program};
 
-	return setsockopt(events_fd(events), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ? -errno : 0;
+	return setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ? -errno : 0;
 }
 
-int events_open(struct events **ret)
+int monitor_open(struct monitor **ret)
 {
 	int r = connect_xfrm(ret);
 
@@ -86,11 +86,11 @@ int events_open(struct events **ret)
 	if (r == 0)
 		r = join(*ret, XFRMNLGRP_POLICY);
 	if (r < 0)
-		events_close(ret);
+		monitor_close(ret);
 	return r;
 }
 
-int events_open_policies(uint32_t user, uint32_t mask, struct events **ret)
+int monitor_open_policies(uint32_t user, uint32_t mask, struct monitor **ret)
 {
 	int r = connect_xfrm(ret);
 
@@ -101,27 +101,27 @@ int events_open_policies(uint32_t user, uint32_t mask, struct events **ret)
 	if (r == 0)
 		r = join(*ret, XFRMNLGRP_POLICY);
 	if (r < 0)
-		events_close(ret);
+		monitor_close(ret);
 	return r;
 }
 
-void events_close(struct events **events)
+void monitor_close(struct monitor **monitor)
 {
-	if (!*events)
+	if (!*monitor)
 		return;
-	nl_socket_free((*events)->sock);
+	nl_socket_free((*monitor)->sock);
 	/* Events about SAs carry their keys. */
-	explicit_bzero(*events, sizeof(**events));
-	free(*events);
-	*events = NULL;
+	explicit_bzero(*monitor, sizeof(**monitor));
+	free(*monitor);
+	*monitor = NULL;
 }
 
-int events_fd(const struct events *events)
+int monitor_fd(const struct monitor *monitor)
 {
-	return nl_socket_get_fd(events->sock);
+	return nl_socket_get_fd(monitor->sock);
 }
 
-int events_read(struct events *events, events_fn fn, void *userdata)
+int monitor_read(struct monitor *monitor, monitor_fn fn, void *userdata)
 {
 	int r = 0;
 
@@ -129,19 +129,19 @@ int events_read(struct events *events, events_fn fn, void *userdata)
 		struct sockaddr_nl from = {0};
 		socklen_t size = sizeof(from);
 
-		ssize_t n = recvfrom(events_fd(events), events->buffer.bytes, sizeof(events->buffer.bytes), 0,
+		ssize_t n = recvfrom(monitor_fd(monitor), monitor->buffer.bytes, sizeof(monitor->buffer.bytes), 0,
 				     (struct sockaddr *)&from, &size);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != ENOBUFS)
 			return errno == EAGAIN ? r : -errno;
 		/* The kernel says so once, and drops events until the queue is empty (netlink_overrun()): read on. */
-		if (n < 0 || (from.nl_pid == 0 && !datagram_is_whole(&events->buffer.first, (size_t)n))) {
+		if (n < 0 || (from.nl_pid == 0 && !datagram_is_whole(&monitor->buffer.first, (size_t)n))) {
 			r = -ENOBUFS;
 			continue;
 		}
 		if (from.nl_pid != 0)
 			continue;
-		answer_events(&events->buffer.first, (int)n, fn, userdata);
+		parse_events(&monitor->buffer.first, (int)n, fn, userdata);
 	}
 }

@@ -31,7 +31,7 @@ union buffer {
 	char bytes[RECEIVE_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
 };
 
-struct kernel {
+struct xfrm {
 	struct nl_sock *dump, *change;
 	uint32_t seq;
 	bool refused; /* the kernel itself answered the last transaction with an error */
@@ -60,45 +60,45 @@ static int connect_xfrm(struct nl_sock **ret)
 	return 0;
 }
 
-int kernel_open(struct kernel **ret)
+int xfrm_open(struct xfrm **ret)
 {
-	struct kernel *kernel = calloc(1, sizeof(*kernel));
-	if (!kernel)
+	struct xfrm *xfrm = calloc(1, sizeof(*xfrm));
+	if (!xfrm)
 		return -ENOMEM;
 
-	int r = connect_xfrm(&kernel->dump);
+	int r = connect_xfrm(&xfrm->dump);
 	if (r == 0)
-		r = connect_xfrm(&kernel->change);
+		r = connect_xfrm(&xfrm->change);
 	if (r < 0) {
-		kernel_close(&kernel);
+		xfrm_close(&xfrm);
 		return r;
 	}
 	/* Without it the buffer stays as it is. */
-	nl_socket_set_buffer_size(kernel->change, CHANGE_RECEIVE_BUFFER, 0);
-	*ret = kernel;
+	nl_socket_set_buffer_size(xfrm->change, CHANGE_RECEIVE_BUFFER, 0);
+	*ret = xfrm;
 	return 0;
 }
 
-void kernel_close(struct kernel **kernel)
+void xfrm_close(struct xfrm **xfrm)
 {
-	if (!*kernel)
+	if (!*xfrm)
 		return;
-	nl_socket_free((*kernel)->dump);
-	nl_socket_free((*kernel)->change);
+	nl_socket_free((*xfrm)->dump);
+	nl_socket_free((*xfrm)->change);
 	/* Dumps of SAs carry their keys. */
-	explicit_bzero(&(*kernel)->dump_buffer, sizeof((*kernel)->dump_buffer));
-	explicit_bzero(&(*kernel)->change_buffer, sizeof((*kernel)->change_buffer));
-	free(*kernel);
-	*kernel = NULL;
+	explicit_bzero(&(*xfrm)->dump_buffer, sizeof((*xfrm)->dump_buffer));
+	explicit_bzero(&(*xfrm)->change_buffer, sizeof((*xfrm)->change_buffer));
+	free(*xfrm);
+	*xfrm = NULL;
 }
 
 static int send_messages(struct nl_sock *sock, const void *buffer, size_t length)
 {
-	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct sockaddr_nl xfrm = {.nl_family = AF_NETLINK};
 	ssize_t n;
 
 	do
-		n = sendto(nl_socket_get_fd(sock), buffer, length, 0, (struct sockaddr *)&kernel, sizeof(kernel));
+		n = sendto(nl_socket_get_fd(sock), buffer, length, 0, (struct sockaddr *)&xfrm, sizeof(xfrm));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -132,24 +132,24 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 /* Sends one request on the socket for changes and waits for its answer: a message of `type`, or an acknowledgement when
  * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. With an error, kernel->refused tells
  * whether it is the kernel's answer or something that happened on the way. */
-static int transact(struct kernel *kernel, struct nlmsghdr *request, uint16_t type, struct nlmsghdr **answer)
+static int transact(struct xfrm *xfrm, struct nlmsghdr *request, uint16_t type, struct nlmsghdr **answer)
 {
 	if (type == NLMSG_ERROR)
 		request->nlmsg_flags |= NLM_F_ACK;
-	request->nlmsg_seq = ++kernel->seq;
-	kernel->refused = false;
+	request->nlmsg_seq = ++xfrm->seq;
+	xfrm->refused = false;
 
-	int r = send_messages(kernel->change, request, request->nlmsg_len);
+	int r = send_messages(xfrm->change, request, request->nlmsg_len);
 	if (r < 0)
 		return r;
 
 	for (;;) {
-		ssize_t n = receive(kernel->change, &kernel->change_buffer, 0);
+		ssize_t n = receive(xfrm->change, &xfrm->change_buffer, 0);
 		if (n < 0)
 			return (int)n;
 
 		struct nlmsghdr *found;
-		r = answer_find(&kernel->change_buffer.first, (int)n, kernel->seq, type, &found, &kernel->refused);
+		r = parse_answer(&xfrm->change_buffer.first, (int)n, xfrm->seq, type, &found, &xfrm->refused);
 		if (r > 0 && answer)
 			*answer = found;
 		if (r)
@@ -159,32 +159,32 @@ static int transact(struct kernel *kernel, struct nlmsghdr *request, uint16_t ty
 
 /* XFRM_MSG_GETSADINFO and _GETSPDINFO: a flags word that the kernel ignores (it answers everything), then attributes.
  */
-static int query_info(struct kernel *kernel, uint16_t ask, uint16_t type, int attribute, void *ret, size_t size)
+static int query_info(struct xfrm *xfrm, uint16_t ask, uint16_t type, int attribute, void *ret, size_t size)
 {
 	union request request;
 	struct nlmsghdr *answer;
 
-	request_begin(&request.header, ask, 0, sizeof(uint32_t));
-	int r = transact(kernel, &request.header, type, &answer);
+	build_begin(&request.header, ask, 0, sizeof(uint32_t));
+	int r = transact(xfrm, &request.header, type, &answer);
 	if (r < 0)
 		return r;
 
-	return answer_info(answer, attribute, ret, size);
+	return parse_info(answer, attribute, ret, size);
 }
 
-int kernel_count(struct kernel *kernel, struct kernel_counts *ret)
+int xfrm_count(struct xfrm *xfrm, struct xfrm_counts *ret)
 {
 	struct xfrmu_spdinfo spd;
 	uint32_t sas;
 
-	int r = query_info(kernel, XFRM_MSG_GETSADINFO, XFRM_MSG_NEWSADINFO, XFRMA_SAD_CNT, &sas, sizeof(sas));
+	int r = query_info(xfrm, XFRM_MSG_GETSADINFO, XFRM_MSG_NEWSADINFO, XFRMA_SAD_CNT, &sas, sizeof(sas));
 	if (r < 0)
 		return r;
-	r = query_info(kernel, XFRM_MSG_GETSPDINFO, XFRM_MSG_NEWSPDINFO, XFRMA_SPD_INFO, &spd, sizeof(spd));
+	r = query_info(xfrm, XFRM_MSG_GETSPDINFO, XFRM_MSG_NEWSPDINFO, XFRMA_SPD_INFO, &spd, sizeof(spd));
 	if (r < 0)
 		return r;
 
-	*ret = (struct kernel_counts){
+	*ret = (struct xfrm_counts){
 		.sas = sas,
 		.policies =
 			{[XFRM_POLICY_IN] = spd.incnt, [XFRM_POLICY_OUT] = spd.outcnt, [XFRM_POLICY_FWD] = spd.fwdcnt},
@@ -192,7 +192,7 @@ int kernel_count(struct kernel *kernel, struct kernel_counts *ret)
 	return 0;
 }
 
-uint64_t kernel_sum_policies(const struct kernel_counts *counts)
+uint64_t xfrm_sum_policies(const struct xfrm_counts *counts)
 {
 	uint64_t n = 0;
 
@@ -201,89 +201,89 @@ uint64_t kernel_sum_policies(const struct kernel_counts *counts)
 	return n;
 }
 
-int kernel_flush_sas(struct kernel *kernel, uint8_t proto)
+int xfrm_flush_sas(struct xfrm *xfrm, uint8_t proto)
 {
 	union request request;
 
-	struct xfrm_usersa_flush *flush = request_begin(&request.header, XFRM_MSG_FLUSHSA, 0, sizeof(*flush));
+	struct xfrm_usersa_flush *flush = build_begin(&request.header, XFRM_MSG_FLUSHSA, 0, sizeof(*flush));
 	flush->proto = proto;
-	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
+	return transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 }
 
-int kernel_flush_policies(struct kernel *kernel, uint8_t ptype)
+int xfrm_flush_policies(struct xfrm *xfrm, uint8_t ptype)
 {
 	union request request;
 
-	request_begin(&request.header, XFRM_MSG_FLUSHPOLICY, 0, 0);
-	request_put_ptype(&request.header, ptype);
-	return transact(kernel, &request.header, NLMSG_ERROR, NULL);
+	build_begin(&request.header, XFRM_MSG_FLUSHPOLICY, 0, 0);
+	build_put_ptype(&request.header, ptype);
+	return transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 }
 
 /* What is left of a dump that breaks off would keep the socket busy. */
-static void close_dump(struct kernel *kernel)
+static void close_dump(struct xfrm *xfrm)
 {
-	nl_socket_free(kernel->dump);
-	kernel->dump = NULL;
+	nl_socket_free(xfrm->dump);
+	xfrm->dump = NULL;
 }
 
 /* Reads a dump to its end. */
-static int read_dump(struct kernel *kernel, uint32_t seq, kernel_entry_fn fn, void *userdata)
+static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *userdata)
 {
 	for (;;) {
-		ssize_t n = receive(kernel->dump, &kernel->dump_buffer, 0);
+		ssize_t n = receive(xfrm->dump, &xfrm->dump_buffer, 0);
 		if (n == -ENOBUFS) {
 			/* Without memory the kernel ends a dump without a word (netlink_dump()). */
-			close_dump(kernel);
+			close_dump(xfrm);
 			return -EAGAIN;
 		}
 		if (n < 0)
 			return (int)n;
 
-		int r = answer_dump(&kernel->dump_buffer.first, (int)n, seq, fn, userdata);
+		int r = parse_dump(&xfrm->dump_buffer.first, (int)n, seq, fn, userdata);
 		if (r)
 			return r < 0 ? r : 0;
 	}
 }
 
 /* Takes a dump from its request to its end. */
-static int dump(struct kernel *kernel, union request *request, kernel_entry_fn fn, void *userdata)
+static int dump(struct xfrm *xfrm, union request *request, xfrm_entry_fn fn, void *userdata)
 {
 	int r = 0;
 
-	if (!kernel->dump)
-		r = connect_xfrm(&kernel->dump);
+	if (!xfrm->dump)
+		r = connect_xfrm(&xfrm->dump);
 	if (r < 0)
 		return r;
 
-	request->header.nlmsg_seq = ++kernel->seq;
-	r = send_messages(kernel->dump, &request->header, request->header.nlmsg_len);
+	request->header.nlmsg_seq = ++xfrm->seq;
+	r = send_messages(xfrm->dump, &request->header, request->header.nlmsg_len);
 	if (r == 0)
-		r = read_dump(kernel, request->header.nlmsg_seq, fn, userdata);
+		r = read_dump(xfrm, request->header.nlmsg_seq, fn, userdata);
 	if (r < 0 && r != -EAGAIN)
-		close_dump(kernel);
+		close_dump(xfrm);
 	return r;
 }
 
-int kernel_dump(struct kernel *kernel, enum entry_kind kind, kernel_entry_fn fn, void *userdata)
+int xfrm_dump(struct xfrm *xfrm, enum entry_kind kind, xfrm_entry_fn fn, void *userdata)
 {
 	union request request;
 
 	if (kind == ENTRY_SA)
-		request_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
+		build_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
 	else
-		request_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
-	return dump(kernel, &request, fn, userdata);
+		build_begin(&request.header, XFRM_MSG_GETPOLICY, NLM_F_DUMP, sizeof(struct xfrm_userpolicy_id));
+	return dump(xfrm, &request, fn, userdata);
 }
 
-int kernel_dump_whole(struct kernel *kernel, enum entry_kind kind, void (*begin)(void *userdata), kernel_entry_fn fn,
-		      void *userdata)
+int xfrm_dump_consistent(struct xfrm *xfrm, enum entry_kind kind, void (*begin)(void *userdata), xfrm_entry_fn fn,
+			 void *userdata)
 {
 	int r = -EAGAIN;
 
 	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
 		if (begin)
 			begin(userdata);
-		r = kernel_dump(kernel, kind, fn, userdata);
+		r = xfrm_dump(xfrm, kind, fn, userdata);
 	}
 	return r;
 }
@@ -298,40 +298,40 @@ static int count_entry(const struct entry *entry, const struct nlmsghdr *message
 	return 0;
 }
 
-int blocked_read(struct shadow_blocked *ret)
+int xfrm_read_counters(struct xfrm_counters *ret)
 {
 	char text[8192];
 
 	int r = read_text("/proc/net/xfrm_stat", text, sizeof(text));
-	return r < 0 ? r : blocked_parse(text, ret);
+	return r < 0 ? r : counters_parse(text, ret);
 }
 
-int kernel_count_sas(struct kernel *kernel, uint8_t proto, uint32_t *ret)
+int xfrm_count_sas(struct xfrm *xfrm, uint8_t proto, uint32_t *ret)
 {
 	union request request;
 	uint32_t n = 0;
 
 	/* Unlike everywhere else, the attributes of this request follow its header at once (xfrm_dump_sa()). */
-	request_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
-	request_put(&request.header, XFRMA_PROTO, &proto, sizeof(proto));
-	int r = dump(kernel, &request, count_entry, &n);
+	build_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
+	build_put(&request.header, XFRMA_PROTO, &proto, sizeof(proto));
+	int r = dump(xfrm, &request, count_entry, &n);
 	if (r == 0)
 		*ret = n;
 	return r;
 }
 
 /* Sends a batch and reads the answers. Sets `lost` when some did not arrive. */
-static int send_batch(struct kernel *kernel, struct batch *batch, bool *lost, kernel_refused_fn fn, void *userdata)
+static int send_batch(struct xfrm *xfrm, struct batch *batch, bool *lost, xfrm_refused_fn fn, void *userdata)
 {
-	int r = send_messages(kernel->change, &batch->first, batch->length);
-	kernel->sent = r == 0;
+	int r = send_messages(xfrm->change, &batch->first, batch->length);
+	xfrm->sent = r == 0;
 	if (r < 0)
 		return r;
 
 	/* The kernel works through the batch before sendto() returns (netlink_unicast_kernel()), and answers only what
 	 * it refused: what there is to read is there now. */
 	for (;;) {
-		ssize_t n = receive(kernel->change, &kernel->change_buffer, MSG_DONTWAIT);
+		ssize_t n = receive(xfrm->change, &xfrm->change_buffer, MSG_DONTWAIT);
 		if (n == -EAGAIN)
 			return 0;
 		if (n == -ENOBUFS) {
@@ -340,66 +340,66 @@ static int send_batch(struct kernel *kernel, struct batch *batch, bool *lost, ke
 		}
 		if (n < 0)
 			return (int)n;
-		struct nlmsghdr *first = &kernel->change_buffer.first;
-		r = batch == &kernel->batches.additions
-			    ? batches_read_additions(&kernel->batches, first, (int)n, fn, userdata)
+		struct nlmsghdr *first = &xfrm->change_buffer.first;
+		r = batch == &xfrm->batches.additions
+			    ? batches_read_additions(&xfrm->batches, first, (int)n, fn, userdata)
 			    : batches_read_deletions(first, (int)n, fn, userdata);
 		if (r < 0)
 			return r;
 	}
 }
 
-static int commit_additions(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+static int commit_additions(struct xfrm *xfrm, xfrm_refused_fn fn, void *userdata)
 {
-	struct batch *batch = &kernel->batches.additions;
+	struct batch *batch = &xfrm->batches.additions;
 	bool lost = false;
 
-	int r = send_batch(kernel, batch, &lost, fn, userdata);
+	int r = send_batch(xfrm, batch, &lost, fn, userdata);
 	if (r < 0 || lost)
-		batches_retract_additions(&kernel->batches, r < 0 ? r : -EAGAIN, fn, userdata);
+		batches_retract_additions(&xfrm->batches, r < 0 ? r : -EAGAIN, fn, userdata);
 	batch_empty(batch);
 	return r;
 }
 
-static int commit_deletions(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+static int commit_deletions(struct xfrm *xfrm, xfrm_refused_fn fn, void *userdata)
 {
-	struct batch *batch = &kernel->batches.deletions;
+	struct batch *batch = &xfrm->batches.deletions;
 
-	int r = send_batch(kernel, batch, &kernel->lost_refusals, fn, userdata);
-	if (r < 0 && !kernel->sent)
-		batches_report_deletions(&kernel->batches, r, fn, userdata);
+	int r = send_batch(xfrm, batch, &xfrm->lost_refusals, fn, userdata);
+	if (r < 0 && !xfrm->sent)
+		batches_report_deletions(&xfrm->batches, r, fn, userdata);
 	batch_empty(batch);
 	return r;
 }
 
-int kernel_commit(struct kernel *kernel, kernel_refused_fn fn, void *userdata)
+int xfrm_commit(struct xfrm *xfrm, xfrm_refused_fn fn, void *userdata)
 {
-	int added = kernel->batches.additions.n ? commit_additions(kernel, fn, userdata) : 0;
-	int deleted = kernel->batches.deletions.n ? commit_deletions(kernel, fn, userdata) : 0;
+	int added = xfrm->batches.additions.n ? commit_additions(xfrm, fn, userdata) : 0;
+	int deleted = xfrm->batches.deletions.n ? commit_deletions(xfrm, fn, userdata) : 0;
 
 	return added < 0 ? added : deleted;
 }
 
-int kernel_find_sa(struct kernel *kernel, const struct entry *sa, struct entry *ret)
+int xfrm_find_sa(struct xfrm *xfrm, const struct entry *sa, struct entry *ret)
 {
 	union request request;
 	struct nlmsghdr *answer;
 
-	request_find_sa(&request.header, sa);
-	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
+	build_find_sa(&request.header, sa);
+	int r = transact(xfrm, &request.header, XFRM_MSG_NEWSA, &answer);
 	return r == 0 ? entry_decode(answer, ret) : r;
 }
 
 /* Checks that the SA that the kernel finds under this SA's name is this one. */
-static int check_not_hidden(struct kernel *kernel, const struct entry *entry)
+static int check_not_hidden(struct xfrm *xfrm, const struct entry *entry)
 {
 	struct entry found = {0};
 
-	int r = kernel_find_sa(kernel, entry, &found);
+	int r = xfrm_find_sa(xfrm, entry, &found);
 	if (r < 0)
 		return r;
-	kernel->refused = found.mark.v != entry->mark.v || found.mark.m != entry->mark.m;
-	return kernel->refused ? -EEXIST : 0;
+	xfrm->refused = found.mark.v != entry->mark.v || found.mark.m != entry->mark.m;
+	return xfrm->refused ? -EEXIST : 0;
 }
 
 _Static_assert(BATCH_MESSAGES *REQUEST_SPIS_EACH <= REQUEST_SPI_RESERVED_MAX,
@@ -407,14 +407,14 @@ _Static_assert(BATCH_MESSAGES *REQUEST_SPIS_EACH <= REQUEST_SPI_RESERVED_MAX,
 
 /* Gives a larval SA without SPI one, so that it can be named: no other one of the batch, since of two SAs with the same
  * SPI but different marks the kernel might delete the wrong one. */
-static int allocate_spi(struct kernel *kernel, struct entry *entry)
+static int allocate_spi(struct xfrm *xfrm, struct entry *entry)
 {
 	union request request;
 	struct nlmsghdr *answer;
 	struct entry found = {0};
 
-	request_spi(&request.header, entry, kernel->batches.deletions.n);
-	int r = transact(kernel, &request.header, XFRM_MSG_NEWSA, &answer);
+	build_spi(&request.header, entry, xfrm->batches.deletions.n);
+	int r = transact(xfrm, &request.header, XFRM_MSG_NEWSA, &answer);
 	/* "No SPI is free"; about an entry, ENOENT says that it has gone. */
 	if (r == -ENOENT)
 		return -ENOSPC;
@@ -426,102 +426,102 @@ static int allocate_spi(struct kernel *kernel, struct entry *entry)
 }
 
 /* Makes sure that a deletion of this SA names this one and no other. As transact(), also for kernel->refused. */
-static int name_sa(struct kernel *kernel, struct entry *entry)
+static int name_sa(struct xfrm *xfrm, struct entry *entry)
 {
 	if (!entry->sa.id.spi)
-		return allocate_spi(kernel, entry);
+		return allocate_spi(xfrm, entry);
 	if (entry->mark.v || entry->mark.m)
-		return check_not_hidden(kernel, entry);
+		return check_not_hidden(xfrm, entry);
 	return 0;
 }
 
-int kernel_delete(struct kernel *kernel, const struct entry *entry, kernel_refused_fn fn, void *userdata)
+int xfrm_delete(struct xfrm *xfrm, const struct entry *entry, xfrm_refused_fn fn, void *userdata)
 {
 	struct entry named = *entry;
 	bool refused = false;
 	int r = 0;
 
-	if (kernel->batches.deletions.n == BATCH_MESSAGES)
-		r = kernel_commit(kernel, fn, userdata);
+	if (xfrm->batches.deletions.n == BATCH_MESSAGES)
+		r = xfrm_commit(xfrm, fn, userdata);
 	if (r == 0 && entry->kind == ENTRY_SA) {
-		r = name_sa(kernel, &named);
-		refused = r < 0 && kernel->refused;
+		r = name_sa(xfrm, &named);
+		refused = r < 0 && xfrm->refused;
 	}
 	if (r == 0) {
-		batches_delete(&kernel->batches, &named, &kernel->seq);
+		batches_delete(&xfrm->batches, &named, &xfrm->seq);
 		return 0;
 	}
-	fn(&(struct kernel_refusal){.entry = *entry, .error = r}, userdata);
+	fn(&(struct xfrm_refusal){.entry = *entry, .error = r}, userdata);
 	return refused ? 0 : r;
 }
 
-int kernel_exchange(struct kernel *kernel, const struct entry *policy, const struct entry *old, kernel_refused_fn fn,
-		    void *userdata)
+int xfrm_exchange(struct xfrm *xfrm, const struct entry *policy, const struct entry *old, xfrm_refused_fn fn,
+		  void *userdata)
 {
-	int r = batches_have_room(&kernel->batches) ? 0 : kernel_commit(kernel, fn, userdata);
+	int r = batches_have_room(&xfrm->batches) ? 0 : xfrm_commit(xfrm, fn, userdata);
 	if (r == 0)
-		r = batches_exchange(&kernel->batches, policy, old, &kernel->seq);
+		r = batches_exchange(&xfrm->batches, policy, old, &xfrm->seq);
 	if (r == 0)
 		return 0;
-	fn(&(struct kernel_refusal){.entry = old ? *old : *policy, .error = r, .addition = true}, userdata);
+	fn(&(struct xfrm_refusal){.entry = old ? *old : *policy, .error = r, .addition = true}, userdata);
 	return r == -EMSGSIZE ? 0 : r;
 }
 
-int kernel_find_policy(struct kernel *kernel, const struct entry *policy, struct entry *ret)
+int xfrm_find_policy(struct xfrm *xfrm, const struct entry *policy, struct entry *ret)
 {
 	union request request;
 	struct nlmsghdr *answer;
 
-	int r = request_find_policy(&request.header, policy);
-	kernel->refused = r < 0;
+	int r = build_find_policy(&request.header, policy);
+	xfrm->refused = r < 0;
 	if (r == 0)
-		r = transact(kernel, &request.header, XFRM_MSG_NEWPOLICY, &answer);
+		r = transact(xfrm, &request.header, XFRM_MSG_NEWPOLICY, &answer);
 	return r == 0 ? entry_decode(answer, ret) : r;
 }
 
-int kernel_has_policy(struct kernel *kernel, const struct entry *policy)
+int xfrm_has_policy(struct xfrm *xfrm, const struct entry *policy)
 {
 	struct entry found = {0};
 
-	int r = kernel_find_policy(kernel, policy, &found);
+	int r = xfrm_find_policy(xfrm, policy, &found);
 	return r == 0 ? 1 : r == -ENOENT ? 0 : r;
 }
 
-int kernel_update_policy(struct kernel *kernel, const struct entry *policy)
+int xfrm_update_policy(struct xfrm *xfrm, const struct entry *policy)
 {
 	union request request;
 
-	int r = request_policy(&request.header, XFRM_MSG_UPDPOLICY, policy);
-	kernel->refused = r < 0;
-	return r == 0 ? transact(kernel, &request.header, NLMSG_ERROR, NULL) : r;
+	int r = build_policy(&request.header, XFRM_MSG_UPDPOLICY, policy);
+	xfrm->refused = r < 0;
+	return r == 0 ? transact(xfrm, &request.header, NLMSG_ERROR, NULL) : r;
 }
 
-int kernel_set_sa_lifetime(struct kernel *kernel, const struct nlmsghdr *message, uint64_t seconds)
+int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct nlmsghdr *message, uint64_t seconds)
 {
 	union request request;
 
-	int r = request_sa_lifetime(message, seconds, &request.header, sizeof(request));
+	int r = build_sa_lifetime(message, seconds, &request.header, sizeof(request));
 	if (r == 0)
-		r = transact(kernel, &request.header, NLMSG_ERROR, NULL);
+		r = transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 	/* It has the keys of the SA. */
 	explicit_bzero(&request, sizeof(request));
 	return r;
 }
 
-int kernel_request(struct kernel *kernel, struct nlmsghdr *request)
+int xfrm_request(struct xfrm *xfrm, struct nlmsghdr *request)
 {
-	return transact(kernel, request, NLMSG_ERROR, NULL);
+	return transact(xfrm, request, NLMSG_ERROR, NULL);
 }
 
-bool kernel_refused(const struct kernel *kernel)
+bool xfrm_refused(const struct xfrm *xfrm)
 {
-	return kernel->refused;
+	return xfrm->refused;
 }
 
-bool kernel_lost_refusals(struct kernel *kernel)
+bool xfrm_lost_refusals(struct xfrm *xfrm)
 {
-	bool lost = kernel->lost_refusals;
+	bool lost = xfrm->lost_refusals;
 
-	kernel->lost_refusals = false;
+	xfrm->lost_refusals = false;
 	return lost;
 }

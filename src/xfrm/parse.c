@@ -17,7 +17,7 @@ static int message_error(const struct nlmsghdr *nlh)
 	return error <= 0 ? error : -EBADMSG;
 }
 
-int answer_find(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type, struct nlmsghdr **ret, bool *refused)
+int parse_answer(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type, struct nlmsghdr **ret, bool *refused)
 {
 	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
 		if (nlh->nlmsg_seq != seq)
@@ -36,7 +36,7 @@ int answer_find(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type,
 	return 0;
 }
 
-int answer_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size)
+int parse_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size)
 {
 	/* A word of flags, which the kernel leaves as it was sent, then attributes. */
 	const struct nlattr *attr = nlmsg_find_attr(answer, sizeof(uint32_t), attribute);
@@ -47,7 +47,7 @@ int answer_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size)
 	return 0;
 }
 
-int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, kernel_entry_fn fn, void *userdata)
+int parse_dump(struct nlmsghdr *first, int length, uint32_t seq, xfrm_entry_fn fn, void *userdata)
 {
 	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
 		struct entry entry;
@@ -67,7 +67,7 @@ int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, kernel_entry_f
 	return 0;
 }
 
-int answer_refusals(struct nlmsghdr *first, int length, answer_refusal_fn fn, void *userdata)
+int parse_refusals(struct nlmsghdr *first, int length, parse_refusal_fn fn, void *userdata)
 {
 	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
 		const struct nlmsgerr *answer = NLMSG_DATA(nlh);
@@ -89,8 +89,8 @@ int answer_refusals(struct nlmsghdr *first, int length, answer_refusal_fn fn, vo
 	return 0;
 }
 
-void answer_events(struct nlmsghdr *first, int length, void (*fn)(const struct entry *entry, void *userdata),
-		   void *userdata)
+void parse_events(struct nlmsghdr *first, int length, void (*fn)(const struct entry *entry, void *userdata),
+		  void *userdata)
 {
 	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
 		const bool about = nlh->nlmsg_type == XFRM_MSG_NEWSA || nlh->nlmsg_type == XFRM_MSG_UPDSA ||

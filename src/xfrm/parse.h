@@ -14,20 +14,20 @@
 /* Looks for the answer to a request: a message of `type`, or an acknowledgement when `type` is NLMSG_ERROR. Returns 1
  * with `ret` within the buffer, 0 when it is not there, and an errno that is the kernel's answer (`refused`) or
  * -EBADMSG. */
-int answer_find(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type, struct nlmsghdr **ret, bool *refused);
+int parse_answer(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type, struct nlmsghdr **ret, bool *refused);
 
 /* Copies an attribute of the answer to XFRM_MSG_GETSADINFO or _GETSPDINFO. -EBADMSG when it is not there or too short.
  */
-int answer_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size);
+int parse_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size);
 
 /* Reads one part of a dump. Returns 0 when there is more to come, 1 at its end, or a negative errno: that of the
  * kernel, of entry_decode() or of `fn`. XFRM never marks a dump as interrupted (NLM_F_DUMP_INTR). */
-int answer_dump(struct nlmsghdr *first, int length, uint32_t seq, kernel_entry_fn fn, void *userdata);
+int parse_dump(struct nlmsghdr *first, int length, uint32_t seq, xfrm_entry_fn fn, void *userdata);
 
 /* Calls `fn` for each request that the kernel refused, as it sends it back. A negative errno ends it. */
-typedef int (*answer_refusal_fn)(const struct nlmsghdr *request, int error, void *userdata);
-int answer_refusals(struct nlmsghdr *first, int length, answer_refusal_fn fn, void *userdata);
+typedef int (*parse_refusal_fn)(const struct nlmsghdr *request, int error, void *userdata);
+int parse_refusals(struct nlmsghdr *first, int length, parse_refusal_fn fn, void *userdata);
 
 /* Calls `fn` for each SA and each policy that was added or updated. */
-void answer_events(struct nlmsghdr *first, int length, void (*fn)(const struct entry *entry, void *userdata),
-		   void *userdata);
+void parse_events(struct nlmsghdr *first, int length, void (*fn)(const struct entry *entry, void *userdata),
+		  void *userdata);

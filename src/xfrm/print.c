@@ -258,7 +258,7 @@ static void print_policy(const json_t *policy)
 	}
 }
 
-int show_text(const struct entry *entry, const struct nlmsghdr *message)
+int print_entry_text(const struct entry *entry, const struct nlmsghdr *message)
 {
 	CLEANUP(put_json) json_t *object = to_json(entry, message);
 
@@ -271,7 +271,7 @@ int show_text(const struct entry *entry, const struct nlmsghdr *message)
 	return 0;
 }
 
-int show_json(const struct entry *entry, const struct nlmsghdr *message)
+int print_entry_json(const struct entry *entry, const struct nlmsghdr *message)
 {
 	CLEANUP(put_json) json_t *object = to_json(entry, message);
 

@@ -9,7 +9,7 @@
 #include "xfrm/entry.h"
 
 /* Prints one entry on standard output. `message` is what the entry was decoded from. Returns 0 or a negative errno. */
-int show_text(const struct entry *entry, const struct nlmsghdr *message);
+int print_entry_text(const struct entry *entry, const struct nlmsghdr *message);
 
 /* Prints one entry as a JSON object, without a line break behind it. */
-int show_json(const struct entry *entry, const struct nlmsghdr *message);
+int print_entry_json(const struct entry *entry, const struct nlmsghdr *message);

@@ -21,7 +21,7 @@ struct queue {
 static void fill(const struct entry *entry, void *userdata)
 {
 	static const struct shadow_survey survey;
-	static const struct shadow_blocked blocked;
+	static const struct xfrm_counters blocked;
 	struct queue *queue = userdata;
 	struct entry shadow;
 
@@ -37,7 +37,7 @@ static void fill(const struct entry *entry, void *userdata)
 	CHECK(r == (shadow.policy.security_length > REQUEST_SECURITY_MAX ? -EMSGSIZE : 0));
 }
 
-static void on_addition_refused(const struct kernel_refusal *refusal, void *userdata)
+static void on_addition_refused(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct queue *queue = userdata;
 
@@ -45,7 +45,7 @@ static void on_addition_refused(const struct kernel_refusal *refusal, void *user
 	queue->refused++;
 }
 
-static void on_deletion_refused(const struct kernel_refusal *refusal, void *userdata)
+static void on_deletion_refused(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct queue *queue = userdata;
 
@@ -126,7 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(answers, data + sizeof(length) + n, size - n);
 
 	queue.seq = queue.refused = 0;
-	answer_events((struct nlmsghdr *)(void *)entries, (int)n, fill, &queue);
+	parse_events((struct nlmsghdr *)(void *)entries, (int)n, fill, &queue);
 	check_answers(&queue, (struct nlmsghdr *)(void *)answers, (int)(size - n));
 	free(entries);
 	free(answers);

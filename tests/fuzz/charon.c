@@ -126,14 +126,14 @@ static void check_children(struct vici *vici)
 
 static void check_reasons(struct vici *vici)
 {
-	struct reasons reasons;
+	struct explanation explanation;
 
-	if (is_through(reasons_ask(vici, 0, &reasons)))
-		for (size_t i = 0; i < reasons.targets.n; i++) {
-			const struct route route = {.dst = reasons.targets.list[i]};
-			CHECK(route_targets_explain(&reasons.targets, &route));
+	if (is_through(explanation_ask(vici, 0, &explanation)))
+		for (size_t i = 0; i < explanation.targets.n; i++) {
+			const struct route route = {.dst = explanation.targets.list[i]};
+			CHECK(route_targets_explain(&explanation.targets, &route));
 		}
-	reasons_free(&reasons);
+	explanation_free(&explanation);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -26,20 +26,19 @@ static const bool onlink[] = {false, true};
 /* What is made of a next hop is read back as the same. */
 static void check_next_hop(const struct route *route)
 {
-	struct routing_nexthop wanted, found;
+	struct rtnl_nexthop wanted, found;
 	struct nl_msg *request = NULL;
 	struct route way;
 
 	for (size_t i = 0; i < ARRAY_SIZE(onlink); i++) {
-		if (routing_message_next_hop(route, onlink[i], ROUTE_STAND_IN, &wanted) < 0)
+		if (rtnl_message_next_hop(route, onlink[i], ROUTE_BACKUP, &wanted) < 0)
 			continue;
-		CHECK(routing_message_change_nexthop(&wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL, &request) ==
-		      0);
-		CHECK(routing_message_nexthop(nlmsg_hdr(request), &found));
-		CHECK(routing_message_is_same_hop(&wanted, &found) && wanted.protocol == found.protocol);
+		CHECK(rtnl_message_change_nexthop(&wanted, RTM_NEWNEXTHOP, NLM_F_CREATE | NLM_F_EXCL, &request) == 0);
+		CHECK(rtnl_message_nexthop(nlmsg_hdr(request), &found));
+		CHECK(rtnl_message_is_same_hop(&wanted, &found) && wanted.protocol == found.protocol);
 		check_request(request, RTM_NEWNEXTHOP);
 	}
-	if (!route->has_gateway || routing_message_to_gateway(route, route, &way) < 0)
+	if (!route->has_gateway || rtnl_message_to_gateway(route, route, &way) < 0)
 		return;
 	CHECK(route_covers_gateway(&way, route) && way.dst.length == prefix_max_length(way.dst.family));
 	CHECK(!way.has_gateway && way.has_src == route->has_src && strcmp(way.device, route->device) == 0);
@@ -60,9 +59,9 @@ static void check_route(struct route *route)
 	route_targets_sort(&targets);
 	CHECK(route_targets_explain(&targets, route));
 	check_next_hop(route);
-	if (route_stand_in_metric(route, &metric) == 0)
+	if (route_backup_metric(route, &metric) == 0)
 		rtnl_route_set_priority(route->object, metric);
-	rtnl_route_set_protocol(route->object, ROUTE_STAND_IN);
+	rtnl_route_set_protocol(route->object, ROUTE_BACKUP);
 	if (rtnl_route_build_add_request(route->object, NLM_F_CREATE | NLM_F_EXCL, &request) == 0)
 		check_request(request, RTM_NEWROUTE);
 	if (rtnl_route_build_del_request(route->object, 0, &request) == 0)
@@ -72,13 +71,13 @@ static void check_route(struct route *route)
 
 static void check_nexthop(struct nlmsghdr *nlh)
 {
-	struct routing_nexthop nexthop;
+	struct rtnl_nexthop nexthop;
 	struct nl_msg *request = NULL;
 
-	routing_message_used_nexthop(nlh);
-	if (!routing_message_nexthop(nlh, &nexthop))
+	rtnl_message_used_nexthop(nlh);
+	if (!rtnl_message_nexthop(nlh, &nexthop))
 		return;
-	CHECK(routing_message_change_nexthop(&nexthop, RTM_DELNEXTHOP, 0, &request) == 0);
+	CHECK(rtnl_message_change_nexthop(&nexthop, RTM_DELNEXTHOP, 0, &request) == 0);
 	check_request(request, RTM_DELNEXTHOP);
 }
 
@@ -86,13 +85,13 @@ static void check_rule(struct nlmsghdr *nlh, sa_family_t family)
 {
 	struct nl_msg *copy = NULL;
 
-	if (!routing_message_is_rule(nlh, family, ROUTE_TABLE, RTPROT_UNSPEC))
+	if (!rtnl_message_is_rule(nlh, family, ROUTE_TABLE, RTPROT_UNSPEC))
 		return;
-	int r = routing_message_copy_rule(nlh, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, 1, ROUTE_STAND_IN, &copy);
+	int r = rtnl_message_copy_rule(nlh, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, 1, ROUTE_BACKUP, &copy);
 	CHECK(r == 0 ? copy != NULL : (r == -ERANGE || r == -ENOMEM) && !copy);
 	if (r < 0)
 		return;
-	CHECK(routing_message_is_rule(nlmsg_hdr(copy), family, ROUTE_TABLE, ROUTE_STAND_IN));
+	CHECK(rtnl_message_is_rule(nlmsg_hdr(copy), family, ROUTE_TABLE, ROUTE_BACKUP));
 	check_request(copy, RTM_NEWRULE);
 }
 
@@ -107,13 +106,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (int rest = (int)size; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest)) {
 		for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-			int r = routing_message_route(nlh, families[i], ROUTE_TABLE, &route, &ifindex);
+			int r = rtnl_message_route(nlh, families[i], ROUTE_TABLE, &route, &ifindex);
 			CHECK(r == 1 || r == 0 || r == -EBADMSG || r == -ENOMEM);
 			if (r > 0)
 				check_route(&route);
 			check_rule(nlh, families[i]);
 		}
-		routing_message_address(nlh, &family, &address, &ifindex);
+		rtnl_message_address(nlh, &family, &address, &ifindex);
 		check_nexthop(nlh);
 	}
 	return 0;

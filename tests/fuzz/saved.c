@@ -13,23 +13,23 @@
 static void write_entry(FILE *copy, const struct entry *entry)
 {
 	CHECK(entry->kind == ENTRY_POLICY && shadow_tag(entry) == SHADOW_HOLD);
-	CHECK(!saved_obstacle(entry) && entry->policy.info.dir < XFRM_POLICY_MAX);
-	saved_add(copy, entry);
+	CHECK(!boot_file_obstacle(entry) && entry->policy.info.dir < XFRM_POLICY_MAX);
+	boot_file_add(copy, entry);
 }
 
 /* Reads all of a file and writes it to `copy`. */
 static int copy_file(const uint8_t *data, size_t size, FILE *copy)
 {
-	struct saved_reader reader = {.f = fmemopen((void *)data, size, "r")};
+	struct boot_file_reader reader = {.f = fmemopen((void *)data, size, "r")};
 	struct entry entry;
 	int r;
 
 	CHECK(reader.f);
-	saved_begin(copy);
-	while ((r = saved_next(&reader, &entry)) > 0)
+	boot_file_begin(copy);
+	while ((r = boot_file_next(&reader, &entry)) > 0)
 		write_entry(copy, &entry);
 	CHECK(r == 0 || (r == -EBADMSG && *reader.why && strlen(reader.why) < sizeof(reader.why) - 1));
-	saved_end(copy, reader.n);
+	boot_file_end(copy, reader.n);
 	fclose(reader.f);
 	return r;
 }

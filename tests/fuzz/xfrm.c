@@ -62,7 +62,7 @@ static void check_deletion(const struct entry *entry)
 {
 	union request request;
 
-	request_deletion(&request.header, entry);
+	build_deletion(&request.header, entry);
 	const struct entry named = decode(&request);
 	check_same_key(entry, &named);
 	CHECK(entry->kind == ENTRY_SA || named.policy.info.index == entry->policy.info.index);
@@ -72,12 +72,12 @@ static void check_policy(const struct entry *policy)
 {
 	union request request;
 
-	int r = request_policy(&request.header, XFRM_MSG_NEWPOLICY, policy);
+	int r = build_policy(&request.header, XFRM_MSG_NEWPOLICY, policy);
 	CHECK(r == (policy->policy.security_length > REQUEST_SECURITY_MAX ? -EMSGSIZE : 0));
-	CHECK(request_find_policy(&request.header, policy) == r);
+	CHECK(build_find_policy(&request.header, policy) == r);
 	if (r < 0)
 		return;
-	request_policy(&request.header, XFRM_MSG_NEWPOLICY, policy);
+	build_policy(&request.header, XFRM_MSG_NEWPOLICY, policy);
 	const struct entry written = decode(&request);
 	check_same_key(policy, &written);
 	CHECK(written.policy.info.action == policy->policy.info.action && !written.policy.info.index);
@@ -91,12 +91,12 @@ static void check_policy(const struct entry *policy)
 /* A shadow blocks where its policy protected, and stands in for that policy alone. */
 static void check_shadow(const struct looking *looking, const struct entry *policy)
 {
-	static const struct shadow_blocked blocked = {1, 2};
+	static const struct xfrm_counters blocked = {1, 2};
 	struct entry shadows[4];
 
 	shadow_make(policy, &looking->survey, &blocked, false, &shadows[0]);
 	shadow_make(policy, &looking->survey, &blocked, true, &shadows[1]);
-	shadow_make_close(policy, &looking->survey, &blocked, &shadows[2]);
+	shadow_make_adjacent(policy, &looking->survey, &blocked, &shadows[2]);
 	shadows[3] = shadows[0];
 	shadow_let_expire(&shadows[3], 60, 7);
 	for (size_t i = 0; i < ARRAY_SIZE(shadows); i++) {
@@ -115,19 +115,19 @@ static void check_kept(struct looking *looking, const struct entry *policy)
 {
 	struct entry kept;
 
-	shadow_make_kept(policy, &kept);
-	CHECK(shadow_is_kept(&kept) && !shadow_tag(&kept));
+	shadow_make_kept_policy(policy, &kept);
+	CHECK(is_kept_policy(&kept) && !shadow_tag(&kept));
 	check_policy(&kept);
-	CHECK(kept_add_shadow(&looking->kept, &kept) == 0);
+	CHECK(kept_add_policy(&looking->kept, &kept) == 0);
 }
 
 static void check_questions(const struct entry *sa)
 {
 	union request request;
 
-	request_find_sa(&request.header, sa);
+	build_find_sa(&request.header, sa);
 	CHECK(request.header.nlmsg_type == XFRM_MSG_GETSA && request.header.nlmsg_len <= sizeof(request));
-	request_spi(&request.header, sa, 0);
+	build_spi(&request.header, sa, 0);
 	CHECK(request.header.nlmsg_type == XFRM_MSG_ALLOCSPI && request.header.nlmsg_len <= sizeof(request));
 }
 
@@ -135,7 +135,7 @@ static void check_lifetime(const struct entry *sa, const struct nlmsghdr *messag
 {
 	union request request;
 
-	int r = request_sa_lifetime(message, 330, &request.header, sizeof(request));
+	int r = build_sa_lifetime(message, 330, &request.header, sizeof(request));
 	CHECK(r == (message->nlmsg_type != XFRM_MSG_NEWSA  ? -EBADMSG
 		    : message->nlmsg_len > sizeof(request) ? -EMSGSIZE
 							   : 0));
@@ -150,13 +150,13 @@ static void check_lifetime(const struct entry *sa, const struct nlmsghdr *messag
 static void check_stopper(struct looking *looking, const struct entry *sa)
 {
 	static const struct guard_sa_keys keys;
-	struct entry written, stopper = stopper_of(sa);
+	struct entry written, guard_sa = guard_sa_of(sa);
 	struct nl_msg *message;
 
 	check_questions(sa);
-	CHECK(stopper_compose(sa, &keys, &message) == 0);
-	CHECK(entry_decode(nlmsg_hdr(message), &written) == 0 && stopper_is(&written) && !written.larval);
-	check_same_key(&stopper, &written);
+	CHECK(guard_sa_compose(sa, &keys, &message) == 0);
+	CHECK(entry_decode(nlmsg_hdr(message), &written) == 0 && is_guard_sa(&written) && !written.larval);
+	check_same_key(&guard_sa, &written);
 	nlmsg_free(message);
 	CHECK(kept_add_sa(&looking->kept, sa) == 0);
 }
@@ -171,7 +171,7 @@ static void show(const struct entry *entry, const struct nlmsghdr *message)
 		nowhere = fopen("/dev/null", "w");
 	CHECK(nowhere);
 	stdout = nowhere;
-	CHECK(show_text(entry, message) == 0 && show_json(entry, message) == 0);
+	CHECK(print_entry_text(entry, message) == 0 && print_entry_json(entry, message) == 0);
 	stdout = before;
 }
 
@@ -239,7 +239,7 @@ static void check_groups(struct kept *kept)
 		kept_describe(kept, group, description, sizeof(description));
 		for (size_t j = 0; j < group->n; j++) {
 			CHECK(kept_find(kept, &kept->shadows[group->first + j].policy));
-			kept_mark_rivals(kept, &kept->shadows[group->first + j].policy);
+			kept_mark_conflicts(kept, &kept->shadows[group->first + j].policy);
 		}
 		for (size_t j = 0; j < group->n_sas; j++)
 			CHECK(kept_has_sa(kept, group, &kept->sas[group->first_sa + j].sa));
@@ -254,12 +254,12 @@ static void check_dump(struct nlmsghdr *first, int length, uint32_t seq)
 	looking = (struct looking){.filter = looking.filter};
 	if (filter_is_empty(&looking.filter))
 		make_filter(&looking.filter);
-	int r = answer_dump(first, length, seq, look_first, &looking);
+	int r = parse_dump(first, length, seq, look_first, &looking);
 	CHECK(r <= 1);
-	CHECK(answer_dump(first, length, seq, look_again, &looking) == r && looking.n == 0);
+	CHECK(parse_dump(first, length, seq, look_again, &looking) == r && looking.n == 0);
 	check_groups(&looking.kept);
 	kept_free(&looking.kept);
-	CHECK(answer_dump(first, length, seq, take_back, &looking.summary) == r);
+	CHECK(parse_dump(first, length, seq, take_back, &looking.summary) == r);
 	CHECK(summary_sas(&looking.summary) == 0 && summary_policies(&looking.summary) == 0);
 }
 
@@ -273,13 +273,13 @@ static void check_answer(struct nlmsghdr *first, int length, uint32_t seq)
 		struct nlmsghdr *found = NULL;
 		bool refused = false;
 
-		int r = answer_find(first, length, seq, types[i], &found, &refused);
+		int r = parse_answer(first, length, seq, types[i], &found, &refused);
 		CHECK(r > 0 ? found && found->nlmsg_type == types[i] && found->nlmsg_seq == seq : !found);
 		CHECK(r >= 0 || refused || r == -EBADMSG);
 		if (r <= 0)
 			continue;
 		for (int attribute = 0; attribute <= XFRMA_SPD_MAX; attribute++) {
-			r = answer_info(found, attribute, &info, sizeof(info));
+			r = parse_info(found, attribute, &info, sizeof(info));
 			CHECK(r == 0 || r == -EBADMSG);
 		}
 	}
@@ -302,7 +302,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint32_t seq = size >= sizeof(*first) ? first->nlmsg_seq : 0;
 	check_dump(first, (int)size, seq);
 	check_answer(first, (int)size, seq);
-	answer_events(first, (int)size, on_event, &n);
+	parse_events(first, (int)size, on_event, &n);
 	CHECK(n * sizeof(*first) <= size);
 	return 0;
 }

@@ -316,7 +316,7 @@ def nobody_hands_over():
         keep_living()
         release("--grace=1h")
         equal(wire.verdicts(LIVES), before, "what lives")
-        # The time of SHADOW_KEPT_SECONDS goes by.
+        # The time of KEPT_POLICY_SECONDS goes by.
         for policy in shadows(KEEP):
             policy.delete()
             policy._replace(lifetime=(*policy.lifetime[:5], 1, 0, 0)).add()

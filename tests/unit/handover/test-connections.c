@@ -33,7 +33,7 @@ static struct entry make_shadow(const char *theirs, uint32_t reqid, uint8_t dir,
 	template->reqid = reqid;
 	struct entry policy = make_policy(out ? OURS : theirs, out ? theirs : OURS, template, 1);
 	policy.policy.info.dir = dir;
-	policy.policy.info.sel.user = SHADOW_KEEP;
+	policy.policy.info.sel.user = KEPT_TAG;
 	return policy;
 }
 
@@ -47,7 +47,7 @@ static struct entry make_real(const char *theirs, uint32_t reqid, uint8_t dir, c
 
 static void add(struct kept *kept, const struct entry *policy)
 {
-	assert_int_equal(kept_add_shadow(kept, policy), 0);
+	assert_int_equal(kept_add_policy(kept, policy), 0);
 }
 
 static const uint8_t directions[] = {XFRM_POLICY_FWD, XFRM_POLICY_IN, XFRM_POLICY_OUT};
@@ -82,7 +82,7 @@ static void all_directions_are_one_group(void **state)
 
 		assert_int_equal(group->reqid, i + 1);
 		assert_int_equal(group->n, 3);
-		assert_int_equal(group->fate, KEPT_WAITS);
+		assert_int_equal(group->outcome, KEPT_PENDING);
 		assert_int_equal(group->end_points[CHILDREN_LOCAL].a4, inet_addr(HERE));
 		assert_int_equal(group->end_points[CHILDREN_REMOTE].a4, inet_addr(THERE));
 		for (size_t j = 0; j < group->n; j++)
@@ -120,7 +120,7 @@ static void groups_are_told_apart(void **state)
 static void only_kept_shadows_are_taken(void **state)
 {
 	(void)state;
-	static const uint32_t tags[] = {0, SHADOW_HOLD, SHADOW_GRACE, SHADOW_CLOSE};
+	static const uint32_t tags[] = {0, SHADOW_HOLD, SHADOW_EXPIRING, SHADOW_ADJACENT};
 	struct kept kept = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(tags); i++) {
@@ -133,7 +133,7 @@ static void only_kept_shadows_are_taken(void **state)
 	kept_sort_sas(&kept);
 	struct entry real = make_real("10.11.0.0/16", 1, XFRM_POLICY_OUT, HERE, THERE);
 	assert_null(kept_find(&kept, &real));
-	assert_false(kept_mark_rivals(&kept, &real));
+	assert_false(kept_mark_conflicts(&kept, &real));
 	kept_free(&kept);
 }
 
@@ -177,7 +177,7 @@ static void shadows_are_found(void **state)
 	real.policy.info.priority = 1;
 	real.if_id = row->if_id;
 	real.mark = (struct xfrm_mark){row->mark, row->mark};
-	const struct kept_shadow *found = kept_find(&kept, &real);
+	const struct kept_policy *found = kept_find(&kept, &real);
 	assert_int_equal(found != NULL, row->found);
 	if (found)
 		assert_int_equal(found->policy.policy.info.dir, row->dir);
@@ -325,7 +325,7 @@ static void every_network_of_a_group_counts(void **state)
 
 static const struct begin_row {
 	const char *name, *remote;
-	bool can_begin;
+	bool can_initiate;
 } begin_rows[] = {
 	{"begin: an address", "198.51.100.1", true},
 	{"begin: an IPv6 address", "2001:db8::1", true},
@@ -348,15 +348,15 @@ static void who_can_begin(void **state)
 
 	assert_int_equal(children_add_connection(&children, "site"), 0);
 	assert_int_equal(children_add_address(&children, CHILDREN_LOCAL, HERE), 0);
-	assert_false(children.connections[0].can_begin);
+	assert_false(children.connections[0].can_initiate);
 	assert_int_equal(children_add_address(&children, CHILDREN_REMOTE, row->remote), 0);
-	assert_int_equal(children.connections[0].can_begin, row->can_begin);
+	assert_int_equal(children.connections[0].can_initiate, row->can_initiate);
 	children_free(&children);
 }
 
 static const struct virtual_row {
 	const char *name, *theirs, *selector;
-	bool can_begin;
+	bool can_initiate;
 } virtual_rows[] = {
 	{"begin: a network", "10.11.0.0/16", "10.11.0.0/16", true},
 	{"begin: a narrowed network", "10.11.1.0/24", "10.11.0.0/16", true},
@@ -375,7 +375,7 @@ static void who_has_a_virtual_address_begins(void **state)
 	add_connection(&kept, row->theirs, 1, HERE, THERE);
 	assert_int_equal(kept_sort(&kept), 0);
 	struct children children = make_children(list);
-	assert_int_equal(kept_can_begin(&kept, &kept.groups[0], &children, &children.list[0]), row->can_begin);
+	assert_int_equal(kept_can_initiate(&kept, &kept.groups[0], &children, &children.list[0]), row->can_initiate);
 	children_free(&children);
 	kept_free(&kept);
 }
@@ -396,7 +396,7 @@ static const struct rival_row {
 	{"rival: its own, narrower", "10.11.7.0/24", 1, XFRM_POLICY_OUT, THERE, 0, false},
 	{"rival: its own, wider", "10.0.0.0/8", 1, XFRM_POLICY_OUT, THERE, 0, false},
 	{"rival: a shadow", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, SHADOW_HOLD, false},
-	{"rival: a kept shadow", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, SHADOW_KEEP, false},
+	{"rival: a kept shadow", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, KEPT_TAG, false},
 	{"rival: behind the kept shadow of another group", "10.12.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, false},
 };
 
@@ -408,26 +408,26 @@ static void rivals_are_marked(void **state)
 	struct kept kept = make_two();
 	struct entry policy = make_shadow(row->theirs, row->reqid, row->dir, HERE, row->there);
 	policy.policy.info.sel.user = row->user;
-	assert_int_equal(kept_mark_rivals(&kept, &policy), row->rivals);
-	assert_int_equal(kept.groups[0].rivalled, row->rivals);
-	assert_false(kept.groups[1].rivalled);
+	assert_int_equal(kept_mark_conflicts(&kept, &policy), row->rivals);
+	assert_int_equal(kept.groups[0].reqid_conflict, row->rivals);
+	assert_false(kept.groups[1].reqid_conflict);
 	kept_free(&kept);
 }
 
 static void a_guard_that_has_gone_guards_no_more(void **state)
 {
 	(void)state;
-	static const enum kept_fate ended[] = {KEPT_OVER, KEPT_FELL_BACK, KEPT_REMOVED};
+	static const enum kept_outcome ended[] = {KEPT_MIGRATED, KEPT_BLOCKED, KEPT_REMOVED};
 	struct entry policy = make_real("10.12.0.0/16", 1, XFRM_POLICY_OUT, HERE, THERE);
 
 	for (size_t i = 0; i < ARRAY_SIZE(ended); i++) {
 		struct kept kept = make_two();
 
-		kept.groups[1].fate = KEPT_ASKED;
-		assert_false(kept_mark_rivals(&kept, &policy));
-		kept.groups[1].fate = ended[i];
-		assert_true(kept_mark_rivals(&kept, &policy));
-		assert_true(kept.groups[0].rivalled);
+		kept.groups[1].outcome = KEPT_NEGOTIATING;
+		assert_false(kept_mark_conflicts(&kept, &policy));
+		kept.groups[1].outcome = ended[i];
+		assert_true(kept_mark_conflicts(&kept, &policy));
+		assert_true(kept.groups[0].reqid_conflict);
 		kept_free(&kept);
 	}
 }
@@ -438,11 +438,11 @@ static void what_has_ended_has_no_rivals(void **state)
 	struct entry policy = make_real("10.13.0.0/16", 1, XFRM_POLICY_OUT, HERE, THERE);
 	struct kept kept = make_two();
 
-	kept.groups[0].fate = KEPT_OVER;
-	assert_false(kept_mark_rivals(&kept, &policy));
+	kept.groups[0].outcome = KEPT_MIGRATED;
+	assert_false(kept_mark_conflicts(&kept, &policy));
 	policy.policy.n_templates = 0;
-	kept.groups[0].fate = KEPT_ASKED;
-	assert_false(kept_mark_rivals(&kept, &policy));
+	kept.groups[0].outcome = KEPT_NEGOTIATING;
+	assert_false(kept_mark_conflicts(&kept, &policy));
 	kept_free(&kept);
 }
 
@@ -472,7 +472,7 @@ static struct entry composed(const struct entry *sa, struct nl_msg **message)
 {
 	struct entry entry;
 
-	assert_int_equal(stopper_compose(sa, &keys, message), 0);
+	assert_int_equal(guard_sa_compose(sa, &keys, message), 0);
 	assert_int_equal(nlmsg_hdr(*message)->nlmsg_type, XFRM_MSG_NEWSA);
 	assert_int_equal(nlmsg_hdr(*message)->nlmsg_flags, NLM_F_REQUEST);
 	assert_int_equal(entry_decode(nlmsg_hdr(*message), &entry), 0);
@@ -491,33 +491,33 @@ static void a_stopper_is_like_its_sa(void **state)
 	sa.mark = (struct xfrm_mark){0x10, 0xff};
 	sa.if_id = 7;
 	sa.sa.flags |= XFRM_STATE_ESN;
-	struct entry stopper = composed(&sa, &message);
-	assert_true(stopper_is(&stopper));
-	assert_false(stopper_is(&sa));
-	assert_false(stopper.larval);
-	assert_int_equal(stopper.sa.id.spi, ~sa.sa.id.spi);
-	assert_int_equal(stopper.sa.id.proto, IPPROTO_ESP);
-	assert_memory_equal(&stopper.sa.id.daddr, &sa.sa.id.daddr, sizeof(sa.sa.id.daddr));
-	assert_memory_equal(&stopper.sa.saddr, &sa.sa.saddr, sizeof(sa.sa.saddr));
-	assert_int_equal(stopper.sa.reqid, sa.sa.reqid);
-	assert_int_equal(stopper.sa.mode, XFRM_MODE_TUNNEL);
-	assert_int_equal(stopper.if_id, 7);
-	assert_memory_equal(&stopper.mark, &sa.mark, sizeof(sa.mark));
+	struct entry guard_sa = composed(&sa, &message);
+	assert_true(is_guard_sa(&guard_sa));
+	assert_false(is_guard_sa(&sa));
+	assert_false(guard_sa.larval);
+	assert_int_equal(guard_sa.sa.id.spi, ~sa.sa.id.spi);
+	assert_int_equal(guard_sa.sa.id.proto, IPPROTO_ESP);
+	assert_memory_equal(&guard_sa.sa.id.daddr, &sa.sa.id.daddr, sizeof(sa.sa.id.daddr));
+	assert_memory_equal(&guard_sa.sa.saddr, &sa.sa.saddr, sizeof(sa.sa.saddr));
+	assert_int_equal(guard_sa.sa.reqid, sa.sa.reqid);
+	assert_int_equal(guard_sa.sa.mode, XFRM_MODE_TUNNEL);
+	assert_int_equal(guard_sa.if_id, 7);
+	assert_memory_equal(&guard_sa.mark, &sa.mark, sizeof(sa.mark));
 	/* With ESN its sequence number would not be at its end. */
-	assert_int_equal(stopper.sa.flags, XFRM_STATE_AF_UNSPEC);
-	assert_int_equal(stopper.sa.lft.hard_byte_limit, XFRM_INF);
-	assert_int_equal(stopper.sa.lft.hard_add_expires_seconds, STOPPER_SECONDS);
+	assert_int_equal(guard_sa.sa.flags, XFRM_STATE_AF_UNSPEC);
+	assert_int_equal(guard_sa.sa.lft.hard_byte_limit, XFRM_INF);
+	assert_int_equal(guard_sa.sa.lft.hard_add_expires_seconds, GUARD_SA_SECONDS);
 
 	struct xfrm_selector selector = sa.sa.sel;
-	selector.user = SHADOW_KEEP;
-	assert_memory_equal(&stopper.sa.sel, &selector, sizeof(selector));
+	selector.user = KEPT_TAG;
+	assert_memory_equal(&guard_sa.sa.sel, &selector, sizeof(selector));
 	const struct xfrm_replay_state *replay =
 		nla_data(nlmsg_find_attr(nlmsg_hdr(message), sizeof(struct xfrm_usersa_info), XFRMA_REPLAY_VAL));
 	assert_int_equal(replay->oseq, UINT32_MAX);
 	nlmsg_free(message);
 
-	const struct entry name = stopper_of(&sa);
-	assert_int_equal(name.sa.id.spi, stopper.sa.id.spi);
+	const struct entry name = guard_sa_of(&sa);
+	assert_int_equal(name.sa.id.spi, guard_sa.sa.id.spi);
 	assert_memory_equal(&name.mark, &sa.mark, sizeof(sa.mark));
 }
 
@@ -532,7 +532,7 @@ static void a_stopper_has_the_keys_it_is_given(void **state)
 
 		sa.sa.id.proto = protos[i];
 		composed(&sa, &first);
-		assert_int_equal(stopper_compose(&sa, &(struct guard_sa_keys){.integrity = "b"}, &second), 0);
+		assert_int_equal(guard_sa_compose(&sa, &(struct guard_sa_keys){.integrity = "b"}, &second), 0);
 		assert_int_equal(nlmsg_hdr(first)->nlmsg_len, nlmsg_hdr(second)->nlmsg_len);
 		assert_memory_not_equal(nlmsg_hdr(first), nlmsg_hdr(second), nlmsg_hdr(first)->nlmsg_len);
 		nlmsg_free(first);

@@ -70,9 +70,9 @@ static void writes(void **state)
 	char text[4096] = "", expected[4096];
 
 	FILE *f = fmemopen(text, sizeof(text), "w");
-	saved_begin(f);
-	saved_add(f, &entry);
-	saved_end(f, 1);
+	boot_file_begin(f);
+	boot_file_add(f, &entry);
+	boot_file_end(f, 1);
 	fclose(f);
 	snprintf(expected, sizeof(expected), FIRST "%s\nend 1\n", row->name);
 	assert_string_equal(text, expected);
@@ -93,16 +93,16 @@ static void reads(void **state)
 	char text[4096];
 
 	snprintf(text, sizeof(text), FIRST "%s\nend 1\n", row->name);
-	struct saved_reader reader = {.f = open_text(text, strlen(text))};
+	struct boot_file_reader reader = {.f = open_text(text, strlen(text))};
 	struct entry found;
-	assert_int_equal(saved_next(&reader, &found), 1);
+	assert_int_equal(boot_file_next(&reader, &found), 1);
 	assert_memory_equal(&found.policy.info, &expected.policy.info, sizeof(found.policy.info));
 	assert_int_equal(found.policy.ptype, expected.policy.ptype);
 	assert_memory_equal(&found.mark, &expected.mark, sizeof(found.mark));
 	assert_int_equal(found.if_id, expected.if_id);
 	assert_int_equal(shadow_tag(&found), SHADOW_HOLD);
 	assert_int_equal(shadow_original_priority(&found), row->replaces);
-	assert_int_equal(saved_next(&reader, &found), 0);
+	assert_int_equal(boot_file_next(&reader, &found), 0);
 	fclose(reader.f);
 }
 
@@ -154,14 +154,14 @@ static const struct refused_row {
 };
 
 /* Reads to the end: how that came about. */
-static int read_all(const char *text, size_t size, struct saved_reader *reader)
+static int read_all(const char *text, size_t size, struct boot_file_reader *reader)
 {
 	struct entry entry;
 	int r;
 
-	*reader = (struct saved_reader){.f = open_text(text, size)};
+	*reader = (struct boot_file_reader){.f = open_text(text, size)};
 	do
-		r = saved_next(reader, &entry);
+		r = boot_file_next(reader, &entry);
 	while (r > 0);
 	fclose(reader->f);
 	return r;
@@ -170,7 +170,7 @@ static int read_all(const char *text, size_t size, struct saved_reader *reader)
 static void refuses(void **state)
 {
 	const struct refused_row *row = *state;
-	struct saved_reader reader;
+	struct boot_file_reader reader;
 
 	assert_int_equal(read_all(row->text, strlen(row->text), &reader), -EBADMSG);
 	check_contains(reader.why, row->name);
@@ -179,7 +179,7 @@ static void refuses(void **state)
 static void refuses_what_is_cut_off(void **state)
 {
 	static const char text[] = FIRST LINE "\n" MINIMAL "\nend 2\n";
-	struct saved_reader reader;
+	struct boot_file_reader reader;
 
 	(void)state;
 	assert_int_equal(read_all(text, strlen(text), &reader), 0);
@@ -190,7 +190,7 @@ static void refuses_what_is_cut_off(void **state)
 static void refuses_what_is_no_text(void **state)
 {
 	static const char text[] = FIRST LINE "\nend 1\n";
-	struct saved_reader reader;
+	struct boot_file_reader reader;
 	char changed[sizeof(text)];
 
 	(void)state;
@@ -204,7 +204,7 @@ static void refuses_what_is_no_text(void **state)
 static void refuses_long_lines(void **state)
 {
 	static char text[8192] = FIRST;
-	struct saved_reader reader;
+	struct boot_file_reader reader;
 
 	(void)state;
 	memset(text + strlen(FIRST), 'x', sizeof(text) - strlen(FIRST) - 2);
@@ -221,13 +221,13 @@ static void has_obstacle(void **state)
 	struct entry policy = make_policy("10.1.0.0/24", "10.2.0.0/24", NULL, 0);
 
 	(void)state;
-	assert_null(saved_obstacle(&policy));
+	assert_null(boot_file_obstacle(&policy));
 	policy.policy.info.sel.ifindex = 3;
-	check_contains(saved_obstacle(&policy), "an interface");
+	check_contains(boot_file_obstacle(&policy), "an interface");
 	policy.policy.info.sel.ifindex = 0;
 	policy.policy.security = &context.header;
 	policy.policy.security_length = context.header.len;
-	check_contains(saved_obstacle(&policy), "a security context");
+	check_contains(boot_file_obstacle(&policy), "a security context");
 }
 
 int main(void)

@@ -18,16 +18,16 @@ static const struct tag_row {
 	uint32_t user, tag;
 } tag_rows[] = {
 	{"tag: hold", ENTRY_POLICY, SHADOW_HOLD, SHADOW_HOLD},
-	{"tag: grace", ENTRY_POLICY, SHADOW_GRACE, SHADOW_GRACE},
-	{"tag: close", ENTRY_POLICY, SHADOW_CLOSE, SHADOW_CLOSE},
+	{"tag: grace", ENTRY_POLICY, SHADOW_EXPIRING, SHADOW_EXPIRING},
+	{"tag: close", ENTRY_POLICY, SHADOW_ADJACENT, SHADOW_ADJACENT},
 	{"tag: none", ENTRY_POLICY, 0, 0},
 	{"tag: a user", ENTRY_POLICY, 1000, 0},
 	{"tag: highest user", ENTRY_POLICY, UINT32_MAX, 0},
-	{"tag: below grace", ENTRY_POLICY, SHADOW_GRACE - 1, 0},
+	{"tag: below grace", ENTRY_POLICY, SHADOW_EXPIRING - 1, 0},
 	{"tag: above hold", ENTRY_POLICY, SHADOW_HOLD + 1, 0},
 	{"tag: hold in the other byte order", ENTRY_POLICY, 0x484d4658, 0},
 	{"tag: an SA is no shadow", ENTRY_SA, SHADOW_HOLD, 0},
-	{"tag: an SA is none that expires", ENTRY_SA, SHADOW_GRACE, 0},
+	{"tag: an SA is none that expires", ENTRY_SA, SHADOW_EXPIRING, 0},
 };
 
 static void knows_tag(void **state)
@@ -48,7 +48,7 @@ static void knows_tag(void **state)
 
 /* Surveys: policies in short, each with what becomes of it. */
 
-enum fate {
+enum outcome {
 	NONE, /* the end of a list */
 	GOES, /* a policy that protects */
 	GOES_PASSING,
@@ -61,7 +61,7 @@ enum fate {
 };
 
 struct policy {
-	enum fate fate;
+	enum outcome outcome;
 	uint8_t dir;
 	uint32_t priority;
 };
@@ -69,26 +69,26 @@ struct policy {
 #define POLICIES_MAX 8
 #define IF_ID_STAYS 9
 
-static bool passes(enum fate fate)
+static bool bypasses(enum outcome outcome)
 {
-	return fate == GOES_PASSING || fate == STAYS_PASSING;
+	return outcome == GOES_PASSING || outcome == STAYS_PASSING;
 }
 
-static bool stays(enum fate fate)
+static bool stays(enum outcome outcome)
 {
-	return fate == STAYS || fate == STAYS_PASSING;
+	return outcome == STAYS || outcome == STAYS_PASSING;
 }
 
-static bool is_replaced(enum fate fate)
+static bool is_replaced(enum outcome outcome)
 {
-	return fate == GOES || fate == GOES_PASSING || fate == GOES_BLOCKING || fate == IS_GRACE;
+	return outcome == GOES || outcome == GOES_PASSING || outcome == GOES_BLOCKING || outcome == IS_GRACE;
 }
 
 static struct entry entry_of(const struct policy *policy)
 {
 	static struct xfrm_user_tmpl tmpl;
-	const enum fate fate = policy->fate;
-	const bool protects = fate == GOES || fate == STAYS || fate == OF_SOCKET;
+	const enum outcome outcome = policy->outcome;
+	const bool protects = outcome == GOES || outcome == STAYS || outcome == OF_SOCKET;
 
 	tmpl = make_template(IPPROTO_ESP, XFRM_MODE_TUNNEL, "192.0.2.1", "192.0.2.2");
 	struct entry entry = make_policy("10.1.0.0/16", "10.2.0.0/16", protects ? &tmpl : NULL, protects);
@@ -96,14 +96,14 @@ static struct entry entry_of(const struct policy *policy)
 
 	info->dir = policy->dir;
 	info->priority = policy->priority;
-	if (fate == GOES_BLOCKING || fate == IS_GRACE || fate == IS_HOLD)
+	if (outcome == GOES_BLOCKING || outcome == IS_GRACE || outcome == IS_HOLD)
 		info->action = XFRM_POLICY_BLOCK;
-	if (stays(fate))
+	if (stays(outcome))
 		entry.if_id = IF_ID_STAYS;
-	if (fate == OF_SOCKET)
+	if (outcome == OF_SOCKET)
 		info->index = (info->index & ~7U) | (XFRM_POLICY_MAX + XFRM_POLICY_OUT);
-	if (fate == IS_HOLD || fate == IS_GRACE) {
-		info->sel.user = fate == IS_HOLD ? SHADOW_HOLD : SHADOW_GRACE;
+	if (outcome == IS_HOLD || outcome == IS_GRACE) {
+		info->sel.user = outcome == IS_HOLD ? SHADOW_HOLD : SHADOW_EXPIRING;
 		info->lft.soft_byte_limit = info->priority & LAST_BEFORE;
 	}
 	return entry;
@@ -124,7 +124,7 @@ static size_t count(const struct policy *policies)
 {
 	size_t n = 0;
 
-	while (n < POLICIES_MAX && policies[n].fate != NONE)
+	while (n < POLICIES_MAX && policies[n].outcome != NONE)
 		n++;
 	return n;
 }
@@ -163,7 +163,7 @@ static const struct survey_row {
 	{"survey: the highest priority, among others",
 	 {{GOES, IN, 1}, {GOES_PASSING, IN, UINT32_MAX}, {GOES, IN, 2}},
 	 {.high = true,
-	  .directions[IN] = {.passes = true, .last_passes = UINT32_MAX, .n = 3, .at = {{1}, {2}, {UINT32_MAX}}}}},
+	  .directions[IN] = {.bypasses = true, .last_bypass = UINT32_MAX, .n = 3, .at = {{1}, {2}, {UINT32_MAX}}}}},
 	{"survey: a high one that stays",
 	 {{STAYS, OUT, HIGH}},
 	 {.high = true, .directions[OUT] = {.stays = true, .last_stays = HIGH, .n = 1, .at = {{HIGH, true}}}}},
@@ -189,25 +189,27 @@ static const struct survey_row {
 	 {{GOES_PASSING, OUT, 5}, {STAYS_PASSING, OUT, 9}, {GOES, OUT, 8}, {GOES_BLOCKING, OUT, 7}, {STAYS, OUT, 10}},
 	 {.directions[OUT] = {.stays = true,
 			      .last_stays = 10,
-			      .passes = true,
-			      .last_passes = 9,
+			      .bypasses = true,
+			      .last_bypass = 9,
 			      .n = 5,
 			      .at = {{5}, {7}, {8}, {9, true}, {10, true}}}}},
 	{"survey: the last that lets pass, the first that does not",
 	 {{GOES_PASSING, OUT, 5}, {GOES_PASSING, OUT, 9}, {GOES_PASSING, OUT, 7}, {GOES, OUT, 4}, {GOES, OUT, 6}},
-	 {.directions[OUT] = {.passes = true, .last_passes = 9, .n = 5, .at = {{4}, {5}, {6}, {7}, {9}}}}},
-	{"survey: one lets pass", {{GOES_PASSING, FWD, 0}}, {.directions[FWD] = {.passes = true, .n = 1, .at = {{0}}}}},
+	 {.directions[OUT] = {.bypasses = true, .last_bypass = 9, .n = 5, .at = {{4}, {5}, {6}, {7}, {9}}}}},
+	{"survey: one lets pass",
+	 {{GOES_PASSING, FWD, 0}},
+	 {.directions[FWD] = {.bypasses = true, .n = 1, .at = {{0}}}}},
 
 	/* No filter selects these, and yet they do not stay behind anything. */
 	{"survey: those of sockets", {{OF_SOCKET, OUT, 5}, {OF_SOCKET, IN, HIGH}}, {.n_hold = 0}},
 	{"survey: a shadow", {{IS_HOLD, OUT, 5}}, {.n_hold = 1, .directions[OUT] = {.n = 1, .at = {{5}}}}},
 	{"survey: a shadow that expires",
 	 {{IS_GRACE, OUT, HIGH | 5}},
-	 {.n_grace = 1, .directions[OUT] = {.n = 2, .at = {{5}, {HIGH | 5}}}}},
+	 {.n_expiring = 1, .directions[OUT] = {.n = 2, .at = {{5}, {HIGH | 5}}}}},
 	{"survey: shadows by kind",
 	 {{IS_HOLD, OUT, 5}, {IS_GRACE, OUT, 6}, {IS_HOLD, IN, 5}, {IS_HOLD, FWD, UINT32_MAX}, {IS_GRACE, IN, 5}},
 	 {.n_hold = 3,
-	  .n_grace = 2,
+	  .n_expiring = 2,
 	  .directions = {[IN] = {.n = 1, .at = {{5}}},
 			 [OUT] = {.n = 2, .at = {{5}, {6}}},
 			 [FWD] = {.n = 1, .at = {{LAST_BEFORE}}}}}},
@@ -220,11 +222,11 @@ static const struct survey_row {
 	  {STAYS_PASSING, IN, 3},
 	  {GOES, FWD, LAST_BEFORE}},
 	 {.n_hold = 1,
-	  .n_grace = 1,
+	  .n_expiring = 1,
 	  .directions = {[IN] = {.stays = true,
 				 .last_stays = 3,
-				 .passes = true,
-				 .last_passes = 3,
+				 .bypasses = true,
+				 .last_bypass = 3,
 				 .n = 3,
 				 .at = {{0}, {3, true}, {HIGH}}},
 			 [OUT] = {.stays = true, .last_stays = 5, .n = 3, .at = {{5, true}, {7}, {LAST_BEFORE}}},
@@ -239,8 +241,8 @@ static void check_direction(const struct shadow_direction *direction, const stru
 {
 	assert_int_equal(direction->stays, expected->stays);
 	assert_int_equal(direction->last_stays, expected->last_stays);
-	assert_int_equal(direction->passes, expected->passes);
-	assert_int_equal(direction->last_passes, expected->last_passes);
+	assert_int_equal(direction->bypasses, expected->bypasses);
+	assert_int_equal(direction->last_bypass, expected->last_bypass);
 	assert_int_equal(direction->many, expected->many);
 	assert_int_equal(direction->n, expected->n);
 	for (size_t i = 0; i < expected->n; i++) {
@@ -255,7 +257,7 @@ static void surveys(void **state)
 	const struct shadow_survey survey = survey_of(row->policies);
 
 	assert_int_equal(survey.n_hold, row->survey.n_hold);
-	assert_int_equal(survey.n_grace, row->survey.n_grace);
+	assert_int_equal(survey.n_expiring, row->survey.n_expiring);
 	assert_int_equal(survey.high, row->survey.high);
 	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
 		check_direction(&survey.directions[dir], &row->survey.directions[dir]);
@@ -267,13 +269,13 @@ static void surveys_shadows_left_out(void **state)
 	struct shadow_survey survey = {0};
 
 	(void)state;
-	for (enum fate fate = IS_GRACE; fate <= IS_HOLD; fate++) {
-		struct entry shadow = entry_of(&(struct policy){fate, OUT, LAST_BEFORE});
+	for (enum outcome outcome = IS_GRACE; outcome <= IS_HOLD; outcome++) {
+		struct entry shadow = entry_of(&(struct policy){outcome, OUT, LAST_BEFORE});
 		shadow.if_id = IF_ID_STAYS;
 		shadow_survey_add(&survey, but_those_that_stay(), &shadow);
 	}
 	assert_int_equal(survey.n_hold, 1);
-	assert_int_equal(survey.n_grace, 1);
+	assert_int_equal(survey.n_expiring, 1);
 	assert_false(survey.directions[OUT].stays);
 	assert_int_equal(survey.directions[OUT].n, 1);
 	assert_false(survey.directions[OUT].at[0].stays);
@@ -312,7 +314,7 @@ static void surveys_many_priorities(void **state)
 
 /* Making: what a shadow has of its policy. */
 
-static const struct shadow_blocked blocked = {.out = 12, .in = 3};
+static const struct xfrm_counters blocked = {.out = 12, .in = 3};
 static const struct shadow_survey nothing_seen;
 
 /* Everything that a policy can have, each value its own. */
@@ -387,7 +389,7 @@ static void check_key(const struct entry *shadow, const struct entry *policy)
 }
 
 /* No time and no amount ends it. */
-static void check_lifetimes(const struct entry *shadow, const struct shadow_blocked *counters)
+static void check_lifetimes(const struct entry *shadow, const struct xfrm_counters *counters)
 {
 	const struct xfrm_lifetime_cfg *lft = &shadow->policy.info.lft;
 	const struct xfrm_lifetime_cur none = {0};
@@ -548,7 +550,7 @@ static void keeps_what_it_matches(void **state)
 	}
 }
 
-static const struct shadow_blocked counters[] = {{0, 0}, {1, 0}, {0, 1}, {UINT64_MAX, 7}, {7, UINT64_MAX}};
+static const struct xfrm_counters counters[] = {{0, 0}, {1, 0}, {0, 1}, {UINT64_MAX, 7}, {7, UINT64_MAX}};
 
 static void writes_counters(void **state)
 {
@@ -727,9 +729,9 @@ static void makes_of_shadow(void **state)
 		{0},
 		{.high = true},
 		{.directions[FWD] = {.stays = true, .last_stays = UINT32_MAX}},
-		{.n_hold = 5, .n_grace = 7},
+		{.n_hold = 5, .n_expiring = 7},
 	};
-	const struct shadow_blocked since = {100, 200};
+	const struct xfrm_counters since = {100, 200};
 
 	(void)state;
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(surveys_seen); i++) {
@@ -754,12 +756,12 @@ static void makes_of_close_shadow(void **state)
 	struct policy seen[POLICIES_MAX] = {{GOES, OUT, 5}, {GOES_PASSING, OUT, 9}};
 	const struct shadow_survey survey = survey_of(seen);
 	const struct entry policy = entry_of(&seen[0]), bypass = entry_of(&seen[1]);
-	const struct shadow_blocked since = {100, 200};
+	const struct xfrm_counters since = {100, 200};
 	struct entry close, hold;
 
 	(void)state;
 	shadow_make(&policy, &survey, &blocked, true, &close);
-	assert_int_equal(shadow_tag(&close), SHADOW_CLOSE);
+	assert_int_equal(shadow_tag(&close), SHADOW_ADJACENT);
 	assert_int_equal(close.policy.info.priority, 6);
 	shadow_make(&close, &survey, &since, false, &hold);
 	check_shadow(&hold, &policy, XFRM_POLICY_BLOCK);
@@ -775,7 +777,7 @@ static void makes_of_close_shadow(void **state)
 	assert_int_equal(hold.policy.info.priority, 5 | SHADOW_PRIORITY);
 
 	/* What stays behind it does so for flush --hold too. */
-	seen[1].fate = STAYS_PASSING;
+	seen[1].outcome = STAYS_PASSING;
 	const struct shadow_survey staying = survey_of(seen);
 	for (int later = 0; later < 2; later++) {
 		shadow_make(&policy, &staying, &blocked, later, &hold);
@@ -803,7 +805,7 @@ static void makes_where_one_stays(void **state)
 /* What is counted: real policies, shadows by kind, and those that let traffic pass. */
 static void counts_shadows(void **state)
 {
-	static const uint32_t tags[] = {SHADOW_HOLD, SHADOW_GRACE, SHADOW_CLOSE, 0, 0};
+	static const uint32_t tags[] = {SHADOW_HOLD, SHADOW_EXPIRING, SHADOW_ADJACENT, 0, 0};
 	static const uint8_t actions[] = {XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_POLICY_ALLOW, XFRM_POLICY_ALLOW,
 					  XFRM_POLICY_BLOCK};
 	struct shadow_survey survey = {0};
@@ -817,8 +819,8 @@ static void counts_shadows(void **state)
 	}
 	assert_int_equal(survey.n_real, 2);
 	assert_int_equal(shadow_count(&survey), 3);
-	assert_int_equal(survey.n_close, 1);
-	assert_int_equal(survey.n_passing, 2);
+	assert_int_equal(survey.n_adjacent, 1);
+	assert_int_equal(survey.n_bypasses, 2);
 }
 
 /* The order of precedence: of policies that match a packet the kernel takes that with the lowest priority, and of equal
@@ -854,9 +856,9 @@ static void check_before(const struct pair *pair)
 }
 
 /* Shadows of an earlier life block here: whatever they come before is protected, or blocked as well. */
-static bool is_in_order(enum fate fate)
+static bool is_in_order(enum outcome outcome)
 {
-	return fate != OF_SOCKET && fate != IS_HOLD && fate != IS_GRACE;
+	return outcome != OF_SOCKET && outcome != IS_HOLD && outcome != IS_GRACE;
 }
 
 struct order {
@@ -882,8 +884,8 @@ static void make_order(struct order *order, const struct policy *policies)
 static void check_hold(const struct order *order, size_t first, size_t second)
 {
 	struct pair pair = {.first = order->policies[first], .second = order->policies[second]};
-	const bool replaces[] = {is_replaced(pair.first.fate), is_replaced(pair.second.fate)};
-	const bool bypass[] = {passes(pair.first.fate), passes(pair.second.fate)};
+	const bool replaces[] = {is_replaced(pair.first.outcome), is_replaced(pair.second.outcome)};
+	const bool bypass[] = {bypasses(pair.first.outcome), bypasses(pair.second.outcome)};
 
 	for (unsigned int done = 0; done < 4; done++) {
 		const bool of_first = done & 1, of_second = done & 2;
@@ -909,17 +911,17 @@ static void check_arm(const struct order *order, size_t first, size_t second)
 {
 	struct pair pair = {.first = order->policies[first], .second = order->policies[second]};
 
-	if (!is_replaced(pair.first.fate))
+	if (!is_replaced(pair.first.outcome))
 		return;
 	/* Both gone. */
 	pair.now_first = (struct place){order->later[first], true};
-	if (is_replaced(pair.second.fate)) {
+	if (is_replaced(pair.second.outcome)) {
 		pair.now_second = (struct place){order->later[second], true};
 		check_before(&pair);
 	}
 	/* Only the first. */
 	pair.now_second = (struct place){pair.second.priority, false};
-	if (stays(pair.second.fate) || (passes(pair.second.fate) && !passes(pair.first.fate)))
+	if (stays(pair.second.outcome) || (bypasses(pair.second.outcome) && !bypasses(pair.first.outcome)))
 		check_before(&pair);
 }
 
@@ -929,20 +931,20 @@ static void check_order(const struct policy *policies)
 
 	make_order(&order, policies);
 	for (size_t i = 0; i < order.n; i++) {
-		if (!is_replaced(policies[i].fate))
+		if (!is_replaced(policies[i].outcome))
 			continue;
 		/* What is there still comes before its shadow, which is younger. */
 		assert_true(order.now[i] >= policies[i].priority);
 		assert_true(order.later[i] >= policies[i].priority);
 		/* Where nothing is in the way, what the daemon installs next comes before the shadow. */
 		if (!order.survey.high && !order.survey.directions[policies[i].dir].stays)
-			assert_true(order.now[i] >= SHADOW_PRIORITY || policies[i].fate == IS_GRACE);
+			assert_true(order.now[i] >= SHADOW_PRIORITY || policies[i].outcome == IS_GRACE);
 	}
 	for (size_t i = 0; i < order.n; i++)
 		for (size_t j = 0; j < order.n; j++) {
 			const struct policy *first = &policies[i], *second = &policies[j];
 			if (first->dir != second->dir || first->priority >= second->priority ||
-			    !is_in_order(first->fate) || !is_in_order(second->fate))
+			    !is_in_order(first->outcome) || !is_in_order(second->outcome))
 				continue;
 			check_hold(&order, i, j);
 			check_arm(&order, i, j);
@@ -997,7 +999,7 @@ static void keeps_order(void **state)
 static void keeps_order_of_all_sets(void **state)
 {
 	static const uint32_t priorities[] = {0, 1, 2, LAST_BEFORE, HIGH, UINT32_MAX};
-	static const enum fate fates[] = {NONE, GOES, GOES_PASSING, GOES_BLOCKING, STAYS, STAYS_PASSING};
+	static const enum outcome fates[] = {NONE, GOES, GOES_PASSING, GOES_BLOCKING, STAYS, STAYS_PASSING};
 	unsigned int n_sets = 1;
 
 	(void)state;
@@ -1008,9 +1010,9 @@ static void keeps_order_of_all_sets(void **state)
 		unsigned int rest = set;
 		size_t n = 0;
 		for (size_t i = 0; i < ARRAY_SIZE(priorities); i++, rest /= ARRAY_SIZE(fates)) {
-			enum fate fate = fates[rest % ARRAY_SIZE(fates)];
-			if (fate != NONE)
-				policies[n++] = (struct policy){fate, OUT, priorities[i]};
+			enum outcome outcome = fates[rest % ARRAY_SIZE(fates)];
+			if (outcome != NONE)
+				policies[n++] = (struct policy){outcome, OUT, priorities[i]};
 		}
 		check_order(policies);
 	}
@@ -1019,7 +1021,7 @@ static void keeps_order_of_all_sets(void **state)
 /* Among more priorities than a survey distinguishes, nothing that was protected or dropped gets to pass at any time. */
 static void lets_nothing_pass_among_many(void **state)
 {
-	static const enum fate fates[] = {GOES, GOES_PASSING, GOES_BLOCKING, GOES_PASSING, GOES, STAYS_PASSING};
+	static const enum outcome fates[] = {GOES, GOES_PASSING, GOES_BLOCKING, GOES_PASSING, GOES, STAYS_PASSING};
 	/* So that those that stay come at the beginning, in the middle, at the end, or not at all. */
 	static const uint32_t n_fates[] = {5, 6};
 	enum { N = SHADOW_PRIORITIES_MAX + 7 };
@@ -1046,7 +1048,7 @@ static void lets_nothing_pass_among_many(void **state)
 			}
 			for (size_t i = 0; i < order.n; i++)
 				for (size_t j = i + 1; j < order.n; j++) {
-					if (!passes(policies[i].fate) && passes(policies[j].fate))
+					if (!bypasses(policies[i].outcome) && bypasses(policies[j].outcome))
 						check_hold(&order, i, j);
 					check_arm(&order, i, j);
 				}
@@ -1091,14 +1093,14 @@ static void expires(void **state)
 	struct entry shadow = hold;
 
 	shadow_let_expire(&shadow, row->seconds, row->run);
-	assert_int_equal(shadow_tag(&shadow), SHADOW_GRACE);
+	assert_int_equal(shadow_tag(&shadow), SHADOW_EXPIRING);
 	assert_int_equal(shadow.policy.info.lft.hard_add_expires_seconds, row->seconds);
 	assert_true(shadow_is_of_run(&shadow, row->run));
 	assert_false(shadow_is_of_run(&shadow, row->run + 1));
 	assert_false(shadow_is_of_run(&shadow, ~row->run));
 
 	/* It is what it was otherwise: nothing but this time ends it, and the counters are there. */
-	check_selector(&shadow, &policy, SHADOW_GRACE);
+	check_selector(&shadow, &policy, SHADOW_EXPIRING);
 	check_key(&shadow, &policy);
 	assert_int_equal(shadow.policy.info.action, hold.policy.info.action);
 	assert_int_equal(shadow.policy.info.priority, hold.policy.info.priority);
@@ -1123,7 +1125,7 @@ static void is_of_no_run(void **state)
 	assert_false(shadow_is_of_run(&other, 5));
 	other.policy.info.sel.user = 0;
 	assert_false(shadow_is_of_run(&other, 5));
-	sa.policy.info.sel.user = SHADOW_GRACE;
+	sa.policy.info.sel.user = SHADOW_EXPIRING;
 	sa.policy.info.lft.hard_byte_limit = 5;
 	assert_false(shadow_is_of_run(&sa, 5));
 }
@@ -1153,16 +1155,17 @@ static const struct suffices_row {
 	{"suffices: blocks what is to pass, too early", SHADOW_HOLD, BLOCK, ALLOW, 5, HIGH | 5, true},
 	{"suffices: blocks what is to pass, too late", SHADOW_HOLD, BLOCK, ALLOW, HIGH | 5, 5, true},
 
-	{"suffices: expires, blocks", SHADOW_GRACE, BLOCK, BLOCK, HIGH | 5, HIGH | 5, false},
-	{"suffices: expires, blocks, too early", SHADOW_GRACE, BLOCK, BLOCK, 5, HIGH | 5, false},
-	{"suffices: expires, blocks, too late", SHADOW_GRACE, BLOCK, BLOCK, HIGH | 5, 5, false},
-	{"suffices: expires, passes", SHADOW_GRACE, ALLOW, ALLOW, HIGH | 5, HIGH | 5, false},
-	{"suffices: expires, passes, too early", SHADOW_GRACE, ALLOW, ALLOW, 5, HIGH | 5, false},
-	{"suffices: expires, passes, too late", SHADOW_GRACE, ALLOW, ALLOW, HIGH | 5, 5, false},
-	{"suffices: expires, passes what is to be blocked", SHADOW_GRACE, ALLOW, BLOCK, HIGH | 5, HIGH | 5, false},
-	{"suffices: expires, passes what is to be blocked, too late", SHADOW_GRACE, ALLOW, BLOCK, HIGH | 5, 5, false},
-	{"suffices: expires, blocks what is to pass", SHADOW_GRACE, BLOCK, ALLOW, HIGH | 5, HIGH | 5, true},
-	{"suffices: expires, blocks what is to pass, too late", SHADOW_GRACE, BLOCK, ALLOW, HIGH | 5, 5, true},
+	{"suffices: expires, blocks", SHADOW_EXPIRING, BLOCK, BLOCK, HIGH | 5, HIGH | 5, false},
+	{"suffices: expires, blocks, too early", SHADOW_EXPIRING, BLOCK, BLOCK, 5, HIGH | 5, false},
+	{"suffices: expires, blocks, too late", SHADOW_EXPIRING, BLOCK, BLOCK, HIGH | 5, 5, false},
+	{"suffices: expires, passes", SHADOW_EXPIRING, ALLOW, ALLOW, HIGH | 5, HIGH | 5, false},
+	{"suffices: expires, passes, too early", SHADOW_EXPIRING, ALLOW, ALLOW, 5, HIGH | 5, false},
+	{"suffices: expires, passes, too late", SHADOW_EXPIRING, ALLOW, ALLOW, HIGH | 5, 5, false},
+	{"suffices: expires, passes what is to be blocked", SHADOW_EXPIRING, ALLOW, BLOCK, HIGH | 5, HIGH | 5, false},
+	{"suffices: expires, passes what is to be blocked, too late", SHADOW_EXPIRING, ALLOW, BLOCK, HIGH | 5, 5,
+	 false},
+	{"suffices: expires, blocks what is to pass", SHADOW_EXPIRING, BLOCK, ALLOW, HIGH | 5, HIGH | 5, true},
+	{"suffices: expires, blocks what is to pass, too late", SHADOW_EXPIRING, BLOCK, ALLOW, HIGH | 5, 5, true},
 };
 
 static struct entry shadow_with(uint32_t tag, uint8_t action, uint32_t priority)
@@ -1170,7 +1173,7 @@ static struct entry shadow_with(uint32_t tag, uint8_t action, uint32_t priority)
 	const struct entry policy = bypass_shunt();
 	struct entry shadow = make_shadow(&policy, &nothing_seen);
 
-	if (tag == SHADOW_GRACE)
+	if (tag == SHADOW_EXPIRING)
 		shadow_let_expire(&shadow, 30, 1);
 	shadow.policy.info.action = action;
 	shadow.policy.info.priority = priority;
@@ -1187,7 +1190,7 @@ static void suffices(void **state)
 	/* The time at which it was made does not matter, nor what the kernel calls it. */
 	present.policy.info.index = ANY_INDEX;
 	present.policy.info.curlft.add_time = 1;
-	shadow_set_blocked(&present, &(struct shadow_blocked){99, 98});
+	shadow_set_blocked(&present, &(struct xfrm_counters){99, 98});
 	assert_int_equal(shadow_suffices(&present, &wanted), row->suffices);
 }
 

@@ -9,7 +9,7 @@
 
 #include "ike/key_manager.h"
 
-typedef int (*parser)(const char *line, struct owner_socket *ret);
+typedef int (*parser)(const char *line, struct key_manager_socket *ret);
 
 #define NETLINK(protocol, port_id, groups, inode) \
 	"000000006498e207 " protocol " " port_id " " groups " 0        0        0     2        0        " inode "   " \
@@ -26,127 +26,147 @@ static const struct line_row {
 	parser parse;
 	const char *line;
 	int result;
-	struct owner_socket socket; /* what `ret` has when the result is 1 */
+	struct key_manager_socket socket; /* what `ret` has when the result is 1 */
 } line_rows[] = {
 	{"netlink: heading",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n",
 	 -EBADMSG,
 	 {0, 0}},
-	{"netlink: charon", owner_parse_netlink, NETLINK("6  ", "1034      ", "000000c3", "53522"), 1, {53522, 0}},
+	{"netlink: charon",
+	 key_manager_parse_netlink,
+	 NETLINK("6  ", "1034      ", "000000c3", "53522"),
+	 1,
+	 {53522, 0}},
 	{"netlink: ip xfrm monitor",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 NETLINK("6  ", "1033      ", "ffffffff", "53486"),
 	 1,
 	 {53486, 0}},
 	{"netlink: acquires alone",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 NETLINK("6  ", "1034      ", "00000001", "53522"),
 	 1,
 	 {53522, 0}},
 	{"netlink: all but acquires",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 NETLINK("6  ", "1034      ", "fffffffe", "53522"),
 	 0,
 	 {0, 0}},
-	{"netlink: expiries alone", owner_parse_netlink, NETLINK("6  ", "3262874637", "000000c2", "53523"), 0, {0, 0}},
+	{"netlink: expiries alone",
+	 key_manager_parse_netlink,
+	 NETLINK("6  ", "3262874637", "000000c2", "53523"),
+	 0,
+	 {0, 0}},
 	{"netlink: the kernel's socket",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 NETLINK("6  ", "0         ", "00000000", "53102"),
 	 0,
 	 {0, 0}},
 	{"netlink: port id no pid",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 NETLINK("6  ", "3262874637", "000000c3", "53523"),
 	 1,
 	 {53523, 0}},
-	{"netlink: rtnetlink", owner_parse_netlink, NETLINK("0  ", "812       ", "000000c3", "53094"), 0, {0, 0}},
-	{"netlink: kobject-uevent", owner_parse_netlink, NETLINK("15 ", "812       ", "00000001", "53097"), 0, {0, 0}},
-	{"netlink: generic netlink", owner_parse_netlink, NETLINK("16 ", "812       ", "00000001", "53095"), 0, {0, 0}},
+	{"netlink: rtnetlink", key_manager_parse_netlink, NETLINK("0  ", "812       ", "000000c3", "53094"), 0, {0, 0}},
+	{"netlink: kobject-uevent",
+	 key_manager_parse_netlink,
+	 NETLINK("15 ", "812       ", "00000001", "53097"),
+	 0,
+	 {0, 0}},
+	{"netlink: generic netlink",
+	 key_manager_parse_netlink,
+	 NETLINK("16 ", "812       ", "00000001", "53095"),
+	 0,
+	 {0, 0}},
 	{"netlink: full queues",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 "000000006498e207 6   1034       000000c3 425984   2304     1     3        4294967295 53522   \n",
 	 1,
 	 {53522, 0}},
 	{"netlink: largest inode",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 NETLINK("6", "1034", "000000c3", "18446744073709551615"),
 	 1,
 	 {UINT64_MAX, 0}},
 	{"netlink: cut before the inode",
-	 owner_parse_netlink,
+	 key_manager_parse_netlink,
 	 "000000006498e207 6   1034       000000c3 0        0        0     2        0        ",
 	 -EBADMSG,
 	 {0, 0}},
-	{"netlink: empty line", owner_parse_netlink, "", -EBADMSG, {0, 0}},
-	{"netlink: white space", owner_parse_netlink, " \t\n", -EBADMSG, {0, 0}},
-	{"netlink: words", owner_parse_netlink, "a b c d e f g h i j\n", -EBADMSG, {0, 0}},
-	{"netlink: line of pfkey", owner_parse_netlink, PFKEY("53601"), -EBADMSG, {0, 0}},
+	{"netlink: empty line", key_manager_parse_netlink, "", -EBADMSG, {0, 0}},
+	{"netlink: white space", key_manager_parse_netlink, " \t\n", -EBADMSG, {0, 0}},
+	{"netlink: words", key_manager_parse_netlink, "a b c d e f g h i j\n", -EBADMSG, {0, 0}},
+	{"netlink: line of pfkey", key_manager_parse_netlink, PFKEY("53601"), -EBADMSG, {0, 0}},
 
-	{"pfkey: heading", owner_parse_pfkey, "sk       RefCnt Rmem   Wmem   User   Inode\n", -EBADMSG, {0, 0}},
-	{"pfkey: socket", owner_parse_pfkey, PFKEY("53601"), 1, {53601, 0}},
-	{"pfkey: user's", owner_parse_pfkey, "000000004f2cb7a1 3      2304   768    1000   53602 \n", 1, {53602, 0}},
-	{"pfkey: largest inode", owner_parse_pfkey, PFKEY("18446744073709551615"), 1, {UINT64_MAX, 0}},
+	{"pfkey: heading", key_manager_parse_pfkey, "sk       RefCnt Rmem   Wmem   User   Inode\n", -EBADMSG, {0, 0}},
+	{"pfkey: socket", key_manager_parse_pfkey, PFKEY("53601"), 1, {53601, 0}},
+	{"pfkey: user's",
+	 key_manager_parse_pfkey,
+	 "000000004f2cb7a1 3      2304   768    1000   53602 \n",
+	 1,
+	 {53602, 0}},
+	{"pfkey: largest inode", key_manager_parse_pfkey, PFKEY("18446744073709551615"), 1, {UINT64_MAX, 0}},
 	{"pfkey: cut before the inode",
-	 owner_parse_pfkey,
+	 key_manager_parse_pfkey,
 	 "000000004f2cb7a1 2      0      0      0      ",
 	 -EBADMSG,
 	 {0, 0}},
-	{"pfkey: empty line", owner_parse_pfkey, "", -EBADMSG, {0, 0}},
-	{"pfkey: words", owner_parse_pfkey, "a b c d e f\n", -EBADMSG, {0, 0}},
+	{"pfkey: empty line", key_manager_parse_pfkey, "", -EBADMSG, {0, 0}},
+	{"pfkey: words", key_manager_parse_pfkey, "a b c d e f\n", -EBADMSG, {0, 0}},
 
 	{"udp: heading",
-	 owner_parse_udp,
+	 key_manager_parse_udp,
 	 "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
 	 "pointer "
 	 "drops            \n",
 	 -EBADMSG,
 	 {0, 0}},
-	{"udp: port 500", owner_parse_udp, UDP("00000000:01F4", "00000000:0000", "53513"), 1, {53513, 500}},
-	{"udp: port 4500", owner_parse_udp, UDP("00000000:1194", "00000000:0000", "53514"), 1, {53514, 4500}},
-	{"udp: one address", owner_parse_udp, UDP("010200C0:01F4", "00000000:0000", "53530"), 1, {53530, 500}},
-	{"udp: to port 500", owner_parse_udp, UDP("0100007F:1195", "0100007F:01F4", "53521"), 0, {0, 0}},
-	{"udp: port 499", owner_parse_udp, UDP("00000000:01F3", "00000000:0000", "53521"), 0, {0, 0}},
-	{"udp: port 0x500", owner_parse_udp, UDP("00000000:0500", "00000000:0000", "53521"), 0, {0, 0}},
-	{"udp: port 53", owner_parse_udp, UDP("00000000:0035", "00000000:0000", "53515"), 0, {0, 0}},
-	{"udp: port 500 + 2^16", owner_parse_udp, UDP("00000000:101F4", "00000000:0000", "53513"), 0, {0, 0}},
+	{"udp: port 500", key_manager_parse_udp, UDP("00000000:01F4", "00000000:0000", "53513"), 1, {53513, 500}},
+	{"udp: port 4500", key_manager_parse_udp, UDP("00000000:1194", "00000000:0000", "53514"), 1, {53514, 4500}},
+	{"udp: one address", key_manager_parse_udp, UDP("010200C0:01F4", "00000000:0000", "53530"), 1, {53530, 500}},
+	{"udp: to port 500", key_manager_parse_udp, UDP("0100007F:1195", "0100007F:01F4", "53521"), 0, {0, 0}},
+	{"udp: port 499", key_manager_parse_udp, UDP("00000000:01F3", "00000000:0000", "53521"), 0, {0, 0}},
+	{"udp: port 0x500", key_manager_parse_udp, UDP("00000000:0500", "00000000:0000", "53521"), 0, {0, 0}},
+	{"udp: port 53", key_manager_parse_udp, UDP("00000000:0035", "00000000:0000", "53515"), 0, {0, 0}},
+	{"udp: port 500 + 2^16", key_manager_parse_udp, UDP("00000000:101F4", "00000000:0000", "53513"), 0, {0, 0}},
 	{"udp: first of few slots and full queues",
-	 owner_parse_udp,
+	 key_manager_parse_udp,
 	 "    1: 00000000:01F4 00000000:0000 07 00000900:00000300 00:00000000 00000000   104        0 53530 2 "
 	 "00000000332dc422 12        \n",
 	 1,
 	 {53530, 500}},
 	{"udp: largest inode",
-	 owner_parse_udp,
+	 key_manager_parse_udp,
 	 UDP("00000000:01F4", "00000000:0000", "18446744073709551615"),
 	 1,
 	 {UINT64_MAX, 500}},
 	{"udp: cut before the inode",
-	 owner_parse_udp,
+	 key_manager_parse_udp,
 	 "14359: 00000000:01F4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 ",
 	 -EBADMSG,
 	 {0, 0}},
-	{"udp: cut in the address", owner_parse_udp, "14359: 00000000", -EBADMSG, {0, 0}},
-	{"udp: empty line", owner_parse_udp, "", -EBADMSG, {0, 0}},
-	{"udp: words", owner_parse_udp, "a: b:c d e f g h i j k l\n", -EBADMSG, {0, 0}},
+	{"udp: cut in the address", key_manager_parse_udp, "14359: 00000000", -EBADMSG, {0, 0}},
+	{"udp: empty line", key_manager_parse_udp, "", -EBADMSG, {0, 0}},
+	{"udp: words", key_manager_parse_udp, "a: b:c d e f g h i j k l\n", -EBADMSG, {0, 0}},
 
 	{"udp6: heading",
-	 owner_parse_udp,
+	 key_manager_parse_udp,
 	 "  sl  local_address                         remote_address                        st tx_queue rx_queue tr "
 	 "tm->when retrnsmt   uid  timeout inode ref pointer drops\n",
 	 -EBADMSG,
 	 {0, 0}},
-	{"udp6: port 500", owner_parse_udp, UDP6("01F4", "53517"), 1, {53517, 500}},
-	{"udp6: port 4500", owner_parse_udp, UDP6("1194", "53518"), 1, {53518, 4500}},
-	{"udp6: port 53", owner_parse_udp, UDP6("0035", "53519"), 0, {0, 0}},
+	{"udp6: port 500", key_manager_parse_udp, UDP6("01F4", "53517"), 1, {53517, 500}},
+	{"udp6: port 4500", key_manager_parse_udp, UDP6("1194", "53518"), 1, {53518, 4500}},
+	{"udp6: port 53", key_manager_parse_udp, UDP6("0035", "53519"), 0, {0, 0}},
 };
 
 /* A value that no parser writes: fields of a socket that must not change have it. */
-static const struct owner_socket untouched = {.inode = 0xa5a5, .port = 0xa5a5};
+static const struct key_manager_socket untouched = {.inode = 0xa5a5, .port = 0xa5a5};
 
-static void check_line(parser parse, const char *line, int result, const struct owner_socket *expected)
+static void check_line(parser parse, const char *line, int result, const struct key_manager_socket *expected)
 {
-	struct owner_socket socket = untouched;
+	struct key_manager_socket socket = untouched;
 
 	assert_int_equal(parse(line, &socket), result);
 	assert_int_equal(socket.inode, expected->inode);
@@ -161,9 +181,13 @@ static void parses_line(void **state)
 }
 
 static const struct line_row overlong_rows[] = {
-	{"netlink: overlong", owner_parse_netlink, NETLINK("6  ", "1034      ", "000000c3", "53522"), 1, {53522, 0}},
-	{"pfkey: overlong", owner_parse_pfkey, PFKEY("53601"), 1, {53601, 0}},
-	{"udp: overlong", owner_parse_udp, UDP("00000000:01F4", "00000000:0000", "53513"), 1, {53513, 500}},
+	{"netlink: overlong",
+	 key_manager_parse_netlink,
+	 NETLINK("6  ", "1034      ", "000000c3", "53522"),
+	 1,
+	 {53522, 0}},
+	{"pfkey: overlong", key_manager_parse_pfkey, PFKEY("53601"), 1, {53601, 0}},
+	{"udp: overlong", key_manager_parse_udp, UDP("00000000:01F4", "00000000:0000", "53513"), 1, {53513, 500}},
 };
 
 /* getline() gives a line of any length to the parsers. */
@@ -193,40 +217,40 @@ static const struct classify_row {
 	const char *name;
 	const char *executable;
 	bool has_ike_port;
-	enum owner_kind kind;
+	enum key_manager_kind kind;
 } classify_rows[] = {
-	{"classify: charon", "charon", true, OWNER_KEY_MANAGER},
-	{"classify: charon on a random port", "charon", false, OWNER_KEY_MANAGER},
-	{"classify: charon-systemd", "charon-systemd", false, OWNER_KEY_MANAGER},
-	{"classify: charon-nm", "charon-nm", false, OWNER_KEY_MANAGER},
-	{"classify: libreswan", "pluto", false, OWNER_KEY_MANAGER},
-	{"classify: OpenIKED", "iked", false, OWNER_KEY_MANAGER},
-	{"classify: racoon", "racoon", false, OWNER_KEY_MANAGER},
-	{"classify: daemon under another name", "myike", true, OWNER_KEY_MANAGER},
-	{"classify: ip with an IKE port", "ip", true, OWNER_KEY_MANAGER},
-	{"classify: unknown with an IKE port", "", true, OWNER_KEY_MANAGER},
-	{"classify: ip xfrm monitor", "ip", false, OWNER_MONITOR},
-	{"classify: name that begins with ip", "ipmitool", false, OWNER_UNKNOWN},
-	{"classify: name that begins like charon", "charlie", false, OWNER_UNKNOWN},
-	{"classify: name that ends in charon", "notcharon", false, OWNER_UNKNOWN},
-	{"classify: name that is the beginning of charon", "char", false, OWNER_UNKNOWN},
-	{"classify: python", "python3.11", false, OWNER_UNKNOWN},
-	{"classify: unknown", "", false, OWNER_UNKNOWN},
+	{"classify: charon", "charon", true, KEY_MANAGER_IKE},
+	{"classify: charon on a random port", "charon", false, KEY_MANAGER_IKE},
+	{"classify: charon-systemd", "charon-systemd", false, KEY_MANAGER_IKE},
+	{"classify: charon-nm", "charon-nm", false, KEY_MANAGER_IKE},
+	{"classify: libreswan", "pluto", false, KEY_MANAGER_IKE},
+	{"classify: OpenIKED", "iked", false, KEY_MANAGER_IKE},
+	{"classify: racoon", "racoon", false, KEY_MANAGER_IKE},
+	{"classify: daemon under another name", "myike", true, KEY_MANAGER_IKE},
+	{"classify: ip with an IKE port", "ip", true, KEY_MANAGER_IKE},
+	{"classify: unknown with an IKE port", "", true, KEY_MANAGER_IKE},
+	{"classify: ip xfrm monitor", "ip", false, KEY_MANAGER_MONITOR},
+	{"classify: name that begins with ip", "ipmitool", false, KEY_MANAGER_UNKNOWN},
+	{"classify: name that begins like charon", "charlie", false, KEY_MANAGER_UNKNOWN},
+	{"classify: name that ends in charon", "notcharon", false, KEY_MANAGER_UNKNOWN},
+	{"classify: name that is the beginning of charon", "char", false, KEY_MANAGER_UNKNOWN},
+	{"classify: python", "python3.11", false, KEY_MANAGER_UNKNOWN},
+	{"classify: unknown", "", false, KEY_MANAGER_UNKNOWN},
 };
 
 static void classifies(void **state)
 {
 	const struct classify_row *row = *state;
 
-	assert_int_equal(owner_classify(row->executable, row->has_ike_port), row->kind);
+	assert_int_equal(key_manager_classify(row->executable, row->has_ike_port), row->kind);
 }
 
-/* owner_find() returns the strongest evidence by comparing kinds. */
+/* key_manager_find() returns the strongest evidence by comparing kinds. */
 static void kinds_rise_with_evidence(void **state)
 {
 	(void)state;
-	assert_true(OWNER_MONITOR < OWNER_UNKNOWN);
-	assert_true(OWNER_UNKNOWN < OWNER_KEY_MANAGER);
+	assert_true(KEY_MANAGER_MONITOR < KEY_MANAGER_UNKNOWN);
+	assert_true(KEY_MANAGER_UNKNOWN < KEY_MANAGER_IKE);
 }
 
 int main(void)

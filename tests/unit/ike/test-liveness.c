@@ -11,86 +11,86 @@
 #define SEC UINT64_C(1000000)
 
 /* What `xfrmctl watch` has by default. */
-static const struct patience patience = {.misses = 3, .limit_usec = 300 * SEC};
+static const struct liveness liveness = {.misses = 3, .limit_usec = 300 * SEC};
 
 /* A daemon that has not answered three questions in 30 s. */
 #define SILENT .misses = 3, .silent_usec = 30 * SEC, .recent_usec = 10 * SEC
 
 static const struct judge_row {
 	const char *name;
-	struct patience_evidence evidence;
-	enum patience_verdict verdict;
+	struct liveness_evidence evidence;
+	enum liveness_verdict verdict;
 } judge_rows[] = {
-	{"answers", {.misses = 0}, PATIENCE_WAIT},
-	{"one miss", {.misses = 1, .silent_usec = 10 * SEC, .recent_usec = 10 * SEC}, PATIENCE_WAIT},
+	{"answers", {.misses = 0}, LIVENESS_WAIT},
+	{"one miss", {.misses = 1, .silent_usec = 10 * SEC, .recent_usec = 10 * SEC}, LIVENESS_WAIT},
 	{"two misses, stopped",
 	 {.misses = 2, .silent_usec = 20 * SEC, .recent_usec = 10 * SEC, .stopped = true},
-	 PATIENCE_WAIT},
+	 LIVENESS_WAIT},
 	{"two misses, beyond the limit",
 	 {.misses = 2, .silent_usec = 400 * SEC, .recent_usec = 200 * SEC},
-	 PATIENCE_WAIT},
-	{"does nothing", {SILENT}, PATIENCE_IDLE},
-	{"receives packets", {SILENT, .busy_usec = SEC - 1}, PATIENCE_IDLE},
-	{"works a little", {SILENT, .busy_usec = SEC}, PATIENCE_BUSY},
-	{"works with all its threads", {SILENT, .busy_usec = 160 * SEC}, PATIENCE_BUSY},
-	{"waits for a disk", {SILENT, .on_disk = true}, PATIENCE_BUSY},
-	{"stopped", {SILENT, .stopped = true}, PATIENCE_STOPPED},
-	{"stopped after work", {SILENT, .stopped = true, .busy_usec = 9 * SEC}, PATIENCE_STOPPED},
-	{"debugged", {SILENT, .traced = true}, PATIENCE_TRACED},
-	{"stopped by a debugger", {SILENT, .traced = true, .stopped = true}, PATIENCE_TRACED},
+	 LIVENESS_WAIT},
+	{"does nothing", {SILENT}, LIVENESS_IDLE},
+	{"receives packets", {SILENT, .busy_usec = SEC - 1}, LIVENESS_IDLE},
+	{"works a little", {SILENT, .busy_usec = SEC}, LIVENESS_BUSY},
+	{"works with all its threads", {SILENT, .busy_usec = 160 * SEC}, LIVENESS_BUSY},
+	{"waits for a disk", {SILENT, .on_disk = true}, LIVENESS_BUSY},
+	{"stopped", {SILENT, .stopped = true}, LIVENESS_STOPPED},
+	{"stopped after work", {SILENT, .stopped = true, .busy_usec = 9 * SEC}, LIVENESS_STOPPED},
+	{"debugged", {SILENT, .traced = true}, LIVENESS_TRACED},
+	{"stopped by a debugger", {SILENT, .traced = true, .stopped = true}, LIVENESS_TRACED},
 	{"works, just before the limit",
 	 {.misses = 30, .silent_usec = 300 * SEC - 1, .recent_usec = 10 * SEC, .busy_usec = 10 * SEC},
-	 PATIENCE_BUSY},
+	 LIVENESS_BUSY},
 	{"works, at the limit",
 	 {.misses = 30, .silent_usec = 300 * SEC, .recent_usec = 10 * SEC, .busy_usec = 10 * SEC},
-	 PATIENCE_LIMIT},
+	 LIVENESS_LIMIT},
 	{"waits for a disk, at the limit",
 	 {.misses = 30, .silent_usec = 300 * SEC, .recent_usec = 10 * SEC, .on_disk = true},
-	 PATIENCE_LIMIT},
+	 LIVENESS_LIMIT},
 	{"debugged, beyond the limit",
 	 {.misses = 60, .silent_usec = 600 * SEC, .recent_usec = 10 * SEC, .traced = true},
-	 PATIENCE_TRACED},
-	{"no time between two questions", {.misses = 3, .silent_usec = 30 * SEC}, PATIENCE_BUSY},
+	 LIVENESS_TRACED},
+	{"no time between two questions", {.misses = 3, .silent_usec = 30 * SEC}, LIVENESS_BUSY},
 };
 
 static void judges(void **state)
 {
 	const struct judge_row *row = *state;
 
-	assert_int_equal(patience_judge(&patience, &row->evidence), row->verdict);
+	assert_int_equal(liveness_judge(&liveness, &row->evidence), row->verdict);
 }
 
 static void has_no_limit(void **state)
 {
-	const struct patience endless = {.misses = 1, .limit_usec = TIMESPAN_INFINITY};
-	const struct patience_evidence working = {
+	const struct liveness endless = {.misses = 1, .limit_usec = TIMESPAN_INFINITY};
+	const struct liveness_evidence working = {
 		.misses = 1000, .silent_usec = 1000000 * SEC, .recent_usec = SEC, .busy_usec = SEC};
-	const struct patience_evidence idle = {.misses = 1, .silent_usec = SEC, .recent_usec = SEC};
+	const struct liveness_evidence idle = {.misses = 1, .silent_usec = SEC, .recent_usec = SEC};
 
 	(void)state;
-	assert_int_equal(patience_judge(&endless, &working), PATIENCE_BUSY);
-	assert_int_equal(patience_judge(&endless, &idle), PATIENCE_IDLE);
+	assert_int_equal(liveness_judge(&endless, &working), LIVENESS_BUSY);
+	assert_int_equal(liveness_judge(&endless, &idle), LIVENESS_IDLE);
 }
 
 static void ends_only_who_hangs(void **state)
 {
 	(void)state;
-	assert_false(patience_has_ended(PATIENCE_WAIT));
-	assert_false(patience_has_ended(PATIENCE_TRACED));
-	assert_false(patience_has_ended(PATIENCE_BUSY));
-	assert_true(patience_has_ended(PATIENCE_STOPPED));
-	assert_true(patience_has_ended(PATIENCE_IDLE));
-	assert_true(patience_has_ended(PATIENCE_LIMIT));
+	assert_false(liveness_failed(LIVENESS_WAIT));
+	assert_false(liveness_failed(LIVENESS_TRACED));
+	assert_false(liveness_failed(LIVENESS_BUSY));
+	assert_true(liveness_failed(LIVENESS_STOPPED));
+	assert_true(liveness_failed(LIVENESS_IDLE));
+	assert_true(liveness_failed(LIVENESS_LIMIT));
 }
 
 static void counts_only_in_time(void **state)
 {
 	(void)state;
-	assert_true(patience_counts(100 * SEC, 100 * SEC, 10 * SEC));
-	assert_true(patience_counts(100 * SEC, 99 * SEC, 10 * SEC));
-	assert_true(patience_counts(100 * SEC, 105 * SEC, 10 * SEC));
-	assert_false(patience_counts(100 * SEC, 105 * SEC + 1, 10 * SEC));
-	assert_false(patience_counts(100 * SEC, 1000 * SEC, 10 * SEC));
+	assert_true(liveness_counts(100 * SEC, 100 * SEC, 10 * SEC));
+	assert_true(liveness_counts(100 * SEC, 99 * SEC, 10 * SEC));
+	assert_true(liveness_counts(100 * SEC, 105 * SEC, 10 * SEC));
+	assert_false(liveness_counts(100 * SEC, 105 * SEC + 1, 10 * SEC));
+	assert_false(liveness_counts(100 * SEC, 1000 * SEC, 10 * SEC));
 }
 
 /* What a 6.18 kernel wrote of a charon, with other names and states. */
@@ -117,9 +117,9 @@ static const struct stat_row {
 static void parses_stat(void **state)
 {
 	const struct stat_row *row = *state;
-	struct process process = {.state = 'x'};
+	struct proc process = {.state = 'x'};
 
-	assert_int_equal(process_parse_stat(row->line, 100, &process), row->result);
+	assert_int_equal(proc_parse_stat(row->line, 100, &process), row->result);
 	if (row->result < 0) {
 		assert_int_equal(process.state, 'x');
 		return;
@@ -131,18 +131,18 @@ static void parses_stat(void **state)
 
 static void finds_itself(void **state)
 {
-	struct process process;
+	struct proc process;
 
 	(void)state;
-	assert_int_equal(process_look(getpid(), &process), 0);
+	assert_int_equal(proc_read_all(getpid(), &process), 0);
 	assert_int_equal(process.state, 'R');
 	assert_int_equal(process.parent, getppid());
 	assert_false(process.dumping);
-	assert_true(process_descends(getpid(), getpid()));
-	assert_true(process_descends(getpid(), getppid()));
-	assert_false(process_descends(getppid(), getpid()));
-	assert_false(process_descends(0, getpid()));
-	assert_int_equal(process_look(INT32_MAX, &process), -ENOENT);
+	assert_true(proc_descends_from(getpid(), getpid()));
+	assert_true(proc_descends_from(getpid(), getppid()));
+	assert_false(proc_descends_from(getppid(), getpid()));
+	assert_false(proc_descends_from(0, getpid()));
+	assert_int_equal(proc_read_all(INT32_MAX, &process), -ENOENT);
 }
 
 int main(void)

@@ -157,7 +157,7 @@ static const struct metric_row {
 	const char *name;
 	uint32_t metric;
 	int r;
-	uint32_t stand_in;
+	uint32_t backup;
 } metric_rows[] = {
 	{"IPv4's default", 0, 0, 0x80000000},
 	{"IPv6's default", 1024, 0, 0x80000400},
@@ -172,18 +172,18 @@ static void stands_behind(void **state)
 	const struct route route = make_route("10.2.0.0/24", row->metric, RTPROT_STATIC);
 	uint32_t metric = 0;
 
-	assert_int_equal(route_stand_in_metric(&route, &metric), row->r);
-	assert_int_equal(metric, row->stand_in);
+	assert_int_equal(route_backup_metric(&route, &metric), row->r);
+	assert_int_equal(metric, row->backup);
 }
 
 static void knows_stand_ins(void **state)
 {
 	const struct route route = make_route("10.2.0.0/24", 0, RTPROT_STATIC);
-	const struct route stand_in = make_route("10.2.0.0/24", 0, ROUTE_STAND_IN);
+	const struct route backup = make_route("10.2.0.0/24", 0, ROUTE_BACKUP);
 
 	(void)state;
-	assert_false(route_is_stand_in(&route));
-	assert_true(route_is_stand_in(&stand_in));
+	assert_false(route_is_backup(&route));
+	assert_true(route_is_backup(&backup));
 }
 
 /* Order: each is before the next one. */
@@ -192,7 +192,7 @@ static void orders(void **state)
 	struct route routes[] = {
 		make_route("0.0.0.0/0", 0, RTPROT_STATIC),     make_route("10.0.0.0/8", 7, RTPROT_STATIC),
 		make_route("10.0.0.0/16", 0, RTPROT_BOOT),     make_route("10.0.0.0/16", 0, RTPROT_STATIC),
-		make_route("10.0.0.0/16", 1, RTPROT_STATIC),   make_route("10.0.0.0/16", 0x80000000, ROUTE_STAND_IN),
+		make_route("10.0.0.0/16", 1, RTPROT_STATIC),   make_route("10.0.0.0/16", 0x80000000, ROUTE_BACKUP),
 		make_route("10.0.0.0/16", 0, RTPROT_STATIC),   make_route("10.1.0.0/8", 0, RTPROT_STATIC),
 		make_route("200.0.0.0/8", 0, RTPROT_STATIC),   make_route("::/0", 0, RTPROT_STATIC),
 		make_route("2001:db8::/32", 1, RTPROT_STATIC),
@@ -224,7 +224,7 @@ static void competes(void **state)
 {
 	const struct competes_row *row = *state;
 	const struct route a = make_route(row->a, 0, RTPROT_STATIC);
-	struct route b = make_route(row->b, 0x80000000, ROUTE_STAND_IN);
+	struct route b = make_route(row->b, 0x80000000, ROUTE_BACKUP);
 
 	b.tos = row->tos;
 	assert_int_equal(route_competes(&a, &b), row->competes);
@@ -310,7 +310,7 @@ static const struct gateway_row {
 static void covers_gateway(void **state)
 {
 	const struct gateway_row *row = *state;
-	struct route cover = make_route(row->dst, ROUTE_GATEWAY_METRIC, ROUTE_STAND_IN);
+	struct route cover = make_route(row->dst, ROUTE_GATEWAY_METRIC, ROUTE_BACKUP);
 	struct route route = make_route(strchr(row->gateway, ':') ? "fd00:2::/64" : "10.2.0.0/24", 0, RTPROT_STATIC);
 
 	assert_false(route_covers_gateway(&cover, &route));

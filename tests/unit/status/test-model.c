@@ -131,7 +131,7 @@ static void counts_policies_of_sockets(void **state)
 static struct entry shadow_of(uint32_t tag, uint64_t added, uint64_t seconds, uint64_t out, uint64_t in)
 {
 	struct entry shadow = make_policy("10.1.0.0/16", "10.2.0.0/16", NULL, 0);
-	const struct shadow_blocked before = {out, in};
+	const struct xfrm_counters before = {out, in};
 
 	shadow.policy.info.sel.user = tag;
 	shadow.policy.info.action = XFRM_POLICY_BLOCK;
@@ -144,9 +144,9 @@ static struct entry shadow_of(uint32_t tag, uint64_t added, uint64_t seconds, ui
 static void counts_shadows(void **state)
 {
 	const struct entry shadows[] = {
-		shadow_of(SHADOW_HOLD, NOW, 0, 20, 7),	  shadow_of(SHADOW_HOLD, NOW, 0, 10, 9),
-		shadow_of(SHADOW_GRACE, NOW, 300, 30, 8), shadow_of(SHADOW_GRACE, NOW - 60, 300, 30, 8),
-		shadow_of(SHADOW_CLOSE, NOW, 0, 30, 8),
+		shadow_of(SHADOW_HOLD, NOW, 0, 20, 7),	     shadow_of(SHADOW_HOLD, NOW, 0, 10, 9),
+		shadow_of(SHADOW_EXPIRING, NOW, 300, 30, 8), shadow_of(SHADOW_EXPIRING, NOW - 60, 300, 30, 8),
+		shadow_of(SHADOW_ADJACENT, NOW, 0, 30, 8),
 	};
 	struct entry passing = shadow_of(SHADOW_HOLD, NOW, 0, 30, 30);
 	struct status_policies policies = {0};
@@ -250,27 +250,31 @@ static const struct orphans_row {
 	bool can;
 	const char *why; /* what is said of charon; NULL for nothing */
 } orphans_rows[] = {
-	{"orphans: charon answers", {.n_owners = 1, .owners = {{.kind = OWNER_KEY_MANAGER, .pid = 612}}}, true, NULL},
+	{"orphans: charon answers",
+	 {.n_key_managers = 1, .key_managers = {{.kind = KEY_MANAGER_IKE, .pid = 612}}},
+	 true,
+	 NULL},
 	{"orphans: no charon", {.charon.error = -ENOENT}, true, "does not answer: there is no socket /run/x."},
 	{"orphans: no charon, and others that look on",
 	 {.charon.error = -ECONNREFUSED,
-	  .n_owners = 2,
-	  .owners = {{.kind = OWNER_MONITOR, .pid = 7}, {.kind = OWNER_UNKNOWN, .pid = 8}}},
+	  .n_key_managers = 2,
+	  .key_managers = {{.kind = KEY_MANAGER_MONITOR, .pid = 7}, {.kind = KEY_MANAGER_UNKNOWN, .pid = 8}}},
 	 true,
 	 "does not answer: nobody listens any more on /run/x."},
 	{"orphans: a key manager without VICI",
 	 {.charon.error = -ENOENT,
-	  .n_owners = 2,
-	  .owners = {{.kind = OWNER_MONITOR, .pid = 7}, {.kind = OWNER_KEY_MANAGER, .pid = 612, .name = "pluto"}}},
+	  .n_key_managers = 2,
+	  .key_managers = {{.kind = KEY_MANAGER_MONITOR, .pid = 7},
+			   {.kind = KEY_MANAGER_IKE, .pid = 612, .name = "pluto"}}},
 	 false,
 	 "charon cannot be asked: there is no socket /run/x, and the key manager pluto (PID 612) is alive. Orphans are "
 	 "unknown; --socket= names charon's VICI socket, if it has one."},
 	{"orphans: a key manager that cannot be seen",
-	 {.charon.error = -ECONNREFUSED, .n_owners = 1, .owners = {{.kind = OWNER_KEY_MANAGER}}},
+	 {.charon.error = -ECONNREFUSED, .n_key_managers = 1, .key_managers = {{.kind = KEY_MANAGER_IKE}}},
 	 false,
 	 "on /run/x, and a process that cannot be seen is alive"},
 	{"orphans: key managers unknown",
-	 {.charon.error = -ENOENT, .owners_error = -ENOENT},
+	 {.charon.error = -ENOENT, .key_managers_error = -ENOENT},
 	 false,
 	 "there is no socket /run/x."},
 	{"orphans: charon silent", {.charon.error = -ETIMEDOUT}, false, "does not answer: "},
@@ -303,17 +307,20 @@ static const struct problem_row {
 	{"problem: kernel without XFRM", STATUS_PART_KERNEL, {.kernel_error = -EPROTONOSUPPORT}, "CONFIG_XFRM_USER"},
 	{"problem: kernel, lists in part", STATUS_PART_KERNEL, {.kernel_error = -EAGAIN}, "was lost each time"},
 	{"problem: kernel, anything", STATUS_PART_KERNEL, {.kernel_error = -EIO}, "Input/output error"},
-	{"problem: no /proc", STATUS_PART_OWNERS, {.owners_error = -ENOENT}, "is /proc mounted?"},
+	{"problem: no /proc", STATUS_PART_KEY_MANAGERS, {.key_managers_error = -ENOENT}, "is /proc mounted?"},
 	{"problem: a process that is not seen",
-	 STATUS_PART_OWNERS,
-	 {.n_owners = 2, .owners = {{.pid = 7}, {.pid = 0}}},
+	 STATUS_PART_KEY_MANAGERS,
+	 {.n_key_managers = 2, .key_managers = {{.pid = 7}, {.pid = 0}}},
 	 "CAP_SYS_PTRACE"},
 	{"problem: routes",
 	 STATUS_PART_ROUTES,
 	 {.routes_error = -EIO, .table = 220},
 	 "The routes of table 220 are not known: Input/output error."},
 	{"problem: none of the kernel", STATUS_PART_KERNEL, {0}, NULL},
-	{"problem: none of processes", STATUS_PART_OWNERS, {.n_owners = 1, .owners = {{.pid = 7}}}, NULL},
+	{"problem: none of processes",
+	 STATUS_PART_KEY_MANAGERS,
+	 {.n_key_managers = 1, .key_managers = {{.pid = 7}}},
+	 NULL},
 };
 
 static void says_problem(void **state)
@@ -372,13 +379,14 @@ static struct status make_status(void)
 			     .shadows = {.hold = 3, .grace = 2, .grace_ends = NOW + 252, .before = {10, 20}}},
 		.blocked_known = true,
 		.blocked = {56, 93},
-		.owners = {{.kind = OWNER_KEY_MANAGER,
-			    .pid = 612,
-			    .name = "charon-systemd",
-			    .sockets = OWNER_SOCKET_XFRM | OWNER_SOCKET_IKE | OWNER_SOCKET_NATT},
-			   {.kind = OWNER_MONITOR, .pid = 700, .name = "ip", .sockets = OWNER_SOCKET_XFRM},
-			   {.kind = OWNER_KEY_MANAGER, .pid = 701, .name = "racoon", .sockets = OWNER_SOCKET_PFKEY}},
-		.n_owners = 3,
+		.key_managers =
+			{{.kind = KEY_MANAGER_IKE,
+			  .pid = 612,
+			  .name = "charon-systemd",
+			  .sockets = KEY_MANAGER_SOCKET_XFRM | KEY_MANAGER_SOCKET_IKE | KEY_MANAGER_SOCKET_NATT},
+			 {.kind = KEY_MANAGER_MONITOR, .pid = 700, .name = "ip", .sockets = KEY_MANAGER_SOCKET_XFRM},
+			 {.kind = KEY_MANAGER_IKE, .pid = 701, .name = "racoon", .sockets = KEY_MANAGER_SOCKET_PFKEY}},
+		.n_key_managers = 3,
 		.charon = {.socket = "/run/charon.vici",
 			   .pid = 612,
 			   .version = {"charon-systemd", "5.9.8"},
@@ -406,7 +414,7 @@ static struct status make_status(void)
 	some_routes[1] = route_of("10.2.1.0/24", "10.9.0.1");
 	strcpy(some_routes[1].stale_address_on, "wan");
 	some_routes[2] = route_of("10.2.0.0/24", "10.1.0.1");
-	some_routes[2].protocol = ROUTE_STAND_IN;
+	some_routes[2].protocol = ROUTE_BACKUP;
 	return status;
 }
 
@@ -475,7 +483,7 @@ static void writes_text_when_all_is_well(void **state)
 	status.orphans.n = 0;
 	status.routes.n = 1;
 	status.policies.shadows = (struct status_shadows){0};
-	status.n_owners = 0;
+	status.n_key_managers = 0;
 	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "\norphans      none\nroutes       1 in table 220\n");
 	check_contains(text, "\nshadows      none\n");
@@ -490,8 +498,8 @@ static void writes_text_of_what_is_missing(void **state)
 	(void)state;
 	status.kernel_error = -EPERM;
 	status.charon.error = -EACCES;
-	status.owners_error = -EACCES;
-	status.n_owners = 0;
+	status.key_managers_error = -EACCES;
+	status.n_key_managers = 0;
 	status.orphans_known = false;
 	status.routes_known = false;
 	text_of(&status, (struct status_style){0}, text);
@@ -508,7 +516,7 @@ static void writes_text_of_what_is_missing(void **state)
 	check_contains(text, "charon       does not answer: there is no socket /run/x.\n");
 
 	/* Another key manager cannot be asked. */
-	status.n_owners = 1;
+	status.n_key_managers = 1;
 	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "charon       cannot be asked: there is no socket /run/x, and the key manager "
 			     "charon-systemd (PID 612) is alive.");
@@ -651,7 +659,7 @@ static void writes_json_of_what_is_missing(void **state)
 
 	(void)state;
 	status.kernel_error = -EPERM;
-	status.owners_error = -ENOENT;
+	status.key_managers_error = -ENOENT;
 	status.blocked_known = false;
 	status.orphans_known = false;
 	status.routes_known = false;
@@ -722,7 +730,7 @@ static void writes_metrics_of_what_is_missing(void **state)
 
 	(void)state;
 	status.kernel_error = -EPERM;
-	status.owners_error = -ENOENT;
+	status.key_managers_error = -ENOENT;
 	status.blocked_known = false;
 	status.orphans_known = false;
 	status.routes_known = false;

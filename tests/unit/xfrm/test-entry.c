@@ -818,7 +818,7 @@ static void lets_an_sa_end(void **state)
 		else
 			add_attribute(&message, XFRMA_OFFLOAD_DEV, &device, sizeof(device));
 
-		assert_int_equal(request_sa_lifetime(&message.header, 330, &request.header, sizeof(request)), 0);
+		assert_int_equal(build_sa_lifetime(&message.header, 330, &request.header, sizeof(request)), 0);
 		assert_int_equal(request.header.nlmsg_type, XFRM_MSG_UPDSA);
 		assert_int_equal(request.header.nlmsg_flags, NLM_F_REQUEST);
 		assert_int_equal(request.header.nlmsg_len, without.header.nlmsg_len);
@@ -830,8 +830,8 @@ static void lets_an_sa_end(void **state)
 				    without.bytes + NLMSG_LENGTH(sizeof(sa.sa)),
 				    without.header.nlmsg_len - NLMSG_LENGTH(sizeof(sa.sa)));
 	}
-	assert_int_equal(request_sa_lifetime(&without.header, 330, &request.header, without.header.nlmsg_len), 0);
-	assert_int_equal(request_sa_lifetime(&without.header, 330, &request.header, without.header.nlmsg_len - 1),
+	assert_int_equal(build_sa_lifetime(&without.header, 330, &request.header, without.header.nlmsg_len), 0);
+	assert_int_equal(build_sa_lifetime(&without.header, 330, &request.header, without.header.nlmsg_len - 1),
 			 -EMSGSIZE);
 }
 

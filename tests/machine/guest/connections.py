@@ -178,6 +178,19 @@ def configure_plugins():
 
 
 @contextmanager
+def all_plugins():
+    """Each charon and each swanctl that starts meanwhile loads all plugins that Debian installs and enables."""
+    files = {file: file.read_text() for file in (SWANCTL_FILE, PLUGINS_FILE)}
+    for file in files:
+        file.unlink()
+    try:
+        yield
+    finally:
+        for file, text in files.items():
+            file.write_text(text)
+
+
+@contextmanager
 def dropping_to(user, group):
     """A charon that starts meanwhile drops to this user."""
     USER_FILE.write_text(f"charon {{\n    user = {user}\n    group = {group}\n}}\n")
@@ -233,10 +246,10 @@ def rendered_peer(names, rekey_time="1h"):
     return "".join(rendered(CONNECTIONS[name], "none", 1, rekey_time) for name in names)
 
 
-def configure_peer(rekey_time="1h"):
-    """The peer waits for the gateways to begin, however many times at once. When one does not answer, it soon gives up."""
+def configure_peer(rekey_time="1h", settings=""):
+    """The peer waits for the gateways to begin, however many times at once."""
     configure_instance("peer", rendered_peer([name for name in CONNECTIONS if name not in KINDS], rekey_time),
-                       "dos_protection = no\n    retransmit_tries = 2\n    retransmit_timeout = 1\n    retransmit_base = 1")
+                       f"dos_protection = no\n    {settings}")
 
 
 def configure_blue():

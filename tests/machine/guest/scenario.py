@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Scenes that the stories and the demonstration have in common."""
 
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import connections
@@ -36,6 +37,20 @@ def start(names=("net4",), with_xfrmctl=True, release_options=None, mode="hold")
     xfrmctl.configure(release_options=release_options, mode=mode)
     xfrmctl.enable(with_xfrmctl)
     gateway.start()
+
+
+@contextmanager
+def impatient_peer():
+    """The peer's charon gives up after 3 s when a gateway does not answer, instead of after 165 s: so soon a road warrior
+    asks its gateway again."""
+    try:
+        connections.configure_peer(
+            settings="retransmit_tries = 2\n    retransmit_timeout = 1\n    retransmit_base = 1")
+        peer.systemctl("restart")
+        yield
+    finally:
+        connections.configure_peer()
+        peer.systemctl("restart")
 
 
 def has_children(names):

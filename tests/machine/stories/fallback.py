@@ -13,7 +13,7 @@ import xfrmctl
 from command import run, wait_for
 from connections import CONNECTIONS
 from pings import Pings, ping
-from scenario import RECOVERY_SECONDS, RETIRED, establish, of_retired, start, wait_handover_over, wait_known
+from scenario import RECOVERY_SECONDS, RETIRED, establish, impatient_peer, of_retired, start, wait_handover_over, wait_known
 from strongswan import gateway
 
 NAMES = ("net4", "warrior")
@@ -132,8 +132,8 @@ def check_killed_and_stopped(check):
 
 
 def fallback_retransmitting_each_second(check):
-    """A peer that can be reached again hears of it within a second."""
-    with connections.retransmitting_each_second():
+    """A peer that can be reached again hears of it within a second, and a road warrior asks again after 3 s."""
+    with impatient_peer(), connections.retransmitting_each_second():
         start((*NAMES, RETIRED), mode="auto")
         configure(PATIENT)
         establish((*NAMES, RETIRED))

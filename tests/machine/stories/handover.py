@@ -114,4 +114,14 @@ def handover(check):
     check_stop(check)
 
 
-STORIES = (handover,)
+def handover_as_installed(check):
+    """Nothing is configured but the connections: all plugins, the mode, the restart settings are those of the packages."""
+    with connections.all_plugins():
+        start(NAMES, mode=None)
+        establish(("net4",))
+        wait_known(NAMES)
+        check_event(check, crash(signal.SIGSEGV))
+        check_stop(check)
+
+
+STORIES = (handover, handover_as_installed)

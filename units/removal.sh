@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
-# What is to be done before and after the files of xfrmctl, or of a drop-in, go: part of the packages' maintainer scripts,
-# and of tools/uninstall. xfrmctl is the program, or a function that runs it.
+# Functions for the removal of xfrmctl or of a drop-in. The maintainer scripts of the packages include this file, and
+# tools/uninstall reads it. `xfrmctl` is the program, or a function that runs it.
 
 figures=/var/lib/prometheus/node-exporter/xfrmctl.prom
 
-# Prints UNIT|NETNS|DROP-INS for each service with commands of xfrmctl, of those that systemd has in its memory. So it has
-# each that runs, has failed, or waits for its restart; a stop frees what the service has blocked. NETNS is empty for the
-# machine's own network namespace.
+# Prints UNIT|NETNS|DROP-INS for each service with commands of xfrmctl that systemd has loaded: all that run, have
+# failed, or wait for their restart. Other services are stopped, and block nothing. NETNS is empty for the machine's own
+# network namespace.
 services_of_xfrmctl() {
 	systemctl show --property=Id,MainPID,DropInPaths,NetworkNamespacePath,PrivateNetwork,ExecStartPre,ExecStopPost \
 		'*.service' | awk '
@@ -29,7 +29,8 @@ services_of_xfrmctl() {
 		}'
 }
 
-# has_drop_in_of "DROP-INS" SERVICE...: whether one of these files, or what it is a link to, is the drop-in of a service.
+# has_drop_in_of "DROP-INS" SERVICE...: succeeds if one of these files, or the target of its link, is the drop-in of a
+# service.
 has_drop_in_of() {
 	for file in $1; do
 		for service; do
@@ -41,7 +42,7 @@ has_drop_in_of() {
 	return 1
 }
 
-# $XFRMCTL_ROUTES of the settings, as systemd would read it.
+# Prints $XFRMCTL_ROUTES of the settings, as systemd would read it.
 routes() {
 	found=$(sed -n "s/^XFRMCTL_ROUTES=[\"']\{0,1\}\([^\"']*\)[\"']\{0,1\}\$/=\1/p" /etc/default/xfrmctl 2>/dev/null | tail -n 1)
 	case $found in
@@ -50,16 +51,17 @@ routes() {
 	esac
 }
 
-# Moves what was kept for a new daemon to it now, or holds it, and then releases everything in this network namespace.
+# free_namespace NETNS: completes a handover in this network namespace now, or lets it fall back, and then releases all
+# blocked traffic.
 free_namespace() {
 	xfrmctl ${1:+--netns="$1"} handover || :
 	# shellcheck disable=SC2046 # options, or none
 	xfrmctl ${1:+--netns="$1"} release $(routes) || :
 }
 
-# let_go [SERVICE...]: ends the helpers of these services, and of those that use their drop-ins, and opens what they have
-# blocked: nobody would any more. Without any, those of all that use xfrmctl. Tunnels stay. xfrmctl-stop@ goes on: its stop
-# is that of the service.
+# let_go [SERVICE...]: stops the helper units of these services, and of services that use their drop-ins. It releases
+# the traffic that they blocked, because no command would release it later. Without SERVICE, it does so for all services
+# that use xfrmctl. Tunnels stay. xfrmctl-stop@ stays active, because its stop would remove the state of the service.
 let_go() {
 	services_of_xfrmctl | while IFS='|' read -r unit netns drop_ins; do
 		[ $# -eq 0 ] || has_drop_in_of "$drop_ins" "$@" || continue
@@ -72,12 +74,12 @@ let_go() {
 		systemctl stop 'xfrmctl-metrics.*' 'xfrmctl-save@*' 'xfrmctl-boot@*' 'xfrmctl-watch@*' 'xfrmctl-starter@*' \
 			'xfrmctl-handover@*' 'xfrmctl-load@*' || :
 		rm -f "$figures"
-		# What was blocked by hand.
+		# Traffic that was blocked by hand.
 		free_namespace ''
 	fi
 }
 
-# disable_units ROOT [SERVICE...]: removes what `systemctl enable` has made for these services, or everything.
+# disable_units ROOT [SERVICE...]: removes the links of `systemctl enable` for these services, or for all.
 disable_units() {
 	wants=$1/etc/systemd/system
 	shift
@@ -94,7 +96,8 @@ disable_units() {
 	done
 }
 
-# When the units' files have gone: xfrmctl-stop@ has no command any more that would take this for a stop of its service.
+# Stops xfrmctl-stop@ after the units' files are gone: it then has no command that would treat this as a stop of its
+# service.
 forget_units() {
 	systemctl daemon-reload || :
 	systemctl stop 'xfrmctl-stop@*.service' || :

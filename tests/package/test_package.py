@@ -33,7 +33,9 @@ CONTENTS = {
     "xfrmctl": (
         r"etc/default/xfrmctl", r"usr/sbin/xfrmctl", r"usr/lib/systemd/catalog/xfrmctl\.catalog",
         r"usr/share/bash-completion/completions/xfrmctl", r"usr/share/zsh/vendor-completions/_xfrmctl",
-        r"usr/share/man/man8/xfrmctl\.8\.gz", r"usr/share/man/man5/xfrmctl\.conf\.5\.gz",
+        r"usr/share/man/man8/xfrmctl\.8\.gz",
+        r"usr/share/man/man7/xfrmctl-internals\.7\.gz", r"usr/share/man/man7/xfrmctl\.service\.7\.gz",
+        r"usr/share/man/man5/xfrmctl-json\.5\.gz", r"usr/share/man/man5/xfrmctl\.conf\.5\.gz",
         *(rf"{UNITS}/xfrmctl-{unit}" for unit in (
             r"boot@\.service", r"handover@\.service", r"load@\.service", r"metrics\.service", r"metrics\.timer", r"save@\.service",
             r"save@\.timer", r"starter@\.service", r"stop@\.service", r"watch@\.service")),

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/forbidden.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <linux/audit.h>
 #include <linux/net.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/util.h"
 
@@ -149,7 +153,7 @@ static int forbid_arguments(scmp_filter_ctx filter, uint32_t architecture)
 	}
 }
 
-int forbid_calls(scmp_filter_ctx filter, uint32_t architecture)
+static int forbid_calls(scmp_filter_ctx filter, uint32_t architecture)
 {
 	int r = forbid_arguments(filter, architecture);
 
@@ -158,4 +162,60 @@ int forbid_calls(scmp_filter_ctx filter, uint32_t architecture)
 	if (r == 0)
 		r = forbid_executable(filter, "mprotect");
 	return r < 0 ? r : forbid_executable(filter, "pkey_mprotect");
+}
+
+/* Turns a new filter, which has our architecture, into one of another. */
+static int set_architecture(scmp_filter_ctx filter, uint32_t architecture)
+{
+	if (architecture == seccomp_arch_native())
+		return 0;
+	/* In this order: all of one filter have the same byte order. */
+	int r = seccomp_arch_remove(filter, seccomp_arch_native());
+	return r < 0 ? r : seccomp_arch_add(filter, architecture);
+}
+
+static int read_program(int fd, uint32_t architecture, struct sock_filter *ret, size_t max)
+{
+	const bool big_endian = !(architecture & __AUDIT_ARCH_LE);
+	struct sock_filter code;
+	size_t n = 0;
+
+	lseek(fd, 0, SEEK_SET);
+	for (; read(fd, &code, sizeof(code)) == sizeof(code); n++) {
+		if (n == max)
+			return -EFBIG;
+		ret[n] = (struct sock_filter){
+			.code = big_endian ? be16toh(code.code) : le16toh(code.code),
+			.jt = code.jt,
+			.jf = code.jf,
+			.k = big_endian ? be32toh(code.k) : le32toh(code.k),
+		};
+	}
+	return n ? (int)n : -EIO;
+}
+
+static void release_filter(scmp_filter_ctx *filter)
+{
+	seccomp_release(*filter);
+}
+
+int forbidden_program(uint32_t architecture, struct sock_filter *ret, size_t max)
+{
+	CLEANUP(release_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	CLEANUP(close_fd) int fd = memfd_create("filter", MFD_CLOEXEC);
+
+	if (!filter)
+		return -ENOMEM;
+	if (fd < 0)
+		return -errno;
+	/* As a binary tree: the kernel runs the filter for every call that there is when it installs it, to find those
+	 * that are always allowed (seccomp_cache_prepare()), and a list takes it twice as long. */
+	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r == 0)
+		r = set_architecture(filter, architecture);
+	if (r == 0)
+		r = forbid_calls(filter, architecture);
+	if (r == 0)
+		r = seccomp_export_bpf(filter, fd);
+	return r < 0 ? r : read_program(fd, architecture, ret, max);
 }

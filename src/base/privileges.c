@@ -2,29 +2,19 @@
 #include "base/privileges.h"
 
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include "base/call_filter.h"
 #include "base/log.h"
 #include "base/util.h"
 
 #if HAVE_SECCOMP
-#include "base/forbidden.h"
-
-static void free_filter(scmp_filter_ctx *filter)
-{
-	seccomp_release(*filter);
-}
-
 static int filter_calls(void)
 {
-	CLEANUP(free_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-
-	if (!filter)
-		return -ENOMEM;
-	int r = forbid_calls(filter, seccomp_arch_native());
-	return r < 0 ? r : seccomp_load(filter);
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &call_filter) < 0 ? -errno : 0;
 }
 #else
 static int filter_calls(void)

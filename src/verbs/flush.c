@@ -517,7 +517,7 @@ static const struct verb_option option_table[] = {
 	{"policies-only", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, policies_only),
 	 "Only policies"},
 	{"orphans", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, orphans),
-	 "Only SAs that the running charon does not know", .excludes = "--policies-only --hold --keep"},
+	 "Only SAs that the running charon does not know", .excludes = "--policies-only, --hold, --keep"},
 	{"hold", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, hold),
 	 "Put a shadow in the place of each policy, so that nothing leaves or comes in in plaintext until `xfrmctl "
 	 "release`"},
@@ -529,12 +529,12 @@ static const struct verb_option option_table[] = {
 	 "--orphans those that a connection of the running charon may need"},
 	{"dry-run", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, dry_run),
 	 "List what would go and change nothing"},
-	{"json", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, json), "With --dry-run: as JSON",
+	{"json", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, json), "as JSON",
 	 .needs = "--dry-run"},
 	{"force", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, force),
 	 "Also when a live key manager owns the state"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct flush_options, socket),
-	 "With --orphans: charon's VICI socket (default " VICI_SOCKET ")", .needs = "--orphans"},
+	 "charon's VICI socket (default " VICI_SOCKET ")", .needs = "--orphans"},
 	{NULL},
 };
 

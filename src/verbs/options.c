@@ -18,11 +18,14 @@
 /* Maximum number of characters of an option that a sentence repeats. */
 #define OPTION_MAX 64
 
-/* The width of a help text, and where its second column begins. */
+/* Width of a help, and where its second column begins, in characters. */
 #define HELP_WIDTH 80
 #define HELP_COLUMN 23
 
-/* Values of long options that have no short form start behind every character. */
+/* Maximum number of bytes of the text about an option. */
+#define HELP_TEXT_MAX 512
+
+/* What getopt_long(3) returns for the first long option without a short form: more than any character. */
 #define LONG_OPTIONS 0x100
 
 /* The options of all verbs, which are taken before and behind the verb. A setting has only the first two of them. */
@@ -31,14 +34,14 @@ static const struct verb_option general_options[] = {
 	{"verbose", NULL, SECTION_GENERAL, OPTION_VERBOSE, 0, "Say what is done on the way", .letter = 'v'},
 	{"netns", "NAME|PATH", SECTION_GENERAL, OPTION_TEXT, offsetof(struct globals, netns),
 	 "Work in this network namespace (a name of `ip netns`, or a path such as /proc/PID/ns/net)"},
-	{"help", NULL, SECTION_GENERAL, OPTION_HELP, 0, "Show the help of the program or, behind a verb, of the verb",
+	{"help", NULL, SECTION_GENERAL, OPTION_HELP, 0, "Show the help; behind a verb, that of the verb",
 	 .letter = 'h'},
 };
 #define SETTING_OPTIONS 2
 #define VERB_OPTIONS_MAX 16
 #define OPTIONS_MAX (VERB_OPTIONS_MAX + ARRAY_SIZE(general_options))
 
-/* Lists the options of a verb, its own first, and the variables that they are stored in. */
+/* The options that a verb takes: its own, then the general ones. */
 struct option_list {
 	const struct verb_option *options[OPTIONS_MAX];
 	size_t n, n_own;
@@ -56,7 +59,8 @@ static struct option_list list_options(const struct verb_syntax *syntax)
 	return list;
 }
 
-/* Prints a text from a column on, at which the cursor is, and ends the line. Line breaks of the text stay. */
+/* Prints a text between a column, at which the cursor is, and the right margin, and ends the line. Keeps the text's own
+ * line breaks. */
 static void print_wrapped(const char *text, int indent)
 {
 	int column = indent;
@@ -91,12 +95,15 @@ static void print_option(const struct verb_option *option)
 {
 	const char letter[] = {'-', option->letter, ',', ' ', '\0'};
 	const char *argument = option->argument ? option->argument : "";
+	const char *needs = option->needs, *excludes = option->excludes;
 	const bool optional = *argument == '[';
-	char row[HELP_WIDTH];
+	char row[HELP_WIDTH], text[HELP_TEXT_MAX];
 
 	snprintf(row, sizeof(row), "%s--%s%s%s%s", option->letter ? letter : "", option->name, optional ? "[" : "",
 		 *argument ? "=" : "", argument + optional);
-	verb_print_row(row, option->help);
+	snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", needs ? "With " : "", needs ? needs : "", needs ? ": " : "",
+		 option->help, excludes ? " (not with " : "", excludes ? excludes : "", excludes ? ")" : "");
+	verb_print_row(row, text);
 }
 
 static void print_help(const struct verb_syntax *syntax, const struct option_list *list)
@@ -249,8 +256,8 @@ static int parse_number(const struct verb_option *option, const char *value, uin
 	return 0;
 }
 
-/* Takes an option with its value, which is stored in `variable`. Reports what is wrong and returns -EINVAL; returns
- * -ECANCELED when nothing else is to be done. */
+/* Stores the value of an option in its variable, or does what the option asks for. Returns 0, -EINVAL if the value is
+ * wrong, which it reports, or -ECANCELED if there is nothing else to do. */
 static int take_option(const struct verb_option *option, const char *value, void *variable)
 {
 	switch (option->kind) {
@@ -297,13 +304,13 @@ static bool names_option(const char *text, const char *name)
 	const size_t length = strlen(name);
 
 	for (const char *at = text; at && (at = strstr(at, "--")) != NULL; at += 2)
-		if (strncmp(at + 2, name, length) == 0 && (at[2 + length] == ' ' || !at[2 + length]))
+		if (strncmp(at + 2, name, length) == 0 && strcspn(at + 2, " ,") == length)
 			return true;
 	return false;
 }
 
-/* Checks which options of a verb are there together; the bit of each is set in `given`. Reports what is wrong and
- * returns -EINVAL. */
+/* Checks which options of a verb were given together: a bit of `given` for each row. Returns 0, or -EINVAL if a row
+ * forbids it, which it reports. */
 static int check_together(const struct verb_syntax *syntax, uint32_t given)
 {
 	for (size_t i = 0; syntax->options[i].name; i++) {
@@ -347,7 +354,7 @@ int verb_parse_options(struct globals *globals, int argc, char **argv, const str
 								: required_argument;
 		options[i].val = option->letter ? option->letter : LONG_OPTIONS + (int)i;
 	}
-	/* "+": the words behind the first one that is no option are not for this. */
+	/* "+" stops at the first word that is no option: what follows is the verb's, or a command's. */
 	while ((c = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
 		size_t i = 0;
 

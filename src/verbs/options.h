@@ -18,7 +18,7 @@ enum exit_status {
 	STATUS_ORPHANS = 4, /* of status alone */
 };
 
-/* What the options of all verbs say, as far as the verbs have to know it. */
+/* The general options, as far as a verb has to know them. */
 struct globals {
 	const char *netns; /* --netns=, or NULL for the namespace that we are in */
 };
@@ -43,15 +43,15 @@ enum option_kind {
 	OPTION_INCLUDE, /* struct filter: an expression of --match */
 	OPTION_EXCLUDE, /* struct filter: an expression of --exclude */
 	OPTION_MODE,	/* enum mode */
-	/* Options of all verbs, or of none, without a variable. */
+	/* General options without a variable. */
 	OPTION_QUIET,
 	OPTION_VERBOSE,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
 
-/* A row of the table of a verb's options, from which parser and help are made. The completions read the help, and
- * tests/unit/verbs compares it with the manual. */
+/* A row of the table of a verb's options. The parser, the help, and through the help the completions come from it;
+ * tests/unit/verbs/test_manual.py compares the help with the manual. */
 struct verb_option {
 	const char *name;
 	const char *argument; /* stands for the value; in brackets if it may be left out; NULL if there is none */
@@ -60,8 +60,8 @@ struct verb_option {
 	size_t offset; /* of the variable, in the structure that verb_parse() gets */
 	const char *help;
 	const char *needs;    /* options of which one has to be there as well, as "--json or --metrics" */
-	const char *excludes; /* options that must not be there as well, as "--hold --keep" */
-	uint64_t min, max;    /* the least and the greatest value, both included; a `max` of 0: none */
+	const char *excludes; /* options that must not be there as well, as "--hold, --keep" */
+	uint64_t min, max;    /* least and greatest value; a time span with a `max` of 0 may be of any length */
 	bool required;
 	char letter; /* the short form, or 0 */
 };
@@ -86,7 +86,7 @@ struct verb_syntax {
 	 "Not what some --exclude holds for (repeatable)"} \
 	/* clang-format on */
 
-/* What a help with these says besides. */
+/* What a help with these options says behind them. */
 #define SELECTION_MORE "`xfrmctl flush --help` shows what EXPR can be."
 
 /* Enters a network namespace by name or path, unless that is NULL. Reports what fails and returns a negative errno.
@@ -111,20 +111,20 @@ enum mode {
 /* Takes the name of a mode. Reports what is wrong with it and returns -EINVAL. */
 int parse_mode(const char *value, enum mode *ret);
 
-/* Reads the options of a verb, which takes nothing else, into its structure `userdata`. Reports what is wrong and
- * returns -EINVAL; returns -ECANCELED after it has shown the help that was asked for. */
+/* Reads the options of a verb, which takes nothing else, into its structure `userdata`. Returns 0, -EINVAL for wrong
+ * usage, which it reports, or -ECANCELED after it has shown the help or the version. */
 int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata);
 
-/* The same for a verb that takes more than options, in two steps: the options, behind which optind is then, and that
- * there is nothing behind them. */
+/* Do the same in two steps, for a verb that takes more than options: the first one leaves optind behind the options,
+ * the second one refuses words from there on. */
 int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax,
 		       void *userdata);
 int verb_refuse_arguments(int argc, char **argv);
 
-/* Prints a line of a help: a name, and what it stands for, which may take more lines. */
+/* Prints a row of a help: a name, and a text about it, which may take several lines. */
 void verb_print_row(const char *name, const char *text);
 
-/* The exit status when a verb's options could not be used: -ECANCELED says that --help was asked for. */
+/* Returns the exit status of a verb whose options were not used, from what verb_parse() has returned. */
 enum exit_status verb_exit_status(int r);
 
 /* Each verb in a file of its name: argv[0] is the verb. They report their failures and return an exit status. */

@@ -54,7 +54,7 @@ static const struct verb_option option_table[] = {
 	{"metrics", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct options, metrics),
 	 "In the text format of Prometheus"},
 	{"output", "FILE", SECTION_ACTION, OPTION_FILE, offsetof(struct options, output),
-	 "With --json or --metrics: replace FILE, at once and as a whole", .needs = "--json or --metrics"},
+	 "replace FILE, at once and as a whole", .needs = "--json or --metrics"},
 	{"routes", "TABLE", SECTION_SERVICE, OPTION_TABLE, offsetof(struct options, table),
 	 "charon's routing table (default 220)"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),

@@ -30,7 +30,7 @@
 #define MISSES_MAX 1000
 
 /* The options about a daemon that can be asked. */
-#define OF_DAEMON "--socket --interval --deadline --misses --limit"
+#define OF_DAEMON "--socket, --interval, --deadline, --misses, --limit"
 
 /* How long a process may take to die of SIGABRT; as long as the kernel hands its core to whom it concerns, longer. */
 #define ABORT_MSEC (10 * 1000)
@@ -386,7 +386,7 @@ static const struct verb_option option_table[] = {
 	{"starter", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, starter),
 	 "Waits instead until strongSwan's starter has lost its charon, and ends starter then, so that systemd starts "
 	 "both again",
-	 .excludes = "--load --unit " OF_DAEMON},
+	 .excludes = "--load, --unit, " OF_DAEMON},
 	{"load", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, load),
 	 "Waits instead until the start of UNIT is over, and ends a command of its ExecStartPost= when its main "
 	 "process has ended",

@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/netns.h"
 #include "base/privileges.h"
-#include "base/timespan.h"
 #include "base/unit.h"
 #include "base/util.h"
 #include "handover/connections.h"

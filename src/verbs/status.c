@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/netns.h"
 #include "base/privileges.h"
-#include "base/timespan.h"
 #include "base/util.h"
 #include "verbs/options.h"
 #include "xfrm/netlink.h"

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/pidfd.h"
 #include "base/privileges.h"
-#include "base/timespan.h"
 #include "base/util.h"
 #include "ike/readiness.h"
 #include "ike/starter.h"

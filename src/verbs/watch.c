@@ -14,7 +14,6 @@
 #include "base/pidfd.h"
 #include "base/privileges.h"
 #include "base/proc.h"
-#include "base/timespan.h"
 #include "base/unit.h"
 #include "base/util.h"
 #include "ike/charon.h"

@@ -8,7 +8,8 @@
 # Verbs and options are those of `xfrmctl --help` and `xfrmctl VERB --help`. Nothing here writes to standard error, and
 # what the kernel holds is read with `xfrmctl flush --dry-run --json` alone.
 #
-# Variables of _xfrmctl() that the functions it calls use: words, first, current, kept, seen, program, verb, help, netns.
+# Variables of _xfrmctl() that the functions it calls use: words, first, current, kept, seen, program, verb, help,
+# netns.
 
 # Fills `words` with the line up to the cursor, and `first` with where each starts in COMP_WORDS. bash splits at every
 # character of COMP_WORDBREAKS, so that `--match=spi` is three of its words; what has no blank between is one of ours.
@@ -79,10 +80,13 @@ _xfrmctl_offer()
 	done
 }
 
-# Reads, once for each verb, into `help` what the help lists: verbs or steps of `service`, and options such as --hold and
-# --match=; those with a value that can be left out as --routes and --routes=.
+# Reads into `help`, once for each verb, what the help lists: verbs or steps of `service`, and options such as --hold
+# and --match=; those with a value that can be left out as --routes and --routes=.
 _xfrmctl_read_help()
 {
+	# The PATH of sudo has these, that of a user need not.
+	local PATH=$PATH:/usr/local/sbin:/usr/sbin
+
 	[[ ! $help ]] || return 0
 	type -P -- "$program" >/dev/null && help=$("$program" ${verb:+"$verb"} --help </dev/null | sed -nE '
 		s/^  (-., )?(--[a-z-]+)\[=.*/\2 \2=/p; t

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compares the options of each verb, as the help prints them from its table, with those of its section of the manual."""
+"""Compares the options in the help of each verb, which come from its table, with those in its part of the manual."""
 
 import os
 import re

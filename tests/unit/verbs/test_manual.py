@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-MANUAL = Path(os.environ["MANUAL"]).read_text(encoding="utf-8")
+FOLDER = Path(os.environ["MANUAL"])
 OPTION = re.compile(r"^  (?:-([a-z]), )?-(-[a-z-]+)(\[?)=?([A-Z|]*)", re.MULTILINE)
 
 
@@ -33,7 +33,8 @@ def in_manual(text):
 
 def comparisons():
     """Yields a title, what the manual has, and what the help has."""
-    text = re.search(r"^\.Sh VERBS$(.*?)^\.Sh ", MANUAL, re.MULTILINE | re.DOTALL)[1]
+    pages = {page.name: page.read_text(encoding="utf-8") for page in FOLDER.glob("*.[1-8]")}
+    text = re.search(r"^\.Sh VERBS$(.*?)^\.Sh ", pages["xfrmctl.8"], re.MULTILINE | re.DOTALL)[1]
     intro, *parts = re.split(r"^\.Ss (.*)\n", text, flags=re.MULTILINE)
     sections = dict(zip(parts[::2], parts[1::2]))
     helps = {verb: help_of(verb) for verb in re.findall(r"^  ([a-z]+) ", help_of(), re.MULTILINE)}
@@ -45,8 +46,9 @@ def comparisons():
         yield f"options of {verb}", in_manual(sections.get(verb, "")), in_help(shown) - general
     # Those that sentences name, too.
     existing = set(re.findall(r"(?<= )-[a-z-]{2,}", " ".join(general.union(*map(in_help, helps.values())))))
-    named = {option for line in re.findall(r".*\bFl (.*)", MANUAL) for option in re.findall(r"\B-[a-z-]{2,}", line)}
-    yield "no other option is named anywhere", named, existing
+    named = {option for page in pages.values() for line in re.findall(r".*\bFl (.*)", page)
+             for option in re.findall(r"\B-[a-z-]{2,}", line)}
+    yield "no page names another option", named, existing
     wide = {line for shown in (help_of(), *helps.values()) for line in shown.splitlines() if len(line) > 80}
     yield "no line of a help has more than 80 columns", set(), wide
 

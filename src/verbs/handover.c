@@ -484,7 +484,7 @@ static const struct verb_option option_table[] = {
 	{"timeout", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, timeout_usec),
 	 "What has no new SAs after this time is held instead (500ms, 30s, infinity; default 10s): its old SAs go"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),
-	 "charon's VICI socket (default: " VICI_SOCKET ")"},
+	 "charon's VICI socket (default " VICI_SOCKET ")"},
 	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, unit),
 	 "In the network namespace of this unit (NetworkNamespacePath=), in whose journal messages appear. While it is "
 	 "starting, charon is not asked, but what charon negotiates by itself is moved"},

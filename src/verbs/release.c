@@ -232,7 +232,7 @@ static const struct verb_option option_table[] = {
 	 "Also the stand-ins that `flush --hold --routes` left in charon's routing table (default: 220); with --grace, "
 	 "those stay that a connection of the running charon may need"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct release_options, socket),
-	 "charon's VICI socket (default: " VICI_SOCKET ")"},
+	 "charon's VICI socket (default " VICI_SOCKET ")"},
 	{NULL},
 };
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,10 +6,6 @@
 #include "base/privileges.h"
 #include "base/util.h"
 #include "verbs/options.h"
-
-enum {
-	OPTION_VERSION = OPTION_OF_VERB,
-};
 
 static const struct verb {
 	const char *name;
@@ -35,28 +30,26 @@ static const struct verb {
 	{"service", verb_service, "Do what a service needs at its start and stop, with the settings of its unit", 0},
 };
 
-static void print_help(void)
+static void print_verbs(void)
 {
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] VERB [OPTION...]\n"
-	       "\n"
-	       "Gives an IKE daemon a clean kernel when it restarts after a crash.\n"
-	       "\n"
-	       "Verbs:\n");
+	printf("Verbs:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		printf("  %-20s %s\n", verbs[i].name, verbs[i].purpose);
-	printf("\n"
-	       "Options:\n"
-	       "  --netns=NAME|PATH    Work in this network namespace (a name of `ip netns`, or a\n"
-	       "                       path such as /proc/PID/ns/net)\n"
-	       "  -q, --quiet          Say nothing but what failed\n"
-	       "  -v, --verbose        Say what is done on the way\n"
-	       "  -h, --help           Show this; behind a verb, the help of that verb\n"
-	       "      --version        Show the version\n"
-	       "\n"
-	       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state,\n"
-	       "4 status found orphans.\n"
-	       "The manual is xfrmctl(8).\n");
+		verb_print_row(verbs[i].name, verbs[i].purpose);
 }
+
+static const struct verb_option option_table[] = {
+	{"version", NULL, SECTION_GENERAL, OPTION_VERSION, 0, "Show the version"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.usage = {"VERB [OPTION...]"},
+	.about = "Gives an IKE daemon a clean kernel when it restarts after a crash.",
+	.print_list = print_verbs,
+	.more = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state, 4 status found "
+		"orphans.\nThe manual is xfrmctl(8).",
+	.options = option_table,
+};
 
 /* Returns the exit status of a verb, or STATUS_FAILED if standard output did not take what it wrote. */
 static int finish(int status)
@@ -66,28 +59,12 @@ static int finish(int status)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		GLOBAL_LONG_OPTIONS, {"version", no_argument, NULL, OPTION_VERSION}, {NULL, 0, NULL, 0}};
 	struct globals globals = {0};
-	int c;
 
 	log_init();
-	opterr = 0;
-	/* "+": options behind the verb are the verb's. */
-	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, options, NULL)) >= 0) {
-		if (global_option(c, &globals))
-			continue;
-		switch (c) {
-		case 'h':
-			print_help();
-			return finish(STATUS_DONE);
-		case OPTION_VERSION:
-			printf("xfrmctl %s\n", XFRMCTL_VERSION);
-			return finish(STATUS_DONE);
-		default:
-			return usage_error(c, argv, NULL);
-		}
-	}
+	int r = verb_parse_options(&globals, argc, argv, &syntax, &globals);
+	if (r < 0)
+		return finish(verb_exit_status(r));
 	if (optind == argc)
 		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "A verb is missing; `xfrmctl --help` shows them.");
 

@@ -5,9 +5,11 @@
 # `xfrmctl`; without it, `source` this file: nothing here needs that package, but only with it the arguments of COMMAND
 # in `wait --exec -- COMMAND` are completed as that command's, and not as file names.
 #
-# Nothing here writes to standard error, and what the kernel holds is read with `xfrmctl flush --dry-run --json` alone.
+# Verbs and options are those of `xfrmctl --help` and `xfrmctl VERB --help`. Nothing here writes to standard error, and
+# what the kernel holds is read with `xfrmctl flush --dry-run --json` alone.
 #
-# Variables of _xfrmctl() that the functions it calls use: words, first, current, kept, seen, program, netns.
+# Variables of _xfrmctl() that the functions it calls use: words, first, current, kept, seen, program, verb, help,
+# netns.
 
 # Fills `words` with the line up to the cursor, and `first` with where each starts in COMP_WORDS. bash splits at every
 # character of COMP_WORDBREAKS, so that `--match=spi` is three of its words; what has no blank between is one of ours.
@@ -78,26 +80,26 @@ _xfrmctl_offer()
 	done
 }
 
-_xfrmctl_options()
+# Reads into `help`, once for each verb, what the help lists: verbs or steps of `service`, and options such as --hold
+# and --match=; those with a value that can be left out as --routes and --routes=.
+_xfrmctl_read_help()
 {
-	local common='--netns= --quiet --verbose --help'
+	# The PATH of sudo has these, that of a user need not.
+	local PATH=$PATH:/usr/local/sbin:/usr/sbin
 
-	case $1 in
-	'') echo "$common --version" ;;
-	flush)
-		echo "--match= --exclude= --states-only --policies-only --hold --keep --orphans --socket=" \
-			"--routes --routes= --dry-run --json --force $common"
-		;;
-	arm) echo "--match= --exclude= --routes --routes= $common" ;;
-	release) echo "--match= --exclude= --grace= --routes --routes= --socket= $common" ;;
-	handover) echo "--timeout= --socket= --unit= $common" ;;
-	save) echo "--file= --unit= --match= --exclude= $common" ;;
-	restore) echo "--file= --unit= --sub --from-sub $common" ;;
-	status) echo "--all --json --metrics --output= --routes= --socket= --timeout= $common" ;;
-	wait) echo "--socket= --timeout= --exec --starter $common" ;;
-	watch) echo "--unit= --socket= --interval= --deadline= --misses= --limit= --starter --load $common" ;;
-	service) echo "--unit= --mode= $common" ;;
-	esac
+	[[ ! $help ]] || return 0
+	type -P -- "$program" >/dev/null && help=$("$program" ${verb:+"$verb"} --help </dev/null | sed -nE '
+		s/^  (-., )?(--[a-z-]+)\[=.*/\2 \2=/p; t
+		s/^  (-., )?(--[a-z-]+=).*/\2/p; t
+		s/^  (-., )?([a-z-]+) .*/\2/p')
+	help=" ${help//$'\n'/ } "
+}
+
+# Whether the verb takes this option; without a help to read, any.
+_xfrmctl_takes()
+{
+	_xfrmctl_read_help
+	[[ $help == *" $1 "* || $help == '  ' ]]
 }
 
 # The values of a key in the kernel, of the entries that the rest of the expression holds for. `flush --dry-run --json`
@@ -276,7 +278,7 @@ _xfrmctl_command()
 
 _xfrmctl_complete()
 {
-	local verb='' step='' netns='' used=' ' exec='' option word i
+	local step='' used=' ' exec='' option word i
 	local last=$((${#words[@]} - 1))
 
 	# A redirection.
@@ -296,8 +298,7 @@ _xfrmctl_complete()
 			used+="$option "
 			[[ $option != --exec ]] || exec=1
 			# A value in a word of its own, which the options in --help with a value that can be left out do not take.
-			if [[ $word != *=* && " $(_xfrmctl_options "$verb") " == *" $option= "* &&
-				" $(_xfrmctl_options "$verb") " != *" $option "* ]]; then
+			if [[ $word != *=* ]] && _xfrmctl_takes "$option=" && ! _xfrmctl_takes "$option"; then
 				if ((++i == last)); then
 					_xfrmctl_value "$option" ''
 					return
@@ -308,25 +309,28 @@ _xfrmctl_complete()
 			;;
 		-*) ;;
 		*)
-			[[ $verb != service ]] || step=$word
-			[[ $verb ]] || verb=$word
+			[[ ! $verb ]] || step=$word
+			[[ $verb ]] || verb=$word help=''
 			;;
 		esac
 	done
 
 	if [[ $current == --*=* ]]; then
-		[[ " $(_xfrmctl_options "$verb") " != *" ${current%%=*}= "* ]] || _xfrmctl_value "${current%%=*}" "${current%%=*}="
-	elif [[ $verb == service && ! $step && $current != -* ]]; then
-		_xfrmctl_offer start-pre start-post stop stop-post
-	elif [[ $verb || $current == -* ]]; then
-		for option in $(_xfrmctl_options "$verb"); do
-			case $option in
-			--match= | --exclude=) _xfrmctl_offer "$option" ;;
-			*) [[ $used == *" ${option%=} "* ]] || _xfrmctl_offer "$option" ;;
-			esac
-		done
+		_xfrmctl_takes "${current%%=*}=" && _xfrmctl_value "${current%%=*}" "${current%%=*}="
 	else
-		_xfrmctl_offer flush arm release handover save restore status wait watch service
+		_xfrmctl_read_help
+		# A verb, or a step, before all options.
+		for word in $help; do
+			[[ $step || $word == -* ]] || _xfrmctl_offer "$word"
+		done
+		if ((${#COMPREPLY[@]} == 0)); then
+			for option in $help; do
+				case $option in
+				--match= | --exclude=) _xfrmctl_offer "$option" ;;
+				-*) [[ $used == *" ${option%=} "* ]] || _xfrmctl_offer "$option" ;;
+				esac
+			done
+		fi
 	fi
 	# More is to come behind these.
 	[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *[=/@] ]] || compopt -o nospace
@@ -334,7 +338,7 @@ _xfrmctl_complete()
 
 _xfrmctl()
 {
-	local IFS=$' \t\n' program=$1 current kept
+	local IFS=$' \t\n' program=$1 verb='' help='' netns='' current kept
 	local -a words first
 	local -A seen=()
 

@@ -2,7 +2,6 @@
 #include "verbs/arm.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -20,12 +19,6 @@
 /* The tags of shadows differ in these bits of selector.user, no more. */
 #define TAG_BITS 0xffU
 
-enum {
-	OPTION_MATCH = OPTION_OF_VERB,
-	OPTION_EXCLUDE,
-	OPTION_ROUTES,
-};
-
 struct arm {
 	struct sweep sweep;
 	const struct arm_options *options;
@@ -33,33 +26,6 @@ struct arm {
 	bool sweeps;		 /* another sweep has to look at all policies */
 	int error;		 /* of what was done for events */
 };
-
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] arm [OPTION...]\n"
-	       "\n"
-	       "Puts a shadow behind each policy (main and sub, but never those of sockets), or those\n"
-	       "that are selected, and removes nothing: when the IKE daemon takes its policies away,\n"
-	       "nothing leaves or comes in in plaintext until `xfrmctl release`.\n"
-	       "\n"
-	       "  --match=EXPR         Only what some --match holds for (repeatable)\n"
-	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
-	       "  --routes[=TABLE]     Put stand-ins behind the static routes of charon's routing table too\n"
-	       "                       (default: 220), so that packets of this machine itself keep their\n"
-	       "                       source, and are not let out in plaintext for another one\n"
-	       "  -h, --help           Show this\n"
-	       "\n"
-	       "`xfrmctl flush --help` shows what EXPR can be.\n");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct arm_options *options = userdata;
-
-	if (option == OPTION_ROUTES)
-		return routes_parse_table(value, &options->routes);
-	return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
-}
 
 static int visit(struct sweep *sweep, const struct entry *entry)
 {
@@ -175,10 +141,16 @@ static int listen_to_others(struct arm *arm)
 	return 0;
 }
 
+static void arm_free(struct arm *arm)
+{
+	monitor_close(&arm->monitor);
+}
+
 int arm_run(const struct globals *globals, const struct arm_options *options)
 {
 	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
+	CLEANUP(arm_free)
 	struct arm arm = {
 		.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true},
 		.options = options,
@@ -209,21 +181,30 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 	sweep->summary.failed += backups.failed;
 	sweep->summary.usec = progress_end();
 	report_armed(&sweep->summary);
-	monitor_close(&arm.monitor);
 	r = r < 0 ? r : routes < 0 ? routes : listens < 0 ? listens : saved;
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
 }
 
+static const struct verb_option option_table[] = {
+	SELECTION_OPTIONS(struct arm_options),
+	{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct arm_options, routes),
+	 "Put stand-ins behind the static routes of charon's routing table too (default: 220), so that packets of this "
+	 "machine itself keep their source, and are not let out in plaintext for another one"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "arm",
+	.usage = {"[OPTION...]"},
+	.about = "Puts a shadow behind each policy (main and sub, but never those of sockets), or those that are "
+		 "selected, and removes nothing: when the IKE daemon takes its policies away, nothing leaves or comes "
+		 "in in plaintext until `xfrmctl release`.",
+	.more = SELECTION_MORE,
+	.options = option_table,
+};
+
 int verb_arm(struct globals *globals, int argc, char **argv)
 {
-	static const struct option options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"match", required_argument, NULL, OPTION_MATCH},
-		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
-		{"routes", optional_argument, NULL, OPTION_ROUTES},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {options, print_help, parse_option};
 	struct arm_options arm = {0};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &arm);

@@ -22,21 +22,6 @@
 #include "verbs/options.h"
 #include "xfrm/print.h"
 
-enum {
-	OPTION_MATCH = OPTION_OF_VERB,
-	OPTION_EXCLUDE,
-	OPTION_STATES_ONLY,
-	OPTION_POLICIES_ONLY,
-	OPTION_HOLD,
-	OPTION_KEEP,
-	OPTION_ORPHANS,
-	OPTION_SOCKET,
-	OPTION_ROUTES,
-	OPTION_DRY_RUN,
-	OPTION_JSON,
-	OPTION_FORCE,
-};
-
 /* The policies and shadows that a pass of --hold replaces. */
 enum turn {
 	TURN_ALL,
@@ -57,120 +42,6 @@ struct flush {
 static bool keeps_traffic(const struct flush *flush)
 {
 	return flush->keep.n_reqids != 0;
-}
-
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] flush [OPTION...]\n"
-	       "\n"
-	       "Removes every ESP, AH and IPComp SA and every policy (main and sub, but never those\n"
-	       "of sockets) from the kernel, or those that are selected.\n"
-	       "\n"
-	       "  --match=EXPR         Only what some --match holds for (repeatable)\n"
-	       "  --exclude=EXPR       Not what some --exclude holds for (repeatable)\n"
-	       "  --states-only        Only SAs\n"
-	       "  --policies-only      Only policies\n"
-	       "  --hold               Put a shadow in the place of each policy, so that nothing leaves or\n"
-	       "                       comes in in plaintext until `xfrmctl release`\n"
-	       "  --keep               As --hold, but traffic goes on through the SAs that are there, until\n"
-	       "                       `xfrmctl handover`\n"
-	       "  --orphans            Only SAs that the running charon does not know\n"
-	       "  --socket=PATH        With --orphans: charon's VICI socket (default " VICI_SOCKET ")\n"
-	       "  --routes[=TABLE]     Also the static routes of charon's routing table (default: 220); with\n"
-	       "                       --hold stand-ins of them stay, with --orphans those that a\n"
-	       "                       connection of the running charon may need\n"
-	       "  --dry-run            List what would go and change nothing\n"
-	       "  --json               With --dry-run: as JSON\n"
-	       "  --force              Also when a live key manager owns the state\n"
-	       "  -h, --help           Show this\n"
-	       "\n"
-	       "EXPR is KEY=VALUE[,KEY=VALUE...], all of which must hold:\n"
-	       "  proto=esp|ah|comp    reqid=N or N-M       mark=V or V/M       if-id=N\n"
-	       "  dir=in|out|fwd       ptype=main|sub       priority=N or N-M   spi=N\n"
-	       "  src=PREFIX and dst=PREFIX (traffic selector), peer=PREFIX (tunnel end point)\n"
-	       "Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.\n");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct flush_options *options = userdata;
-
-	switch (option) {
-	case OPTION_MATCH:
-	case OPTION_EXCLUDE:
-		return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
-	case OPTION_STATES_ONLY:
-		options->states_only = true;
-		return 0;
-	case OPTION_POLICIES_ONLY:
-		options->policies_only = true;
-		return 0;
-	case OPTION_HOLD:
-		options->hold = true;
-		return 0;
-	case OPTION_KEEP:
-		options->hold = options->keep = true;
-		return 0;
-	case OPTION_ORPHANS:
-		options->orphans = options->states_only = true;
-		return 0;
-	case OPTION_SOCKET:
-		options->socket = value;
-		return 0;
-	case OPTION_ROUTES:
-		return routes_parse_table(value, &options->routes);
-	case OPTION_DRY_RUN:
-		options->dry_run = true;
-		return 0;
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
-	case OPTION_FORCE:
-		options->force = true;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
-
-static int parse_options(struct globals *globals, int argc, char **argv, struct flush_options *ret)
-{
-	static const struct option long_options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"match", required_argument, NULL, OPTION_MATCH},
-		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
-		{"states-only", no_argument, NULL, OPTION_STATES_ONLY},
-		{"policies-only", no_argument, NULL, OPTION_POLICIES_ONLY},
-		{"hold", no_argument, NULL, OPTION_HOLD},
-		{"keep", no_argument, NULL, OPTION_KEEP},
-		{"orphans", no_argument, NULL, OPTION_ORPHANS},
-		{"socket", required_argument, NULL, OPTION_SOCKET},
-		{"routes", optional_argument, NULL, OPTION_ROUTES},
-		{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
-		{"json", no_argument, NULL, OPTION_JSON},
-		{"force", no_argument, NULL, OPTION_FORCE},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
-
-	int r = verb_parse(globals, argc, argv, &syntax, ret);
-	if (r < 0)
-		return r;
-	if (ret->orphans && (ret->policies_only || ret->hold))
-		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "--orphans is about SAs beside a running charon: --policies-only, --hold and "
-				   "--keep do not go with it.");
-	if (ret->socket && !ret->orphans)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--socket goes with --orphans only.");
-	if (ret->states_only && ret->policies_only)
-		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "--states-only and --policies-only exclude each other; without them both go.");
-	if (ret->keep && ret->states_only)
-		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "--keep and --states-only exclude each other: what goes on needs its policies.");
-	if (ret->json && !ret->dry_run)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--json goes with --dry-run only.");
-	return 0;
 }
 
 /* Returns 0 when the state may be removed, -EBUSY when somebody else than `charon` owns it, -ECANCELED when that is no
@@ -639,12 +510,55 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
+static const struct verb_option option_table[] = {
+	SELECTION_OPTIONS(struct flush_options),
+	{"states-only", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, states_only), "Only SAs",
+	 .excludes = "--policies-only"},
+	{"policies-only", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, policies_only),
+	 "Only policies"},
+	{"orphans", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, orphans),
+	 "Only SAs that the running charon does not know", .excludes = "--policies-only, --hold, --keep"},
+	{"hold", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, hold),
+	 "Put a shadow in the place of each policy, so that nothing leaves or comes in in plaintext until `xfrmctl "
+	 "release`"},
+	{"keep", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, keep),
+	 "As --hold, but traffic goes on through the SAs that are there, until `xfrmctl handover`",
+	 .excludes = "--states-only"},
+	{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct flush_options, routes),
+	 "Also the static routes of charon's routing table (default: 220); with --hold stand-ins of them stay, with "
+	 "--orphans those that a connection of the running charon may need"},
+	{"dry-run", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, dry_run),
+	 "List what would go and change nothing"},
+	{"json", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, json), "as JSON",
+	 .needs = "--dry-run"},
+	{"force", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, force),
+	 "Also when a live key manager owns the state"},
+	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct flush_options, socket),
+	 "charon's VICI socket (default " VICI_SOCKET ")", .needs = "--orphans"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "flush",
+	.usage = {"[OPTION...]"},
+	.about = "Removes every ESP, AH and IPComp SA and every policy (main and sub, but never those of sockets) from "
+		 "the kernel, or those that are selected.",
+	.more = "EXPR is KEY=VALUE[,KEY=VALUE...], all of which must hold:\n"
+		"  proto=esp|ah|comp    reqid=N or N-M       mark=V or V/M       if-id=N\n"
+		"  dir=in|out|fwd       ptype=main|sub       priority=N or N-M   spi=N\n"
+		"  src=PREFIX and dst=PREFIX (traffic selector), peer=PREFIX (tunnel end point)\n"
+		"Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.",
+	.options = option_table,
+};
+
 int verb_flush(struct globals *globals, int argc, char **argv)
 {
 	struct flush_options options = {0};
 
-	int r = parse_options(globals, argc, argv, &options);
+	int r = verb_parse(globals, argc, argv, &syntax, &options);
 	if (r < 0)
 		return verb_exit_status(r);
+	options.hold |= options.keep;
+	options.states_only |= options.orphans;
 	return flush_run(globals, &options, NULL);
 }

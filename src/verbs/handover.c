@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/netns.h"
 #include "base/privileges.h"
-#include "base/timespan.h"
 #include "base/unit.h"
 #include "base/util.h"
 #include "handover/connections.h"
@@ -42,12 +41,6 @@
 
 #define SENTENCE_MAX 512
 
-enum {
-	OPTION_TIMEOUT = OPTION_OF_VERB,
-	OPTION_SOCKET,
-	OPTION_UNIT,
-};
-
 struct options {
 	uint64_t timeout_usec;
 	const char *socket, *unit;
@@ -64,43 +57,6 @@ struct handover {
 	uint64_t begun;
 	int error; /* charon could not be asked */
 };
-
-static void print_help(void)
-{
-	char timeout[TIMESPAN_MAX];
-
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] handover [OPTION...]\n"
-	       "\n"
-	       "Has charon negotiate anew what `xfrmctl flush --keep` left going, moves the traffic to the\n"
-	       "new SAs, and removes the old ones. To be run when charon has loaded its connections.\n"
-	       "\n"
-	       "  --timeout=TIME       What has no new SAs after this time is held instead (500ms, 30s,\n"
-	       "                       infinity; default %s): its old SAs go\n"
-	       "  --socket=PATH        charon's VICI socket (default: " VICI_SOCKET ")\n"
-	       "  --unit=UNIT          In the network namespace of this unit (NetworkNamespacePath=), in whose\n"
-	       "                       journal messages appear. While it is starting, charon is not asked,\n"
-	       "                       but what charon negotiates by itself is moved\n"
-	       "  -h, --help           Show this\n",
-	       timespan_format(TIMEOUT_USEC, timeout, sizeof(timeout)));
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct options *options = userdata;
-
-	switch (option) {
-	case OPTION_TIMEOUT:
-		return verb_parse_time("timeout", value, 0, &options->timeout_usec);
-	case OPTION_SOCKET:
-		options->socket = value;
-		return 0;
-	case OPTION_UNIT:
-		options->unit = value;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
 
 /* Takes charon's own SAs out of the list. */
 static void drop_known(struct kept *kept, const struct charon_sas *known)
@@ -524,16 +480,27 @@ static int run(struct globals *globals, const struct options *options)
 	return r;
 }
 
+static const struct verb_option option_table[] = {
+	{"timeout", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, timeout_usec),
+	 "What has no new SAs after this time is held instead (500ms, 30s, infinity; default 10s): its old SAs go"},
+	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),
+	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, unit),
+	 "In the network namespace of this unit (NetworkNamespacePath=), in whose journal messages appear. While it is "
+	 "starting, charon is not asked, but what charon negotiates by itself is moved"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "handover",
+	.usage = {"[OPTION...]"},
+	.about = "Has charon negotiate anew what `xfrmctl flush --keep` left going, moves the traffic to the new SAs, "
+		 "and removes the old ones. To be run when charon has loaded its connections.",
+	.options = option_table,
+};
+
 int verb_handover(struct globals *globals, int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
-		{"socket", required_argument, NULL, OPTION_SOCKET},
-		{"unit", required_argument, NULL, OPTION_UNIT},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
 	struct options options = {.timeout_usec = TIMEOUT_USEC, .socket = VICI_SOCKET};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &options);

@@ -2,6 +2,10 @@
 #include "verbs/options.h"
 
 #include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -9,33 +13,136 @@
 #include "base/privileges.h"
 #include "base/timespan.h"
 #include "base/util.h"
+#include "routes/table.h"
 
 /* Maximum number of characters of an option that a sentence repeats. */
 #define OPTION_MAX 64
 
-bool global_option(int option, struct globals *globals)
+/* Width of a help, and where its second column begins, in characters. */
+#define HELP_WIDTH 80
+#define HELP_COLUMN 23
+
+/* Maximum number of bytes of the text about an option. */
+#define HELP_TEXT_MAX 512
+
+/* What getopt_long(3) returns for the first long option without a short form: more than any character. */
+#define LONG_OPTIONS 0x100
+
+/* The options of all verbs, which are taken before and behind the verb. A setting has only the first two of them. */
+static const struct verb_option general_options[] = {
+	{"quiet", NULL, SECTION_GENERAL, OPTION_QUIET, 0, "Say nothing but what failed", .letter = 'q'},
+	{"verbose", NULL, SECTION_GENERAL, OPTION_VERBOSE, 0, "Say what is done on the way", .letter = 'v'},
+	{"netns", "NAME|PATH", SECTION_GENERAL, OPTION_TEXT, offsetof(struct globals, netns),
+	 "Work in this network namespace (a name of `ip netns`, or a path such as /proc/PID/ns/net)"},
+	{"help", NULL, SECTION_GENERAL, OPTION_HELP, 0, "Show the help; behind a verb, that of the verb",
+	 .letter = 'h'},
+};
+#define SETTING_OPTIONS 2
+#define VERB_OPTIONS_MAX 16
+#define OPTIONS_MAX (VERB_OPTIONS_MAX + ARRAY_SIZE(general_options))
+
+/* The options that a verb takes: its own, then the general ones. */
+struct option_list {
+	const struct verb_option *options[OPTIONS_MAX];
+	size_t n, n_own;
+};
+
+static struct option_list list_options(const struct verb_syntax *syntax)
 {
-	switch (option) {
-	case OPTION_NETNS:
-		globals->netns = optarg;
-		return true;
-	case 'q':
-		log_quiet();
-		return true;
-	case 'v':
-		log_verbose();
-		return true;
-	default:
-		return false;
+	const size_t n_general = syntax->setting ? SETTING_OPTIONS : ARRAY_SIZE(general_options);
+	struct option_list list = {0};
+
+	while (list.n_own < VERB_OPTIONS_MAX && syntax->options[list.n_own].name)
+		list.options[list.n++] = &syntax->options[list.n_own++];
+	for (size_t i = 0; i < n_general; i++)
+		list.options[list.n++] = &general_options[i];
+	return list;
+}
+
+/* Prints a text between a column, at which the cursor is, and the right margin, and ends the line. Keeps the text's own
+ * line breaks. */
+static void print_wrapped(const char *text, int indent)
+{
+	int column = indent;
+
+	while (*text) {
+		const int length = (int)strcspn(text + 1, " \n") + 1;
+		if (*text == '\n' || (*text == ' ' && column + length > HELP_WIDTH)) {
+			printf("\n%*s", indent, "");
+			column = indent;
+			text++;
+			continue;
+		}
+		/* A word with the blank before it. */
+		printf("%.*s", length, text);
+		column += length;
+		text += length;
+	}
+	putchar('\n');
+}
+
+void verb_print_row(const char *name, const char *text)
+{
+	int length = printf("  %s", name);
+
+	if (length + 2 > HELP_COLUMN)
+		length = printf("\n") - 1;
+	printf("%*s", HELP_COLUMN - length, "");
+	print_wrapped(text, HELP_COLUMN);
+}
+
+static void print_option(const struct verb_option *option)
+{
+	const char letter[] = {'-', option->letter, ',', ' ', '\0'};
+	const char *argument = option->argument ? option->argument : "";
+	const char *needs = option->needs, *excludes = option->excludes;
+	const bool optional = *argument == '[';
+	char row[HELP_WIDTH], text[HELP_TEXT_MAX];
+
+	snprintf(row, sizeof(row), "%s--%s%s%s%s", option->letter ? letter : "", option->name, optional ? "[" : "",
+		 *argument ? "=" : "", argument + optional);
+	snprintf(text, sizeof(text), "%s%s%s%s%s%s%s", needs ? "With " : "", needs ? needs : "", needs ? ": " : "",
+		 option->help, excludes ? " (not with " : "", excludes ? excludes : "", excludes ? ")" : "");
+	verb_print_row(row, text);
+}
+
+static void print_help(const struct verb_syntax *syntax, const struct option_list *list)
+{
+	static const char *const titles[SECTIONS] = {"Selection", "What to do", "For services", "General"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(syntax->usage) && syntax->usage[i]; i++)
+		printf("%s%s%s%s\n", i == 0 ? "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] " : "       xfrmctl ",
+		       syntax->name ? syntax->name : "", syntax->name ? " " : "", syntax->usage[i]);
+	putchar('\n');
+	print_wrapped(syntax->about, 0);
+	if (syntax->print_list) {
+		putchar('\n');
+		syntax->print_list();
+	}
+	for (enum option_section section = 0; section < SECTIONS; section++) {
+		bool begun = false;
+		for (size_t i = 0; i < list->n; i++) {
+			if (list->options[i]->section != section)
+				continue;
+			if (!begun)
+				printf("\n%s:\n", titles[section]);
+			begun = true;
+			print_option(list->options[i]);
+		}
+	}
+	if (syntax->more) {
+		putchar('\n');
+		print_wrapped(syntax->more, 0);
 	}
 }
 
-int usage_error(int c, char **argv, const char *verb)
+/* Reports which mistake with an option getopt_long(3) has found, and returns -EINVAL. `c` is what it returned. */
+static int refuse_option(int c, char **argv, const struct verb_syntax *syntax, const char *letters)
 {
 	const char *option = argv[optind - 1], *mistake = "is unknown, or short for several";
 	/* getopt_long(3) sets optopt to the value of a long option that it has found, to the character of a short one
 	 * that there is not, and otherwise to 0. No short option takes a value. */
-	const bool found = optopt >= OPTION_NETNS || (optopt && strchr(GLOBAL_SHORT_OPTIONS, optopt));
+	const bool found = optopt >= LONG_OPTIONS || (optopt && strchr(letters + strlen("+:"), optopt));
 	const char letter[] = {'-', (char)optopt, '\0'};
 	int length = (int)strcspn(option, "=");
 
@@ -49,9 +156,9 @@ int usage_error(int c, char **argv, const char *verb)
 		length = (int)strlen(letter);
 		mistake = "is unknown";
 	}
-	return log_failure(STATUS_USAGE, MESSAGE_USAGE, "Option '%.*s' %s; `xfrmctl%s%s --help` shows the options.",
-			   length < OPTION_MAX ? length : OPTION_MAX, option, mistake, verb ? " " : "",
-			   verb ? verb : "");
+	return log_failure(-EINVAL, MESSAGE_USAGE, "Option '%.*s' %s; `xfrmctl%s%s --help` shows the options.",
+			   length < OPTION_MAX ? length : OPTION_MAX, option, mistake, syntax->name ? " " : "",
+			   syntax->name ? syntax->name : "");
 }
 
 int verb_enter_netns(const char *netns)
@@ -110,51 +217,162 @@ int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm
 	return 0;
 }
 
-int verb_add_selection(struct filter *filter, bool exclude, const char *expression)
+static int parse_expression(const struct verb_option *option, const char *value, struct filter *filter)
 {
 	char why[MATCH_ERROR_MAX];
 
-	if (filter_add(filter, exclude, expression, why, sizeof(why)) < 0)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: %s.", exclude ? "exclude" : "match", why);
+	if (filter_add(filter, option->kind == OPTION_EXCLUDE, value, why, sizeof(why)) < 0)
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: %s.", option->name, why);
 	return 0;
 }
 
-int verb_parse_time(const char *option, const char *value, uint64_t min_usec, uint64_t *ret)
+static int parse_time(const struct verb_option *option, const char *value, uint64_t *ret)
 {
+	char limit[TIMESPAN_MAX];
+
 	if (timespan_parse(value, ret) < 0)
 		return log_failure(-EINVAL, MESSAGE_USAGE,
 				   "--%s: '%.64s' is not a time span; it takes such as 500ms, 30s, 5min, "
 				   "\"1min 30s\" or infinity.",
-				   option, value);
-	if (*ret >= min_usec)
+				   option->name, value);
+	if (*ret < option->min)
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: '%.64s' is too short; it takes %s and more.",
+				   option->name, value, timespan_format(option->min, limit, sizeof(limit)));
+	if (option->max && *ret > option->max)
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: '%.64s' is too long; it takes at most %s.",
+				   option->name, value, timespan_format(option->max, limit, sizeof(limit)));
+	return 0;
+}
+
+static int parse_number(const struct verb_option *option, const char *value, uint64_t *ret)
+{
+	char *end;
+
+	*ret = strtoull(value, &end, 10);
+	if (*value < '0' || *value > '9' || *end || *ret < option->min || *ret > option->max)
+		return log_failure(-EINVAL, MESSAGE_USAGE,
+				   "--%s: '%.64s' is not a number from %" PRIu64 " to %" PRIu64 ".", option->name,
+				   value, option->min, option->max);
+	return 0;
+}
+
+/* Stores the value of an option in its variable, or does what the option asks for. Returns 0, -EINVAL if the value is
+ * wrong, which it reports, or -ECANCELED if there is nothing else to do. */
+static int take_option(const struct verb_option *option, const char *value, void *variable)
+{
+	switch (option->kind) {
+	case OPTION_FLAG:
+		*(bool *)variable = true;
 		return 0;
-	char min[TIMESPAN_MAX];
-	return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: '%.64s' is too short; it takes %s and more.", option, value,
-			   timespan_format(min_usec, min, sizeof(min)));
+	case OPTION_FILE:
+		if (!*value)
+			return log_failure(-EINVAL, MESSAGE_USAGE, "--%s needs the name of a file.", option->name);
+		*(const char **)variable = value;
+		return 0;
+	case OPTION_TEXT:
+		*(const char **)variable = value;
+		return 0;
+	case OPTION_TIME:
+		return parse_time(option, value, variable);
+	case OPTION_NUMBER:
+		return parse_number(option, value, variable);
+	case OPTION_TABLE:
+		return routes_parse_table(value, variable);
+	case OPTION_INCLUDE:
+	case OPTION_EXCLUDE:
+		return parse_expression(option, value, variable);
+	case OPTION_MODE:
+		return parse_mode(value, variable);
+	case OPTION_QUIET:
+		log_quiet();
+		return 0;
+	case OPTION_VERBOSE:
+		log_verbose();
+		return 0;
+	case OPTION_VERSION:
+		printf("xfrmctl %s\n", XFRMCTL_VERSION);
+		return -ECANCELED;
+	case OPTION_HELP:
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Returns whether a text such as "--json or --metrics" names an option. */
+static bool names_option(const char *text, const char *name)
+{
+	const size_t length = strlen(name);
+
+	for (const char *at = text; at && (at = strstr(at, "--")) != NULL; at += 2)
+		if (strncmp(at + 2, name, length) == 0 && strcspn(at + 2, " ,") == length)
+			return true;
+	return false;
+}
+
+/* Checks which options of a verb were given together: a bit of `given` for each row. Returns 0, or -EINVAL if a row
+ * forbids it, which it reports. */
+static int check_together(const struct verb_syntax *syntax, uint32_t given)
+{
+	for (size_t i = 0; syntax->options[i].name; i++) {
+		const struct verb_option *option = &syntax->options[i];
+		bool complete = !option->needs;
+
+		if (option->required && !(given & 1U << i))
+			return log_failure(-EINVAL, MESSAGE_USAGE, "%s needs --%s=%s.", syntax->name, option->name,
+					   option->argument);
+		if (!(given & 1U << i))
+			continue;
+		for (size_t j = 0; syntax->options[j].name; j++) {
+			const char *other = syntax->options[j].name;
+			if (!(given & 1U << j))
+				continue;
+			if (names_option(option->excludes, other))
+				return log_failure(-EINVAL, MESSAGE_USAGE, "--%s and --%s exclude each other.",
+						   option->name, other);
+			complete |= names_option(option->needs, other);
+		}
+		if (!complete)
+			return log_failure(-EINVAL, MESSAGE_USAGE, "--%s goes with %s only.", option->name,
+					   option->needs);
+	}
+	return 0;
 }
 
 int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata)
 {
-	int c, r;
+	const char *letters = syntax->setting ? "+:qv" : "+:qvh";
+	const struct option_list list = list_options(syntax);
+	struct option options[OPTIONS_MAX + 1] = {0};
+	uint32_t given = 0;
+	int c;
 
-	while ((c = getopt_long(argc, argv, "+:" GLOBAL_SHORT_OPTIONS, syntax->options, NULL)) >= 0) {
-		if (global_option(c, globals))
-			continue;
-		switch (c) {
-		case 'h':
-			syntax->print_help();
-			return -ECANCELED;
-		case '?':
-		case ':':
-			usage_error(c, argv, argv[0]);
-			return -EINVAL;
-		default:
-			r = syntax->take(c, optarg, userdata);
-			if (r < 0)
-				return r;
-		}
+	for (size_t i = 0; i < list.n; i++) {
+		const struct verb_option *option = list.options[i];
+		options[i].name = option->name;
+		options[i].has_arg = !option->argument		? no_argument
+				     : *option->argument == '[' ? optional_argument
+								: required_argument;
+		options[i].val = option->letter ? option->letter : LONG_OPTIONS + (int)i;
 	}
-	return 0;
+	/* "+" stops at the first word that is no option: what follows is the verb's, or a command's. */
+	while ((c = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
+		size_t i = 0;
+
+		if (c == '?' || c == ':')
+			return refuse_option(c, argv, syntax, letters);
+		while (options[i].val != c)
+			i++;
+		if (list.options[i]->kind == OPTION_HELP) {
+			print_help(syntax, &list);
+			return -ECANCELED;
+		}
+		char *base = i < list.n_own ? userdata : (void *)globals;
+		int r = take_option(list.options[i], optarg, base + list.options[i]->offset);
+		if (r < 0)
+			return r;
+		given |= i < list.n_own ? 1U << i : 0;
+	}
+	return check_together(syntax, given);
 }
 
 int verb_refuse_arguments(int argc, char **argv)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,38 +18,76 @@ enum exit_status {
 	STATUS_ORPHANS = 4, /* of status alone */
 };
 
+/* The general options, as far as a verb has to know them. */
 struct globals {
 	const char *netns; /* --netns=, or NULL for the namespace that we are in */
 };
 
-/* Values of long options that have no short form start behind every character. */
-enum {
-	OPTION_NETNS = 0x100,
-	OPTION_OF_VERB,
+/* The sections of a help text, in their order. */
+enum option_section {
+	SECTION_SELECTION,
+	SECTION_ACTION,
+	SECTION_SERVICE,
+	SECTION_GENERAL,
+	SECTIONS,
 };
 
-/* Options that are accepted before and behind the verb, for getopt_long(3). */
-#define GLOBAL_SHORT_OPTIONS "hqv"
-#define GLOBAL_LONG_OPTIONS \
+/* The kind of an option, and the type of the variable that its value is stored in. */
+enum option_kind {
+	OPTION_FLAG,	/* bool: the option takes no value */
+	OPTION_TEXT,	/* const char * */
+	OPTION_FILE,	/* const char *: a name that is not empty */
+	OPTION_TIME,	/* uint64_t: microseconds, from `min` to `max` */
+	OPTION_NUMBER,	/* uint64_t: from `min` to `max` */
+	OPTION_TABLE,	/* uint32_t: a routing table */
+	OPTION_INCLUDE, /* struct filter: an expression of --match */
+	OPTION_EXCLUDE, /* struct filter: an expression of --exclude */
+	OPTION_MODE,	/* enum mode */
+	/* General options without a variable. */
+	OPTION_QUIET,
+	OPTION_VERBOSE,
+	OPTION_HELP,
+	OPTION_VERSION,
+};
+
+/* A row of the table of a verb's options. The parser, the help, and through the help the completions come from it;
+ * tests/unit/verbs/test_manual.py compares the help with the manual. */
+struct verb_option {
+	const char *name;
+	const char *argument; /* stands for the value; in brackets if it may be left out; NULL if there is none */
+	enum option_section section;
+	enum option_kind kind;
+	size_t offset; /* of the variable, in the structure that verb_parse() gets */
+	const char *help;
+	const char *needs;    /* options of which one has to be there as well, as "--json or --metrics" */
+	const char *excludes; /* options that must not be there as well, as "--hold, --keep" */
+	uint64_t min, max;    /* least and greatest value; a time span with a `max` of 0 may be of any length */
+	bool required;
+	char letter; /* the short form, or 0 */
+};
+
+/* The command line of a verb. */
+struct verb_syntax {
+	const char *name;		   /* NULL: the program itself, before the verb */
+	const char *usage[2];		   /* what can follow the name; the second one may be NULL */
+	const char *about;		   /* the purpose, in sentences */
+	void (*print_list)(void);	   /* prints what it takes besides options, with verb_print_row(), or NULL */
+	const char *more;		   /* what is to be known besides the options, or NULL */
+	const struct verb_option *options; /* up to one without a name */
+	bool setting; /* of a setting of a unit: only --quiet and --verbose of the options of all verbs */
+};
+
+/* The options that select entries, for a structure with a member `filter`. */
+#define SELECTION_OPTIONS(type) \
 	/* clang-format off */ \
-	{"help", no_argument, NULL, 'h'}, \
-	VOICE_LONG_OPTIONS, \
-	{"netns", required_argument, NULL, OPTION_NETNS} \
+	{"match", "EXPR", SECTION_SELECTION, OPTION_INCLUDE, offsetof(type, filter), \
+	 "Only what some --match holds for (repeatable)"}, \
+	{"exclude", "EXPR", SECTION_SELECTION, OPTION_EXCLUDE, offsetof(type, filter), \
+	 "Not what some --exclude holds for (repeatable)"} \
 	/* clang-format on */
 
-/* Those of them that a setting of a unit may have. */
-#define VOICE_LONG_OPTIONS \
-	/* clang-format off */ \
-	{"quiet", no_argument, NULL, 'q'}, \
-	{"verbose", no_argument, NULL, 'v'} \
-	/* clang-format on */
-
-/* Takes note of one of the global options but --help; returns whether `option` is one. */
-bool global_option(int option, struct globals *globals);
-
-/* Reports which mistake with an option getopt_long(3) has found and returns STATUS_USAGE. `c` is what it returned,
- * `verb` the verb whose options these are, or NULL before it. */
-int usage_error(int c, char **argv, const char *verb);
+/* What a help with these options says behind them. */
+#define SELECTION_MORE "`xfrmctl flush --help` shows what EXPR can be."
 
 /* Enters a network namespace by name or path, unless that is NULL. Reports what fails and returns a negative errno.
  */
@@ -61,9 +98,6 @@ int verb_enter_netns(const char *netns);
  */
 int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm_counts *counts);
 
-/* Takes the value of --match= or --exclude=. Reports what is wrong with it and returns -EINVAL. */
-int verb_add_selection(struct filter *filter, bool exclude, const char *expression);
-
 /* What becomes of the state of an IKE daemon that restarts: XFRMCTL_MODE, and --mode= of `service`. */
 enum mode {
 	MODE_AUTO,     /* after a crash as MODE_HANDOVER, at a planned restart as MODE_HOLD */
@@ -71,34 +105,26 @@ enum mode {
 	MODE_HOLD,     /* it goes, and shadows take its place */
 	MODE_HANDOVER, /* it carries the traffic until the new daemon does, for which a planned restart ends the old one
 			*/
+	MODES,
 };
 
 /* Takes the name of a mode. Reports what is wrong with it and returns -EINVAL. */
 int parse_mode(const char *value, enum mode *ret);
 
-/* The options of a verb. */
-struct verb_syntax {
-	const struct option *options; /* for getopt_long(3), the global ones included */
-	void (*print_help)(void);
-	/* Takes one that is not global, with its value; reports what is wrong with it and returns a negative errno. */
-	int (*take)(int option, const char *value, void *userdata);
-};
-
-/* Reads the options of a verb, which takes nothing else. Reports what is wrong and returns -EINVAL; -ECANCELED when the
- * help was asked for, and shown. */
+/* Reads the options of a verb, which takes nothing else, into its structure `userdata`. Returns 0, -EINVAL for wrong
+ * usage, which it reports, or -ECANCELED after it has shown the help or the version. */
 int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata);
 
-/* The same for a verb that takes more than options, in two steps: the options, behind which optind is then, and that
- * there is nothing behind them. */
+/* Do the same in two steps, for a verb that takes more than options: the first one leaves optind behind the options,
+ * the second one refuses words from there on. */
 int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax,
 		       void *userdata);
 int verb_refuse_arguments(int argc, char **argv);
 
-/* Takes the value of an option that is a time span, in microseconds. Reports what is wrong with it, or that it is less
- * than `min_usec`, and returns -EINVAL. */
-int verb_parse_time(const char *option, const char *value, uint64_t min_usec, uint64_t *ret);
+/* Prints a row of a help: a name, and a text about it, which may take several lines. */
+void verb_print_row(const char *name, const char *text);
 
-/* The exit status when a verb's options could not be used: -ECANCELED says that --help was asked for. */
+/* Returns the exit status of a verb whose options were not used, from what verb_parse() has returned. */
 enum exit_status verb_exit_status(int r);
 
 /* Each verb in a file of its name: argv[0] is the verb. They report their failures and return an exit status. */

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,14 +20,6 @@
 /* The kernel counts the time of a policy in signed jiffies; nobody waits for longer than this. */
 #define GRACE_SECONDS_MAX (UINT64_C(10) * 365 * 24 * 60 * 60)
 
-enum {
-	OPTION_MATCH = OPTION_OF_VERB,
-	OPTION_EXCLUDE,
-	OPTION_GRACE,
-	OPTION_ROUTES,
-	OPTION_SOCKET,
-};
-
 /* Seconds for which a shadow stands longer than a kept shadow in front of it, without a grace. */
 #define KEPT_MARGIN_SECONDS 5
 
@@ -43,46 +34,6 @@ struct release {
 	bool any;
 	struct xfrm_counters before; /* the counters when the oldest shadow was made */
 };
-
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] release [OPTION...]\n"
-	       "\n"
-	       "Removes what `xfrmctl flush --hold` and `xfrmctl arm` left in the place of policies, and\n"
-	       "pending acquires (larval SAs without SPI), so that the next packets ask the IKE daemon\n"
-	       "again. To be run when that has loaded its connections.\n"
-	       "\n"
-	       "  --match=EXPR         Only acquires that some --match holds for (repeatable; EXPR is as for\n"
-	       "                       flush). Shadows go whatever it says\n"
-	       "  --exclude=EXPR       Not the acquires that some --exclude holds for (repeatable)\n"
-	       "  --grace=TIME         Shadows that no policy of the same selector covers by now go after\n"
-	       "                       this time (500ms, 30s, 5min, infinity; default 0: at once)\n"
-	       "  --routes[=TABLE]     Also the stand-ins that `flush --hold --routes` left in charon's\n"
-	       "                       routing table (default: 220); with --grace, those stay that a\n"
-	       "                       connection of the running charon may need\n"
-	       "  --socket=PATH        charon's VICI socket (default: " VICI_SOCKET ")\n"
-	       "  -h, --help           Show this\n");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct release_options *options = userdata;
-
-	switch (option) {
-	case OPTION_MATCH:
-	case OPTION_EXCLUDE:
-		return verb_add_selection(&options->filter, option == OPTION_EXCLUDE, value);
-	case OPTION_GRACE:
-		return verb_parse_time("grace", value, 0, &options->grace_usec);
-	case OPTION_ROUTES:
-		return routes_parse_table(value, &options->routes);
-	case OPTION_SOCKET:
-		options->socket = value;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
 
 /* Whether a real policy protects, by now, what the shadow covers: 1 or 0. */
 static int is_covered(struct release *release, const struct entry *shadow)
@@ -269,18 +220,34 @@ int release_run(const struct globals *globals, const struct release_options *opt
 	return run(&release, globals);
 }
 
+static const struct verb_option option_table[] = {
+	{"match", "EXPR", SECTION_SELECTION, OPTION_INCLUDE, offsetof(struct release_options, filter),
+	 "Only acquires that some --match holds for (repeatable). Shadows go whatever it says"},
+	{"exclude", "EXPR", SECTION_SELECTION, OPTION_EXCLUDE, offsetof(struct release_options, filter),
+	 "Not the acquires that some --exclude holds for (repeatable)"},
+	{"grace", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct release_options, grace_usec),
+	 "Shadows that no policy of the same selector covers by now go after this time (500ms, 30s, 5min, infinity; "
+	 "default 0: at once)"},
+	{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct release_options, routes),
+	 "Also the stand-ins that `flush --hold --routes` left in charon's routing table (default: 220); with --grace, "
+	 "those stay that a connection of the running charon may need"},
+	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct release_options, socket),
+	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "release",
+	.usage = {"[OPTION...]"},
+	.about = "Removes what `xfrmctl flush --hold` and `xfrmctl arm` left in the place of policies, and pending "
+		 "acquires (larval SAs without SPI), so that the next packets ask the IKE daemon again. To be run when "
+		 "that has loaded its connections.",
+	.more = SELECTION_MORE,
+	.options = option_table,
+};
+
 int verb_release(struct globals *globals, int argc, char **argv)
 {
-	static const struct option options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"match", required_argument, NULL, OPTION_MATCH},
-		{"exclude", required_argument, NULL, OPTION_EXCLUDE},
-		{"grace", required_argument, NULL, OPTION_GRACE},
-		{"routes", optional_argument, NULL, OPTION_ROUTES},
-		{"socket", required_argument, NULL, OPTION_SOCKET},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {options, print_help, parse_option};
 	struct release_options release = {.socket = VICI_SOCKET};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &release);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +16,6 @@
 #include "verbs/options.h"
 #include "xfrm/netlink.h"
 
-enum {
-	OPTION_FILE = OPTION_OF_VERB,
-	OPTION_UNIT,
-	OPTION_SUB,
-	OPTION_FROM_SUB,
-};
-
 struct restore {
 	const char *path;
 	const char *unit;
@@ -35,41 +27,10 @@ struct restore {
 	size_t n_again, allocated;
 };
 
-static void print_help(void)
+static void restore_free(struct restore *restore)
 {
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] restore --file=FILE [OPTION...]\n"
-	       "\n"
-	       "Puts shadows in the place of the policies that `xfrmctl save` has written down: what\n"
-	       "those protected is blocked, what they let pass passes, until `xfrmctl release`. To be run\n"
-	       "at boot, before there is a network and an IKE daemon.\n"
-	       "\n"
-	       "  --file=FILE          What `xfrmctl save` wrote. If it is not there, nothing is done; if it\n"
-	       "                       is not complete and correct, or others can write it, nothing is closed\n"
-	       "  --unit=UNIT          Not if this service runs, or is being started\n"
-	       "  --sub                Shadows are sub policies, which a daemon that flushes the main ones when\n"
-	       "                       it starts (pluto 5) leaves alone; they block all that they match until\n"
-	       "  --from-sub           puts main shadows in the place of those\n"
-	       "  -h, --help           Show this\n");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct restore *restore = userdata;
-
-	switch (option) {
-	case OPTION_FILE:
-		restore->path = value;
-		return 0;
-	case OPTION_UNIT:
-		restore->unit = value;
-		return 0;
-	case OPTION_SUB:
-		restore->sub = true;
-		return 0;
-	default:
-		restore->from_sub = true;
-		return 0;
-	}
+	close_file(&restore->reader.f);
+	free(restore->again);
 }
 
 static int refuse(const struct restore *restore, const char *why)
@@ -211,7 +172,6 @@ static int put_shadows(struct restore *restore)
 		if (adopted < 0)
 			count_failed(restore, again, adopted);
 	}
-	free(restore->again);
 	r = r < 0 ? r : committed;
 	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not put all shadows in their place: %s.", strerror(-r))
 		     : 0;
@@ -252,26 +212,38 @@ static int run(struct restore *restore, const struct globals *globals)
 	return r < 0 ? r : restore->summary.failed ? -EIO : 0;
 }
 
+static const struct verb_option option_table[] = {
+	{"file", "FILE", SECTION_ACTION, OPTION_FILE, offsetof(struct restore, path),
+	 "What `xfrmctl save` wrote. If it is not there, nothing is done; if it is not complete and correct, or others "
+	 "can write it, nothing is closed",
+	 .required = true},
+	{"sub", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct restore, sub),
+	 "Shadows are sub policies, which a daemon that flushes the main ones when it starts (pluto 5) leaves alone; "
+	 "they block all that they match until --from-sub",
+	 .excludes = "--from-sub"},
+	{"from-sub", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct restore, from_sub),
+	 "Put main shadows in the place of those of --sub"},
+	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct restore, unit),
+	 "Not if this service runs, or is being started"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "restore",
+	.usage = {"--file=FILE [OPTION...]"},
+	.about = "Puts shadows in the place of the policies that `xfrmctl save` has written down: what those protected "
+		 "is blocked, what they let pass passes, until `xfrmctl release`. To be run at boot, before there is a "
+		 "network and an IKE daemon.",
+	.options = option_table,
+};
+
 int verb_restore(struct globals *globals, int argc, char **argv)
 {
-	struct restore restore = {0};
-	static const struct option options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"file", required_argument, NULL, OPTION_FILE},
-		{"unit", required_argument, NULL, OPTION_UNIT},
-		{"sub", no_argument, NULL, OPTION_SUB},
-		{"from-sub", no_argument, NULL, OPTION_FROM_SUB},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {options, print_help, parse_option};
+	CLEANUP(restore_free) struct restore restore = {0};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &restore);
 	if (r < 0)
 		return verb_exit_status(r);
-	if (!restore.path || !*restore.path)
-		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "restore needs the name of a file: --file=FILE.");
-	if (restore.sub && restore.from_sub)
-		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "--sub and --from-sub exclude each other.");
 	if (is_up(restore.unit))
 		return STATUS_DONE;
 	r = open_file(&restore);
@@ -281,6 +253,5 @@ int verb_restore(struct globals *globals, int argc, char **argv)
 	}
 	if (r == 0)
 		r = run(&restore, globals);
-	close_file(&restore.reader.f);
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }

@@ -29,61 +29,16 @@
 #define SHORT_RUN_USEC (10 * USEC_PER_SEC)
 #define PAUSE_SECONDS 1
 
-enum {
-	OPTION_UNIT = OPTION_OF_VERB,
-	OPTION_MODE,
-};
-
 struct service {
 	const char *unit; /* of --unit=, or NULL */
-	bool has_mode;	  /* of --mode=, which counts more than XFRMCTL_MODE */
-	enum mode mode;
-	bool is_own; /* this process belongs to the unit */
+	enum mode mode;	  /* of --mode=, which counts more than XFRMCTL_MODE, or MODES */
+	bool is_own;	  /* this process belongs to the unit */
 	char name[UNIT_MAX];
 	char stem[UNIT_MAX];			     /* the name without its suffix, as %N of a unit */
 	char saved[sizeof(SAVED_FOLDER) + UNIT_MAX]; /* what the next boot closes */
 	struct unit_state state;
 	struct settings settings;
 };
-
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] service STEP [OPTION...]\n"
-	       "\n"
-	       "What the drop-in of an IKE daemon's service runs. It reads the settings of that from its\n"
-	       "environment; with one that is wrong it goes on, and blocks rather than opens.\n"
-	       "\n"
-	       "  start-pre            Remove what an earlier life left behind, or hold it, or keep it\n"
-	       "                       (XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS)\n"
-	       "  start-post           Release what was held, and remove pending acquires\n"
-	       "                       (XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_RELEASE_OPTIONS)\n"
-	       "  stop                 Before a restart, put shadows behind policies; in the mode `handover`,\n"
-	       "                       also end the main process, so that it cannot take them away\n"
-	       "                       (XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES)\n"
-	       "  stop-post            When systemd stops the service for good, remove what is left; otherwise\n"
-	       "                       put shadows behind policies, and pause for a second if the service has\n"
-	       "                       failed within ten of its start\n"
-	       "                       (XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS)\n"
-	       "\n"
-	       "  --unit=UNIT          The service (default: the one that this process belongs to). Of another\n"
-	       "                       one, stop-post only removes what is left, also when that has failed\n"
-	       "  --mode=MODE          auto, hold, handover or flush, whatever XFRMCTL_MODE says\n"
-	       "  -h, --help           Show this\n"
-	       "\n"
-	       "xfrmctl.conf(5) explains the settings, and which options each can have.\n");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct service *service = userdata;
-
-	if (option == OPTION_UNIT) {
-		service->unit = value;
-		return 0;
-	}
-	service->has_mode = true;
-	return parse_mode(value, &service->mode);
-}
 
 /* Finds out which unit this is about. Reports what is wrong and returns -EINVAL. */
 static int name_unit(struct service *service)
@@ -108,10 +63,10 @@ static int name_unit(struct service *service)
 
 static const struct settings *read_settings(struct service *service, unsigned int set)
 {
-	if (service->has_mode)
-		set &= ~SETTING(MODE);
-	settings_read(set, &service->settings);
-	if (service->has_mode)
+	const bool has_mode = service->mode != MODES;
+
+	settings_read(has_mode ? set & ~SETTING(MODE) : set, &service->settings);
+	if (has_mode)
 		service->settings.mode = service->mode;
 	return &service->settings;
 }
@@ -302,12 +257,32 @@ static const struct step {
 	const char *name;
 	enum exit_status (*run)(struct globals *globals, struct service *service);
 	uint64_t needs; /* PRIVILEGE_… */
+	const char *purpose, *settings;
 } steps[] = {
-	{"start-pre", start_pre, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
-	{"start-post", start_post, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
-	{"stop", stop, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_KILL},
-	{"stop-post", stop_post, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
+	{"start-pre", start_pre, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS,
+	 "Remove what an earlier life left behind, or hold it, or keep it",
+	 "XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS"},
+	{"start-post", start_post, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS,
+	 "Release what was held, and remove pending acquires",
+	 "XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_RELEASE_OPTIONS"},
+	{"stop", stop, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_KILL,
+	 "Before a restart, put shadows behind policies; in the mode `handover`, also end the main process, so that it "
+	 "cannot take them away",
+	 "XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES"},
+	{"stop-post", stop_post, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS,
+	 "When systemd stops the service for good, remove what is left; otherwise put shadows behind policies, and "
+	 "pause for a second if the service has failed within ten of its start",
+	 "XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS"},
 };
+
+static void print_steps(void)
+{
+	printf("Steps, and the settings that they read:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		verb_print_row(steps[i].name, steps[i].purpose);
+		printf("    (%s)\n", steps[i].settings);
+	}
+}
 
 static const struct step *find_step(const char *name)
 {
@@ -317,16 +292,28 @@ static const struct step *find_step(const char *name)
 	return NULL;
 }
 
+static const struct verb_option option_table[] = {
+	{"mode", "MODE", SECTION_ACTION, OPTION_MODE, offsetof(struct service, mode),
+	 "auto, hold, handover or flush, whatever XFRMCTL_MODE says"},
+	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct service, unit),
+	 "The service (default: the one that this process belongs to). Of another one, stop-post only removes what is "
+	 "left, also when that has failed"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "service",
+	.usage = {"STEP [OPTION...]"},
+	.about = "What the drop-in of an IKE daemon's service runs. It reads the settings of that from its "
+		 "environment; with one that is wrong it goes on, and blocks rather than opens.",
+	.print_list = print_steps,
+	.more = "xfrmctl.conf(5) explains the settings, and which options each can have.",
+	.options = option_table,
+};
+
 /* Takes the step, and the options before and behind it. */
 static int parse(struct globals *globals, int argc, char **argv, struct service *service, const struct step **ret)
 {
-	static const struct option options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"unit", required_argument, NULL, OPTION_UNIT},
-		{"mode", required_argument, NULL, OPTION_MODE},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {options, print_help, parse_option};
 	char *verb = argv[0];
 
 	int r = verb_parse_options(globals, argc, argv, &syntax, service);
@@ -348,9 +335,14 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 	return r < 0 ? r : name_unit(service);
 }
 
+static void service_free(struct service *service)
+{
+	settings_free(&service->settings);
+}
+
 int verb_service(struct globals *globals, int argc, char **argv)
 {
-	struct service service = {0};
+	CLEANUP(service_free) struct service service = {.mode = MODES};
 	const struct step *step = steps;
 
 	int r = parse(globals, argc, argv, &service, &step);
@@ -360,6 +352,5 @@ int verb_service(struct globals *globals, int argc, char **argv)
 	enum exit_status status = step->run(globals, &service);
 	if (service.settings.wrong && status == STATUS_DONE)
 		status = STATUS_FAILED;
-	settings_free(&service.settings);
 	return status;
 }

@@ -2,6 +2,7 @@
 #include "verbs/settings.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,6 @@
 #include "base/words.h"
 #include "ike/vici.h"
 #include "routes/route.h"
-#include "routes/table.h"
 #include "verbs/options.h"
 
 #define DEFAULT_GRACE_USEC (UINT64_C(5) * 60 * USEC_PER_SEC)
@@ -18,88 +18,35 @@
 /* Long enough for what any parser of options reports. */
 #define MISTAKE_MAX 768
 
-enum {
-	OPTION_MATCH = OPTION_OF_VERB,
-	OPTION_EXCLUDE,
-	OPTION_ROUTES,
-	OPTION_FORCE,
-	OPTION_GRACE,
-	OPTION_SOCKET,
-};
-
-static const struct option select_options[] = {
-	VOICE_LONG_OPTIONS,
-	{"match", required_argument, NULL, OPTION_MATCH},
-	{"exclude", required_argument, NULL, OPTION_EXCLUDE},
-	{NULL, 0, NULL, 0},
-};
-static const struct option routes_options[] = {
-	VOICE_LONG_OPTIONS,
-	{"routes", optional_argument, NULL, OPTION_ROUTES},
-	{NULL, 0, NULL, 0},
-};
-static const struct option flush_options[] = {
-	VOICE_LONG_OPTIONS,
-	{"force", no_argument, NULL, OPTION_FORCE},
-	{NULL, 0, NULL, 0},
-};
-static const struct option release_options[] = {
-	VOICE_LONG_OPTIONS,
-	{"grace", required_argument, NULL, OPTION_GRACE},
-	{"socket", required_argument, NULL, OPTION_SOCKET},
-	{NULL, 0, NULL, 0},
-};
-
 static const struct {
 	const char *name;
-	const struct option *options; /* NULL: not made of options */
-	const char *instead;	      /* what counts when it is wrong */
+	const char *instead;	       /* what counts when it is wrong */
+	struct verb_option options[3]; /* up to one without a name; none: it is not made of options */
 } rows[SETTINGS] = {
-	[SETTING_MODE] = {"XFRMCTL_MODE", NULL, "The mode is hold instead."},
+	[SETTING_MODE] = {"XFRMCTL_MODE", "The mode is hold instead."},
 	[SETTING_SELECT] =
-		{"XFRMCTL_SELECT", select_options,
+		{"XFRMCTL_SELECT",
 		 "No SA or policy is removed, and what policies protect is blocked until the daemon protects "
-		 "it or the service is stopped."},
-	[SETTING_ROUTES] = {"XFRMCTL_ROUTES", routes_options,
-			    "No route is removed, and stand-ins of routes are those of table 220."},
-	[SETTING_FLUSH_OPTIONS] = {"XFRMCTL_FLUSH_OPTIONS", flush_options, "None of these options is used."},
-	[SETTING_RELEASE_OPTIONS] = {"XFRMCTL_RELEASE_OPTIONS", release_options, "--grace=5min is used instead."},
+		 "it or the service is stopped.",
+		 {SELECTION_OPTIONS(struct settings)}},
+	[SETTING_ROUTES] = {"XFRMCTL_ROUTES",
+			    "No route is removed, and stand-ins of routes are those of table 220.",
+			    {{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct settings, routes)}}},
+	[SETTING_FLUSH_OPTIONS] = {"XFRMCTL_FLUSH_OPTIONS",
+				   "None of these options is used.",
+				   {{"force", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct settings, force)}}},
+	[SETTING_RELEASE_OPTIONS] =
+		{"XFRMCTL_RELEASE_OPTIONS",
+		 "--grace=5min is used instead.",
+		 {{"grace", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct settings, grace_usec)},
+		  {"socket", "PATH", SECTION_ACTION, OPTION_TEXT, offsetof(struct settings, socket)}}},
 };
-
-/* A setting is no place to ask for help. */
-static void refuse_help(void)
-{
-	log_failure(0, MESSAGE_USAGE, "-h is not an option of a setting.");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct settings *settings = userdata;
-
-	switch (option) {
-	case OPTION_MATCH:
-	case OPTION_EXCLUDE:
-		return verb_add_selection(&settings->filter, option == OPTION_EXCLUDE, value);
-	case OPTION_ROUTES:
-		return routes_parse_table(value, &settings->routes);
-	case OPTION_FORCE:
-		settings->force = true;
-		return 0;
-	case OPTION_GRACE:
-		return verb_parse_time("grace", value, 0, &settings->grace_usec);
-	case OPTION_SOCKET:
-		settings->socket = value;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
 
 /* Takes the options that a setting is made of. */
 static int take_options(enum setting setting, const char *value, struct settings *settings)
 {
-	const struct verb_syntax syntax = {rows[setting].options, refuse_help, parse_option};
 	static char verb[] = "service";
+	const struct verb_syntax syntax = {.name = verb, .setting = true, .options = rows[setting].options};
 	struct globals globals = {0};
 
 	char *text = settings->texts[setting] = strdup(value);
@@ -148,7 +95,7 @@ static void read_setting(enum setting setting, struct settings *settings)
 	if (!value)
 		return;
 	log_capture(mistake, sizeof(mistake));
-	int r = rows[setting].options ? take_options(setting, value, settings) : parse_mode(value, &settings->mode);
+	int r = setting != SETTING_MODE ? take_options(setting, value, settings) : parse_mode(value, &settings->mode);
 	log_capture(NULL, 0);
 	if (r == 0)
 		return;

@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/netns.h"
 #include "base/privileges.h"
-#include "base/timespan.h"
 #include "base/util.h"
 #include "verbs/options.h"
 #include "xfrm/netlink.h"
@@ -28,16 +27,6 @@
 /* What a terminal that does not tell its width has. */
 #define WIDTH_DEFAULT 80
 
-enum {
-	OPTION_JSON = OPTION_OF_VERB,
-	OPTION_METRICS,
-	OPTION_OUTPUT,
-	OPTION_ALL,
-	OPTION_ROUTES,
-	OPTION_SOCKET,
-	OPTION_TIMEOUT,
-};
-
 struct options {
 	bool json, metrics, all;
 	const char *output; /* a file, or NULL for standard output */
@@ -46,89 +35,48 @@ struct options {
 	uint64_t timeout_usec;
 };
 
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n"
-	       "\n"
-	       "Shows what is in the kernel, what charon knows of it, and what is orphaned: SAs that the\n"
-	       "kernel has and charon has not. Takes two seconds when there are any.\n"
-	       "\n"
-	       "  --all                Show every orphan, not only the first ten\n"
-	       "  --json               As JSON\n"
-	       "  --metrics            In the text format of Prometheus\n"
-	       "  --output=FILE        With --json or --metrics: replace FILE, at once and as a whole\n"
-	       "  --routes=TABLE       charon's routing table (default 220)\n"
-	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
-	       "  --timeout=TIME       How long each of charon's answers may take (default 5s)\n"
-	       "  -h, --help           Show this\n"
-	       "\n"
-	       "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct options *options = userdata;
-
-	switch (option) {
-	case OPTION_JSON:
-		options->json = true;
-		return 0;
-	case OPTION_METRICS:
-		options->metrics = true;
-		return 0;
-	case OPTION_ALL:
-		options->all = true;
-		return 0;
-	case OPTION_OUTPUT:
-		options->output = value;
-		return 0;
-	case OPTION_ROUTES:
-		return routes_parse_table(value, &options->table);
-	case OPTION_SOCKET:
-		options->socket = value;
-		return 0;
-	case OPTION_TIMEOUT:
-		return verb_parse_time("timeout", value, 1, &options->timeout_usec);
-	default:
-		return -EINVAL;
-	}
-}
-
 /* rename() would put a plain file in the place of a device or of a link. */
 static int check_output(const char *output)
 {
 	struct stat st;
 
-	if (!*output)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--output needs the name of a file.");
 	if (lstat(output, &st) == 0 && !S_ISREG(st.st_mode))
 		return log_failure(-EINVAL, MESSAGE_USAGE,
 				   "--output: %.128s is no regular file, and would be replaced by one.", output);
 	return 0;
 }
 
+static const struct verb_option option_table[] = {
+	{"all", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct options, all),
+	 "Show every orphan, not only the first ten"},
+	{"json", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct options, json), "As JSON", .excludes = "--metrics"},
+	{"metrics", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct options, metrics),
+	 "In the text format of Prometheus"},
+	{"output", "FILE", SECTION_ACTION, OPTION_FILE, offsetof(struct options, output),
+	 "replace FILE, at once and as a whole", .needs = "--json or --metrics"},
+	{"routes", "TABLE", SECTION_SERVICE, OPTION_TABLE, offsetof(struct options, table),
+	 "charon's routing table (default 220)"},
+	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),
+	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	{"timeout", "TIME", SECTION_SERVICE, OPTION_TIME, offsetof(struct options, timeout_usec),
+	 "How long each of charon's answers may take (default 5s)", .min = 1},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "status",
+	.usage = {"[OPTION...]"},
+	.about = "Shows what is in the kernel, what charon knows of it, and what is orphaned: SAs that the kernel has "
+		 "and charon has not. Takes two seconds when there are any.",
+	.more = "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.",
+	.options = option_table,
+};
+
 static int parse_options(struct globals *globals, int argc, char **argv, struct options *ret)
 {
-	static const struct option long_options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"all", no_argument, NULL, OPTION_ALL},
-		{"json", no_argument, NULL, OPTION_JSON},
-		{"metrics", no_argument, NULL, OPTION_METRICS},
-		{"output", required_argument, NULL, OPTION_OUTPUT},
-		{"routes", required_argument, NULL, OPTION_ROUTES},
-		{"socket", required_argument, NULL, OPTION_SOCKET},
-		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
-
 	int r = verb_parse(globals, argc, argv, &syntax, ret);
 	if (r < 0)
 		return r;
-	if (ret->json && ret->metrics)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--json and --metrics exclude each other.");
-	if (ret->output && !ret->json && !ret->metrics)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--output goes with --json or --metrics only.");
 	return ret->output ? check_output(ret->output) : 0;
 }
 
@@ -343,10 +291,16 @@ static void report_problems(const struct status *status, const struct options *o
 			log_failure(0, MESSAGE_UNKNOWN, "%s", buffer);
 }
 
+static void status_free(struct status *status)
+{
+	orphans_free(&status->orphans);
+	routes_free(&status->routes);
+}
+
 int verb_status(struct globals *globals, int argc, char **argv)
 {
 	struct options options = {.socket = VICI_SOCKET, .table = ROUTE_TABLE, .timeout_usec = TIMEOUT_DEFAULT};
-	struct status status = {0};
+	CLEANUP(status_free) struct status status = {0};
 	char socket[PATH_MAX];
 
 	int r = parse_options(globals, argc, argv, &options);
@@ -364,10 +318,7 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
 	r = show(&status, &options);
 	report_problems(&status, &options);
-	bool known = status.orphans_known, any = status.orphans.n;
-	orphans_free(&status.orphans);
-	routes_free(&status.routes);
-	if (r < 0 || !known)
+	if (r < 0 || !status.orphans_known)
 		return STATUS_FAILED;
-	return any ? STATUS_ORPHANS : STATUS_DONE;
+	return status.orphans.n ? STATUS_ORPHANS : STATUS_DONE;
 }

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/pidfd.h"
 #include "base/privileges.h"
-#include "base/timespan.h"
 #include "base/util.h"
 #include "ike/readiness.h"
 #include "ike/starter.h"
@@ -28,54 +27,10 @@
 
 #define SENTENCE_MAX 512
 
-enum {
-	OPTION_SOCKET = OPTION_OF_VERB,
-	OPTION_TIMEOUT,
-	OPTION_EXEC,
-	OPTION_STARTER,
-};
-
 struct options {
 	struct readiness readiness;
 	bool exec, starter;
 };
-
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] wait [OPTION...]\n"
-	       "       xfrmctl [--netns=NAME|PATH] [-q|-v] wait --exec [OPTION...] -- COMMAND [ARGUMENT...]\n"
-	       "\n"
-	       "Ends when the IKE daemon answers (VICI, the command `version`), or fails.\n"
-	       "\n"
-	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
-	       "  --timeout=TIME       Fails after this time (500ms, 2min, infinity; default 30s; 0: one try)\n"
-	       "  --exec               Becomes COMMAND, an IKE daemon; a process that stays behind tells systemd\n"
-	       "                       (READY=1) when it answers, or ends it after the timeout\n"
-	       "  --starter            Waits until strongSwan's starter has given charon all connections of\n"
-	       "                       ipsec.conf instead, for which VICI is not needed\n"
-	       "  -h, --help           Show this\n");
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct options *options = userdata;
-
-	switch (option) {
-	case OPTION_SOCKET:
-		options->readiness.socket = value;
-		return 0;
-	case OPTION_TIMEOUT:
-		return verb_parse_time("timeout", value, 0, &options->readiness.timeout_usec);
-	case OPTION_EXEC:
-		options->exec = true;
-		return 0;
-	case OPTION_STARTER:
-		options->starter = true;
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
 
 /* What was seen last, and what helps. */
 static const char *explain(int r)
@@ -224,17 +179,30 @@ static enum exit_status wait_for_starter(uint64_t timeout_usec)
 	return r == 0 ? STATUS_DONE : STATUS_FAILED;
 }
 
+static const struct verb_option option_table[] = {
+	{"timeout", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, readiness.timeout_usec),
+	 "Fails after this time (500ms, 2min, infinity; default 30s; 0: one try)"},
+	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, readiness.socket),
+	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	{"exec", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, exec),
+	 "Becomes COMMAND, an IKE daemon; a process that stays behind tells systemd (READY=1) when it answers, or ends "
+	 "it after the timeout",
+	 .excludes = "--starter"},
+	{"starter", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, starter),
+	 "Waits until strongSwan's starter has given charon all connections of ipsec.conf instead, for which VICI is "
+	 "not needed"},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "wait",
+	.usage = {"[OPTION...]", "--exec [OPTION...] -- COMMAND [ARGUMENT...]"},
+	.about = "Ends when the IKE daemon answers (VICI, the command `version`), or fails.",
+	.options = option_table,
+};
+
 int verb_wait(struct globals *globals, int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"socket", required_argument, NULL, OPTION_SOCKET},
-		{"timeout", required_argument, NULL, OPTION_TIMEOUT},
-		{"exec", no_argument, NULL, OPTION_EXEC},
-		{"starter", no_argument, NULL, OPTION_STARTER},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
 	struct options options = {
 		.readiness = {.socket = VICI_SOCKET, .timeout_usec = TIMEOUT_DEFAULT_USEC, .pidfd = -1}};
 	struct readiness_answer answer = {0};
@@ -248,9 +216,6 @@ int verb_wait(struct globals *globals, int argc, char **argv)
 	if (options.exec && optind == argc)
 		return log_failure(STATUS_USAGE, MESSAGE_USAGE,
 				   "--exec needs a command, as in `xfrmctl wait --exec -- /usr/lib/ipsec/charon`.");
-	if (options.exec && options.starter)
-		return log_failure(STATUS_USAGE, MESSAGE_USAGE,
-				   "--exec and --starter exclude each other: starter starts charon itself.");
 	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
 	if (options.exec)

@@ -14,7 +14,6 @@
 #include "base/pidfd.h"
 #include "base/privileges.h"
 #include "base/proc.h"
-#include "base/timespan.h"
 #include "base/unit.h"
 #include "base/util.h"
 #include "ike/charon.h"
@@ -29,6 +28,9 @@
 #define INTERVAL_MAX_USEC (UINT64_C(24) * 60 * 60 * USEC_PER_SEC)
 #define MISSES_MAX 1000
 
+/* The options about a daemon that can be asked. */
+#define OF_DAEMON "--socket, --interval, --deadline, --misses, --limit"
+
 /* How long a process may take to die of SIGABRT; as long as the kernel hands its core to whom it concerns, longer. */
 #define ABORT_MSEC (10 * 1000)
 #define DUMP_MSEC (120 * 1000)
@@ -36,24 +38,11 @@
 
 #define SENTENCE_MAX 512
 
-enum {
-	OPTION_SOCKET = OPTION_OF_VERB,
-	OPTION_UNIT,
-	OPTION_INTERVAL,
-	OPTION_DEADLINE,
-	OPTION_MISSES,
-	OPTION_LIMIT,
-	OPTION_STARTER,
-	OPTION_LOAD,
-};
-
 struct options {
 	const char *socket, *unit;
 	uint64_t interval_usec, deadline_usec;
 	struct liveness liveness;
 	bool starter, load;
-	bool unit_given;
-	bool daemon; /* some other option that is about a daemon which can be asked */
 };
 
 /* What was seen of a daemon at one time. */
@@ -71,72 +60,6 @@ struct watch {
 	unsigned int unreachable; /* questions in a row that could not be asked */
 	bool told;		  /* why it is left alone */
 };
-
-static void print_help(void)
-{
-	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] watch [OPTION...]\n"
-	       "\n"
-	       "Asks the IKE daemon again and again (VICI, the command `version`), and ends it, with a core\n"
-	       "dump, when it has stopped answering and does nothing. Restart=on-failure does the rest.\n"
-	       "\n"
-	       "  --unit=UNIT          Whose main process it is (default " UNIT_DEFAULT ")\n"
-	       "  --socket=PATH        charon's VICI socket (default " VICI_SOCKET ")\n"
-	       "  --interval=TIME      Between two questions (default 5s)\n"
-	       "  --deadline=TIME      For an answer (default 10s)\n"
-	       "  --misses=N           So many questions in a row have to go without an answer (default 3)\n"
-	       "  --limit=TIME         After so long without an answer it is ended even if it is busy\n"
-	       "                       (default 5min; infinity)\n"
-	       "  --starter            Waits instead until strongSwan's starter has lost its charon, and ends starter\n"
-	       "                       then, so that systemd starts both again\n"
-	       "  --load               Waits instead until the start of UNIT is over, and ends a command of its\n"
-	       "                       ExecStartPost= when its main process has ended\n"
-	       "  -h, --help           Show this\n");
-}
-
-static int take_misses(const char *value, uint64_t *ret)
-{
-	char *end;
-
-	*ret = strtoull(value, &end, 10);
-	if (*value < '0' || *value > '9' || *end || *ret < 1 || *ret > MISSES_MAX)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--misses: '%.64s' is not a number from 1 to %d.", value,
-				   MISSES_MAX);
-	return 0;
-}
-
-static int parse_option(int option, const char *value, void *userdata)
-{
-	struct options *options = userdata;
-
-	if (option == OPTION_UNIT)
-		options->unit_given = true;
-	else if (option != OPTION_STARTER && option != OPTION_LOAD)
-		options->daemon = true;
-	switch (option) {
-	case OPTION_STARTER:
-		options->starter = true;
-		return 0;
-	case OPTION_LOAD:
-		options->load = true;
-		return 0;
-	case OPTION_SOCKET:
-		options->socket = value;
-		return 0;
-	case OPTION_UNIT:
-		options->unit = value;
-		return 0;
-	case OPTION_INTERVAL:
-		return verb_parse_time("interval", value, INTERVAL_MIN_USEC, &options->interval_usec);
-	case OPTION_DEADLINE:
-		return verb_parse_time("deadline", value, INTERVAL_MIN_USEC, &options->deadline_usec);
-	case OPTION_MISSES:
-		return take_misses(value, &options->liveness.misses);
-	case OPTION_LIMIT:
-		return verb_parse_time("limit", value, 0, &options->liveness.limit_usec);
-	default:
-		return -EINVAL;
-	}
-}
 
 static uint64_t since(uint64_t later, uint64_t earlier)
 {
@@ -446,21 +369,40 @@ static void turn(struct watch *watch, uint64_t planned)
 	}
 }
 
+static const struct verb_option option_table[] = {
+	{"interval", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, interval_usec),
+	 "Between two questions (default 5s)", .min = INTERVAL_MIN_USEC, .max = INTERVAL_MAX_USEC},
+	{"deadline", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, deadline_usec),
+	 "For an answer (default 10s)", .min = INTERVAL_MIN_USEC, .max = INTERVAL_MAX_USEC},
+	{"misses", "N", SECTION_ACTION, OPTION_NUMBER, offsetof(struct options, liveness.misses),
+	 "So many questions in a row have to go without an answer (default 3)", .min = 1, .max = MISSES_MAX},
+	{"limit", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, liveness.limit_usec),
+	 "After so long without an answer it is ended even if it is busy (default 5min; infinity)"},
+	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, unit),
+	 "Whose main process it is (default " UNIT_DEFAULT ")"},
+	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),
+	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	{"starter", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, starter),
+	 "Waits instead until strongSwan's starter has lost its charon, and ends starter then, so that systemd starts "
+	 "both again",
+	 .excludes = "--load, --unit, " OF_DAEMON},
+	{"load", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, load),
+	 "Waits instead until the start of UNIT is over, and ends a command of its ExecStartPost= when its main "
+	 "process has ended",
+	 .excludes = OF_DAEMON},
+	{NULL},
+};
+
+static const struct verb_syntax syntax = {
+	.name = "watch",
+	.usage = {"[OPTION...]"},
+	.about = "Asks the IKE daemon again and again (VICI, the command `version`), and ends it, with a core dump, "
+		 "when it has stopped answering and does nothing. Restart=on-failure does the rest.",
+	.options = option_table,
+};
+
 int verb_watch(struct globals *globals, int argc, char **argv)
 {
-	static const struct option long_options[] = {
-		GLOBAL_LONG_OPTIONS,
-		{"socket", required_argument, NULL, OPTION_SOCKET},
-		{"unit", required_argument, NULL, OPTION_UNIT},
-		{"interval", required_argument, NULL, OPTION_INTERVAL},
-		{"deadline", required_argument, NULL, OPTION_DEADLINE},
-		{"misses", required_argument, NULL, OPTION_MISSES},
-		{"limit", required_argument, NULL, OPTION_LIMIT},
-		{"starter", no_argument, NULL, OPTION_STARTER},
-		{"load", no_argument, NULL, OPTION_LOAD},
-		{NULL, 0, NULL, 0},
-	};
-	static const struct verb_syntax syntax = {long_options, print_help, parse_option};
 	struct options options = {
 		.socket = VICI_SOCKET,
 		.unit = UNIT_DEFAULT,
@@ -471,12 +413,6 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 	struct watch watch = {.options = &options};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
-	if (r == 0 && (options.interval_usec > INTERVAL_MAX_USEC || options.deadline_usec > INTERVAL_MAX_USEC))
-		r = log_failure(-EINVAL, MESSAGE_USAGE, "--interval and --deadline take at most 1d.");
-	if (r == 0 && options.starter && (options.load || options.unit_given || options.daemon))
-		r = log_failure(-EINVAL, MESSAGE_USAGE, "--starter takes none of the other options.");
-	if (r == 0 && options.load && options.daemon)
-		r = log_failure(-EINVAL, MESSAGE_USAGE, "--load takes none of the other options but --unit=.");
 	if (r < 0)
 		return verb_exit_status(r);
 	if (verb_enter_netns(globals->netns) < 0)

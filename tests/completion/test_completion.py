@@ -58,7 +58,7 @@ def help_of(*verb):
 
 
 def verbs():
-    return re.findall(r"^  ([a-z]+) ", help_of().split("Verbs:")[1].split("Options:")[0], re.MULTILINE)
+    return re.findall(r"^  ([a-z]+) ", help_of().split("Verbs:")[1].split("General:")[0], re.MULTILINE)
 
 
 def takes(verb, option):

@@ -459,9 +459,10 @@ def of_failed():
         equal(path.exists(), False, "whether there is a file")
 
 
-@cases([(["save"], "needs the name of a file: --file=FILE"), (["save", "--file="], "--file=FILE"),
+@cases([(["save"], "save needs --file=FILE"), (["save", "--file="], "--file needs the name of a file"),
         (["restore"], "--file=FILE"), (["save", "--match=reqid=x", "--file=x"], "N or N-M"),
-        (["restore", "--match=reqid=1"], "`xfrmctl restore --help` shows"), (["save", "x"], "`xfrmctl save --help` shows"),
+        (["restore", "--match=reqid=1"], "`xfrmctl restore --help` shows"),
+        (["save", "--file=x", "x"], "`xfrmctl save --help` shows"),
         (["restore", "--file=x", "--sub", "--from-sub"], "--sub and --from-sub exclude each other")])
 def usage(words, says):
     """Wrong usage: {0}"""

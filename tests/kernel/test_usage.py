@@ -39,10 +39,10 @@ WORDS = [
     (["flush", "--", "--force"], FLUSH_HELP),
     (["flush", ""], FLUSH_HELP),
     (["flush", "x" * 5000], FLUSH_HELP),
-    (["flush", "--states-only", "--policies-only"], "exclude each other; without them both go"),
-    (["flush", "--orphans", "--hold"], "--hold and --keep do not go with it"),
-    (["flush", "--orphans", "--policies-only"], "--hold and --keep do not go with it"),
-    (["flush", "--orphans", "--keep"], "--hold and --keep do not go with it"),
+    (["flush", "--states-only", "--policies-only"], "--states-only and --policies-only exclude each other"),
+    (["flush", "--orphans", "--hold"], "--orphans and --hold exclude each other"),
+    (["flush", "--orphans", "--policies-only"], "--orphans and --policies-only exclude each other"),
+    (["flush", "--keep", "--orphans"], "--orphans and --keep exclude each other"),
     (["flush", "--keep", "--states-only"], "--keep and --states-only exclude each other"),
     (["flush", "--socket=/run/charon.vici"], "--socket goes with --orphans only"),
     (["flush", "--json"], "--json goes with --dry-run only"),
@@ -75,10 +75,10 @@ WORDS = [
     (["flush", "--mode=hold"], FLUSH_HELP),
     (["arm", "--saved=x"], ARM_HELP),
     (["service"], "start-pre, start-post, stop or stop-post"),
-    (["watch", "--starter", "--misses=2"], "--starter takes none of the other options"),
-    (["watch", "--starter", "--unit=x.service"], "--starter takes none of the other options"),
-    (["watch", "--starter", "--load"], "--starter takes none of the other options"),
-    (["watch", "--load", "--socket=x"], "--load takes none of the other options but --unit="),
+    (["watch", "--starter", "--misses=2"], "--starter and --misses exclude each other"),
+    (["watch", "--starter", "--unit=x.service"], "--starter and --unit exclude each other"),
+    (["watch", "--load", "--starter"], "--starter and --load exclude each other"),
+    (["watch", "--load", "--socket=x"], "--load and --socket exclude each other"),
     (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
     (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
     (["wait", "--no-such-option"], WAIT_HELP),
@@ -286,7 +286,7 @@ def help_of_release(words):
 def help_of_status(words):
     """The help of status is shown: {0}"""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n", "--output=FILE",
-          "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.\n")
+          "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be")
 
 
 @cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])

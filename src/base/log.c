@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <syslog.h>
 
 /* The place in the source says nothing to an operator, and differs between builds. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
@@ -183,21 +182,52 @@ int log_failure(int error, sd_id128_t id, const char *format, ...)
 	return error;
 }
 
-void log_one(uint64_t *n, sd_id128_t id, const char *format, ...)
+static void __attribute__((format(printf, 2, 0))) notice(const sd_id128_t *id, const char *format, va_list args)
+{
+	if (!state.quiet)
+		say(stderr, LOG_NOTICE, id, format, args);
+}
+
+void log_one(uint64_t *n, int priority, sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
 	if ((*n)++ >= LOG_NAMED_MAX)
 		return;
 	va_start(args, format);
-	fail(&id, format, args);
+	if (priority == LOG_ERR)
+		fail(&id, format, args);
+	else
+		notice(&id, format, args);
 	va_end(args);
 }
 
-void log_rest(uint64_t n, sd_id128_t id, const char *what)
+void log_rest(uint64_t n, int priority, sd_id128_t id, const char *what)
 {
+	uint64_t said = 0;
+
 	if (n > LOG_NAMED_MAX)
-		log_failure(-EIO, id, "%" PRIu64 " more %s.", n - LOG_NAMED_MAX, what);
+		log_one(&said, priority, id, "%" PRIu64 " more %s.", n - LOG_NAMED_MAX, what);
+}
+
+void log_later(struct log_list *list, const char *format, ...)
+{
+	va_list args;
+
+	if (list->n++ >= LOG_NAMED_MAX)
+		return;
+	va_start(args, format);
+	vsnprintf(list->sentences[list->n - 1], LOG_SENTENCE_MAX, format, args);
+	va_end(args);
+}
+
+void log_list(const struct log_list *list, uint64_t *n, int priority, sd_id128_t id)
+{
+	uint64_t i = 0;
+
+	for (; i < list->n && i < LOG_NAMED_MAX; i++)
+		log_one(n, priority, id, "%s", list->sentences[i]);
+	*n += list->n - i;
 }
 
 int log_finish_output(void)
@@ -219,10 +249,8 @@ void log_notice(sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
-	if (state.quiet)
-		return;
 	va_start(args, format);
-	say(stderr, LOG_NOTICE, &id, format, args);
+	notice(&id, format, args);
 	va_end(args);
 }
 

@@ -10,6 +10,7 @@
 #include "base/timespan.h"
 #include "base/util.h"
 #include "handover/guard_sa.h"
+#include "hold/report.h"
 #include "hold/shadow.h"
 
 #define DESCRIPTION_MAX 256
@@ -17,12 +18,9 @@
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct migration *migration = userdata;
-	char description[ENTRY_DESCRIPTION_MAX];
 
-	if (refusal->error == -ENOENT || refusal->error == -ESRCH)
-		return;
-	log_one(&migration->n_failed, MESSAGE_INCOMPLETE, "Could not remove %s: %s.",
-		entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+	if (refusal->error != -ENOENT && refusal->error != -ESRCH)
+		report_refused(&migration->n_failed, "remove", &refusal->entry, refusal->error);
 }
 
 static int remove_shadows(struct migration *migration, const struct kept_group *group)
@@ -69,19 +67,17 @@ static int look_for_rivals(struct migration *migration, const struct kept_group 
 	return r;
 }
 
-static void name_fallen(const struct migration *migration, const struct kept_group *group)
+static void name_fallen(struct migration *migration, const struct kept_group *group)
 {
 	char description[DESCRIPTION_MAX], why[TIMESPAN_MAX + 64], timeout[TIMESPAN_MAX];
 
-	if (migration->n_fell_back > LOG_NAMED_MAX)
-		return;
 	kept_describe(&migration->kept, group, description, sizeof(description));
 	timespan_format(migration->timeout_usec, timeout, sizeof(timeout));
 	snprintf(why, sizeof(why), "there are no new SAs of it after %s", timeout);
-	log_notice(MESSAGE_FELL_BACK, "%s is held: %s.", description,
-		   group->reqid_conflict
-			   ? "charon uses its reqid for another connection now, so its old SAs could not stay for long"
-			   : why);
+	log_one(&migration->n_fell_back, LOG_NOTICE, MESSAGE_FELL_BACK, "%s is held: %s.", description,
+		group->reqid_conflict
+			? "charon uses its reqid for another connection now, so its old SAs could not stay for long"
+			: why);
 }
 
 int migration_end(struct migration *migration, struct kept_group *group, enum kept_outcome outcome)
@@ -99,13 +95,12 @@ int migration_end(struct migration *migration, struct kept_group *group, enum ke
 		group->outcome = outcome;
 		migration->n_over += outcome == KEPT_MIGRATED;
 		migration->n_removed += outcome == KEPT_REMOVED;
-		migration->n_fell_back += outcome == KEPT_BLOCKED;
+		if (outcome == KEPT_BLOCKED)
+			name_fallen(migration, group);
 		r = look_for_rivals(migration, group);
 	}
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED, "Could not remove what was kept: %s.", strerror(-r));
-	if (outcome == KEPT_BLOCKED)
-		name_fallen(migration, group);
 	return 0;
 }
 

@@ -69,6 +69,9 @@ struct shadow_survey {
 	uint64_t n_kept;			 /* kept shadows */
 	uint32_t newest; /* the index of the youngest real one that does not, but for its direction */
 	bool high;	 /* a real policy has a priority of SHADOW_PRIORITY or above */
+	bool incomplete; /* some policies may not have been seen */
+	/* The counters at the time of the survey, for the shadows that are made of it. */
+	struct xfrm_counters blocked;
 	struct shadow_direction directions[XFRM_POLICY_MAX];
 };
 
@@ -86,8 +89,7 @@ void shadow_make_kept_policy(const struct entry *policy, struct entry *ret);
 
 /* Makes a shadow that stands right behind its policy's place (SHADOW_ADJACENT), for where kept shadows stand in theirs:
  * otherwise those would come before the bypasses and blocks that decided before them. Else as shadow_make(). */
-void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey,
-			  const struct xfrm_counters *blocked, struct entry *ret);
+void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey, struct entry *ret);
 
 /* Takes note of one policy; `filter` says which of them get a shadow. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
@@ -112,11 +114,10 @@ void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir);
  * behind its policy. With `later`, when it is not we who remove the policy, it does so for the time being
  * (SHADOW_ADJACENT) if there is one behind it that lets traffic pass.
  *
- * `blocked` is written into the limits of packets, which have no effect on a policy (xfrm_policy_timer() looks at times
- * only): so release finds it without a file. The shadow of a shadow keeps what that had. The limits of bytes hold what
- * the program has to know of a shadow itself. */
-void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct xfrm_counters *blocked,
-		 bool later, struct entry *ret);
+ * The survey's counters are written into the limits of packets, which have no effect on a policy (xfrm_policy_timer()
+ * looks at times only): so release finds it without a file. The shadow of a shadow keeps what that had. The limits of
+ * bytes hold what the program has to know of a shadow itself. */
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, bool later, struct entry *ret);
 
 /* Whether the survey found a policy, or a shadow, that lets traffic pass. These have to be replaced first: while some
  * policies are replaced and others are not, a protected packet then never meets a bypass in place of its policy. A

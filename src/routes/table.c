@@ -212,14 +212,15 @@ static void refused(struct change *change, const char *what, const struct route 
 {
 	char description[ROUTE_DESCRIPTION_MAX];
 
-	log_one(&change->summary->failed, MESSAGE_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
+	log_one(&change->summary->failed, LOG_ERR, MESSAGE_INCOMPLETE,
+		"Could not %s route %s of table %" PRIu32 ": %s.", what,
 		route_describe(route, description, sizeof(description)), route->table,
 		error == -ERANGE ? "no metric is behind its own" : strerror(-error));
 }
 
 static void report_unnamed(const struct change *change)
 {
-	log_rest(change->summary->failed, MESSAGE_INCOMPLETE, "routes could not be changed");
+	log_rest(change->summary->failed, LOG_ERR, MESSAGE_INCOMPLETE, "routes could not be changed");
 }
 
 static void remove_route(struct change *change, const struct route *route)

@@ -69,7 +69,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 
 	if (tag == SHADOW_HOLD || tag == SHADOW_ADJACENT || (!tag && !filter_selects(&arm->options->filter, entry)))
 		return 0;
-	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
+	shadow_make(entry, &sweep->survey, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
 	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
 }
@@ -102,7 +102,7 @@ static int follow(struct arm *arm, const struct entry *policy)
 	arm->sweeps |= changes_places(arm, policy);
 	if (!filter_selects(&arm->options->filter, policy))
 		return 0;
-	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	shadow_make(policy, &sweep->survey, true, &shadow);
 	r = sweep_add(sweep, &shadow);
 	arm->sweeps |= r == -EAGAIN;
 	return r == -EAGAIN ? 0 : r;
@@ -175,12 +175,17 @@ static int listen_to_others(struct arm *arm)
 	return 0;
 }
 
+static void end_arm(struct arm *arm)
+{
+	monitor_close(&arm->monitor);
+}
+
 int arm_run(const struct globals *globals, const struct arm_options *options)
 {
-	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
+	CLEANUP(end_arm)
 	struct arm arm = {
-		.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true},
+		.sweep.config = {visit, "put a shadow behind", "given one", .keeps = true, .renews = true},
 		.options = options,
 		.sweeps = true,
 	};
@@ -209,7 +214,6 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 	sweep->summary.failed += backups.failed;
 	sweep->summary.usec = progress_end();
 	report_armed(&sweep->summary);
-	monitor_close(&arm.monitor);
 	r = r < 0 ? r : routes < 0 ? routes : listens < 0 ? listens : saved;
 	return r < 0 ? r : sweep->summary.failed ? -EIO : 0;
 }

@@ -259,7 +259,7 @@ static int keep_policy(struct flush *flush, const struct entry *policy)
 		shadow_make_kept_policy(policy, &kept);
 		r = sweep_exchange(sweep, &kept, NULL);
 	}
-	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	shadow_make(policy, &sweep->survey, true, &shadow);
 	return r < 0 ? r : sweep_exchange(sweep, &shadow, is_kept ? NULL : policy);
 }
 
@@ -268,7 +268,7 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 {
 	char description[ENTRY_DESCRIPTION_MAX];
 
-	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa, flush->sweep.message);
+	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa, flush->sweep.pass.message);
 	if (r == 0 || r == -ESRCH)
 		return 0;
 	log_detail("The kernel does not limit the time of %s: %s. It does not stay.",
@@ -291,9 +291,9 @@ static int hold_policy(struct flush *flush, const struct entry *policy)
 	if (keeps_traffic(flush) && keep_has_policy(&flush->keep, policy))
 		return keep_policy(flush, policy);
 	if (keeps_traffic(flush) && !tag)
-		shadow_make_adjacent(policy, &sweep->survey, &sweep->blocked, &shadow);
+		shadow_make_adjacent(policy, &sweep->survey, &shadow);
 	else
-		shadow_make(policy, &sweep->survey, &sweep->blocked, false, &shadow);
+		shadow_make(policy, &sweep->survey, false, &shadow);
 	return sweep_exchange(sweep, &shadow, policy);
 }
 
@@ -604,11 +604,11 @@ static int remove_counted(struct flush *flush, const struct xfrm_counts *counts)
 
 enum exit_status flush_run(const struct globals *globals, const struct flush_options *options, bool *kept)
 {
-	static const struct sweep_verb verb = {"remove", "removed"};
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	CLEANUP(vici_close) struct vici *vici = NULL;
 	CLEANUP(orphans_free) struct orphans orphans = {0};
-	struct flush flush = {.sweep = {.visit = visit, .verb = &verb, .renews = options->hold}, .options = options};
+	struct flush flush = {.sweep.config = {visit, "remove", "removed", .renews = options->hold},
+			      .options = options};
 	struct xfrm_counts counts = {0};
 
 	if (verb_open_xfrm(globals, &xfrm, &counts) < 0)

@@ -115,11 +115,8 @@ static int check_file(struct restore *restore)
 
 static void count_failed(struct restore *restore, const struct entry *shadow, int error)
 {
-	char description[ENTRY_DESCRIPTION_MAX];
-
 	summary_take_back(&restore->summary, shadow);
-	log_one(&restore->summary.failed, MESSAGE_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
-		entry_describe(shadow, description, sizeof(description)), strerror(-error));
+	report_refused(&restore->summary.failed, "put a shadow in the place of", shadow, error);
 }
 
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
@@ -160,12 +157,9 @@ static void begin_again(struct restore *restore)
 static void on_not_removed(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct restore *restore = userdata;
-	char description[ENTRY_DESCRIPTION_MAX];
 
-	if (refusal->error == -ENOENT)
-		return;
-	log_one(&restore->summary.failed, MESSAGE_INCOMPLETE, "Could not remove %s: %s.",
-		entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+	if (refusal->error != -ENOENT)
+		report_refused(&restore->summary.failed, "remove", &refusal->entry, refusal->error);
 }
 
 /* Only when all main shadows are there: closed is better than open. */
@@ -211,7 +205,6 @@ static int put_shadows(struct restore *restore)
 		if (adopted < 0)
 			count_failed(restore, again, adopted);
 	}
-	free(restore->again);
 	r = r < 0 ? r : committed;
 	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not put all shadows in their place: %s.", strerror(-r))
 		     : 0;
@@ -231,6 +224,12 @@ static bool is_up(const char *unit)
 	return phase != UNIT_DOWN;
 }
 
+static void end_restore(struct restore *restore)
+{
+	close_file(&restore->reader.f);
+	free(restore->again);
+}
+
 static int run(struct restore *restore, const struct globals *globals)
 {
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
@@ -246,7 +245,7 @@ static int run(struct restore *restore, const struct globals *globals)
 	r = put_shadows(restore);
 	if (r == 0 && restore->from_sub && !restore->summary.failed)
 		r = remove_subs(restore);
-	log_rest(restore->summary.failed, MESSAGE_INCOMPLETE, "were refused");
+	log_rest(restore->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE, "were refused");
 	restore->summary.usec = progress_end();
 	report_restored(&restore->summary);
 	return r < 0 ? r : restore->summary.failed ? -EIO : 0;
@@ -254,7 +253,7 @@ static int run(struct restore *restore, const struct globals *globals)
 
 int verb_restore(struct globals *globals, int argc, char **argv)
 {
-	struct restore restore = {0};
+	CLEANUP(end_restore) struct restore restore = {0};
 	static const struct option options[] = {
 		GLOBAL_LONG_OPTIONS,
 		{"file", required_argument, NULL, OPTION_FILE},
@@ -281,6 +280,5 @@ int verb_restore(struct globals *globals, int argc, char **argv)
 	}
 	if (r == 0)
 		r = run(&restore, globals);
-	close_file(&restore.reader.f);
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }

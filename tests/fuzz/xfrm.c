@@ -91,12 +91,11 @@ static void check_policy(const struct entry *policy)
 /* A shadow blocks where its policy protected, and stands in for that policy alone. */
 static void check_shadow(const struct looking *looking, const struct entry *policy)
 {
-	static const struct xfrm_counters blocked = {1, 2};
 	struct entry shadows[4];
 
-	shadow_make(policy, &looking->survey, &blocked, false, &shadows[0]);
-	shadow_make(policy, &looking->survey, &blocked, true, &shadows[1]);
-	shadow_make_adjacent(policy, &looking->survey, &blocked, &shadows[2]);
+	shadow_make(policy, &looking->survey, false, &shadows[0]);
+	shadow_make(policy, &looking->survey, true, &shadows[1]);
+	shadow_make_adjacent(policy, &looking->survey, &shadows[2]);
 	shadows[3] = shadows[0];
 	shadow_let_expire(&shadows[3], 60, 7);
 	for (size_t i = 0; i < ARRAY_SIZE(shadows); i++) {

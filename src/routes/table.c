@@ -10,12 +10,14 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 #include "base/netns.h"
 #include "base/privileges.h"
 #include "base/util.h"
 #include "routes/explain.h"
 #include "routes/message.h"
 #include "routes/netlink.h"
+#include "routes/print.h"
 #include "xfrm/entry.h"
 
 /* How long charon may take to say what it is configured for. */
@@ -165,7 +167,7 @@ static void keep_ours(struct routes *routes)
 
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret)
 {
-	CLEANUP(rtnl_close) struct nl_sock *sock = NULL;
+	CLEANUP(netlink_close) struct nl_sock *sock = NULL;
 
 	*ret = (struct routes){0};
 	int r = rtnl_open(&sock);
@@ -192,7 +194,7 @@ static void end_change(struct change *change)
 {
 	routes_free(&change->routes);
 	free_hosts(&change->hosts);
-	rtnl_close(&change->sock);
+	netlink_close(&change->sock);
 }
 
 /* Opens the door and lists the table; reports what fails. */
@@ -421,20 +423,6 @@ static int disarm(struct change *change, uint32_t table)
 	return rules < 0 ? rules : nexthops;
 }
 
-int routes_flush(uint32_t table, struct routes_summary *summary)
-{
-	CLEANUP(end_change) struct change change = {0};
-
-	int r = begin_change(table, summary, &change);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < change.routes.n; i++)
-		if (is_ours(&change.routes.list[i]))
-			remove_route(&change, &change.routes.list[i]);
-	report_unnamed(&change);
-	return disarm(&change, table);
-}
-
 /* Asks charon over its socket. Reports what fails. */
 static int explain_by(const char *socket, struct change *change)
 {
@@ -550,7 +538,7 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	return disarm(&change, table);
 }
 
-int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)
+int routes_flush(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)
 {
 	CLEANUP(end_change) struct change change = {0};
 
@@ -566,5 +554,5 @@ int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, s
 		if (is_ours(&change.routes.list[i]) && !change.routes.list[i].explained)
 			remove_route(&change, &change.routes.list[i]);
 	report_unnamed(&change);
-	return remove_nexthops(change.sock);
+	return vici ? remove_nexthops(change.sock) : disarm(&change, table);
 }

@@ -441,11 +441,10 @@ static int remove_routes(struct flush *flush)
 	struct summary *summary = &flush->sweep.summary;
 	struct routes_summary routes;
 
-	int r = options->hold		? routes_hold(options->routes, &routes)
-		: options->only_backups ? routes_release(options->routes, false, NULL, &routes)
-		: options->orphans	? routes_flush_orphans(options->routes, flush->vici,
-							       usec_add(now_usec(), ORPHANS_TIMEOUT), &routes)
-					: routes_flush(options->routes, &routes);
+	int r = options->hold ? routes_hold(options->routes, &routes)
+		: options->only_backups
+			? routes_release(options->routes, false, NULL, &routes)
+			: routes_flush(options->routes, flush->vici, usec_add(now_usec(), ORPHANS_TIMEOUT), &routes);
 	summary->routes = routes.removed;
 	summary->backups = routes.backups;
 	summary->failed += routes.failed;

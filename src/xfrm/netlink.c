@@ -6,9 +6,9 @@
 #include <netlink/socket.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include "base/datagram.h"
+#include "base/netlink.h"
 #include "base/util.h"
 #include "xfrm/batch.h"
 #include "xfrm/build.h"
@@ -22,9 +22,6 @@
 
 /* Maximum number of attempts at a dump of which the kernel lost a part. */
 #define DUMPS_MAX 5
-
-/* The kernel answers while it is asked; an answer that is this late will not come. */
-#define ANSWER_SECONDS 30
 
 union buffer {
 	struct nlmsghdr first;
@@ -42,40 +39,21 @@ struct xfrm {
 	union buffer dump_buffer, change_buffer;
 };
 
-static int connect_xfrm(struct nl_sock **ret)
-{
-	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
-
-	struct nl_sock *sock = nl_socket_alloc();
-	if (!sock)
-		return -ENOMEM;
-	if (nl_connect(sock, NETLINK_XFRM) < 0) {
-		/* libnl's own codes merge the reasons; the system call's errno is still there. */
-		int r = errno ? -errno : -EIO;
-		nl_socket_free(sock);
-		return r;
-	}
-	setsockopt(nl_socket_get_fd(sock), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	*ret = sock;
-	return 0;
-}
-
 int xfrm_open(struct xfrm **ret)
 {
-	struct xfrm *xfrm = calloc(1, sizeof(*xfrm));
+	CLEANUP(xfrm_close) struct xfrm *xfrm = calloc(1, sizeof(*xfrm));
+
 	if (!xfrm)
 		return -ENOMEM;
-
-	int r = connect_xfrm(&xfrm->dump);
+	int r = netlink_open(NETLINK_XFRM, &xfrm->dump);
 	if (r == 0)
-		r = connect_xfrm(&xfrm->change);
-	if (r < 0) {
-		xfrm_close(&xfrm);
+		r = netlink_open(NETLINK_XFRM, &xfrm->change);
+	if (r < 0)
 		return r;
-	}
 	/* Without it the buffer stays as it is. */
 	nl_socket_set_buffer_size(xfrm->change, CHANGE_RECEIVE_BUFFER, 0);
 	*ret = xfrm;
+	xfrm = NULL;
 	return 0;
 }
 
@@ -219,13 +197,6 @@ int xfrm_flush_policies(struct xfrm *xfrm, uint8_t ptype)
 	return transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 }
 
-/* What is left of a dump that breaks off would keep the socket busy. */
-static void close_dump(struct xfrm *xfrm)
-{
-	nl_socket_free(xfrm->dump);
-	xfrm->dump = NULL;
-}
-
 /* Reads a dump to its end. */
 static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *userdata)
 {
@@ -233,7 +204,7 @@ static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *us
 		ssize_t n = receive(xfrm->dump, &xfrm->dump_buffer, 0);
 		if (n == -ENOBUFS) {
 			/* Without memory the kernel ends a dump without a word (netlink_dump()). */
-			close_dump(xfrm);
+			netlink_close(&xfrm->dump);
 			return -EAGAIN;
 		}
 		if (n < 0)
@@ -251,7 +222,7 @@ static int dump(struct xfrm *xfrm, union request *request, xfrm_entry_fn fn, voi
 	int r = 0;
 
 	if (!xfrm->dump)
-		r = connect_xfrm(&xfrm->dump);
+		r = netlink_open(NETLINK_XFRM, &xfrm->dump);
 	if (r < 0)
 		return r;
 
@@ -259,8 +230,9 @@ static int dump(struct xfrm *xfrm, union request *request, xfrm_entry_fn fn, voi
 	r = send_messages(xfrm->dump, &request->header, request->header.nlmsg_len);
 	if (r == 0)
 		r = read_dump(xfrm, request->header.nlmsg_seq, fn, userdata);
+	/* What is left of a dump that breaks off would keep the socket busy. */
 	if (r < 0 && r != -EAGAIN)
-		close_dump(xfrm);
+		netlink_close(&xfrm->dump);
 	return r;
 }
 

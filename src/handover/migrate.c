@@ -132,22 +132,6 @@ static int add_rivals(const struct entry *policy, const struct nlmsghdr *message
 	return 0;
 }
 
-static int add_stopper(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
-{
-	struct migration *migration = userdata;
-
-	(void)message;
-	if (!is_guard_sa(sa))
-		return 0;
-	struct entry *guard_sas =
-		grow(migration->guard_sas, migration->n_guard_sas, &migration->allocated_guard_sas, sizeof(*guard_sas));
-	if (!guard_sas)
-		return -ENOMEM;
-	migration->guard_sas = guard_sas;
-	guard_sas[migration->n_guard_sas++] = *sa;
-	return 0;
-}
-
 static void begin_shadows(void *userdata)
 {
 	struct migration *migration = userdata;
@@ -162,16 +146,10 @@ static void begin_sas(void *userdata)
 	migration->kept.n_sas = 0;
 }
 
-static void begin_stoppers(void *userdata)
+static int load(struct xfrm *xfrm, enum entry_kind kind, void (*begin)(void *userdata), xfrm_entry_fn fn,
+		void *userdata)
 {
-	struct migration *migration = userdata;
-
-	migration->n_guard_sas = 0;
-}
-
-static int load(struct migration *migration, enum entry_kind kind, void (*begin)(void *userdata), xfrm_entry_fn fn)
-{
-	int r = xfrm_dump_consistent(migration->xfrm, kind, begin, fn, migration);
+	int r = xfrm_dump_consistent(xfrm, kind, begin, fn, userdata);
 
 	if (r < 0 && r != -EAGAIN)
 		return log_failure(r, MESSAGE_FAILED, "Could not list what was kept: %s.", strerror(-r));
@@ -180,19 +158,19 @@ static int load(struct migration *migration, enum entry_kind kind, void (*begin)
 
 int migration_load(struct migration *migration)
 {
-	int r = load(migration, ENTRY_POLICY, begin_shadows, add_shadow);
+	int r = load(migration->xfrm, ENTRY_POLICY, begin_shadows, add_shadow, migration);
 
 	if (r == 0 && kept_sort(&migration->kept) < 0)
 		r = log_failure(-ENOMEM, MESSAGE_FAILED, "Could not list what was kept: out of memory.");
 	if (r == 0 && migration->kept.n_shadows)
-		r = load(migration, ENTRY_SA, begin_sas, add_sa);
+		r = load(migration->xfrm, ENTRY_SA, begin_sas, add_sa, migration);
 	kept_sort_sas(&migration->kept);
 	return r;
 }
 
 int migration_find_conflicts(struct migration *migration)
 {
-	return load(migration, ENTRY_POLICY, NULL, add_rivals);
+	return load(migration->xfrm, ENTRY_POLICY, NULL, add_rivals, migration);
 }
 
 /* Whether a policy sends its packets through SAs that are there, and new. */
@@ -262,13 +240,48 @@ static bool is_behind(const struct entry *sa, const struct entry *guard_sa)
 		(same(&a->saddr, &b->id.daddr) && same(&a->id.daddr, &b->saddr)));
 }
 
-static int remove_behind(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+/* All guard SAs, while they are removed. */
+struct guard_sas {
+	struct migration *migration;
+	struct entry *list;
+	size_t n, allocated;
+};
+
+static void free_guard_sas(struct guard_sas *guard_sas)
 {
-	struct migration *migration = userdata;
+	free(guard_sas->list);
+}
+
+static void begin_guard_sas(void *userdata)
+{
+	struct guard_sas *guard_sas = userdata;
+
+	guard_sas->n = 0;
+}
+
+static int add_guard_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	struct guard_sas *guard_sas = userdata;
 
 	(void)message;
-	for (size_t i = 0; i < migration->n_guard_sas; i++)
-		if (is_behind(sa, &migration->guard_sas[i])) {
+	if (!is_guard_sa(sa))
+		return 0;
+	struct entry *list = grow(guard_sas->list, guard_sas->n, &guard_sas->allocated, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	guard_sas->list = list;
+	list[guard_sas->n++] = *sa;
+	return 0;
+}
+
+static int remove_behind(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+{
+	const struct guard_sas *guard_sas = userdata;
+	struct migration *migration = guard_sas->migration;
+
+	(void)message;
+	for (size_t i = 0; i < guard_sas->n; i++)
+		if (is_behind(sa, &guard_sas->list[i])) {
 			migration->n_sas++;
 			return xfrm_delete(migration->xfrm, sa, on_refused, migration);
 		}
@@ -277,15 +290,14 @@ static int remove_behind(const struct entry *sa, const struct nlmsghdr *message,
 
 int migration_remove_guard_sas(struct migration *migration)
 {
-	int r = load(migration, ENTRY_SA, begin_stoppers, add_stopper);
+	CLEANUP(free_guard_sas) struct guard_sas guard_sas = {.migration = migration};
+	struct xfrm *xfrm = migration->xfrm;
 
-	if (r == 0 && migration->n_guard_sas)
-		r = load(migration, ENTRY_SA, NULL, remove_behind);
-	for (size_t i = 0; r == 0 && i < migration->n_guard_sas; i++)
-		r = xfrm_delete(migration->xfrm, &migration->guard_sas[i], on_refused, migration);
-	int committed = xfrm_commit(migration->xfrm, on_refused, migration);
-	free(migration->guard_sas);
-	migration->guard_sas = NULL;
-	migration->n_guard_sas = migration->allocated_guard_sas = 0;
+	int r = load(xfrm, ENTRY_SA, begin_guard_sas, add_guard_sa, &guard_sas);
+	if (r == 0 && guard_sas.n)
+		r = load(xfrm, ENTRY_SA, NULL, remove_behind, &guard_sas);
+	for (size_t i = 0; r == 0 && i < guard_sas.n; i++)
+		r = xfrm_delete(xfrm, &guard_sas.list[i], on_refused, migration);
+	int committed = xfrm_commit(xfrm, on_refused, migration);
 	return r < 0 ? r : committed;
 }

@@ -14,8 +14,6 @@ struct migration {
 	struct xfrm *xfrm;
 	uint64_t timeout_usec; /* for messages */
 	struct kept kept;
-	struct entry *guard_sas; /* while they are removed */
-	size_t n_guard_sas, allocated_guard_sas;
 	bool reqid_conflict; /* a group has become so */
 	uint64_t n_over;     /* groups, by their fate */
 	uint64_t n_fell_back, n_removed;

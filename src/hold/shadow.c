@@ -251,12 +251,6 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
 	make(policy, survey, tag, priority, ret);
 }
 
-void shadow_begin(struct entry *ret)
-{
-	*ret = (struct entry){.kind = ENTRY_POLICY};
-	ret->policy.info.sel.user = SHADOW_HOLD;
-}
-
 void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey, struct entry *ret)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;

@@ -124,9 +124,6 @@ void shadow_make(const struct entry *policy, const struct shadow_survey *survey,
  * packet that a bypass let pass may meet a policy that protects or blocks until all policies are replaced. */
 bool shadow_survey_has_bypass(const struct shadow_survey *survey);
 
-/* Makes a shadow (SHADOW_HOLD) of which nothing else is known yet. */
-void shadow_begin(struct entry *ret);
-
 /* What a shadow was made from had this priority; kept in it, since its own does not always tell. Of a policy it is its
  * own. */
 uint32_t shadow_original_priority(const struct entry *policy);

@@ -444,16 +444,16 @@ static int explain_by(const char *socket, struct change *change)
 }
 
 /* Says what charon itself will not see to: it does not take an address for its own that is there already. */
-static void report_stale_address(const struct route *route)
+static void report_stale_address(uint64_t *n, const struct route *route)
 {
 	char address[INET6_ADDRSTRLEN];
 	const struct prefix source = route_source(route);
 
 	entry_address(source.family, &source.address, address);
-	log_notice(MESSAGE_STALE_ADDRESS,
-		   "%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
-		   "this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
-		   address, route->stale_address_on, address, source.length, route->stale_address_on);
+	log_one(n, LOG_NOTICE, MESSAGE_STALE_ADDRESS,
+		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
+		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		address, route->stale_address_on, address, source.length, route->stale_address_on);
 }
 
 static bool have_same_source(const struct route *a, const struct route *b)
@@ -465,7 +465,7 @@ static bool have_same_source(const struct route *a, const struct route *b)
 /* Tells once of each source that only routes had which are not needed. */
 static void report_stale_addresses(struct routes *routes)
 {
-	unsigned int told = 0;
+	uint64_t told = 0;
 
 	for (struct route *route = routes->list; route < routes->list + routes->n && told < LOG_NAMED_MAX; route++) {
 		bool needed = route->explained;
@@ -478,8 +478,7 @@ static void report_stale_addresses(struct routes *routes)
 				*other->stale_address_on = '\0';
 			}
 		if (!needed)
-			report_stale_address(route);
-		told++;
+			report_stale_address(&told, route);
 	}
 }
 

@@ -339,13 +339,10 @@ static bool flush_policies(struct flush *flush)
 	if (xfrm_count(flush->sweep.xfrm, &after) < 0)
 		return false;
 
-	bool left = false;
-	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
 		if (before.policies[dir] > after.policies[dir])
 			flush->sweep.summary.policies[dir] += before.policies[dir] - after.policies[dir];
-		left |= after.policies[dir] != 0;
-	}
-	return !left;
+	return xfrm_sum_policies(&after) == 0;
 }
 
 static bool flush_sas(struct flush *flush)

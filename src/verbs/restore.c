@@ -86,7 +86,7 @@ static int open_file(struct restore *restore)
 	struct stat st;
 
 	/* O_NONBLOCK: so that a FIFO is no trap. */
-	int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	CLEANUP(close_fd) int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : refuse(restore, strerror(errno));
 	const char *why = fstat(fd, &st) < 0			     ? strerror(errno)
@@ -95,10 +95,10 @@ static int open_file(struct restore *restore)
 			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "others may write it"
 								     : NULL;
 	restore->reader.f = why ? NULL : fdopen(fd, "r");
-	if (restore->reader.f)
-		return 0;
-	close(fd);
-	return refuse(restore, why ? why : strerror(errno));
+	if (!restore->reader.f)
+		return refuse(restore, why ? why : strerror(errno));
+	fd = -1;
+	return 0;
 }
 
 /* Reads all of it, before anything is changed. */

@@ -348,9 +348,14 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 	return r < 0 ? r : name_unit(service);
 }
 
+static void free_service(struct service *service)
+{
+	settings_free(&service->settings);
+}
+
 int verb_service(struct globals *globals, int argc, char **argv)
 {
-	struct service service = {0};
+	CLEANUP(free_service) struct service service = {0};
 	const struct step *step = steps;
 
 	int r = parse(globals, argc, argv, &service, &step);
@@ -360,6 +365,5 @@ int verb_service(struct globals *globals, int argc, char **argv)
 	enum exit_status status = step->run(globals, &service);
 	if (service.settings.wrong && status == STATUS_DONE)
 		status = STATUS_FAILED;
-	settings_free(&service.settings);
 	return status;
 }

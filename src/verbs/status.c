@@ -252,7 +252,7 @@ static void look_at_routes(struct status *status, struct vici *vici)
 	status->routes_known = !status->routes_error;
 }
 
-static void dirty(struct status *status, const struct options *options)
+static void look(struct status *status, const struct options *options)
 {
 	/* The folder of the file need not be root's. */
 	const uint64_t to_write = options->output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0;
@@ -343,10 +343,16 @@ static void report_problems(const struct status *status, const struct options *o
 			log_failure(0, MESSAGE_UNKNOWN, "%s", buffer);
 }
 
+static void free_status(struct status *status)
+{
+	orphans_free(&status->orphans);
+	routes_free(&status->routes);
+}
+
 int verb_status(struct globals *globals, int argc, char **argv)
 {
 	struct options options = {.socket = VICI_SOCKET, .table = ROUTE_TABLE, .timeout_usec = TIMEOUT_DEFAULT};
-	struct status status = {0};
+	CLEANUP(free_status) struct status status = {0};
 	char socket[PATH_MAX];
 
 	int r = parse_options(globals, argc, argv, &options);
@@ -360,14 +366,11 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	status.charon.socket = socket;
 	status.table = options.table;
 	status.charon.timeout_usec = options.timeout_usec;
-	dirty(&status, &options);
+	look(&status, &options);
 	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
 	r = show(&status, &options);
 	report_problems(&status, &options);
-	bool known = status.orphans_known, any = status.orphans.n;
-	orphans_free(&status.orphans);
-	routes_free(&status.routes);
-	if (r < 0 || !known)
+	if (r < 0 || !status.orphans_known)
 		return STATUS_FAILED;
-	return any ? STATUS_ORPHANS : STATUS_DONE;
+	return status.orphans.n ? STATUS_ORPHANS : STATUS_DONE;
 }

@@ -20,19 +20,16 @@
 static int compare(const void *a, const void *b)
 {
 	const struct keep_sa *left = a, *right = b;
+	int r = compare_u32(left->spi, right->spi);
 
-	if (left->spi != right->spi)
-		return left->spi < right->spi ? -1 : 1;
-	if (left->reqid != right->reqid)
-		return left->reqid < right->reqid ? -1 : 1;
-	return left->proto - right->proto;
+	if (r == 0)
+		r = compare_u32(left->reqid, right->reqid);
+	return r ? r : left->proto - right->proto;
 }
 
 static int compare_reqids(const void *a, const void *b)
 {
-	const uint32_t *left = a, *right = b;
-
-	return *left < *right ? -1 : *left > *right;
+	return compare_u32(*(const uint32_t *)a, *(const uint32_t *)b);
 }
 
 static struct keep_sa *find(const struct keep *keep, uint8_t proto, uint32_t spi, uint32_t reqid)
@@ -86,12 +83,9 @@ static int note_policy(const struct entry *policy, const struct nlmsghdr *messag
 		return 0;
 	for (size_t i = 0; i < policy->policy.n_templates; i++) {
 		const struct xfrm_user_tmpl template = template_at(policy, i);
-		struct keep_sa *list = grow(keep->list, keep->n, &keep->allocated, sizeof(*list));
-		if (!list)
+		const struct keep_sa named = {template.id.proto, template.id.spi, template.reqid, false};
+		if (APPEND(keep, named) < 0)
 			return -ENOMEM;
-		keep->list = list;
-		list[keep->n++] =
-			(struct keep_sa){.proto = template.id.proto, .spi = template.id.spi, .reqid = template.reqid};
 	}
 	return 0;
 }

@@ -264,14 +264,7 @@ static int add_guard_sa(const struct entry *sa, const struct nlmsghdr *message, 
 	struct guard_sas *guard_sas = userdata;
 
 	(void)message;
-	if (!is_guard_sa(sa))
-		return 0;
-	struct entry *list = grow(guard_sas->list, guard_sas->n, &guard_sas->allocated, sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	guard_sas->list = list;
-	list[guard_sas->n++] = *sa;
-	return 0;
+	return is_guard_sa(sa) ? APPEND(guard_sas, *sa) : 0;
 }
 
 static int remove_behind(const struct entry *sa, const struct nlmsghdr *message, void *userdata)

@@ -29,13 +29,13 @@ static int save_entry(const struct entry *policy, const struct nlmsghdr *message
 {
 	struct saving *saving = userdata;
 	const char *why = boot_file_obstacle(policy);
-	char description[ENTRY_DESCRIPTION_MAX];
 	struct entry shadow;
 
 	(void)message;
 	if (!shadow_tag(policy) && !filter_selects(saving->filter, policy))
 		return 0;
 	if (why) {
+		char description[ENTRY_DESCRIPTION_MAX];
 		log_later(&saving->left_out, "Will not be closed at boot: %s: %s.",
 			  entry_describe(policy, description, sizeof(description)), why);
 		return 0;

@@ -162,17 +162,6 @@ static void read_device(struct route_list *list, unsigned int ifindex, char *ret
 	memcpy(ret, list->device, sizeof(list->device));
 }
 
-static int append(struct routes *routes, const struct route *route)
-{
-	struct route *list = grow(routes->list, routes->n, &routes->allocated, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	routes->list = list;
-	list[routes->n++] = *route;
-	return 0;
-}
-
 static int on_route(struct nl_msg *message, void *userdata)
 {
 	struct route_list *list = userdata;
@@ -183,7 +172,7 @@ static int on_route(struct nl_msg *message, void *userdata)
 	if (r > 0) {
 		if (ifindex)
 			read_device(list, ifindex, route.device);
-		r = append(list->routes, &route);
+		r = APPEND(list->routes, route);
 		if (r < 0)
 			rtnl_route_put(route.object);
 	}

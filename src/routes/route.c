@@ -33,20 +33,15 @@ int route_backup_metric(const struct route *route, uint32_t *ret)
 	return 0;
 }
 
-static int compare_numbers(uint32_t a, uint32_t b)
-{
-	return (a > b) - (a < b);
-}
-
 int route_compare(const struct route *a, const struct route *b)
 {
 	int r = prefix_compare(&a->dst, &b->dst);
 
 	if (r == 0)
-		r = compare_numbers(a->tos, b->tos);
+		r = compare_u32(a->tos, b->tos);
 	if (r == 0)
-		r = compare_numbers(a->metric, b->metric);
-	return r ? r : compare_numbers(a->protocol, b->protocol);
+		r = compare_u32(a->metric, b->metric);
+	return r ? r : compare_u32(a->protocol, b->protocol);
 }
 
 bool route_competes(const struct route *a, const struct route *b)
@@ -76,13 +71,7 @@ int route_targets_add(struct route_targets *targets, const char *text)
 
 int route_targets_add_prefix(struct route_targets *targets, const struct prefix *prefix)
 {
-	struct prefix *list = grow(targets->list, targets->n, &targets->allocated, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	targets->list = list;
-	list[targets->n++] = *prefix;
-	return 0;
+	return APPEND(targets, *prefix);
 }
 
 static int compare_for_sort(const void *a, const void *b)

@@ -73,13 +73,8 @@ static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned
 
 	if (!if_indextoname(ifindex, host.device))
 		return;
-	struct host *list = grow(hosts->list, hosts->n, &hosts->allocated, sizeof(*list));
-	if (!list) {
+	if (APPEND(hosts, host) < 0)
 		hosts->error = -ENOMEM;
-		return;
-	}
-	hosts->list = list;
-	list[hosts->n++] = host;
 }
 
 static int compare_addresses(const void *a, const void *b)

@@ -58,12 +58,7 @@ static int look_first(const struct entry *entry, const struct nlmsghdr *message,
 	if (entry->larval || is_guard_sa(entry) || !entry_proto_name(entry->sa.id.proto) ||
 	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
 		return 0;
-	struct orphan *list = grow(orphans->list, orphans->n, &orphans->allocated, sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	orphans->list = list;
-	list[orphans->n++] = (struct orphan){.sa = entry->sa, .mark = entry->mark, .if_id = entry->if_id};
-	return 0;
+	return APPEND(orphans, (struct orphan){.sa = entry->sa, .mark = entry->mark, .if_id = entry->if_id});
 }
 
 static int look_again(const struct entry *entry, const struct nlmsghdr *message, void *userdata)

@@ -24,6 +24,11 @@ enum {
 	OPTION_FROM_SUB,
 };
 
+struct shadows {
+	struct entry *list;
+	size_t n, allocated;
+};
+
 struct restore {
 	const char *path;
 	const char *unit;
@@ -31,8 +36,7 @@ struct restore {
 	struct xfrm *xfrm;
 	struct boot_file_reader reader;
 	struct summary summary;
-	struct entry *again; /* shadows that are there, or of which the kernel's word was lost */
-	size_t n_again, allocated;
+	struct shadows again; /* that are there, or of which the kernel's answer was lost */
 };
 
 static void print_help(void)
@@ -122,17 +126,13 @@ static void count_failed(struct restore *restore, const struct entry *shadow, in
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct restore *restore = userdata;
+	struct shadows *again = &restore->again;
 	int error = refusal->error;
 
 	if (error == -EEXIST || error == -EAGAIN) {
-		struct entry *list =
-			grow(restore->again, restore->n_again, &restore->allocated, sizeof(restore->again[0]));
-		if (list) {
-			restore->again = list;
-			restore->again[restore->n_again++] = refusal->entry;
+		error = APPEND(again, refusal->entry);
+		if (error == 0)
 			return;
-		}
-		error = -ENOMEM;
 	}
 	count_failed(restore, &refusal->entry, error);
 }
@@ -197,8 +197,8 @@ static int put_shadows(struct restore *restore)
 			break;
 	}
 	int committed = xfrm_commit(restore->xfrm, on_refused, restore);
-	for (size_t i = 0; i < restore->n_again; i++) {
-		const struct entry *again = &restore->again[i];
+	for (size_t i = 0; i < restore->again.n; i++) {
+		const struct entry *again = &restore->again.list[i];
 		int adopted = sweep_adopt(restore->xfrm, again);
 		if (adopted == -ENOENT)
 			adopted = xfrm_update_policy(restore->xfrm, again);
@@ -227,7 +227,7 @@ static bool is_up(const char *unit)
 static void end_restore(struct restore *restore)
 {
 	close_file(&restore->reader.f);
-	free(restore->again);
+	free(restore->again.list);
 }
 
 static int run(struct restore *restore, const struct globals *globals)

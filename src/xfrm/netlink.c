@@ -108,7 +108,7 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 }
 
 /* Sends one request on the socket for changes and waits for its answer: a message of `type`, or an acknowledgement when
- * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. With an error, kernel->refused tells
+ * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. With an error, xfrm->refused tells
  * whether it is the kernel's answer or something that happened on the way. */
 static int transact(struct xfrm *xfrm, struct nlmsghdr *request, uint16_t type, struct nlmsghdr **answer)
 {
@@ -397,7 +397,7 @@ static int allocate_spi(struct xfrm *xfrm, struct entry *entry)
 	return r;
 }
 
-/* Makes sure that a deletion of this SA names this one and no other. As transact(), also for kernel->refused. */
+/* Makes sure that a deletion of this SA names this one and no other. As transact(), also for xfrm->refused. */
 static int name_sa(struct xfrm *xfrm, struct entry *entry)
 {
 	if (!entry->sa.id.spi)

@@ -151,25 +151,25 @@ static void make_printable(char *message)
 	}
 }
 
-static void __attribute__((format(printf, 4, 0)))
-say(FILE *f, int priority, const sd_id128_t *id, const char *format, va_list args)
+/* Says one sentence on standard error, or in the journal; a notice unless it is to be quiet, a detail if it is to be
+ * verbose. */
+static void __attribute__((format(printf, 3, 0)))
+say(int priority, const sd_id128_t *id, const char *format, va_list args)
 {
 	char message[MESSAGE_MAX];
 
+	if ((priority == LOG_NOTICE && state.quiet) || (priority == LOG_DEBUG && !state.verbose))
+		return;
+	if (priority == LOG_ERR && state.captured) {
+		vsnprintf(state.captured, state.captured_size, format, args);
+		return;
+	}
 	vsnprintf(message, sizeof(message), format, args);
 	make_printable(message);
 	if (to_journal(priority, id, message, NULL, 0))
 		return;
 	erase_bar();
-	fprintf(f, "xfrmctl: %s\n", message);
-}
-
-static void __attribute__((format(printf, 2, 0))) fail(const sd_id128_t *id, const char *format, va_list args)
-{
-	if (state.captured)
-		vsnprintf(state.captured, state.captured_size, format, args);
-	else
-		say(stderr, LOG_ERR, id, format, args);
+	fprintf(stderr, "xfrmctl: %s\n", message);
 }
 
 int log_failure(int error, sd_id128_t id, const char *format, ...)
@@ -177,15 +177,9 @@ int log_failure(int error, sd_id128_t id, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	fail(&id, format, args);
+	say(LOG_ERR, &id, format, args);
 	va_end(args);
 	return error;
-}
-
-static void __attribute__((format(printf, 2, 0))) notice(const sd_id128_t *id, const char *format, va_list args)
-{
-	if (!state.quiet)
-		say(stderr, LOG_NOTICE, id, format, args);
 }
 
 void log_one(uint64_t *n, int priority, sd_id128_t id, const char *format, ...)
@@ -195,10 +189,7 @@ void log_one(uint64_t *n, int priority, sd_id128_t id, const char *format, ...)
 	if ((*n)++ >= LOG_NAMED_MAX)
 		return;
 	va_start(args, format);
-	if (priority == LOG_ERR)
-		fail(&id, format, args);
-	else
-		notice(&id, format, args);
+	say(priority, &id, format, args);
 	va_end(args);
 }
 
@@ -250,7 +241,7 @@ void log_notice(sd_id128_t id, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	notice(&id, format, args);
+	say(LOG_NOTICE, &id, format, args);
 	va_end(args);
 }
 
@@ -258,10 +249,8 @@ void log_detail(const char *format, ...)
 {
 	va_list args;
 
-	if (!state.verbose)
-		return;
 	va_start(args, format);
-	say(stderr, LOG_DEBUG, &MESSAGE_DETAIL, format, args);
+	say(LOG_DEBUG, &MESSAGE_DETAIL, format, args);
 	va_end(args);
 }
 

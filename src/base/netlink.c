@@ -2,6 +2,7 @@
 #include "base/netlink.h"
 
 #include <errno.h>
+#include <netlink/msg.h>
 #include <netlink/socket.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -29,4 +30,13 @@ void netlink_close(struct nl_sock **sock)
 {
 	nl_socket_free(*sock);
 	*sock = NULL;
+}
+
+bool netlink_is_whole(const struct nlmsghdr *first, size_t length)
+{
+	int rest = (int)length;
+
+	while (nlmsg_ok(first, rest))
+		first = nlmsg_next((struct nlmsghdr *)first, &rest);
+	return rest <= 0;
 }

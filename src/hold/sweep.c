@@ -169,7 +169,7 @@ static int visit(const struct entry *entry, const struct nlmsghdr *message, void
 
 	sweep->pass.message = message;
 	progress_advance(++sweep->n_visited);
-	return sweep->pass.visit(sweep, entry);
+	return sweep->pass.fn(sweep, entry);
 }
 
 /* One dump and what is done to its entries. -EAGAIN when something may have been missed, or has come to light. */
@@ -191,12 +191,6 @@ static int run_pass(struct sweep *sweep, enum entry_kind kind)
 	return pass->counted || unhidden || pass->again ? -EAGAIN : dumped;
 }
 
-/* Names what the last pass could not do. */
-static void name_refused(struct sweep *sweep)
-{
-	log_list(&sweep->pass.refused, &sweep->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE);
-}
-
 void sweep_report_unnamed(const struct sweep *sweep)
 {
 	char what[64];
@@ -205,16 +199,14 @@ void sweep_report_unnamed(const struct sweep *sweep)
 	log_rest(sweep->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE, what);
 }
 
-/* sweep_run() with another function for each entry. */
-static int run(struct sweep *sweep, enum entry_kind kind,
-	       int (*visit_entry)(struct sweep *sweep, const struct entry *entry))
+int sweep_run(struct sweep *sweep, enum entry_kind kind, sweep_fn fn)
 {
 	struct sweep_pass *pass = &sweep->pass;
 	int r = -EAGAIN;
 
 	pass->counted = false;
 	for (unsigned int i = 0; r == -EAGAIN && i < PASSES_MAX; i++) {
-		*pass = (struct sweep_pass){.visit = visit_entry, .counted = pass->counted};
+		*pass = (struct sweep_pass){.fn = fn, .counted = pass->counted};
 		r = run_pass(sweep, kind);
 		log_detail("Pass %u over the %s%s; %" PRIu64 " had gone already.", i + 1, plural(kind),
 			   r != -EAGAIN	    ? ""
@@ -223,7 +215,8 @@ static int run(struct sweep *sweep, enum entry_kind kind,
 					    : " has lost a part",
 			   pass->n_gone);
 	}
-	name_refused(sweep);
+	/* Names what the last pass could not do. */
+	log_list(&pass->refused, &sweep->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE);
 	if (r == -EAGAIN)
 		return log_failure(r, MESSAGE_FAILED,
 				   "Could not get the kernel's whole list of %s in %d passes: some may be left. Run "
@@ -233,11 +226,6 @@ static int run(struct sweep *sweep, enum entry_kind kind,
 		return log_failure(r, MESSAGE_FAILED, "Could not %s the %s: %s.", sweep->config.infinitive,
 				   plural(kind), strerror(-r));
 	return 0;
-}
-
-int sweep_run(struct sweep *sweep, enum entry_kind kind)
-{
-	return run(sweep, kind, sweep->config.visit);
 }
 
 int sweep_add(struct sweep *sweep, const struct entry *shadow)
@@ -252,7 +240,7 @@ int sweep_add(struct sweep *sweep, const struct entry *shadow)
 	r = exchange(sweep, shadow, NULL, r);
 	if (r == 0)
 		r = xfrm_commit(sweep->xfrm, on_refused, sweep);
-	name_refused(sweep);
+	log_list(&pass->refused, &sweep->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE);
 	return r < 0 ? r : pass->again ? -EAGAIN : 0;
 }
 
@@ -277,5 +265,5 @@ int sweep_prepare(struct sweep *sweep, const struct filter *filter)
 
 	if (r < 0 || !sweep->survey.n_real || !sweep->survey.n_bypasses)
 		return r;
-	return run(sweep, ENTRY_POLICY, visit_passing);
+	return sweep_run(sweep, ENTRY_POLICY, visit_passing);
 }

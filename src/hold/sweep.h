@@ -11,10 +11,11 @@
 
 struct sweep;
 
+/* Called for each entry of a sweep; calls the functions below, or nothing. */
+typedef int (*sweep_fn)(struct sweep *sweep, const struct entry *entry);
+
 /* What a verb wants of its sweeps. It stays as it is. */
 struct sweep_config {
-	/* Called for each entry; calls the functions below, or nothing. */
-	int (*visit)(struct sweep *sweep, const struct entry *entry);
 	/* For sentences: "Could not remove policy …", "3 more could not be removed". */
 	const char *infinitive, *participle;
 	bool keeps;  /* nothing is removed: each pass sees and counts everything once more */
@@ -23,7 +24,7 @@ struct sweep_config {
 
 /* The state of one pass over the entries of a kind. */
 struct sweep_pass {
-	int (*visit)(struct sweep *sweep, const struct entry *entry);
+	sweep_fn fn;
 	const struct nlmsghdr *message; /* the one that the entry came in */
 	bool counted;			/* a pass before has counted what comes up, and lost its refusals */
 	bool again;			/* something has to be done in another pass */
@@ -52,7 +53,7 @@ int sweep_prepare(struct sweep *sweep, const struct filter *filter);
 
 /* Passes over all entries of a kind, again when something was missed or has come to light, a limited number of times.
  * Reports what could not be done. Returns 0 also when some entries were refused: summary.failed says how many. */
-int sweep_run(struct sweep *sweep, enum entry_kind kind);
+int sweep_run(struct sweep *sweep, enum entry_kind kind, sweep_fn fn);
 
 /* Makes sure that a shadow is there, between passes. Counts it if it was not. Reports a refusal. Returns 0, or -EAGAIN
  * when another pass has to look. */
@@ -72,7 +73,7 @@ void sweep_report_unnamed(const struct sweep *sweep);
  * summary.carrying that of kept shadows. */
 int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool kept);
 
-/* For visit(): removes an entry, */
+/* For a sweep_fn: removes an entry, */
 int sweep_remove(struct sweep *sweep, const struct entry *entry);
 /* or makes sure that a shadow is there and then removes `old`, which may be NULL. */
 int sweep_exchange(struct sweep *sweep, const struct entry *shadow, const struct entry *old);

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/datagram.h"
 #include "base/netlink.h"
 #include "base/nl_cleanup.h"
 #include "base/util.h"
@@ -44,7 +43,7 @@ static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigne
 
 	if (n == -NLE_MSG_TRUNC)
 		errno = EBADMSG;
-	if (n <= 0 || datagram_is_whole((const void *)*buffer, (size_t)n))
+	if (n <= 0 || netlink_is_whole((const void *)*buffer, (size_t)n))
 		return n;
 	free(*buffer);
 	*buffer = NULL;

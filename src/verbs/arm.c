@@ -142,7 +142,7 @@ static int sweep_all(struct arm *arm)
 	/* What was refused before is tried again. */
 	sweep->summary.failed = 0;
 	int r = sweep_prepare(sweep, &arm->options->filter);
-	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY, visit);
 }
 
 /* Goes through all policies if that is due, and through those that others have added or updated since, until no event
@@ -185,7 +185,7 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	CLEANUP(end_arm)
 	struct arm arm = {
-		.sweep.config = {visit, "put a shadow behind", "given one", .keeps = true, .renews = true},
+		.sweep.config = {"put a shadow behind", "given one", .keeps = true, .renews = true},
 		.options = options,
 		.sweeps = true,
 	};

@@ -281,9 +281,9 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 	return sweep_remove(&flush->sweep, sa);
 }
 
-static int hold_policy(struct flush *flush, const struct entry *policy)
+static int hold_policy(struct sweep *sweep, const struct entry *policy)
 {
-	struct sweep *sweep = &flush->sweep;
+	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
 	const struct flush_options *options = flush->options;
 	uint32_t tag = shadow_tag(policy);
 	struct entry shadow;
@@ -302,13 +302,11 @@ static int hold_policy(struct flush *flush, const struct entry *policy)
 	return sweep_exchange(sweep, &shadow, policy);
 }
 
-static int visit(struct sweep *sweep, const struct entry *entry)
+static int remove_entry(struct sweep *sweep, const struct entry *entry)
 {
 	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
 	const struct flush_options *options = flush->options;
 
-	if (options->hold && entry->kind == ENTRY_POLICY)
-		return hold_policy(flush, entry);
 	if (selects(flush, entry) || (options->stop && shadow_tag(entry)))
 		return sweep_remove(sweep, entry);
 	if (keeps_traffic(flush) && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
@@ -396,10 +394,10 @@ static int hold_policies(struct flush *flush)
 		const uint64_t failed = sweep->summary.failed;
 
 		flush->turn = TURN_BYPASSES;
-		r = sweep_run(sweep, ENTRY_POLICY);
+		r = sweep_run(sweep, ENTRY_POLICY, hold_policy);
 		flush->turn = sweep->summary.failed == failed ? TURN_ALL : TURN_OTHERS;
 	}
-	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY, hold_policy);
 }
 
 static int remove_policies(struct flush *flush)
@@ -409,7 +407,7 @@ static int remove_policies(struct flush *flush)
 	if (!options->hold) {
 		if (selects_all(options) && flush_policies(flush))
 			return 0;
-		return sweep_run(&flush->sweep, ENTRY_POLICY);
+		return sweep_run(&flush->sweep, ENTRY_POLICY, remove_entry);
 	}
 	int r = sweep_prepare(&flush->sweep, &options->filter);
 	if (r == 0 && options->keep)
@@ -423,7 +421,7 @@ static int remove_sas(struct flush *flush)
 {
 	if (!flush->options->orphans && !keeps_traffic(flush) && selects_all(flush->options) && flush_sas(flush))
 		return 0;
-	return sweep_run(&flush->sweep, ENTRY_SA);
+	return sweep_run(&flush->sweep, ENTRY_SA, remove_entry);
 }
 
 /* Routes cannot be selected: with --force, those of a daemon that is to be left alone would go as well. */
@@ -505,7 +503,7 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 	CLEANUP(end_flush)
 	struct flush flush = {
 		.options = options,
-		.sweep.config = {visit, "remove", "removed", .renews = options->hold},
+		.sweep.config = {"remove", "removed", .renews = options->hold},
 	};
 	struct xfrm_counts counts = {0};
 

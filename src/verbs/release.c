@@ -175,11 +175,6 @@ static int visit_policy(struct sweep *sweep, const struct entry *entry)
 	return let_expire(release, entry, behind_kept, kept_seconds);
 }
 
-static int visit(struct sweep *sweep, const struct entry *entry)
-{
-	return entry->kind == ENTRY_SA ? visit_sa(sweep, entry) : visit_policy(sweep, entry);
-}
-
 static int release_routes(const struct release *release, struct summary *summary, struct summary_release *ret)
 {
 	struct routes_summary routes;
@@ -213,11 +208,11 @@ static int run(struct release *release, const struct globals *globals)
 		 * looked for before it is added. */
 		r = sweep_survey(xfrm, &(struct filter){0}, &sweep->survey);
 		if (r == 0)
-			r = sweep_run(sweep, ENTRY_POLICY);
+			r = sweep_run(sweep, ENTRY_POLICY, visit_policy);
 	}
 	/* Behind the policies: a packet that a shadow blocks asks for nothing. */
 	if (sas) {
-		int swept = sweep_run(sweep, ENTRY_SA);
+		int swept = sweep_run(sweep, ENTRY_SA, visit_sa);
 		r = r < 0 ? r : swept;
 	}
 	if (known && release->any) {
@@ -245,7 +240,7 @@ static int run(struct release *release, const struct globals *globals)
 int release_run(const struct globals *globals, const struct release_options *options)
 {
 	struct release release = {
-		.sweep.config = {visit, "release", "released"},
+		.sweep.config = {"release", "released"},
 		.options = options,
 		.grace_usec = options->grace_usec,
 	};

@@ -90,19 +90,18 @@ static int open_file(struct restore *restore)
 	struct stat st;
 
 	/* O_NONBLOCK: so that a FIFO is no trap. */
-	CLEANUP(close_fd) int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : refuse(restore, strerror(errno));
-	const char *why = fstat(fd, &st) < 0			     ? strerror(errno)
+	restore->reader.f = fdopen(fd, "r");
+	const char *why = !restore->reader.f || fstat(fd, &st) < 0   ? strerror(errno)
 			  : !S_ISREG(st.st_mode)		     ? "it is no regular file"
 			  : st.st_uid != 0 && st.st_uid != geteuid() ? "it belongs to somebody else"
 			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "others may write it"
 								     : NULL;
-	restore->reader.f = why ? NULL : fdopen(fd, "r");
 	if (!restore->reader.f)
-		return refuse(restore, why ? why : strerror(errno));
-	fd = -1;
-	return 0;
+		close(fd);
+	return why ? refuse(restore, why) : 0;
 }
 
 /* Reads all of it, before anything is changed. */

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/datagram.h"
 #include "base/netlink.h"
 #include "base/util.h"
 #include "xfrm/parse.h"
@@ -120,7 +119,7 @@ int monitor_read(struct monitor *monitor, monitor_fn fn, void *userdata)
 		if (n < 0 && errno != ENOBUFS)
 			return errno == EAGAIN ? r : -errno;
 		/* The kernel says so once, and drops events until the queue is empty (netlink_overrun()): read on. */
-		if (n < 0 || (from.nl_pid == 0 && !datagram_is_whole(&monitor->buffer.first, (size_t)n))) {
+		if (n < 0 || (from.nl_pid == 0 && !netlink_is_whole(&monitor->buffer.first, (size_t)n))) {
 			r = -ENOBUFS;
 			continue;
 		}

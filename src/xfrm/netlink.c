@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/datagram.h"
 #include "base/netlink.h"
 #include "base/util.h"
 #include "xfrm/batch.h"
@@ -102,7 +101,7 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 		/* Other processes can write to this socket too. */
 		if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
 			continue;
-		const bool whole = !(msg.msg_flags & MSG_TRUNC) && datagram_is_whole(&buffer->first, (size_t)n);
+		const bool whole = !(msg.msg_flags & MSG_TRUNC) && netlink_is_whole(&buffer->first, (size_t)n);
 		return whole ? n : -EBADMSG;
 	}
 }

@@ -173,28 +173,24 @@ static json_int_t number_of(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
-/* " proto tcp", only when there is such a member. */
-static void print_string_if_any(const json_t *object, const char *name)
+/* " proto tcp", or with a number " sport 80", only when there is such a member. */
+static void print_if_any(const json_t *object, const char *name)
 {
-	const char *value = string_of(object, name);
+	const json_t *value = json_object_get(object, name);
 
-	if (value)
-		printf(" %s %s", name, value);
-}
-
-static void print_number_if_any(const json_t *object, const char *name)
-{
-	if (json_object_get(object, name))
-		printf(" %s %" JSON_INTEGER_FORMAT, name, number_of(object, name));
+	if (json_is_string(value))
+		printf(" %s %s", name, json_string_value(value));
+	else if (value)
+		printf(" %s %" JSON_INTEGER_FORMAT, name, json_integer_value(value));
 }
 
 static void print_selector(const json_t *object)
 {
 	printf("src %s dst %s", string_of(object, "src"), string_of(object, "dst"));
-	print_string_if_any(object, "proto");
-	print_number_if_any(object, "sport");
-	print_number_if_any(object, "dport");
-	print_string_if_any(object, "dev");
+	print_if_any(object, "proto");
+	print_if_any(object, "sport");
+	print_if_any(object, "dport");
+	print_if_any(object, "dev");
 	printf("\n");
 }
 
@@ -228,8 +224,8 @@ static void print_sa(const json_t *sa)
 	print_mark_and_if_id(sa);
 	if (encap) {
 		printf("\tencap type %" JSON_INTEGER_FORMAT, number_of(encap, "type"));
-		print_number_if_any(encap, "sport");
-		print_number_if_any(encap, "dport");
+		print_if_any(encap, "sport");
+		print_if_any(encap, "dport");
 		printf("\n");
 	}
 	printf("\tsel ");
@@ -245,8 +241,8 @@ static void print_policy(const json_t *policy)
 	printf("\tdir %s", string_of(policy, "dir"));
 	if (strcmp(string_of(policy, "action"), "block") == 0)
 		printf(" action block");
-	print_number_if_any(policy, "index");
-	print_number_if_any(policy, "priority");
+	print_if_any(policy, "index");
+	print_if_any(policy, "priority");
 	if (strcmp(string_of(policy, "ptype"), "main") != 0)
 		printf(" ptype %s", string_of(policy, "ptype"));
 	printf("\n");

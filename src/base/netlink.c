@@ -2,7 +2,6 @@
 #include "base/netlink.h"
 
 #include <errno.h>
-#include <netlink/msg.h>
 #include <netlink/socket.h>
 #include <sys/socket.h>
 #include <sys/time.h>

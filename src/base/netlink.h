@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Sockets of libnl, and what the kernel sends through them. */
+/* Sockets of libnl, what the kernel sends through them, and CLEANUP() of what libnl allocates. */
 
+#include <netlink/addr.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,3 +18,13 @@ void netlink_close(struct nl_sock **sock);
 /* Whether messages fill a datagram to its end. What was cut off, or is none, is what readers would pass over: an entry
  * of a list, or the refusal of a change. */
 bool netlink_is_whole(const struct nlmsghdr *first, size_t length);
+
+static inline void free_message(struct nl_msg **message)
+{
+	nlmsg_free(*message);
+}
+
+static inline void put_address(struct nl_addr **address)
+{
+	nl_addr_put(*address);
+}

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "base/nl_cleanup.h"
+#include "base/netlink.h"
 #include "base/util.h"
 #include "handover/guard_sa.h"
 

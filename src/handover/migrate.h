@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Moves traffic from kept shadows to charon's own policies, group by group (kept.h): what handover does to the kernel.
- * The functions that return int report what fails and return 0 or a negative errno. */
+/* Moves traffic from kept shadows to charon's own policies, group by group (connections.h): what handover does to the
+ * kernel. The functions that return int report what fails and return 0 or a negative errno. */
 
 #include <stdbool.h>
 #include <stdint.h>

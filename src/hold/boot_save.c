@@ -118,7 +118,7 @@ int boot_save(struct xfrm *xfrm, const struct filter *filter, const char *file, 
 	saving.summary.failed = saving.left_out.n;
 	report_saved(&saving.summary);
 	log_list(&saving.left_out, &n_left_out, LOG_NOTICE, MESSAGE_LEFT_OUT);
-	log_rest(n_left_out, LOG_NOTICE, MESSAGE_LEFT_OUT, "will not be closed at boot");
+	log_rest(n_left_out, LOG_NOTICE, MESSAGE_LEFT_OUT, "policies will not be blocked at boot");
 	return 0;
 }
 

@@ -23,7 +23,7 @@
 
 /* The tag of a kept shadow: a copy of a policy with its templates, in that policy's own place, which goes on sending
  * traffic through the SAs of an earlier life. All that looks at policies takes it for one, and it is no shadow to the
- * functions below; handover ends it. A stopper (stopper.h) carries the tag too. */
+ * functions below; handover ends it. A guard SA (guard_sa.h) carries the tag too. */
 #define KEPT_TAG 0x58464d4bU
 
 /* Seconds after which the kernel removes a kept shadow: longer than a handover takes, and the most for which traffic

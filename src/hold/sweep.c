@@ -71,10 +71,10 @@ static bool is_counted(const struct sweep *sweep, const struct entry *entry)
 	uint32_t tag = shadow_tag(entry);
 
 	/* Its policy is counted, when that goes. */
-	if (config->renews && !config->keeps && is_kept_policy(entry))
+	if (config->renews && !config->only_adds && is_kept_policy(entry))
 		return false;
 	return !config->renews ||
-	       (tag != SHADOW_EXPIRING && (config->keeps || (tag != SHADOW_ADJACENT && tag != SHADOW_HOLD)));
+	       (tag != SHADOW_EXPIRING && (config->only_adds || (tag != SHADOW_ADJACENT && tag != SHADOW_HOLD)));
 }
 
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
@@ -177,7 +177,7 @@ static int run_pass(struct sweep *sweep, enum entry_kind kind)
 {
 	struct sweep_pass *pass = &sweep->pass;
 
-	if (sweep->config.keeps)
+	if (sweep->config.only_adds)
 		sweep->summary = (struct summary){.failed = sweep->summary.failed};
 	int dumped = xfrm_dump(sweep->xfrm, kind, visit, sweep);
 	int r = xfrm_commit(sweep->xfrm, on_refused, sweep);

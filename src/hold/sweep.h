@@ -18,8 +18,8 @@ typedef int (*sweep_fn)(struct sweep *sweep, const struct entry *entry);
 struct sweep_config {
 	/* For sentences: "Could not remove policy …", "3 more could not be removed". */
 	const char *infinitive, *participle;
-	bool keeps;  /* nothing is removed: each pass sees and counts everything once more */
-	bool renews; /* a shadow that is replaced by another is not worth counting */
+	bool only_adds; /* nothing is removed: each pass sees and counts everything once more */
+	bool renews;	/* a shadow that is replaced by another is not worth counting */
 };
 
 /* The state of one pass over the entries of a kind. */
@@ -47,8 +47,8 @@ struct sweep {
 int sweep_survey(struct xfrm *xfrm, const struct filter *filter, struct shadow_survey *ret);
 
 /* sweep_survey(), and removes shadows that let traffic pass for which there is no real policy any more, if there are
- * younger policies that do not: a shadow of an earlier life may have no say on what these protect. Reports what fails.
- */
+ * younger policies that do not: a shadow of a previous instance must not decide on what these protect. Reports what
+ * fails. */
 int sweep_prepare(struct sweep *sweep, const struct filter *filter);
 
 /* Passes over all entries of a kind, again when something was missed or has come to light, a limited number of times.

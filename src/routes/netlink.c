@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 
 #include "base/netlink.h"
-#include "base/nl_cleanup.h"
 #include "base/util.h"
 #include "routes/message.h"
 

@@ -163,9 +163,9 @@ static int arm_policies(struct arm *arm)
 }
 
 /* To be called before the first dump: the events of all policies that are installed from then on wait there. */
-static int listen_to_others(struct arm *arm)
+static int listen_to_others(struct monitor **ret)
 {
-	int r = monitor_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->monitor);
+	int r = monitor_open_policies(SHADOW_HOLD, ~TAG_BITS, ret);
 
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
@@ -175,17 +175,12 @@ static int listen_to_others(struct arm *arm)
 	return 0;
 }
 
-static void end_arm(struct arm *arm)
-{
-	monitor_close(&arm->monitor);
-}
-
 int arm_run(const struct globals *globals, const struct arm_options *options)
 {
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
-	CLEANUP(end_arm)
+	CLEANUP(monitor_close) struct monitor *monitor = NULL;
 	struct arm arm = {
-		.sweep.config = {"put a shadow behind", "given one", .keeps = true, .renews = true},
+		.sweep.config = {"put a shadow behind", "given one", .only_adds = true, .renews = true},
 		.options = options,
 		.sweeps = true,
 	};
@@ -201,7 +196,8 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 
 	sweep->xfrm = xfrm;
 	progress_begin(xfrm_sum_policies(&counts), NULL);
-	int listens = listen_to_others(&arm);
+	int listens = listen_to_others(&monitor);
+	arm.monitor = monitor;
 	r = arm_policies(&arm);
 	int routes = options->routes ? routes_arm(options->routes, &backups) : 0;
 	/* As late as can be: the daemon goes on until this ends. */

@@ -59,7 +59,7 @@ int xfrm_flush_policies(struct xfrm *xfrm, uint8_t ptype);
 typedef int (*xfrm_entry_fn)(const struct entry *entry, const struct nlmsghdr *message, void *userdata);
 
 /* Streams all entries of a kind. Memory is constant. -EAGAIN when a part of the dump was lost (ENOBUFS): `fn` got every
- * entry that arrived, but there may be others. A dump does not show what is added while it goes on (events.h does). */
+ * entry that arrived, but there may be others. A dump does not show what is added while it goes on (monitor.h does). */
 int xfrm_dump(struct xfrm *xfrm, enum entry_kind kind, xfrm_entry_fn fn, void *userdata);
 
 /* The same, again a few times while it is incomplete. `begin`, unless NULL, is called before each: what `fn` was given

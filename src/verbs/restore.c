@@ -181,12 +181,11 @@ static int remove_subs(struct restore *restore)
 
 static int put_shadows(struct restore *restore)
 {
-	struct xfrm_counters blocked = {0};
+	struct xfrm_counters blocked;
 	struct entry shadow;
 	int r;
 
-	if (xfrm_read_counters(&blocked) < 0)
-		blocked = (struct xfrm_counters){0};
+	xfrm_read_counters(&blocked);
 	begin_again(restore);
 	while ((r = next_shadow(restore, &shadow)) > 0) {
 		shadow_set_blocked(&shadow, &blocked);

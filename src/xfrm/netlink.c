@@ -274,7 +274,11 @@ int xfrm_read_counters(struct xfrm_counters *ret)
 	char text[8192];
 
 	int r = read_text("/proc/net/xfrm_stat", text, sizeof(text));
-	return r < 0 ? r : counters_parse(text, ret);
+	if (r == 0)
+		r = counters_parse(text, ret);
+	if (r < 0)
+		*ret = (struct xfrm_counters){0};
+	return r;
 }
 
 int xfrm_count_sas(struct xfrm *xfrm, uint8_t proto, uint32_t *ret)

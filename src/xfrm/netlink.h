@@ -41,7 +41,7 @@ int xfrm_count(struct xfrm *xfrm, struct xfrm_counts *ret);
 
 /* Reads how many packets policies have blocked so far in the network namespace of the calling process, from
  * /proc/net/xfrm_stat. Returns 0, -ENOENT when the kernel does not count them (CONFIG_XFRM_STATISTICS), or another
- * negative errno. */
+ * negative errno, and then the counters are 0. */
 int xfrm_read_counters(struct xfrm_counters *ret);
 
 /* How many SAs of one protocol there are, from a dump that the kernel filters. Errors as xfrm_dump(). */

@@ -104,30 +104,27 @@ int migration_end(struct migration *migration, struct kept_group *group, enum ke
 	return 0;
 }
 
-static int add_shadow(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+static int add_shadow(const struct entry *policy, void *userdata)
 {
 	struct migration *migration = userdata;
 
-	(void)message;
 	return kept_add_policy(&migration->kept, policy);
 }
 
-static int add_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+static int add_sa(const struct entry *sa, void *userdata)
 {
 	struct migration *migration = userdata;
 
-	(void)message;
 	/* What is younger than the shadows is charon's. */
 	if (sa->larval || sa->sa.curlft.add_time > migration->kept.newest_time)
 		return 0;
 	return kept_add_sa(&migration->kept, sa);
 }
 
-static int add_rivals(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+static int add_rivals(const struct entry *policy, void *userdata)
 {
 	struct migration *migration = userdata;
 
-	(void)message;
 	migration->reqid_conflict |= kept_mark_conflicts(&migration->kept, policy);
 	return 0;
 }
@@ -259,20 +256,18 @@ static void begin_guard_sas(void *userdata)
 	guard_sas->n = 0;
 }
 
-static int add_guard_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+static int add_guard_sa(const struct entry *sa, void *userdata)
 {
 	struct guard_sas *guard_sas = userdata;
 
-	(void)message;
 	return is_guard_sa(sa) ? APPEND(guard_sas, *sa) : 0;
 }
 
-static int remove_behind(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+static int remove_behind(const struct entry *sa, void *userdata)
 {
 	const struct guard_sas *guard_sas = userdata;
 	struct migration *migration = guard_sas->migration;
 
-	(void)message;
 	for (size_t i = 0; i < guard_sas->n; i++)
 		if (is_behind(sa, &guard_sas->list[i])) {
 			migration->n_sas++;

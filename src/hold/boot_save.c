@@ -25,13 +25,12 @@ struct saving {
 	struct log_list left_out;
 };
 
-static int save_entry(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+static int save_entry(const struct entry *policy, void *userdata)
 {
 	struct saving *saving = userdata;
 	const char *why = boot_file_obstacle(policy);
 	struct entry shadow;
 
-	(void)message;
 	if (!shadow_tag(policy) && !filter_selects(saving->filter, policy))
 		return 0;
 	if (why) {

@@ -22,11 +22,10 @@ struct surveying {
 	const struct filter *filter;
 };
 
-static int survey_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int survey_entry(const struct entry *entry, void *userdata)
 {
 	struct surveying *surveying = userdata;
 
-	(void)message;
 	shadow_survey_add(surveying->survey, surveying->filter, entry);
 	return 0;
 }
@@ -162,11 +161,10 @@ int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool k
 	return r;
 }
 
-static int visit(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int visit(const struct entry *entry, void *userdata)
 {
 	struct sweep *sweep = userdata;
 
-	sweep->pass.message = message;
 	progress_advance(++sweep->n_visited);
 	return sweep->pass.fn(sweep, entry);
 }

@@ -25,9 +25,8 @@ struct sweep_config {
 /* The state of one pass over the entries of a kind. */
 struct sweep_pass {
 	sweep_fn fn;
-	const struct nlmsghdr *message; /* the one that the entry came in */
-	bool counted;			/* a pass before has counted what comes up, and lost its refusals */
-	bool again;			/* something has to be done in another pass */
+	bool counted; /* a pass before has counted what comes up, and lost its refusals */
+	bool again;   /* something has to be done in another pass */
 	uint64_t n_changed, n_gone, n_hidden;
 	struct log_list refused;
 };

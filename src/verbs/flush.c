@@ -273,7 +273,7 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 {
 	char description[ENTRY_DESCRIPTION_MAX];
 
-	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa, flush->sweep.pass.message);
+	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa);
 	if (r == 0 || r == -ESRCH)
 		return 0;
 	log_detail("The kernel does not limit the time of %s: %s. It does not stay.",

@@ -13,7 +13,7 @@
 #include "status/orphans.h"
 #include "xfrm/print.h"
 
-static int show_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int show_entry(const struct entry *entry, void *userdata)
 {
 	struct flush_list *list = userdata;
 
@@ -24,7 +24,7 @@ static int show_entry(const struct entry *entry, const struct nlmsghdr *message,
 		fputs(first ? "\n" : ",\n", stdout);
 	}
 	summary_add(&list->summary, entry);
-	return list->options->json ? print_entry_json(entry, message) : print_entry_text(entry, message);
+	return print_entry(entry, list->options->json);
 }
 
 static int show_kind(struct flush_list *list, enum entry_kind kind)

@@ -162,9 +162,8 @@ static void ask_charon(struct status_charon *charon, const char *socket, struct 
 	}
 }
 
-static int count_policy(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int count_policy(const struct entry *entry, void *userdata)
 {
-	(void)message;
 	status_add_policy(userdata, entry);
 	return 0;
 }
@@ -180,9 +179,8 @@ static void see_sa(const struct entry *entry, void *userdata)
 		*states = (struct status_states){0};
 }
 
-static int count_sa(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int count_sa(const struct entry *entry, void *userdata)
 {
-	(void)message;
 	see_sa(entry, userdata);
 	return 0;
 }

@@ -259,12 +259,11 @@ int xfrm_dump_consistent(struct xfrm *xfrm, enum entry_kind kind, void (*begin)(
 	return r;
 }
 
-static int count_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int count_entry(const struct entry *entry, void *userdata)
 {
 	uint32_t *n = userdata;
 
 	(void)entry;
-	(void)message;
 	(*n)++;
 	return 0;
 }
@@ -471,11 +470,11 @@ int xfrm_update_policy(struct xfrm *xfrm, const struct entry *policy)
 	return r == 0 ? transact(xfrm, &request.header, NLMSG_ERROR, NULL) : r;
 }
 
-int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct nlmsghdr *message, uint64_t seconds)
+int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct entry *sa, uint64_t seconds)
 {
 	union request request;
 
-	int r = build_sa_lifetime(message, seconds, &request.header, sizeof(request));
+	int r = build_sa_lifetime(sa->message, seconds, &request.header, sizeof(request));
 	if (r == 0)
 		r = transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 	/* It has the keys of the SA. */

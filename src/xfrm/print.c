@@ -107,7 +107,7 @@ static void add_encapsulation(json_t *object, const struct nlmsghdr *message)
 				      (json_int_t)ntohs(encap.encap_dport)));
 }
 
-static json_t *sa_to_json(const struct entry *entry, const struct nlmsghdr *message)
+static json_t *sa_to_json(const struct entry *entry)
 {
 	const struct xfrm_usersa_info *sa = &entry->sa;
 	json_t *object = json_object(), *selector = json_object();
@@ -119,7 +119,7 @@ static json_t *sa_to_json(const struct entry *entry, const struct nlmsghdr *mess
 	add_number(object, "reqid", sa->reqid);
 	add_name_or_number(object, "mode", entry_mode_name(sa->mode), sa->mode);
 	add_mark_and_if_id(object, entry);
-	add_encapsulation(object, message);
+	add_encapsulation(object, entry->message);
 	add_selector(selector, &sa->sel, sa->family);
 	json_object_set_new(object, "selector", selector);
 	return object;
@@ -156,11 +156,6 @@ static json_t *policy_to_json(const struct entry *entry)
 		json_array_append_new(templates, template_to_json(&entry->policy.templates[i]));
 	json_object_set_new(object, "templates", templates);
 	return object;
-}
-
-static json_t *to_json(const struct entry *entry, const struct nlmsghdr *message)
-{
-	return entry->kind == ENTRY_SA ? sa_to_json(entry, message) : policy_to_json(entry);
 }
 
 static const char *string_of(const json_t *object, const char *name)
@@ -254,24 +249,17 @@ static void print_policy(const json_t *policy)
 	}
 }
 
-int print_entry_text(const struct entry *entry, const struct nlmsghdr *message)
+int print_entry(const struct entry *entry, bool json)
 {
-	CLEANUP(put_json) json_t *object = to_json(entry, message);
+	CLEANUP(put_json) json_t *object = entry->kind == ENTRY_SA ? sa_to_json(entry) : policy_to_json(entry);
 
 	if (!object)
 		return -ENOMEM;
+	if (json)
+		return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 	if (entry->kind == ENTRY_SA)
 		print_sa(object);
 	else
 		print_policy(object);
 	return 0;
-}
-
-int print_entry_json(const struct entry *entry, const struct nlmsghdr *message)
-{
-	CLEANUP(put_json) json_t *object = to_json(entry, message);
-
-	if (!object)
-		return -ENOMEM;
-	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 }

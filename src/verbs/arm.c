@@ -163,9 +163,9 @@ static int arm_policies(struct arm *arm)
 }
 
 /* To be called before the first dump: the events of all policies that are installed from then on wait there. */
-static int listen_to_others(struct monitor **ret)
+static int listen_to_others(struct arm *arm)
 {
-	int r = monitor_open_policies(SHADOW_HOLD, ~TAG_BITS, ret);
+	int r = monitor_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->monitor);
 
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
@@ -175,10 +175,15 @@ static int listen_to_others(struct monitor **ret)
 	return 0;
 }
 
+static void arm_free(struct arm *arm)
+{
+	monitor_close(&arm->monitor);
+}
+
 int arm_run(const struct globals *globals, const struct arm_options *options)
 {
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
-	CLEANUP(monitor_close) struct monitor *monitor = NULL;
+	CLEANUP(arm_free)
 	struct arm arm = {
 		.sweep.config = {"put a shadow behind", "given one", .only_adds = true, .renews = true},
 		.options = options,
@@ -196,8 +201,7 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 
 	sweep->xfrm = xfrm;
 	progress_begin(xfrm_sum_policies(&counts), NULL);
-	int listens = listen_to_others(&monitor);
-	arm.monitor = monitor;
+	int listens = listen_to_others(&arm);
 	r = arm_policies(&arm);
 	int routes = options->routes ? routes_arm(options->routes, &backups) : 0;
 	/* As late as can be: the daemon goes on until this ends. */

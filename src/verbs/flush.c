@@ -50,7 +50,7 @@ struct flush {
 	enum turn turn;
 };
 
-static void end_flush(struct flush *flush)
+static void flush_free(struct flush *flush)
 {
 	xfrm_close(&flush->sweep.xfrm);
 	vici_close(&flush->vici);
@@ -500,7 +500,7 @@ static int list_all(struct flush *flush)
 
 enum exit_status flush_run(const struct globals *globals, const struct flush_options *options, bool *kept)
 {
-	CLEANUP(end_flush)
+	CLEANUP(flush_free)
 	struct flush flush = {
 		.options = options,
 		.sweep.config = {"remove", "removed", .renews = options->hold},

@@ -39,6 +39,12 @@ struct restore {
 	struct shadows again; /* that are there, or of which the kernel's answer was lost */
 };
 
+static void restore_free(struct restore *restore)
+{
+	close_file(&restore->reader.f);
+	free(restore->again.list);
+}
+
 static void print_help(void)
 {
 	printf("Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] restore --file=FILE [OPTION...]\n"
@@ -222,12 +228,6 @@ static bool is_up(const char *unit)
 	return phase != UNIT_DOWN;
 }
 
-static void end_restore(struct restore *restore)
-{
-	close_file(&restore->reader.f);
-	free(restore->again.list);
-}
-
 static int run(struct restore *restore, const struct globals *globals)
 {
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
@@ -251,7 +251,7 @@ static int run(struct restore *restore, const struct globals *globals)
 
 int verb_restore(struct globals *globals, int argc, char **argv)
 {
-	CLEANUP(end_restore) struct restore restore = {0};
+	CLEANUP(restore_free) struct restore restore = {0};
 	static const struct option options[] = {
 		GLOBAL_LONG_OPTIONS,
 		{"file", required_argument, NULL, OPTION_FILE},

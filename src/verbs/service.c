@@ -348,14 +348,14 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 	return r < 0 ? r : name_unit(service);
 }
 
-static void free_service(struct service *service)
+static void service_free(struct service *service)
 {
 	settings_free(&service->settings);
 }
 
 int verb_service(struct globals *globals, int argc, char **argv)
 {
-	CLEANUP(free_service) struct service service = {0};
+	CLEANUP(service_free) struct service service = {0};
 	const struct step *step = steps;
 
 	int r = parse(globals, argc, argv, &service, &step);

@@ -341,7 +341,7 @@ static void report_problems(const struct status *status, const struct options *o
 			log_failure(0, MESSAGE_UNKNOWN, "%s", buffer);
 }
 
-static void free_status(struct status *status)
+static void status_free(struct status *status)
 {
 	orphans_free(&status->orphans);
 	routes_free(&status->routes);
@@ -350,7 +350,7 @@ static void free_status(struct status *status)
 int verb_status(struct globals *globals, int argc, char **argv)
 {
 	struct options options = {.socket = VICI_SOCKET, .table = ROUTE_TABLE, .timeout_usec = TIMEOUT_DEFAULT};
-	CLEANUP(free_status) struct status status = {0};
+	CLEANUP(status_free) struct status status = {0};
 	char socket[PATH_MAX];
 
 	int r = parse_options(globals, argc, argv, &options);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <syslog.h>
 
 /* The place in the source says nothing to an operator, and differs between builds. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
@@ -152,25 +151,25 @@ static void make_printable(char *message)
 	}
 }
 
-static void __attribute__((format(printf, 4, 0)))
-say(FILE *f, int priority, const sd_id128_t *id, const char *format, va_list args)
+/* Says one sentence on standard error, or in the journal; a notice unless it is to be quiet, a detail if it is to be
+ * verbose. */
+static void __attribute__((format(printf, 3, 0)))
+say(int priority, const sd_id128_t *id, const char *format, va_list args)
 {
 	char message[MESSAGE_MAX];
 
+	if ((priority == LOG_NOTICE && state.quiet) || (priority == LOG_DEBUG && !state.verbose))
+		return;
+	if (priority == LOG_ERR && state.captured) {
+		vsnprintf(state.captured, state.captured_size, format, args);
+		return;
+	}
 	vsnprintf(message, sizeof(message), format, args);
 	make_printable(message);
 	if (to_journal(priority, id, message, NULL, 0))
 		return;
 	erase_bar();
-	fprintf(f, "xfrmctl: %s\n", message);
-}
-
-static void __attribute__((format(printf, 2, 0))) fail(const sd_id128_t *id, const char *format, va_list args)
-{
-	if (state.captured)
-		vsnprintf(state.captured, state.captured_size, format, args);
-	else
-		say(stderr, LOG_ERR, id, format, args);
+	fprintf(stderr, "xfrmctl: %s\n", message);
 }
 
 int log_failure(int error, sd_id128_t id, const char *format, ...)
@@ -178,26 +177,48 @@ int log_failure(int error, sd_id128_t id, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	fail(&id, format, args);
+	say(LOG_ERR, &id, format, args);
 	va_end(args);
 	return error;
 }
 
-void log_one(uint64_t *n, sd_id128_t id, const char *format, ...)
+void log_one(uint64_t *n, int priority, sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
 	if ((*n)++ >= LOG_NAMED_MAX)
 		return;
 	va_start(args, format);
-	fail(&id, format, args);
+	say(priority, &id, format, args);
 	va_end(args);
 }
 
-void log_rest(uint64_t n, sd_id128_t id, const char *what)
+void log_rest(uint64_t n, int priority, sd_id128_t id, const char *what)
 {
+	uint64_t said = 0;
+
 	if (n > LOG_NAMED_MAX)
-		log_failure(-EIO, id, "%" PRIu64 " more %s.", n - LOG_NAMED_MAX, what);
+		log_one(&said, priority, id, "%" PRIu64 " more %s.", n - LOG_NAMED_MAX, what);
+}
+
+void log_later(struct log_list *list, const char *format, ...)
+{
+	va_list args;
+
+	if (list->n++ >= LOG_NAMED_MAX)
+		return;
+	va_start(args, format);
+	vsnprintf(list->sentences[list->n - 1], LOG_SENTENCE_MAX, format, args);
+	va_end(args);
+}
+
+void log_list(const struct log_list *list, uint64_t *n, int priority, sd_id128_t id)
+{
+	uint64_t i = 0;
+
+	for (; i < list->n && i < LOG_NAMED_MAX; i++)
+		log_one(n, priority, id, "%s", list->sentences[i]);
+	*n += list->n - i;
 }
 
 int log_finish_output(void)
@@ -219,10 +240,8 @@ void log_notice(sd_id128_t id, const char *format, ...)
 {
 	va_list args;
 
-	if (state.quiet)
-		return;
 	va_start(args, format);
-	say(stderr, LOG_NOTICE, &id, format, args);
+	say(LOG_NOTICE, &id, format, args);
 	va_end(args);
 }
 
@@ -230,10 +249,8 @@ void log_detail(const char *format, ...)
 {
 	va_list args;
 
-	if (!state.verbose)
-		return;
 	va_start(args, format);
-	say(stderr, LOG_DEBUG, &MESSAGE_DETAIL, format, args);
+	say(LOG_DEBUG, &MESSAGE_DETAIL, format, args);
 	va_end(args);
 }
 

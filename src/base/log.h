@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <syslog.h>
 #include <systemd/sd-id128.h>
 
 #define LOG_FIELDS_MAX 16
@@ -65,14 +66,30 @@ void log_about_unit(const char *unit);
  * report and pass on in one line. */
 int log_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Of what failed in the same way, so many are named, and the others counted. */
+/* Of many things that happened in the same way, so many are named, and the others counted. */
 #define LOG_NAMED_MAX 10
 
-/* Counts one more in `*n`, and says the sentence like log_failure() for the first LOG_NAMED_MAX. */
-void log_one(uint64_t *n, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Counts one more in `*n`, and says the sentence for the first LOG_NAMED_MAX: with LOG_ERR like log_failure(), with
+ * LOG_NOTICE like log_notice(). */
+void log_one(uint64_t *n, int priority, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* To be called at the end: says how many of the `n` were not named, if any ("3 more routes could not be changed."). */
-void log_rest(uint64_t n, sd_id128_t id, const char *what);
+void log_rest(uint64_t n, int priority, sd_id128_t id, const char *what);
+
+/* Maximum number of bytes of a sentence that is kept for later. */
+#define LOG_SENTENCE_MAX 512
+
+/* Sentences to be said later, or not at all. Zeroed, there are none; with `n` set to 0, there are none any more. */
+struct log_list {
+	uint64_t n;
+	char sentences[LOG_NAMED_MAX][LOG_SENTENCE_MAX];
+};
+
+/* Counts one more in a list, and keeps the sentence if it may be named. */
+void log_later(struct log_list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Says what a list has kept, and counts all of it in `*n`, like log_one() for each. */
+void log_list(const struct log_list *list, uint64_t *n, int priority, sd_id128_t id);
 
 /* Checks, at the end of the program, that standard output has taken what was written there. Reports that it has not,
  * and returns a negative errno then, or 0. */

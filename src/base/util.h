@@ -69,6 +69,18 @@ static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 	return list;
 }
 
+/* Appends an element to a structure that has a `list`, the number `n` of its elements and how many are `allocated`.
+ * Its value is 0, or -ENOMEM, and then the list is as it was. */
+#define APPEND(to, ...) \
+	__extension__({ \
+		__typeof__((to)->list) grown_ = grow((to)->list, (to)->n, &(to)->allocated, sizeof(*grown_)); \
+		if (grown_) { \
+			(to)->list = grown_; \
+			grown_[(to)->n++] = (__VA_ARGS__); \
+		} \
+		grown_ ? 0 : -ENOMEM; \
+	})
+
 /* Microseconds of CLOCK_MONOTONIC, in which deadlines are given. */
 static inline uint64_t now_usec(void)
 {
@@ -102,6 +114,12 @@ static inline void sleep_until(uint64_t usec)
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;
+}
+
+/* Orders two numbers as qsort(3) wants it. */
+static inline int compare_u32(uint32_t a, uint32_t b)
+{
+	return (a > b) - (a < b);
 }
 
 static inline uint32_t max_u32(uint32_t a, uint32_t b)

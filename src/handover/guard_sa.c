@@ -8,7 +8,7 @@
 #include <netlink/xfrm/sa.h>
 #include <netlink/xfrm/selector.h>
 
-#include "base/nl_cleanup.h"
+#include "base/netlink.h"
 #include "base/util.h"
 
 /* Algorithms that every kernel with ESP has, since every IKE daemon offers them. */

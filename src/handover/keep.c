@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "base/nl_cleanup.h"
+#include "base/netlink.h"
 #include "base/util.h"
 #include "handover/guard_sa.h"
 
@@ -20,19 +20,16 @@
 static int compare(const void *a, const void *b)
 {
 	const struct keep_sa *left = a, *right = b;
+	int r = compare_u32(left->spi, right->spi);
 
-	if (left->spi != right->spi)
-		return left->spi < right->spi ? -1 : 1;
-	if (left->reqid != right->reqid)
-		return left->reqid < right->reqid ? -1 : 1;
-	return left->proto - right->proto;
+	if (r == 0)
+		r = compare_u32(left->reqid, right->reqid);
+	return r ? r : left->proto - right->proto;
 }
 
 static int compare_reqids(const void *a, const void *b)
 {
-	const uint32_t *left = a, *right = b;
-
-	return *left < *right ? -1 : *left > *right;
+	return compare_u32(*(const uint32_t *)a, *(const uint32_t *)b);
 }
 
 static struct keep_sa *find(const struct keep *keep, uint8_t proto, uint32_t spi, uint32_t reqid)
@@ -76,22 +73,18 @@ struct noting {
 	bool dry_run;
 };
 
-static int note_policy(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+static int note_policy(const struct entry *policy, void *userdata)
 {
 	const struct noting *noting = userdata;
 	struct keep *keep = noting->keep;
 
-	(void)message;
 	if (!names_sas(policy) || !filter_selects(noting->filter, policy))
 		return 0;
 	for (size_t i = 0; i < policy->policy.n_templates; i++) {
 		const struct xfrm_user_tmpl template = template_at(policy, i);
-		struct keep_sa *list = grow(keep->list, keep->n, &keep->allocated, sizeof(*list));
-		if (!list)
+		const struct keep_sa named = {template.id.proto, template.id.spi, template.reqid, false};
+		if (APPEND(keep, named) < 0)
 			return -ENOMEM;
-		keep->list = list;
-		list[keep->n++] =
-			(struct keep_sa){.proto = template.id.proto, .spi = template.id.spi, .reqid = template.reqid};
 	}
 	return 0;
 }
@@ -141,7 +134,7 @@ static int put_guard_sa(struct xfrm *xfrm, const struct entry *sa)
 }
 
 /* Has the kernel remove an SA after KEEP_SA_SECONDS, if it would not do so earlier. */
-static int limit(struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message)
+static int limit(struct xfrm *xfrm, const struct entry *sa)
 {
 	const uint64_t has = sa->sa.lft.hard_add_expires_seconds, added = sa->sa.curlft.add_time;
 	struct timespec now;
@@ -151,14 +144,14 @@ static int limit(struct xfrm *xfrm, const struct entry *sa, const struct nlmsghd
 	const uint64_t age = (uint64_t)now.tv_sec > added ? (uint64_t)now.tv_sec - added : 0;
 	if (has && has <= age + KEEP_SA_SECONDS)
 		return 0;
-	return xfrm_set_sa_lifetime(xfrm, message, age + KEEP_SA_SECONDS);
+	return xfrm_set_sa_lifetime(xfrm, sa, age + KEEP_SA_SECONDS);
 }
 
 /* Makes an outbound SA fit to stay: it ends by itself, and a stopper guards it. An SA of IPComp carries nothing without
  * the ESP or AH SA behind it. */
-static bool may_stay(struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message)
+static bool may_stay(struct xfrm *xfrm, const struct entry *sa)
 {
-	int r = limit(xfrm, sa, message);
+	int r = limit(xfrm, sa);
 
 	if (r == 0 && sa->sa.id.proto != IPPROTO_COMP)
 		r = put_guard_sa(xfrm, sa);
@@ -170,7 +163,7 @@ static bool may_stay(struct xfrm *xfrm, const struct entry *sa, const struct nlm
 	return r == 0;
 }
 
-static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+static int note_sa(const struct entry *sa, void *userdata)
 {
 	const struct noting *noting = userdata;
 
@@ -178,7 +171,7 @@ static int note_sa(const struct entry *sa, const struct nlmsghdr *message, void 
 		return 0;
 	struct keep_sa *named = find(noting->keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
 	if (named && !named->live)
-		named->live = noting->dry_run || may_stay(noting->xfrm, sa, message);
+		named->live = noting->dry_run || may_stay(noting->xfrm, sa);
 	return 0;
 }
 
@@ -250,11 +243,11 @@ bool keep_has_sa(const struct keep *keep, const struct entry *sa)
 	return !sa->larval && has_reqid(keep, sa->sa.reqid);
 }
 
-int keep_limit_sa(const struct keep *keep, struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message)
+int keep_limit_sa(const struct keep *keep, struct xfrm *xfrm, const struct entry *sa)
 {
 	const struct keep_sa *named = find(keep, sa->sa.id.proto, sa->sa.id.spi, sa->sa.reqid);
 
-	return is_guard_sa(sa) || (named && named->live) ? 0 : limit(xfrm, sa, message);
+	return is_guard_sa(sa) || (named && named->live) ? 0 : limit(xfrm, sa);
 }
 
 void keep_free(struct keep *keep)

@@ -44,7 +44,7 @@ bool keep_has_policy(const struct keep *keep, const struct entry *policy);
 bool keep_has_sa(const struct keep *keep, const struct entry *sa);
 
 /* Has the kernel remove an SA that stays after KEEP_SA_SECONDS, as keep_find() did with those that policies name.
- * `message` is the one of the dump that it came in. Returns 0 or a negative errno, upon which the SA must not stay. */
-int keep_limit_sa(const struct keep *keep, struct xfrm *xfrm, const struct entry *sa, const struct nlmsghdr *message);
+ * `sa` is of a dump under way. Returns 0 or a negative errno, upon which the SA must not stay. */
+int keep_limit_sa(const struct keep *keep, struct xfrm *xfrm, const struct entry *sa);
 
 void keep_free(struct keep *keep);

@@ -10,6 +10,7 @@
 #include "base/timespan.h"
 #include "base/util.h"
 #include "handover/guard_sa.h"
+#include "hold/report.h"
 #include "hold/shadow.h"
 
 #define DESCRIPTION_MAX 256
@@ -17,12 +18,9 @@
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct migration *migration = userdata;
-	char description[ENTRY_DESCRIPTION_MAX];
 
-	if (refusal->error == -ENOENT || refusal->error == -ESRCH)
-		return;
-	log_one(&migration->n_failed, MESSAGE_INCOMPLETE, "Could not remove %s: %s.",
-		entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+	if (refusal->error != -ENOENT && refusal->error != -ESRCH)
+		report_refused(&migration->n_failed, "remove", &refusal->entry, refusal->error);
 }
 
 static int remove_shadows(struct migration *migration, const struct kept_group *group)
@@ -69,19 +67,17 @@ static int look_for_rivals(struct migration *migration, const struct kept_group 
 	return r;
 }
 
-static void name_fallen(const struct migration *migration, const struct kept_group *group)
+static void name_fallen(struct migration *migration, const struct kept_group *group)
 {
 	char description[DESCRIPTION_MAX], why[TIMESPAN_MAX + 64], timeout[TIMESPAN_MAX];
 
-	if (migration->n_fell_back > LOG_NAMED_MAX)
-		return;
 	kept_describe(&migration->kept, group, description, sizeof(description));
 	timespan_format(migration->timeout_usec, timeout, sizeof(timeout));
 	snprintf(why, sizeof(why), "there are no new SAs of it after %s", timeout);
-	log_notice(MESSAGE_FELL_BACK, "%s is held: %s.", description,
-		   group->reqid_conflict
-			   ? "charon uses its reqid for another connection now, so its old SAs could not stay for long"
-			   : why);
+	log_one(&migration->n_fell_back, LOG_NOTICE, MESSAGE_FELL_BACK, "%s is held: %s.", description,
+		group->reqid_conflict
+			? "charon uses its reqid for another connection now, so its old SAs could not stay for long"
+			: why);
 }
 
 int migration_end(struct migration *migration, struct kept_group *group, enum kept_outcome outcome)
@@ -99,57 +95,37 @@ int migration_end(struct migration *migration, struct kept_group *group, enum ke
 		group->outcome = outcome;
 		migration->n_over += outcome == KEPT_MIGRATED;
 		migration->n_removed += outcome == KEPT_REMOVED;
-		migration->n_fell_back += outcome == KEPT_BLOCKED;
+		if (outcome == KEPT_BLOCKED)
+			name_fallen(migration, group);
 		r = look_for_rivals(migration, group);
 	}
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED, "Could not remove what was kept: %s.", strerror(-r));
-	if (outcome == KEPT_BLOCKED)
-		name_fallen(migration, group);
 	return 0;
 }
 
-static int add_shadow(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+static int add_shadow(const struct entry *policy, void *userdata)
 {
 	struct migration *migration = userdata;
 
-	(void)message;
 	return kept_add_policy(&migration->kept, policy);
 }
 
-static int add_sa(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
+static int add_sa(const struct entry *sa, void *userdata)
 {
 	struct migration *migration = userdata;
 
-	(void)message;
 	/* What is younger than the shadows is charon's. */
 	if (sa->larval || sa->sa.curlft.add_time > migration->kept.newest_time)
 		return 0;
 	return kept_add_sa(&migration->kept, sa);
 }
 
-static int add_rivals(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+static int add_rivals(const struct entry *policy, void *userdata)
 {
 	struct migration *migration = userdata;
 
-	(void)message;
 	migration->reqid_conflict |= kept_mark_conflicts(&migration->kept, policy);
-	return 0;
-}
-
-static int add_stopper(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
-{
-	struct migration *migration = userdata;
-
-	(void)message;
-	if (!is_guard_sa(sa))
-		return 0;
-	struct entry *guard_sas =
-		grow(migration->guard_sas, migration->n_guard_sas, &migration->allocated_guard_sas, sizeof(*guard_sas));
-	if (!guard_sas)
-		return -ENOMEM;
-	migration->guard_sas = guard_sas;
-	guard_sas[migration->n_guard_sas++] = *sa;
 	return 0;
 }
 
@@ -167,16 +143,10 @@ static void begin_sas(void *userdata)
 	migration->kept.n_sas = 0;
 }
 
-static void begin_stoppers(void *userdata)
+static int load(struct xfrm *xfrm, enum entry_kind kind, void (*begin)(void *userdata), xfrm_entry_fn fn,
+		void *userdata)
 {
-	struct migration *migration = userdata;
-
-	migration->n_guard_sas = 0;
-}
-
-static int load(struct migration *migration, enum entry_kind kind, void (*begin)(void *userdata), xfrm_entry_fn fn)
-{
-	int r = xfrm_dump_consistent(migration->xfrm, kind, begin, fn, migration);
+	int r = xfrm_dump_consistent(xfrm, kind, begin, fn, userdata);
 
 	if (r < 0 && r != -EAGAIN)
 		return log_failure(r, MESSAGE_FAILED, "Could not list what was kept: %s.", strerror(-r));
@@ -185,19 +155,19 @@ static int load(struct migration *migration, enum entry_kind kind, void (*begin)
 
 int migration_load(struct migration *migration)
 {
-	int r = load(migration, ENTRY_POLICY, begin_shadows, add_shadow);
+	int r = load(migration->xfrm, ENTRY_POLICY, begin_shadows, add_shadow, migration);
 
 	if (r == 0 && kept_sort(&migration->kept) < 0)
 		r = log_failure(-ENOMEM, MESSAGE_FAILED, "Could not list what was kept: out of memory.");
 	if (r == 0 && migration->kept.n_shadows)
-		r = load(migration, ENTRY_SA, begin_sas, add_sa);
+		r = load(migration->xfrm, ENTRY_SA, begin_sas, add_sa, migration);
 	kept_sort_sas(&migration->kept);
 	return r;
 }
 
 int migration_find_conflicts(struct migration *migration)
 {
-	return load(migration, ENTRY_POLICY, NULL, add_rivals);
+	return load(migration->xfrm, ENTRY_POLICY, NULL, add_rivals, migration);
 }
 
 /* Whether a policy sends its packets through SAs that are there, and new. */
@@ -267,13 +237,39 @@ static bool is_behind(const struct entry *sa, const struct entry *guard_sa)
 		(same(&a->saddr, &b->id.daddr) && same(&a->id.daddr, &b->saddr)));
 }
 
-static int remove_behind(const struct entry *sa, const struct nlmsghdr *message, void *userdata)
-{
-	struct migration *migration = userdata;
+/* All guard SAs, while they are removed. */
+struct guard_sas {
+	struct migration *migration;
+	struct entry *list;
+	size_t n, allocated;
+};
 
-	(void)message;
-	for (size_t i = 0; i < migration->n_guard_sas; i++)
-		if (is_behind(sa, &migration->guard_sas[i])) {
+static void free_guard_sas(struct guard_sas *guard_sas)
+{
+	free(guard_sas->list);
+}
+
+static void begin_guard_sas(void *userdata)
+{
+	struct guard_sas *guard_sas = userdata;
+
+	guard_sas->n = 0;
+}
+
+static int add_guard_sa(const struct entry *sa, void *userdata)
+{
+	struct guard_sas *guard_sas = userdata;
+
+	return is_guard_sa(sa) ? APPEND(guard_sas, *sa) : 0;
+}
+
+static int remove_behind(const struct entry *sa, void *userdata)
+{
+	const struct guard_sas *guard_sas = userdata;
+	struct migration *migration = guard_sas->migration;
+
+	for (size_t i = 0; i < guard_sas->n; i++)
+		if (is_behind(sa, &guard_sas->list[i])) {
 			migration->n_sas++;
 			return xfrm_delete(migration->xfrm, sa, on_refused, migration);
 		}
@@ -282,15 +278,14 @@ static int remove_behind(const struct entry *sa, const struct nlmsghdr *message,
 
 int migration_remove_guard_sas(struct migration *migration)
 {
-	int r = load(migration, ENTRY_SA, begin_stoppers, add_stopper);
+	CLEANUP(free_guard_sas) struct guard_sas guard_sas = {.migration = migration};
+	struct xfrm *xfrm = migration->xfrm;
 
-	if (r == 0 && migration->n_guard_sas)
-		r = load(migration, ENTRY_SA, NULL, remove_behind);
-	for (size_t i = 0; r == 0 && i < migration->n_guard_sas; i++)
-		r = xfrm_delete(migration->xfrm, &migration->guard_sas[i], on_refused, migration);
-	int committed = xfrm_commit(migration->xfrm, on_refused, migration);
-	free(migration->guard_sas);
-	migration->guard_sas = NULL;
-	migration->n_guard_sas = migration->allocated_guard_sas = 0;
+	int r = load(xfrm, ENTRY_SA, begin_guard_sas, add_guard_sa, &guard_sas);
+	if (r == 0 && guard_sas.n)
+		r = load(xfrm, ENTRY_SA, NULL, remove_behind, &guard_sas);
+	for (size_t i = 0; r == 0 && i < guard_sas.n; i++)
+		r = xfrm_delete(xfrm, &guard_sas.list[i], on_refused, migration);
+	int committed = xfrm_commit(xfrm, on_refused, migration);
 	return r < 0 ? r : committed;
 }

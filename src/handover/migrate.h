@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Moves traffic from kept shadows to charon's own policies, group by group (kept.h): what handover does to the kernel.
- * The functions that return int report what fails and return 0 or a negative errno. */
+/* Moves traffic from kept shadows to charon's own policies, group by group (connections.h): what handover does to the
+ * kernel. The functions that return int report what fails and return 0 or a negative errno. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,8 +14,6 @@ struct migration {
 	struct xfrm *xfrm;
 	uint64_t timeout_usec; /* for messages */
 	struct kept kept;
-	struct entry *guard_sas; /* while they are removed */
-	size_t n_guard_sas, allocated_guard_sas;
 	bool reqid_conflict; /* a group has become so */
 	uint64_t n_over;     /* groups, by their fate */
 	uint64_t n_fell_back, n_removed;

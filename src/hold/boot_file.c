@@ -303,7 +303,7 @@ int boot_file_next(struct boot_file_reader *reader, struct entry *ret)
 	if (strncmp(line, LAST_LINE " ", strlen(LAST_LINE " ")) == 0)
 		return parse_end(reader, line + strlen(LAST_LINE " "));
 
-	shadow_begin(ret);
+	*ret = (struct entry){.kind = ENTRY_POLICY, .policy.info.sel.user = SHADOW_HOLD};
 	r = parse_fields(reader, line, ret);
 	reader->n += r == 0;
 	return r < 0 ? r : 1;

@@ -15,43 +15,33 @@
 #include "hold/sweep.h"
 
 struct saving {
-	struct sweep sweep;
+	struct xfrm *xfrm;
 	const struct filter *filter;
 	const char *service;
+	struct shadow_survey survey;
+	struct summary summary;
 	FILE *f;
-	uint64_t n, n_left_out;
-	struct {
-		char description[ENTRY_DESCRIPTION_MAX];
-		const char *why;
-	} left_out[LOG_NAMED_MAX];
+	uint64_t n; /* shadows in the file */
+	struct log_list left_out;
 };
 
-static void leave_out(struct saving *saving, const struct entry *policy, const char *why)
-{
-	if (saving->n_left_out < LOG_NAMED_MAX) {
-		char *description = saving->left_out[saving->n_left_out].description;
-		entry_describe(policy, description, ENTRY_DESCRIPTION_MAX);
-		saving->left_out[saving->n_left_out].why = why;
-	}
-	saving->n_left_out++;
-}
-
-static int save_entry(const struct entry *policy, const struct nlmsghdr *message, void *userdata)
+static int save_entry(const struct entry *policy, void *userdata)
 {
 	struct saving *saving = userdata;
 	const char *why = boot_file_obstacle(policy);
 	struct entry shadow;
 
-	(void)message;
 	if (!shadow_tag(policy) && !filter_selects(saving->filter, policy))
 		return 0;
 	if (why) {
-		leave_out(saving, policy, why);
+		char description[ENTRY_DESCRIPTION_MAX];
+		log_later(&saving->left_out, "Will not be closed at boot: %s: %s.",
+			  entry_describe(policy, description, sizeof(description)), why);
 		return 0;
 	}
-	shadow_make(policy, &saving->sweep.survey, &saving->sweep.blocked, false, &shadow);
+	shadow_make(policy, &saving->survey, false, &shadow);
 	boot_file_add(saving->f, &shadow);
-	summary_add(&saving->sweep.summary, policy);
+	summary_add(&saving->summary, policy);
 	saving->n++;
 	return ferror(saving->f) ? -EIO : 0;
 }
@@ -60,8 +50,8 @@ static void begin(void *userdata)
 {
 	struct saving *saving = userdata;
 
-	saving->n = saving->n_left_out = 0;
-	saving->sweep.summary = (struct summary){0};
+	saving->n = saving->left_out.n = 0;
+	saving->summary = (struct summary){0};
 	rewind(saving->f);
 	/* What is not cut off is overwritten, or what comes behind the last line gives it away. */
 	if (ftruncate(fileno(saving->f), 0) < 0)
@@ -92,35 +82,27 @@ static int write_shadows(FILE *f, void *userdata)
 	struct saving *saving = userdata;
 
 	saving->f = f;
-	int r = xfrm_dump_consistent(saving->sweep.xfrm, ENTRY_POLICY, begin, save_entry, saving);
+	int r = xfrm_dump_consistent(saving->xfrm, ENTRY_POLICY, begin, save_entry, saving);
 	if (r < 0)
 		return r;
 	boot_file_end(f, saving->n);
 	return check_service(saving->service);
 }
 
-static void report_left_out(const struct saving *saving)
-{
-	for (size_t i = 0; i < saving->n_left_out && i < LOG_NAMED_MAX; i++)
-		log_notice(MESSAGE_LEFT_OUT, "Will not be closed at boot: %s: %s.", saving->left_out[i].description,
-			   saving->left_out[i].why);
-	if (saving->n_left_out > LOG_NAMED_MAX)
-		log_notice(MESSAGE_LEFT_OUT, "Neither will %" PRIu64 " more.", saving->n_left_out - LOG_NAMED_MAX);
-}
-
 int boot_save(struct xfrm *xfrm, const struct filter *filter, const char *file, const char *service)
 {
-	struct saving saving = {.sweep = {.xfrm = xfrm}, .filter = filter, .service = service};
+	struct saving saving = {.xfrm = xfrm, .filter = filter, .service = service};
+	uint64_t n_left_out = 0;
 
 	int r = check_service(service);
 	if (r < 0)
 		return r == -ECANCELED ? 0 : r;
 	progress_begin(0, NULL);
-	r = sweep_survey(&saving.sweep, filter);
+	r = sweep_survey(xfrm, filter, &saving.survey);
 	if (r < 0)
 		return r;
 	r = atomic_file_replace(file, 0600, true, write_shadows, &saving);
-	saving.sweep.summary.usec = progress_end();
+	saving.summary.usec = progress_end();
 	if (r == -ECANCELED)
 		return 0;
 	if (r < 0)
@@ -132,9 +114,10 @@ int boot_save(struct xfrm *xfrm, const struct filter *filter, const char *file, 
 		log_detail("%.128s is as it should be.", file);
 		return 0;
 	}
-	saving.sweep.summary.failed = saving.n_left_out;
-	report_saved(&saving.sweep.summary);
-	report_left_out(&saving);
+	saving.summary.failed = saving.left_out.n;
+	report_saved(&saving.summary);
+	log_list(&saving.left_out, &n_left_out, LOG_NOTICE, MESSAGE_LEFT_OUT);
+	log_rest(n_left_out, LOG_NOTICE, MESSAGE_LEFT_OUT, "policies will not be blocked at boot");
 	return 0;
 }
 

@@ -2,7 +2,7 @@
 #include "hold/report.h"
 
 #include <netinet/in.h>
-#include <syslog.h>
+#include <string.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/log.h"
@@ -92,4 +92,12 @@ void report_released(const struct summary *summary, const struct summary_release
 
 	log_figures(LOG_INFO, MESSAGE_RELEASED, summary_of_release(summary, release, sentence, sizeof(sentence)),
 		    fields, ARRAY_SIZE(fields));
+}
+
+void report_refused(uint64_t *n, const char *verb, const struct entry *entry, int error)
+{
+	char description[ENTRY_DESCRIPTION_MAX];
+
+	log_one(n, LOG_ERR, MESSAGE_INCOMPLETE, "Could not %s %s: %s.", verb,
+		entry_describe(entry, description, sizeof(description)), strerror(-error));
 }

@@ -231,10 +231,10 @@ static struct entry copy_of(const struct entry *policy, uint32_t tag, uint32_t p
 	return copy;
 }
 
-static void make(const struct entry *policy, const struct xfrm_counters *blocked, uint32_t tag, uint32_t priority,
+static void make(const struct entry *policy, const struct shadow_survey *survey, uint32_t tag, uint32_t priority,
 		 struct entry *ret)
 {
-	const struct xfrm_counters before = shadow_tag(policy) ? shadow_blocked_before(policy) : *blocked;
+	const struct xfrm_counters before = shadow_tag(policy) ? shadow_blocked_before(policy) : survey->blocked;
 
 	*ret = copy_of(policy, tag, priority);
 	if (policy->policy.n_templates)
@@ -243,30 +243,22 @@ static void make(const struct entry *policy, const struct xfrm_counters *blocked
 	shadow_set_blocked(ret, &before);
 }
 
-void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct xfrm_counters *blocked,
-		 bool later, struct entry *ret)
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, bool later, struct entry *ret)
 {
 	uint32_t tag, priority;
 
 	place(policy, survey, later, &tag, &priority);
-	make(policy, blocked, tag, priority, ret);
+	make(policy, survey, tag, priority, ret);
 }
 
-void shadow_begin(struct entry *ret)
-{
-	*ret = (struct entry){.kind = ENTRY_POLICY};
-	ret->policy.info.sel.user = SHADOW_HOLD;
-}
-
-void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey,
-			  const struct xfrm_counters *blocked, struct entry *ret)
+void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey, struct entry *ret)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
 	uint32_t priority = info->priority;
 
 	if (info->dir < XFRM_POLICY_MAX)
 		priority = right_behind(&survey->directions[info->dir], priority);
-	make(policy, blocked, SHADOW_ADJACENT, priority, ret);
+	make(policy, survey, SHADOW_ADJACENT, priority, ret);
 }
 
 void shadow_make_kept_policy(const struct entry *policy, struct entry *ret)

@@ -23,7 +23,7 @@
 
 /* The tag of a kept shadow: a copy of a policy with its templates, in that policy's own place, which goes on sending
  * traffic through the SAs of an earlier life. All that looks at policies takes it for one, and it is no shadow to the
- * functions below; handover ends it. A stopper (stopper.h) carries the tag too. */
+ * functions below; handover ends it. A guard SA (guard_sa.h) carries the tag too. */
 #define KEPT_TAG 0x58464d4bU
 
 /* Seconds after which the kernel removes a kept shadow: longer than a handover takes, and the most for which traffic
@@ -69,6 +69,9 @@ struct shadow_survey {
 	uint64_t n_kept;			 /* kept shadows */
 	uint32_t newest; /* the index of the youngest real one that does not, but for its direction */
 	bool high;	 /* a real policy has a priority of SHADOW_PRIORITY or above */
+	bool incomplete; /* some policies may not have been seen */
+	/* The counters at the time of the survey, for the shadows that are made of it. */
+	struct xfrm_counters blocked;
 	struct shadow_direction directions[XFRM_POLICY_MAX];
 };
 
@@ -86,8 +89,7 @@ void shadow_make_kept_policy(const struct entry *policy, struct entry *ret);
 
 /* Makes a shadow that stands right behind its policy's place (SHADOW_ADJACENT), for where kept shadows stand in theirs:
  * otherwise those would come before the bypasses and blocks that decided before them. Else as shadow_make(). */
-void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey,
-			  const struct xfrm_counters *blocked, struct entry *ret);
+void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey, struct entry *ret);
 
 /* Takes note of one policy; `filter` says which of them get a shadow. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
@@ -112,19 +114,15 @@ void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir);
  * behind its policy. With `later`, when it is not we who remove the policy, it does so for the time being
  * (SHADOW_ADJACENT) if there is one behind it that lets traffic pass.
  *
- * `blocked` is written into the limits of packets, which have no effect on a policy (xfrm_policy_timer() looks at times
- * only): so release finds it without a file. The shadow of a shadow keeps what that had. The limits of bytes hold what
- * the program has to know of a shadow itself. */
-void shadow_make(const struct entry *policy, const struct shadow_survey *survey, const struct xfrm_counters *blocked,
-		 bool later, struct entry *ret);
+ * The survey's counters are written into the limits of packets, which have no effect on a policy (xfrm_policy_timer()
+ * looks at times only): so release finds it without a file. The shadow of a shadow keeps what that had. The limits of
+ * bytes hold what the program has to know of a shadow itself. */
+void shadow_make(const struct entry *policy, const struct shadow_survey *survey, bool later, struct entry *ret);
 
 /* Whether the survey found a policy, or a shadow, that lets traffic pass. These have to be replaced first: while some
  * policies are replaced and others are not, a protected packet then never meets a bypass in place of its policy. A
  * packet that a bypass let pass may meet a policy that protects or blocks until all policies are replaced. */
 bool shadow_survey_has_bypass(const struct shadow_survey *survey);
-
-/* Makes a shadow (SHADOW_HOLD) of which nothing else is known yet. */
-void shadow_begin(struct entry *ret);
 
 /* What a shadow was made from had this priority; kept in it, since its own does not always tell. Of a policy it is its
  * own. */

@@ -18,13 +18,7 @@
 
 static int add_network(struct children_networks *networks, const struct prefix *prefix)
 {
-	struct prefix *list = grow(networks->list, networks->n, &networks->allocated, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	networks->list = list;
-	list[networks->n++] = *prefix;
-	return 0;
+	return APPEND(networks, *prefix);
 }
 
 int children_add_connection(struct children *children, const char *name)

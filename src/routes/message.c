@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/nl_cleanup.h"
+#include "base/netlink.h"
 #include "base/util.h"
 
 /* Of the flags in a dump the kernel takes these; the others tell the state of the link. */

@@ -11,10 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
-#include "base/datagram.h"
-#include "base/nl_cleanup.h"
+#include "base/netlink.h"
 #include "base/util.h"
 #include "routes/message.h"
 
@@ -24,26 +22,12 @@
 /* A dump that the kernel marks as interrupted is taken again, so many times. */
 #define DUMPS_MAX 10
 
-/* The kernel answers while it is asked; an answer that is this late will not come. */
-#define ANSWER_SECONDS 30
-
 /* The IDs that nexthop objects get here begin with "XFM"; programs that number theirs from 1 do not get that far. */
 #define NEXTHOP_FIRST 0x58464d00U
 #define NEXTHOPS_MAX 256U
 
 /* More rules to one table than this nobody has. */
 #define RULES_MAX 64
-
-struct dump {
-	sa_family_t family;
-	uint32_t table;
-	struct routes *routes;
-	rtnl_address_fn fn;
-	void *userdata;
-	int error;
-	unsigned int last; /* interface, and its name: most routes have the same */
-	char device[IF_NAMESIZE];
-};
 
 static void put_callbacks(struct nl_cb **callbacks)
 {
@@ -58,7 +42,7 @@ static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigne
 
 	if (n == -NLE_MSG_TRUNC)
 		errno = EBADMSG;
-	if (n <= 0 || datagram_is_whole((const void *)*buffer, (size_t)n))
+	if (n <= 0 || netlink_is_whole((const void *)*buffer, (size_t)n))
 		return n;
 	free(*buffer);
 	*buffer = NULL;
@@ -69,32 +53,17 @@ static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigne
 int rtnl_open(struct nl_sock **ret)
 {
 	CLEANUP(put_callbacks) struct nl_cb *callbacks = NULL;
-	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
 	const int on = 1;
 
-	struct nl_sock *sock = nl_socket_alloc();
-	if (!sock)
-		return -ENOMEM;
-	if (nl_connect(sock, NETLINK_ROUTE) < 0) {
-		int r = errno ? -errno : -EIO;
-		nl_socket_free(sock);
+	int r = netlink_open(NETLINK_ROUTE, ret);
+	if (r < 0)
 		return r;
-	}
-	setsockopt(nl_socket_get_fd(sock), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	/* The kernel leaves out other tables, which can be large; one that cannot (before Linux 4.20) lists them. */
-	setsockopt(nl_socket_get_fd(sock), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
-	nl_socket_set_msg_buf_size(sock, RECEIVE_SIZE);
-	callbacks = nl_socket_get_cb(sock);
+	setsockopt(nl_socket_get_fd(*ret), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+	nl_socket_set_msg_buf_size(*ret, RECEIVE_SIZE);
+	callbacks = nl_socket_get_cb(*ret);
 	nl_cb_overwrite_recv(callbacks, receive_whole);
-	*ret = sock;
 	return 0;
-}
-
-void rtnl_close(struct nl_sock **sock)
-{
-	if (*sock)
-		nl_socket_free(*sock);
-	*sock = NULL;
 }
 
 /* libnl's own error codes merge the kernel's. */
@@ -136,44 +105,6 @@ static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg
 	return r >= 0 ? 0 : errno && errno != EAGAIN ? -errno : -ETIMEDOUT;
 }
 
-static void read_device(struct dump *dump, unsigned int ifindex, char *ret)
-{
-	if (ifindex != dump->last && !if_indextoname(ifindex, dump->device))
-		*dump->device = '\0';
-	dump->last = ifindex;
-	memcpy(ret, dump->device, sizeof(dump->device));
-}
-
-static int append(struct routes *routes, const struct route *route)
-{
-	struct route *list = grow(routes->list, routes->n, &routes->allocated, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	routes->list = list;
-	list[routes->n++] = *route;
-	return 0;
-}
-
-static int on_route(struct nl_msg *message, void *userdata)
-{
-	struct dump *dump = userdata;
-	unsigned int ifindex;
-	struct route route;
-
-	int r = rtnl_message_route(nlmsg_hdr(message), dump->family, dump->table, &route, &ifindex);
-	if (r > 0) {
-		if (ifindex)
-			read_device(dump, ifindex, route.device);
-		r = append(dump->routes, &route);
-		if (r < 0)
-			rtnl_route_put(route.object);
-	}
-	if (r < 0)
-		dump->error = r;
-	return NL_OK;
-}
-
 /* A table that does not exist is ENOENT to a kernel that checks strictly. */
 static bool is_nothing(int error)
 {
@@ -182,7 +113,7 @@ static bool is_nothing(int error)
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
-/* Asks once for a list, whose requests begin with `header`; `table` is a number of RTA_TABLE, or 0. */
+/* Asks once for a list, whose request begins with `header`; `table` is a number of RTA_TABLE, or 0. */
 static int request_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
 			nl_recvmsg_msg_cb_t fn, void *userdata)
 {
@@ -195,12 +126,74 @@ static int request_list(struct nl_sock *sock, int type, const void *header, size
 	return is_nothing(r) ? 0 : r;
 }
 
-static int list_family(struct nl_sock *sock, struct dump *dump)
+/* Asks for a list until the kernel gives it without an interruption, so many times; `again`, unless it is NULL, drops
+ * what `fn` was given before. */
+static int read_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
+		     void (*again)(void *userdata), nl_recvmsg_msg_cb_t fn, void *userdata)
 {
-	const struct rtmsg rtm = {.rtm_family = (unsigned char)dump->family};
+	int r = request_list(sock, type, header, size, table, fn, userdata);
 
-	int r = request_list(sock, RTM_GETROUTE, &rtm, sizeof(rtm), dump->table, on_route, dump);
-	return r < 0 ? r : dump->error;
+	for (unsigned int i = 1; r == -EAGAIN && i < DUMPS_MAX; i++) {
+		if (again)
+			again(userdata);
+		r = request_list(sock, type, header, size, table, fn, userdata);
+	}
+	return r;
+}
+
+/* The routes of one family. */
+struct route_list {
+	sa_family_t family;
+	uint32_t table;
+	struct routes *routes;
+	size_t n_before; /* routes of another family */
+	int error;
+	unsigned int last; /* interface, and its name: most routes have the same */
+	char device[IF_NAMESIZE];
+};
+
+static void read_device(struct route_list *list, unsigned int ifindex, char *ret)
+{
+	if (ifindex != list->last && !if_indextoname(ifindex, list->device))
+		*list->device = '\0';
+	list->last = ifindex;
+	memcpy(ret, list->device, sizeof(list->device));
+}
+
+static int on_route(struct nl_msg *message, void *userdata)
+{
+	struct route_list *list = userdata;
+	unsigned int ifindex;
+	struct route route;
+
+	int r = rtnl_message_route(nlmsg_hdr(message), list->family, list->table, &route, &ifindex);
+	if (r > 0) {
+		if (ifindex)
+			read_device(list, ifindex, route.device);
+		r = APPEND(list->routes, route);
+		if (r < 0)
+			rtnl_route_put(route.object);
+	}
+	if (r < 0)
+		list->error = r;
+	return NL_OK;
+}
+
+static void drop_routes(void *userdata)
+{
+	struct route_list *list = userdata;
+
+	while (list->routes->n > list->n_before)
+		rtnl_free(&list->routes->list[--list->routes->n]);
+}
+
+static int list_family(struct nl_sock *sock, sa_family_t family, uint32_t table, struct routes *ret)
+{
+	const struct rtmsg rtm = {.rtm_family = (unsigned char)family};
+	struct route_list routes = {.family = family, .table = table, .routes = ret, .n_before = ret->n};
+
+	int r = read_list(sock, RTM_GETROUTE, &rtm, sizeof(rtm), table, drop_routes, on_route, &routes);
+	return r < 0 ? r : routes.error;
 }
 
 int rtnl_compare(const void *a, const void *b)
@@ -213,15 +206,8 @@ int rtnl_list(struct nl_sock *sock, uint32_t table, struct routes *ret)
 	int r = 0;
 
 	*ret = (struct routes){0};
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++) {
-		struct dump dump = {.family = families[i], .table = table, .routes = ret};
-		size_t n = ret->n;
-		unsigned int tries = 0;
-
-		while ((r = list_family(sock, &dump)) == -EAGAIN && ++tries < DUMPS_MAX)
-			while (ret->n > n)
-				rtnl_free(&ret->list[--ret->n]);
-	}
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++)
+		r = list_family(sock, families[i], table, ret);
 	if (r < 0)
 		routes_free(ret);
 	else if (ret->n)
@@ -318,11 +304,8 @@ static int on_user(struct nl_msg *message, void *userdata)
 static int list_nexthops(struct nl_sock *sock, struct nexthops *nexthops)
 {
 	const struct nhmsg nhm = {.nh_family = AF_UNSPEC};
-	int r = -EAGAIN;
 
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
-		r = request_list(sock, RTM_GETNEXTHOP, &nhm, sizeof(nhm), 0, on_nexthop, nexthops);
-	return r;
+	return read_list(sock, RTM_GETNEXTHOP, &nhm, sizeof(nhm), 0, NULL, on_nexthop, nexthops);
 }
 
 static int change_nexthop(struct nl_sock *sock, const struct rtnl_nexthop *nexthop, int type, int flags)
@@ -358,12 +341,11 @@ int rtnl_delete_nexthops(struct nl_sock *sock, uint8_t protocol)
 {
 	const struct rtmsg users = {.rtm_family = AF_INET6, .rtm_protocol = protocol};
 	struct nexthops nexthops = {.wanted.protocol = protocol};
-	int r = list_nexthops(sock, &nexthops), ret = -EAGAIN;
 
+	int r = list_nexthops(sock, &nexthops);
 	if (r < 0 || !nexthops.any_ours)
 		return r;
-	for (unsigned int i = 0; ret == -EAGAIN && i < DUMPS_MAX; i++)
-		ret = request_list(sock, RTM_GETROUTE, &users, sizeof(users), 0, on_user, &nexthops);
+	int ret = read_list(sock, RTM_GETROUTE, &users, sizeof(users), 0, NULL, on_user, &nexthops);
 	if (ret < 0)
 		return ret;
 	for (uint32_t i = 0; i < NEXTHOPS_MAX; i++) {
@@ -403,22 +385,16 @@ static int on_rule(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-static int find_rules_once(struct nl_sock *sock, struct rules *rules)
+static void drop_rules(void *userdata)
 {
-	const struct fib_rule_hdr rule = {.family = (uint8_t)rules->family};
-
-	return request_list(sock, RTM_GETRULE, &rule, sizeof(rule), 0, on_rule, rules);
+	free_rules(userdata);
 }
 
 static int find_rules(struct nl_sock *sock, struct rules *rules)
 {
-	int r = -EAGAIN;
+	const struct fib_rule_hdr rule = {.family = (uint8_t)rules->family};
 
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++) {
-		free_rules(rules);
-		r = find_rules_once(sock, rules);
-	}
-	return r;
+	return read_list(sock, RTM_GETRULE, &rule, sizeof(rule), 0, drop_rules, on_rule, rules);
 }
 
 static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int type, int flags, uint32_t behind,
@@ -454,31 +430,27 @@ int rtnl_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
 	return change_rules(sock, table, protocol, RTM_DELRULE, 0, 0, protocol);
 }
 
+struct address_reader {
+	rtnl_address_fn fn;
+	void *userdata;
+};
+
 static int on_address(struct nl_msg *message, void *userdata)
 {
-	struct dump *dump = userdata;
+	const struct address_reader *reader = userdata;
 	unsigned int ifindex;
 	xfrm_address_t address;
 	sa_family_t family;
 
 	if (rtnl_message_address(nlmsg_hdr(message), &family, &address, &ifindex))
-		dump->fn(family, &address, ifindex, dump->userdata);
+		reader->fn(family, &address, ifindex, reader->userdata);
 	return NL_OK;
-}
-
-static int list_addresses(struct nl_sock *sock, struct dump *dump)
-{
-	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
-
-	return request_list(sock, RTM_GETADDR, &ifa, sizeof(ifa), 0, on_address, dump);
 }
 
 int rtnl_host_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata)
 {
-	struct dump dump = {.fn = fn, .userdata = userdata};
-	int r = -EAGAIN;
+	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
+	struct address_reader reader = {fn, userdata};
 
-	for (unsigned int i = 0; r == -EAGAIN && i < DUMPS_MAX; i++)
-		r = list_addresses(sock, &dump);
-	return r;
+	return read_list(sock, RTM_GETADDR, &ifa, sizeof(ifa), 0, NULL, on_address, &reader);
 }

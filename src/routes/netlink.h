@@ -9,8 +9,8 @@
 
 #include "routes/table.h"
 
+/* netlink_close() closes it. */
 int rtnl_open(struct nl_sock **ret);
-void rtnl_close(struct nl_sock **sock);
 
 /* Lists the routes of one table, of both families and of all protocols, in the order of route_compare(). */
 int rtnl_list(struct nl_sock *sock, uint32_t table, struct routes *ret);

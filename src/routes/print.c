@@ -12,6 +12,40 @@
 #include "ike/vici_message.h"
 #include "xfrm/entry.h"
 
+#define TYPE_MAX 4
+
+/* Returns the name that `ip route` has for a type of route (RTN_…), or its number, written into `buffer`. */
+static const char *type_name(uint8_t type, char buffer[TYPE_MAX])
+{
+	static const char *const names[] = {
+		[RTN_UNSPEC] = "none",	       [RTN_UNICAST] = "unicast",	  [RTN_LOCAL] = "local",
+		[RTN_BROADCAST] = "broadcast", [RTN_ANYCAST] = "anycast",	  [RTN_MULTICAST] = "multicast",
+		[RTN_BLACKHOLE] = "blackhole", [RTN_UNREACHABLE] = "unreachable", [RTN_PROHIBIT] = "prohibit",
+		[RTN_THROW] = "throw",
+	};
+
+	if (type < ARRAY_SIZE(names))
+		return names[type];
+	snprintf(buffer, TYPE_MAX, "%u", type);
+	return buffer;
+}
+
+const char *route_describe(const struct route *route, char *buffer, size_t size)
+{
+	char dst[INET6_ADDRSTRLEN], gateway[INET6_ADDRSTRLEN], src[INET6_ADDRSTRLEN],
+		metric[sizeof(" metric 4294967295")], type[TYPE_MAX];
+	sa_family_t family = route->dst.family;
+	bool plain = route->type == RTN_UNICAST;
+
+	snprintf(metric, sizeof(metric), " metric %u", route->metric);
+	snprintf(buffer, size, "%s%s%s/%u%s%s%s%s%s%s%s", plain ? "" : type_name(route->type, type), plain ? "" : " ",
+		 entry_address(family, &route->dst.address, dst), route->dst.length, route->has_gateway ? " via " : "",
+		 route->has_gateway ? entry_address(family, &route->gateway, gateway) : "",
+		 *route->device ? " dev " : "", route->device, route->has_src ? " src " : "",
+		 route->has_src ? entry_address(family, &route->src, src) : "", route->metric ? metric : "");
+	return buffer;
+}
+
 static void put_json(json_t **json)
 {
 	json_decref(*json);
@@ -39,10 +73,10 @@ static void add_device(json_t *object, const char *name, const char *value)
 
 json_t *route_to_json(const struct route *route)
 {
-	char text[INET6_ADDRSTRLEN], type[ROUTE_TYPE_MAX];
+	char text[INET6_ADDRSTRLEN], type[TYPE_MAX];
 	json_t *object = json_object();
 
-	add_text(object, "type", route_type_name(route->type, type));
+	add_text(object, "type", type_name(route->type, type));
 	json_object_set_new(
 		object, "dst",
 		json_sprintf("%s/%u", entry_address(route->dst.family, &route->dst.address, text), route->dst.length));
@@ -62,21 +96,13 @@ json_t *route_to_json(const struct route *route)
 	return object;
 }
 
-static int print_route_json(const struct route *route)
-{
-	CLEANUP(put_json) json_t *object = route_to_json(route);
-
-	if (!object)
-		return -ENOMEM;
-	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
-}
-
 int print_route(const struct route *route, bool json)
 {
+	CLEANUP(put_json) json_t *object = json ? route_to_json(route) : NULL;
 	char text[ROUTE_DESCRIPTION_MAX];
 
 	if (json)
-		return print_route_json(route);
+		return !object ? -ENOMEM : json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 	printf("route %s table %" PRIu32 "%s\n", route_describe(route, text, sizeof(text)), route->table,
 	       route_is_backup(route) ? " stand-in" : "");
 	return 0;

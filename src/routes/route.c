@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "routes/route.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <linux/rtnetlink.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/util.h"
 #include "ike/traffic_selector.h"
-#include "xfrm/entry.h"
 
 bool route_is_backup(const struct route *route)
 {
@@ -38,20 +33,15 @@ int route_backup_metric(const struct route *route, uint32_t *ret)
 	return 0;
 }
 
-static int compare_numbers(uint32_t a, uint32_t b)
-{
-	return (a > b) - (a < b);
-}
-
 int route_compare(const struct route *a, const struct route *b)
 {
 	int r = prefix_compare(&a->dst, &b->dst);
 
 	if (r == 0)
-		r = compare_numbers(a->tos, b->tos);
+		r = compare_u32(a->tos, b->tos);
 	if (r == 0)
-		r = compare_numbers(a->metric, b->metric);
-	return r ? r : compare_numbers(a->protocol, b->protocol);
+		r = compare_u32(a->metric, b->metric);
+	return r ? r : compare_u32(a->protocol, b->protocol);
 }
 
 bool route_competes(const struct route *a, const struct route *b)
@@ -62,38 +52,6 @@ bool route_competes(const struct route *a, const struct route *b)
 struct prefix route_source(const struct route *route)
 {
 	return prefix_of_address(route->dst.family, &route->src);
-}
-
-const char *route_type_name(uint8_t type, char buffer[ROUTE_TYPE_MAX])
-{
-	static const char *const names[] = {
-		[RTN_UNSPEC] = "none",	       [RTN_UNICAST] = "unicast",	  [RTN_LOCAL] = "local",
-		[RTN_BROADCAST] = "broadcast", [RTN_ANYCAST] = "anycast",	  [RTN_MULTICAST] = "multicast",
-		[RTN_BLACKHOLE] = "blackhole", [RTN_UNREACHABLE] = "unreachable", [RTN_PROHIBIT] = "prohibit",
-		[RTN_THROW] = "throw",
-	};
-
-	if (type < ARRAY_SIZE(names))
-		return names[type];
-	snprintf(buffer, ROUTE_TYPE_MAX, "%u", type);
-	return buffer;
-}
-
-const char *route_describe(const struct route *route, char *buffer, size_t size)
-{
-	char dst[INET6_ADDRSTRLEN], gateway[INET6_ADDRSTRLEN], src[INET6_ADDRSTRLEN],
-		metric[sizeof(" metric 4294967295")], type[ROUTE_TYPE_MAX];
-	sa_family_t family = route->dst.family;
-	bool plain = route->type == RTN_UNICAST;
-
-	snprintf(metric, sizeof(metric), " metric %u", route->metric);
-	snprintf(buffer, size, "%s%s%s/%u%s%s%s%s%s%s%s", plain ? "" : route_type_name(route->type, type),
-		 plain ? "" : " ", entry_address(family, &route->dst.address, dst), route->dst.length,
-		 route->has_gateway ? " via " : "",
-		 route->has_gateway ? entry_address(family, &route->gateway, gateway) : "",
-		 *route->device ? " dev " : "", route->device, route->has_src ? " src " : "",
-		 route->has_src ? entry_address(family, &route->src, src) : "", route->metric ? metric : "");
-	return buffer;
 }
 
 int route_targets_add(struct route_targets *targets, const char *text)
@@ -113,13 +71,7 @@ int route_targets_add(struct route_targets *targets, const char *text)
 
 int route_targets_add_prefix(struct route_targets *targets, const struct prefix *prefix)
 {
-	struct prefix *list = grow(targets->list, targets->n, &targets->allocated, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	targets->list = list;
-	list[targets->n++] = *prefix;
-	return 0;
+	return APPEND(targets, *prefix);
 }
 
 static int compare_for_sort(const void *a, const void *b)

@@ -28,9 +28,6 @@
 /* The metric of a stand-in that leads to the gateway of others. */
 #define ROUTE_GATEWAY_METRIC UINT32_MAX
 
-/* Long enough for every answer of route_describe(). */
-#define ROUTE_DESCRIPTION_MAX 256
-
 struct rtnl_route;
 
 struct route {
@@ -72,14 +69,6 @@ bool route_competes(const struct route *a, const struct route *b);
 
 /* The preferred source, with all its bits; for a route that has one. */
 struct prefix route_source(const struct route *route);
-
-/* Returns the name that `ip route` has for a type of route (RTN_…), or its number, written into `buffer`. */
-#define ROUTE_TYPE_MAX 4
-const char *route_type_name(uint8_t type, char buffer[ROUTE_TYPE_MAX]);
-
-/* Writes a one-line description in the manner of `ip route` ("10.2.0.0/24 via 192.0.2.254 dev wan src 10.1.0.1 …");
- * returns `buffer`. `size` is not 0. */
-const char *route_describe(const struct route *route, char *buffer, size_t size);
 
 /* Where a configuration sends packets through its tunnels: remote traffic selectors. Zeroed to begin with. */
 struct route_targets {

@@ -10,12 +10,14 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/netlink.h"
 #include "base/netns.h"
 #include "base/privileges.h"
 #include "base/util.h"
 #include "routes/explain.h"
 #include "routes/message.h"
 #include "routes/netlink.h"
+#include "routes/print.h"
 #include "xfrm/entry.h"
 
 /* How long charon may take to say what it is configured for. */
@@ -71,13 +73,8 @@ static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned
 
 	if (!if_indextoname(ifindex, host.device))
 		return;
-	struct host *list = grow(hosts->list, hosts->n, &hosts->allocated, sizeof(*list));
-	if (!list) {
+	if (APPEND(hosts, host) < 0)
 		hosts->error = -ENOMEM;
-		return;
-	}
-	hosts->list = list;
-	list[hosts->n++] = host;
 }
 
 static int compare_addresses(const void *a, const void *b)
@@ -165,7 +162,7 @@ static void keep_ours(struct routes *routes)
 
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret)
 {
-	CLEANUP(rtnl_close) struct nl_sock *sock = NULL;
+	CLEANUP(netlink_close) struct nl_sock *sock = NULL;
 
 	*ret = (struct routes){0};
 	int r = rtnl_open(&sock);
@@ -192,7 +189,7 @@ static void end_change(struct change *change)
 {
 	routes_free(&change->routes);
 	free_hosts(&change->hosts);
-	rtnl_close(&change->sock);
+	netlink_close(&change->sock);
 }
 
 /* Opens the door and lists the table; reports what fails. */
@@ -212,14 +209,15 @@ static void refused(struct change *change, const char *what, const struct route 
 {
 	char description[ROUTE_DESCRIPTION_MAX];
 
-	log_one(&change->summary->failed, MESSAGE_INCOMPLETE, "Could not %s route %s of table %" PRIu32 ": %s.", what,
+	log_one(&change->summary->failed, LOG_ERR, MESSAGE_INCOMPLETE,
+		"Could not %s route %s of table %" PRIu32 ": %s.", what,
 		route_describe(route, description, sizeof(description)), route->table,
 		error == -ERANGE ? "no metric is behind its own" : strerror(-error));
 }
 
 static void report_unnamed(const struct change *change)
 {
-	log_rest(change->summary->failed, MESSAGE_INCOMPLETE, "routes could not be changed");
+	log_rest(change->summary->failed, LOG_ERR, MESSAGE_INCOMPLETE, "routes could not be changed");
 }
 
 static void remove_route(struct change *change, const struct route *route)
@@ -420,20 +418,6 @@ static int disarm(struct change *change, uint32_t table)
 	return rules < 0 ? rules : nexthops;
 }
 
-int routes_flush(uint32_t table, struct routes_summary *summary)
-{
-	CLEANUP(end_change) struct change change = {0};
-
-	int r = begin_change(table, summary, &change);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < change.routes.n; i++)
-		if (is_ours(&change.routes.list[i]))
-			remove_route(&change, &change.routes.list[i]);
-	report_unnamed(&change);
-	return disarm(&change, table);
-}
-
 /* Asks charon over its socket. Reports what fails. */
 static int explain_by(const char *socket, struct change *change)
 {
@@ -455,16 +439,16 @@ static int explain_by(const char *socket, struct change *change)
 }
 
 /* Says what charon itself will not see to: it does not take an address for its own that is there already. */
-static void report_stale_address(const struct route *route)
+static void report_stale_address(uint64_t *n, const struct route *route)
 {
 	char address[INET6_ADDRSTRLEN];
 	const struct prefix source = route_source(route);
 
 	entry_address(source.family, &source.address, address);
-	log_notice(MESSAGE_STALE_ADDRESS,
-		   "%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
-		   "this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
-		   address, route->stale_address_on, address, source.length, route->stale_address_on);
+	log_one(n, LOG_NOTICE, MESSAGE_STALE_ADDRESS,
+		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
+		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		address, route->stale_address_on, address, source.length, route->stale_address_on);
 }
 
 static bool have_same_source(const struct route *a, const struct route *b)
@@ -476,7 +460,7 @@ static bool have_same_source(const struct route *a, const struct route *b)
 /* Tells once of each source that only routes had which are not needed. */
 static void report_stale_addresses(struct routes *routes)
 {
-	unsigned int told = 0;
+	uint64_t told = 0;
 
 	for (struct route *route = routes->list; route < routes->list + routes->n && told < LOG_NAMED_MAX; route++) {
 		bool needed = route->explained;
@@ -489,8 +473,7 @@ static void report_stale_addresses(struct routes *routes)
 				*other->stale_address_on = '\0';
 			}
 		if (!needed)
-			report_stale_address(route);
-		told++;
+			report_stale_address(&told, route);
 	}
 }
 
@@ -549,7 +532,7 @@ int routes_release(uint32_t table, bool grace, const char *socket, struct routes
 	return disarm(&change, table);
 }
 
-int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)
+int routes_flush(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary)
 {
 	CLEANUP(end_change) struct change change = {0};
 
@@ -565,5 +548,5 @@ int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, s
 		if (is_ours(&change.routes.list[i]) && !change.routes.list[i].explained)
 			remove_route(&change, &change.routes.list[i]);
 	report_unnamed(&change);
-	return remove_nexthops(change.sock);
+	return vici ? remove_nexthops(change.sock) : disarm(&change, table);
 }

@@ -34,8 +34,8 @@ void routes_free(struct routes *routes);
 /* The following report what fails, and name what could not be removed, up to a limit; the errno that they return is
  * about the way to the kernel, and `failed` counts the rest. */
 
-/* Removes all static routes and stand-ins. */
-int routes_flush(uint32_t table, struct routes_summary *summary);
+/* Removes the static routes and stand-ins that the charon behind `vici` does not explain; with `vici` NULL, all. */
+int routes_flush(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary);
 
 /* Puts a stand-in in the place of each static route: at no time both are missing. */
 int routes_hold(uint32_t table, struct routes_summary *summary);
@@ -48,6 +48,3 @@ int routes_arm(uint32_t table, struct routes_summary *summary);
 /* Removes stand-ins: those in front of which there is another route, and of the others all, or with `grace` those that
  * the charon at `socket` does not explain; when it does not answer, they stay. */
 int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary);
-
-/* Removes the static routes and stand-ins that the running charon does not explain. */
-int routes_flush_orphans(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary);

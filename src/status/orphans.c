@@ -46,31 +46,24 @@ struct first_look {
 	void *userdata;
 };
 
-static int look_first(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int look_first(const struct entry *entry, void *userdata)
 {
 	const struct first_look *first = userdata;
 	struct orphans *orphans = first->orphans;
 
-	(void)message;
 	if (first->visit)
 		first->visit(entry, first->userdata);
 	/* A stopper carries nothing, and stays as long as handover needs it. */
 	if (entry->larval || is_guard_sa(entry) || !entry_proto_name(entry->sa.id.proto) ||
 	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
 		return 0;
-	struct orphan *list = grow(orphans->list, orphans->n, &orphans->allocated, sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	orphans->list = list;
-	list[orphans->n++] = (struct orphan){.sa = entry->sa, .mark = entry->mark, .if_id = entry->if_id};
-	return 0;
+	return APPEND(orphans, (struct orphan){.sa = entry->sa, .mark = entry->mark, .if_id = entry->if_id});
 }
 
-static int look_again(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int look_again(const struct entry *entry, void *userdata)
 {
 	struct orphan *orphan = find(userdata, entry);
 
-	(void)message;
 	if (orphan) {
 		orphan->remains = true;
 		orphan->packets = entry->sa.curlft.packets - orphan->sa.curlft.packets;

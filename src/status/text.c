@@ -7,6 +7,7 @@
 
 #include "base/timespan.h"
 #include "base/util.h"
+#include "routes/print.h"
 #include "status/model.h"
 
 /* So many orphans, and routes, are shown unless all are asked for. */

@@ -35,7 +35,7 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 
 	if (tag == SHADOW_HOLD || tag == SHADOW_ADJACENT || (!tag && !filter_selects(&arm->options->filter, entry)))
 		return 0;
-	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
+	shadow_make(entry, &sweep->survey, true, &shadow);
 	/* A shadow that would go by itself has to stay now. */
 	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
 }
@@ -68,7 +68,7 @@ static int follow(struct arm *arm, const struct entry *policy)
 	arm->sweeps |= changes_places(arm, policy);
 	if (!filter_selects(&arm->options->filter, policy))
 		return 0;
-	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	shadow_make(policy, &sweep->survey, true, &shadow);
 	r = sweep_add(sweep, &shadow);
 	arm->sweeps |= r == -EAGAIN;
 	return r == -EAGAIN ? 0 : r;
@@ -108,7 +108,7 @@ static int sweep_all(struct arm *arm)
 	/* What was refused before is tried again. */
 	sweep->summary.failed = 0;
 	int r = sweep_prepare(sweep, &arm->options->filter);
-	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY, visit);
 }
 
 /* Goes through all policies if that is due, and through those that others have added or updated since, until no event
@@ -148,11 +148,10 @@ static void arm_free(struct arm *arm)
 
 int arm_run(const struct globals *globals, const struct arm_options *options)
 {
-	static const struct sweep_verb verb = {"put a shadow behind", "given one"};
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	CLEANUP(arm_free)
 	struct arm arm = {
-		.sweep = {.visit = visit, .verb = &verb, .keeps = true, .renews = true},
+		.sweep.config = {"put a shadow behind", "given one", .only_adds = true, .renews = true},
 		.options = options,
 		.sweeps = true,
 	};

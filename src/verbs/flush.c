@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/netns.h"
 #include "base/privileges.h"
 #include "base/util.h"
 #include "handover/guard_sa.h"
@@ -15,12 +12,12 @@
 #include "hold/report.h"
 #include "hold/sweep.h"
 #include "ike/key_manager.h"
-#include "routes/print.h"
 #include "routes/table.h"
 #include "status/orphans.h"
 #include "verbs/flush.h"
+#include "verbs/flush_list.h"
+#include "verbs/flush_orphans.h"
 #include "verbs/options.h"
-#include "xfrm/print.h"
 
 /* The policies and shadows that a pass of --hold replaces. */
 enum turn {
@@ -30,13 +27,21 @@ enum turn {
 };
 
 struct flush {
-	struct sweep sweep;
 	const struct flush_options *options;
-	const struct orphans *orphans; /* that may go alone, or NULL */
-	struct vici *vici;	       /* the way to the charon that knows them */
-	struct keep keep;	       /* what goes on carrying traffic */
+	struct sweep sweep;
+	struct vici *vici;	/* with --orphans: the charon that knows the others, */
+	struct orphans orphans; /* and the SAs that may go alone */
+	struct keep keep;	/* what goes on carrying traffic */
 	enum turn turn;
 };
+
+static void flush_free(struct flush *flush)
+{
+	xfrm_close(&flush->sweep.xfrm);
+	vici_close(&flush->vici);
+	orphans_free(&flush->orphans);
+	keep_free(&flush->keep);
+}
 
 /* Whether anything does. Without it, --keep is --hold. */
 static bool keeps_traffic(const struct flush *flush)
@@ -110,8 +115,8 @@ static bool selects(const struct flush *flush, const struct entry *entry)
 		return is_ours(entry);
 	if (!filter_selects(&flush->options->filter, entry))
 		return false;
-	if (flush->orphans)
-		return orphans_contain(flush->orphans, entry);
+	if (flush->options->orphans)
+		return orphans_contain(&flush->orphans, entry);
 	return !keeps_traffic(flush) ||
 	       (entry->kind == ENTRY_SA ? !keep_has_sa(&flush->keep, entry) : !keep_has_policy(&flush->keep, entry));
 }
@@ -130,7 +135,7 @@ static int keep_policy(struct flush *flush, const struct entry *policy)
 		shadow_make_kept_policy(policy, &kept);
 		r = sweep_exchange(sweep, &kept, NULL);
 	}
-	shadow_make(policy, &sweep->survey, &sweep->blocked, true, &shadow);
+	shadow_make(policy, &sweep->survey, true, &shadow);
 	return r < 0 ? r : sweep_exchange(sweep, &shadow, is_kept ? NULL : policy);
 }
 
@@ -139,7 +144,7 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 {
 	char description[ENTRY_DESCRIPTION_MAX];
 
-	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa, flush->sweep.message);
+	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa);
 	if (r == 0 || r == -ESRCH)
 		return 0;
 	log_detail("The kernel does not limit the time of %s: %s. It does not stay.",
@@ -147,9 +152,9 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 	return sweep_remove(&flush->sweep, sa);
 }
 
-static int hold_policy(struct flush *flush, const struct entry *policy)
+static int hold_policy(struct sweep *sweep, const struct entry *policy)
 {
-	struct sweep *sweep = &flush->sweep;
+	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
 	const struct flush_options *options = flush->options;
 	uint32_t tag = shadow_tag(policy);
 	struct entry shadow;
@@ -162,19 +167,17 @@ static int hold_policy(struct flush *flush, const struct entry *policy)
 	if (keeps_traffic(flush) && keep_has_policy(&flush->keep, policy))
 		return keep_policy(flush, policy);
 	if (keeps_traffic(flush) && !tag)
-		shadow_make_adjacent(policy, &sweep->survey, &sweep->blocked, &shadow);
+		shadow_make_adjacent(policy, &sweep->survey, &shadow);
 	else
-		shadow_make(policy, &sweep->survey, &sweep->blocked, false, &shadow);
+		shadow_make(policy, &sweep->survey, false, &shadow);
 	return sweep_exchange(sweep, &shadow, policy);
 }
 
-static int visit(struct sweep *sweep, const struct entry *entry)
+static int remove_entry(struct sweep *sweep, const struct entry *entry)
 {
 	struct flush *flush = CONTAINER_OF(sweep, struct flush, sweep);
 	const struct flush_options *options = flush->options;
 
-	if (options->hold && entry->kind == ENTRY_POLICY)
-		return hold_policy(flush, entry);
 	if (selects(flush, entry) || (options->stop && shadow_tag(entry)))
 		return sweep_remove(sweep, entry);
 	if (keeps_traffic(flush) && entry->kind == ENTRY_SA && filter_selects(&options->filter, entry))
@@ -205,13 +208,10 @@ static bool flush_policies(struct flush *flush)
 	if (xfrm_count(flush->sweep.xfrm, &after) < 0)
 		return false;
 
-	bool left = false;
-	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++) {
+	for (size_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
 		if (before.policies[dir] > after.policies[dir])
 			flush->sweep.summary.policies[dir] += before.policies[dir] - after.policies[dir];
-		left |= after.policies[dir] != 0;
-	}
-	return !left;
+	return xfrm_sum_policies(&after) == 0;
 }
 
 static bool flush_sas(struct flush *flush)
@@ -265,10 +265,10 @@ static int hold_policies(struct flush *flush)
 		const uint64_t failed = sweep->summary.failed;
 
 		flush->turn = TURN_BYPASSES;
-		r = sweep_run(sweep, ENTRY_POLICY);
+		r = sweep_run(sweep, ENTRY_POLICY, hold_policy);
 		flush->turn = sweep->summary.failed == failed ? TURN_ALL : TURN_OTHERS;
 	}
-	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY);
+	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY, hold_policy);
 }
 
 static int remove_policies(struct flush *flush)
@@ -278,7 +278,7 @@ static int remove_policies(struct flush *flush)
 	if (!options->hold) {
 		if (selects_all(options) && flush_policies(flush))
 			return 0;
-		return sweep_run(&flush->sweep, ENTRY_POLICY);
+		return sweep_run(&flush->sweep, ENTRY_POLICY, remove_entry);
 	}
 	int r = sweep_prepare(&flush->sweep, &options->filter);
 	if (r == 0 && options->keep)
@@ -290,9 +290,9 @@ static int remove_policies(struct flush *flush)
 
 static int remove_sas(struct flush *flush)
 {
-	if (!flush->orphans && !keeps_traffic(flush) && selects_all(flush->options) && flush_sas(flush))
+	if (!flush->options->orphans && !keeps_traffic(flush) && selects_all(flush->options) && flush_sas(flush))
 		return 0;
-	return sweep_run(&flush->sweep, ENTRY_SA);
+	return sweep_run(&flush->sweep, ENTRY_SA, remove_entry);
 }
 
 /* Routes cannot be selected: with --force, those of a daemon that is to be left alone would go as well. */
@@ -307,23 +307,25 @@ static int remove_routes(struct flush *flush)
 	struct summary *summary = &flush->sweep.summary;
 	struct routes_summary routes;
 
-	int r = options->hold		? routes_hold(options->routes, &routes)
-		: options->only_backups ? routes_release(options->routes, false, NULL, &routes)
-		: options->orphans	? routes_flush_orphans(options->routes, flush->vici,
-							       usec_add(now_usec(), ORPHANS_TIMEOUT), &routes)
-					: routes_flush(options->routes, &routes);
+	int r = options->hold ? routes_hold(options->routes, &routes)
+		: options->only_backups
+			? routes_release(options->routes, false, NULL, &routes)
+			: routes_flush(options->routes, flush->vici, usec_add(now_usec(), ORPHANS_TIMEOUT), &routes);
 	summary->routes = routes.removed;
 	summary->backups = routes.backups;
 	summary->failed += routes.failed;
 	return r;
 }
 
-static int remove_all(struct flush *flush)
+static int remove_all(struct flush *flush, const struct xfrm_counts *counts)
 {
 	const struct flush_options *options = flush->options;
 	const struct summary *summary = &flush->sweep.summary;
 	int r = 0;
 
+	progress_begin((options->policies_only ? 0 : counts->sas) +
+			       (options->states_only ? 0 : xfrm_sum_policies(counts)),
+		       "Removing");
 	/* Policies first: without them no packet can ask for a new SA. */
 	if (!options->states_only)
 		r = remove_policies(flush);
@@ -343,152 +345,45 @@ static int remove_all(struct flush *flush)
 	return r < 0 ? r : summary->failed ? -EIO : 0;
 }
 
-static int show_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+/* Whether --dry-run lists an entry. */
+static bool would_go(const struct entry *entry, const void *userdata)
 {
-	struct flush *flush = userdata;
+	const struct flush *flush = userdata;
 
-	if (!selects(flush, entry) || (flush->options->hold && shadow_tag(entry) == SHADOW_HOLD))
-		return 0;
-	if (flush->options->json) {
-		bool first = entry->kind == ENTRY_SA ? !summary_sas(&flush->sweep.summary)
-						     : !summary_policies(&flush->sweep.summary);
-		fputs(first ? "\n" : ",\n", stdout);
-	}
-	summary_add(&flush->sweep.summary, entry);
-	return flush->options->json ? print_entry_json(entry, message) : print_entry_text(entry, message);
+	return selects(flush, entry) && !(flush->options->hold && shadow_tag(entry) == SHADOW_HOLD);
 }
 
-static int show_kind(struct flush *flush, enum entry_kind kind)
-{
-	int r = xfrm_dump(flush->sweep.xfrm, kind, show_entry, flush);
-
-	if (r == -EAGAIN) {
-		log_notice(MESSAGE_UNSURE,
-			   "A part of the kernel's list was lost: this list may lack entries. Run this again.");
-		return 0;
-	}
-	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;
-}
-
-static int show_routes(struct flush *flush)
-{
-	CLEANUP(routes_free) struct routes routes = {0};
-	const struct flush_options *options = flush->options;
-
-	int r = routes_find(options->routes, flush->vici, usec_add(now_usec(), ORPHANS_TIMEOUT), &routes);
-	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
-	for (size_t i = 0; r == 0 && i < routes.n; i++) {
-		if (routes.list[i].explained || (options->hold && route_is_backup(&routes.list[i])))
-			continue;
-		if (options->json)
-			fputs(flush->sweep.summary.routes ? ",\n" : "\n", stdout);
-		r = print_route(&routes.list[i], options->json);
-		flush->sweep.summary.routes++;
-	}
-	return r;
-}
-
-static void show_counts(const struct summary *summary, bool routes)
-{
-	printf("], \"counts\": {\"policies\": %" PRIu64 ", \"sas\": %" PRIu64, summary_policies(summary),
-	       summary_sas(summary));
-	if (routes)
-		printf(", \"routes\": %" PRIu64, summary->routes);
-	printf("}}\n");
-}
-
-static int show_all(struct flush *flush)
+static int list_all(struct flush *flush)
 {
 	const struct flush_options *options = flush->options;
-	char sentence[SUMMARY_SENTENCE_MAX];
-	int r = 0;
+	struct flush_list list = {
+		.options = options,
+		.xfrm = flush->sweep.xfrm,
+		.vici = flush->vici,
+		.routes = takes_routes(options),
+		.goes = would_go,
+		.userdata = flush,
+	};
 
-	if (options->keep)
-		r = find_kept(flush, true);
-	if (options->json)
-		printf("{\"policies\": [");
-	if (!options->states_only && r == 0)
-		r = show_kind(flush, ENTRY_POLICY);
-	if (options->json)
-		printf("], \"sas\": [");
-	if (!options->policies_only && r == 0)
-		r = show_kind(flush, ENTRY_SA);
-	bool routes = takes_routes(options);
-	if (options->json && routes)
-		printf("], \"routes\": [");
-	if (routes && r == 0)
-		r = show_routes(flush);
-	if (options->json)
-		show_counts(&flush->sweep.summary, routes);
-	else if (r == 0)
-		printf("%s\n", summary_sentence(&flush->sweep.summary, true, sentence, sizeof(sentence)));
-	if (r == 0 && (fflush(stdout) != 0 || ferror(stdout)))
-		return log_failure(-EIO, MESSAGE_FAILED, "Could not write the list: %s.", strerror(errno));
-	return r;
-}
-
-/* Opens the way to charon, without whose word every SA would be an orphan. */
-static int open_charon(const struct flush_options *options, struct vici **ret)
-{
-	const char *socket = options->socket ? options->socket : VICI_SOCKET;
-
-	int r = vici_open(socket, usec_add(now_usec(), ORPHANS_TIMEOUT), ret);
-	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED,
-				   "charon does not answer on %.128s: %s. Nothing was removed: without its word every "
-				   "SA would be an orphan; `xfrmctl flush` removes them all.",
-				   socket, vici_explain(r));
-	if (netns_is_elsewhere(vici_peer(*ret)))
-		return log_failure(-EXDEV, MESSAGE_FAILED,
-				   "charon on %.128s works in another network namespace: nothing was removed, since "
-				   "it knows none of the SAs of this one. --netns and --socket have to name the same "
-				   "charon's.",
-				   socket);
-	return 0;
-}
-
-static int find_orphans(struct xfrm *xfrm, struct vici *vici, struct orphans *ret)
-{
-	int r = orphans_find(xfrm, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
-
-	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED,
-				   "Could not find out which SAs charon does not know: %s. Nothing was removed.",
-				   r == -EMSGSIZE ? "it leaves out IKE SAs with more child SAs than fit into a message"
-						  : strerror(-r));
-	log_detail(
-		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
-		ret->known.n, ret->n_first, ret->n);
-	return 0;
-}
-
-static int remove_counted(struct flush *flush, const struct xfrm_counts *counts)
-{
-	const struct flush_options *options = flush->options;
-
-	progress_begin((options->policies_only ? 0 : counts->sas) +
-			       (options->states_only ? 0 : xfrm_sum_policies(counts)),
-		       "Removing");
-	return remove_all(flush);
+	int r = options->keep ? find_kept(flush, true) : 0;
+	return r < 0 ? r : flush_list(&list);
 }
 
 enum exit_status flush_run(const struct globals *globals, const struct flush_options *options, bool *kept)
 {
-	static const struct sweep_verb verb = {"remove", "removed"};
-	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
-	CLEANUP(vici_close) struct vici *vici = NULL;
-	CLEANUP(orphans_free) struct orphans orphans = {0};
-	struct flush flush = {.sweep = {.visit = visit, .verb = &verb, .renews = options->hold}, .options = options};
+	CLEANUP(flush_free)
+	struct flush flush = {
+		.options = options,
+		.sweep.config = {"remove", "removed", .renews = options->hold},
+	};
 	struct xfrm_counts counts = {0};
 
-	if (verb_open_xfrm(globals, &xfrm, &counts) < 0)
+	if (verb_open_xfrm(globals, &flush.sweep.xfrm, &counts) < 0)
 		return STATUS_FAILED;
-	flush.sweep.xfrm = xfrm;
-	if (options->orphans && open_charon(options, &vici) < 0)
+	if (options->orphans && flush_open_charon(options->socket, &flush.vici) < 0)
 		return STATUS_FAILED;
 	if (!options->force && !options->again) {
-		int r = check_key_manager(options, vici ? vici_peer(vici) : 0);
+		int r = check_key_manager(options, flush.vici ? vici_peer(flush.vici) : 0);
 		if (r == -ECANCELED)
 			return STATUS_DONE;
 		if (r == -EBUSY)
@@ -496,17 +391,12 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 		if (r < 0)
 			return STATUS_FAILED;
 	}
-	if (options->orphans) {
-		if (find_orphans(xfrm, vici, &orphans) < 0)
-			return STATUS_FAILED;
-		flush.orphans = &orphans;
-		flush.vici = vici;
-	}
+	if (options->orphans && flush_find_orphans(flush.sweep.xfrm, flush.vici, &flush.orphans) < 0)
+		return STATUS_FAILED;
 	privileges_give_up(PRIVILEGE_OTHERS);
-	int r = options->dry_run ? show_all(&flush) : remove_counted(&flush, &counts);
+	int r = options->dry_run ? list_all(&flush) : remove_all(&flush, &counts);
 	if (kept)
 		*kept = !options->dry_run && (flush.sweep.summary.carrying || keeps_traffic(&flush));
-	keep_free(&flush.keep);
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 

@@ -35,14 +35,6 @@ struct release {
 	struct xfrm_counters before; /* the counters when the oldest shadow was made */
 };
 
-/* Whether a real policy protects, by now, what the shadow covers: 1 or 0. */
-static int is_covered(struct release *release, const struct entry *shadow)
-{
-	const struct entry covering = shadow_covering(shadow);
-
-	return xfrm_has_policy(release->sweep.xfrm, &covering);
-}
-
 /* Finds the kept shadow in front of a shadow: 1 with the seconds after which the kernel removes it, or 0. */
 static int find_kept(struct release *release, const struct entry *shadow, uint64_t *ret_seconds)
 {
@@ -80,9 +72,9 @@ static int let_expire(struct release *release, const struct entry *entry, bool b
 			release->behind_kept_seconds = seconds;
 	}
 	/* A bypass that stands behind the shadow must not get in front of it. */
-	shadow_make(entry, &sweep->survey, &sweep->blocked, true, &shadow);
+	shadow_make(entry, &sweep->survey, true, &shadow);
 	/* What this release reports, the next one need not. */
-	shadow_set_blocked(&shadow, &sweep->blocked);
+	shadow_set_blocked(&shadow, &sweep->survey.blocked);
 	shadow_let_expire(&shadow, seconds, release->run);
 	return sweep_exchange(sweep, &shadow, entry);
 }
@@ -124,7 +116,7 @@ static int visit_policy(struct sweep *sweep, const struct entry *entry)
 	int behind_kept = find_kept(release, entry, &kept_seconds);
 	if (behind_kept < 0)
 		return behind_kept;
-	int covered = release->grace_usec || behind_kept ? is_covered(release, entry) : 1;
+	int covered = release->grace_usec || behind_kept ? sweep_is_covered(sweep->xfrm, entry) : 1;
 	if (covered < 0)
 		return covered;
 	if (covered)
@@ -132,11 +124,6 @@ static int visit_policy(struct sweep *sweep, const struct entry *entry)
 	if (shadow_tag(entry) == SHADOW_EXPIRING || release->grace_usec == TIMESPAN_INFINITY)
 		return 0;
 	return let_expire(release, entry, behind_kept, kept_seconds);
-}
-
-static int visit(struct sweep *sweep, const struct entry *entry)
-{
-	return entry->kind == ENTRY_SA ? visit_sa(sweep, entry) : visit_policy(sweep, entry);
 }
 
 static int release_routes(const struct release *release, struct summary *summary, struct summary_release *ret)
@@ -166,28 +153,28 @@ static int run(struct release *release, const struct globals *globals)
 
 	sweep->xfrm = xfrm;
 	progress_begin(policies + sas, NULL);
-	bool known = xfrm_read_counters(&sweep->blocked) == 0;
+	bool known = xfrm_read_counters(&sweep->survey.blocked) == 0;
 	if (policies) {
-		r = sweep_survey(sweep, &(struct filter){0});
-		/* A shadow that expires is new: nothing is in its place but one of an earlier release. */
-		sweep->ask_first = false;
+		/* A shadow that expires is new: nothing is in its place but one of an earlier release. So none is
+		 * looked for before it is added. */
+		r = sweep_survey(xfrm, &(struct filter){0}, &sweep->survey);
 		if (r == 0)
-			r = sweep_run(sweep, ENTRY_POLICY);
+			r = sweep_run(sweep, ENTRY_POLICY, visit_policy);
 	}
 	/* Behind the policies: a packet that a shadow blocks asks for nothing. */
 	if (sas) {
-		int swept = sweep_run(sweep, ENTRY_SA);
+		int swept = sweep_run(sweep, ENTRY_SA, visit_sa);
 		r = r < 0 ? r : swept;
 	}
 	if (known && release->any) {
 		summary.blocked_known = true;
-		summary.blocked_out = sweep->blocked.out - release->before.out;
-		summary.blocked_in = sweep->blocked.in - release->before.in;
+		summary.blocked_out = sweep->survey.blocked.out - release->before.out;
+		summary.blocked_in = sweep->survey.blocked.in - release->before.in;
 	}
 	summary.behind_kept = release->n_behind_kept;
 	summary.behind_kept_usec = release->behind_kept_seconds * USEC_PER_SEC;
 	if (release->any && (release->grace_usec || release->n_behind_kept)) {
-		int surveyed = sweep_survey(sweep, &(struct filter){0});
+		int surveyed = sweep_survey(xfrm, &(struct filter){0}, &sweep->survey);
 		r = r < 0 ? r : surveyed;
 		summary.kept = shadow_count(&sweep->survey);
 	}
@@ -203,9 +190,8 @@ static int run(struct release *release, const struct globals *globals)
 
 int release_run(const struct globals *globals, const struct release_options *options)
 {
-	static const struct sweep_verb verb = {"release", "released"};
 	struct release release = {
-		.sweep = {.visit = visit, .verb = &verb},
+		.sweep.config = {"release", "released"},
 		.options = options,
 		.grace_usec = options->grace_usec,
 	};

@@ -16,6 +16,11 @@
 #include "verbs/options.h"
 #include "xfrm/netlink.h"
 
+struct shadows {
+	struct entry *list;
+	size_t n, allocated;
+};
+
 struct restore {
 	const char *path;
 	const char *unit;
@@ -23,14 +28,13 @@ struct restore {
 	struct xfrm *xfrm;
 	struct boot_file_reader reader;
 	struct summary summary;
-	struct entry *again; /* shadows that are there, or of which the kernel's word was lost */
-	size_t n_again, allocated;
+	struct shadows again; /* that are there, or of which the kernel's answer was lost */
 };
 
 static void restore_free(struct restore *restore)
 {
 	close_file(&restore->reader.f);
-	free(restore->again);
+	free(restore->again.list);
 }
 
 static int refuse(const struct restore *restore, const char *why)
@@ -50,16 +54,15 @@ static int open_file(struct restore *restore)
 	int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : refuse(restore, strerror(errno));
-	const char *why = fstat(fd, &st) < 0			     ? strerror(errno)
+	restore->reader.f = fdopen(fd, "r");
+	const char *why = !restore->reader.f || fstat(fd, &st) < 0   ? strerror(errno)
 			  : !S_ISREG(st.st_mode)		     ? "it is no regular file"
 			  : st.st_uid != 0 && st.st_uid != geteuid() ? "it belongs to somebody else"
 			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "others may write it"
 								     : NULL;
-	restore->reader.f = why ? NULL : fdopen(fd, "r");
-	if (restore->reader.f)
-		return 0;
-	close(fd);
-	return refuse(restore, why ? why : strerror(errno));
+	if (!restore->reader.f)
+		close(fd);
+	return why ? refuse(restore, why) : 0;
 }
 
 /* Reads all of it, before anything is changed. */
@@ -76,27 +79,20 @@ static int check_file(struct restore *restore)
 
 static void count_failed(struct restore *restore, const struct entry *shadow, int error)
 {
-	char description[ENTRY_DESCRIPTION_MAX];
-
 	summary_take_back(&restore->summary, shadow);
-	log_one(&restore->summary.failed, MESSAGE_INCOMPLETE, "Could not put a shadow in the place of %s: %s.",
-		entry_describe(shadow, description, sizeof(description)), strerror(-error));
+	report_refused(&restore->summary.failed, "put a shadow in the place of", shadow, error);
 }
 
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct restore *restore = userdata;
+	struct shadows *again = &restore->again;
 	int error = refusal->error;
 
 	if (error == -EEXIST || error == -EAGAIN) {
-		struct entry *list =
-			grow(restore->again, restore->n_again, &restore->allocated, sizeof(restore->again[0]));
-		if (list) {
-			restore->again = list;
-			restore->again[restore->n_again++] = refusal->entry;
+		error = APPEND(again, refusal->entry);
+		if (error == 0)
 			return;
-		}
-		error = -ENOMEM;
 	}
 	count_failed(restore, &refusal->entry, error);
 }
@@ -121,12 +117,9 @@ static void begin_again(struct restore *restore)
 static void on_not_removed(const struct xfrm_refusal *refusal, void *userdata)
 {
 	struct restore *restore = userdata;
-	char description[ENTRY_DESCRIPTION_MAX];
 
-	if (refusal->error == -ENOENT)
-		return;
-	log_one(&restore->summary.failed, MESSAGE_INCOMPLETE, "Could not remove %s: %s.",
-		entry_describe(&refusal->entry, description, sizeof(description)), strerror(-refusal->error));
+	if (refusal->error != -ENOENT)
+		report_refused(&restore->summary.failed, "remove", &refusal->entry, refusal->error);
 }
 
 /* Only when all main shadows are there: closed is better than open. */
@@ -149,12 +142,11 @@ static int remove_subs(struct restore *restore)
 
 static int put_shadows(struct restore *restore)
 {
-	struct xfrm_counters blocked = {0};
+	struct xfrm_counters blocked;
 	struct entry shadow;
 	int r;
 
-	if (xfrm_read_counters(&blocked) < 0)
-		blocked = (struct xfrm_counters){0};
+	xfrm_read_counters(&blocked);
 	begin_again(restore);
 	while ((r = next_shadow(restore, &shadow)) > 0) {
 		shadow_set_blocked(&shadow, &blocked);
@@ -164,8 +156,8 @@ static int put_shadows(struct restore *restore)
 			break;
 	}
 	int committed = xfrm_commit(restore->xfrm, on_refused, restore);
-	for (size_t i = 0; i < restore->n_again; i++) {
-		const struct entry *again = &restore->again[i];
+	for (size_t i = 0; i < restore->again.n; i++) {
+		const struct entry *again = &restore->again.list[i];
 		int adopted = sweep_adopt(restore->xfrm, again);
 		if (adopted == -ENOENT)
 			adopted = xfrm_update_policy(restore->xfrm, again);
@@ -206,7 +198,7 @@ static int run(struct restore *restore, const struct globals *globals)
 	r = put_shadows(restore);
 	if (r == 0 && restore->from_sub && !restore->summary.failed)
 		r = remove_subs(restore);
-	log_rest(restore->summary.failed, MESSAGE_INCOMPLETE, "were refused");
+	log_rest(restore->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE, "were refused");
 	restore->summary.usec = progress_end();
 	report_restored(&restore->summary);
 	return r < 0 ? r : restore->summary.failed ? -EIO : 0;

@@ -110,9 +110,8 @@ static void ask_charon(struct status_charon *charon, const char *socket, struct 
 	}
 }
 
-static int count_policy(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int count_policy(const struct entry *entry, void *userdata)
 {
-	(void)message;
 	status_add_policy(userdata, entry);
 	return 0;
 }
@@ -128,9 +127,8 @@ static void see_sa(const struct entry *entry, void *userdata)
 		*states = (struct status_states){0};
 }
 
-static int count_sa(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int count_sa(const struct entry *entry, void *userdata)
 {
-	(void)message;
 	see_sa(entry, userdata);
 	return 0;
 }
@@ -200,7 +198,7 @@ static void look_at_routes(struct status *status, struct vici *vici)
 	status->routes_known = !status->routes_error;
 }
 
-static void dirty(struct status *status, const struct options *options)
+static void look(struct status *status, const struct options *options)
 {
 	/* The folder of the file need not be root's. */
 	const uint64_t to_write = options->output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0;
@@ -314,7 +312,7 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	status.charon.socket = socket;
 	status.table = options.table;
 	status.charon.timeout_usec = options.timeout_usec;
-	dirty(&status, &options);
+	look(&status, &options);
 	privileges_give_up(~(options.output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0));
 	r = show(&status, &options);
 	report_problems(&status, &options);

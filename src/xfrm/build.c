@@ -27,13 +27,13 @@ void build_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t siz
 	nlh->nlmsg_len = (uint32_t)(NLMSG_ALIGN(nlh->nlmsg_len) + NLA_HDRLEN + NLA_ALIGN(size));
 }
 
-void build_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark)
+static void put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark)
 {
 	if (mark->v || mark->m)
 		build_put(nlh, XFRMA_MARK, mark, sizeof(*mark));
 }
 
-void build_put_if_id(struct nlmsghdr *nlh, uint32_t if_id)
+static void put_if_id(struct nlmsghdr *nlh, uint32_t if_id)
 {
 	if (if_id)
 		build_put(nlh, XFRMA_IF_ID, &if_id, sizeof(if_id));
@@ -55,8 +55,8 @@ static void fill_sa_id(struct xfrm_usersa_id *id, const struct xfrm_usersa_info 
 static void put_policy_attributes(struct nlmsghdr *message, const struct entry *policy)
 {
 	build_put_ptype(message, policy->policy.ptype);
-	build_put_mark(message, &policy->mark);
-	build_put_if_id(message, policy->if_id);
+	put_mark(message, &policy->mark);
+	put_if_id(message, policy->if_id);
 }
 
 /* The security context is part of what a policy is found by, unless it is by index. The kernel puts a NUL behind what
@@ -87,8 +87,8 @@ void build_deletion(struct nlmsghdr *message, const struct entry *entry)
 		fill_sa_id(build_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
 		/* Not needed to find the SA, but to name it if the kernel refuses. */
 		build_put(message, XFRMA_SRCADDR, &entry->sa.saddr, sizeof(entry->sa.saddr));
-		build_put_mark(message, &entry->mark);
-		build_put_if_id(message, entry->if_id);
+		put_mark(message, &entry->mark);
+		put_if_id(message, entry->if_id);
 	} else {
 		const struct xfrm_userpolicy_info *policy = &entry->policy.info;
 		struct xfrm_userpolicy_id *id = build_begin(message, XFRM_MSG_DELPOLICY, 0, sizeof(*id));
@@ -130,7 +130,7 @@ int build_find_policy(struct nlmsghdr *message, const struct entry *policy)
 void build_find_sa(struct nlmsghdr *message, const struct entry *sa)
 {
 	fill_sa_id(build_begin(message, XFRM_MSG_GETSA, 0, sizeof(struct xfrm_usersa_id)), &sa->sa);
-	build_put_mark(message, &sa->mark);
+	put_mark(message, &sa->mark);
 }
 
 int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size)
@@ -159,6 +159,6 @@ void build_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n)
 		.info = sa->sa, .min = 1 + n * REQUEST_SPIS_EACH, .max = (n + 1) * REQUEST_SPIS_EACH};
 
 	memcpy(build_begin(message, XFRM_MSG_ALLOCSPI, 0, sizeof(info)), &info, sizeof(info));
-	build_put_mark(message, &sa->mark);
-	build_put_if_id(message, sa->if_id);
+	put_mark(message, &sa->mark);
+	put_if_id(message, sa->if_id);
 }

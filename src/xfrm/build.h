@@ -27,10 +27,8 @@ union request {
 /* Starts a message at `nlh` with a zeroed payload of `size` bytes; returns the payload. */
 void *build_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size);
 
-/* Each adds an attribute; the second and third only where there is something to say. */
+/* Each adds an attribute. */
 void build_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size);
-void build_put_mark(struct nlmsghdr *nlh, const struct xfrm_mark *mark);
-void build_put_if_id(struct nlmsghdr *nlh, uint32_t if_id);
 void build_put_ptype(struct nlmsghdr *nlh, uint8_t ptype);
 
 /* The deletion of an entry: policies by index, with direction, ptype, mark and if_id; SAs by destination, SPI, protocol

@@ -130,7 +130,7 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 	struct nlattr *tb[XFRMA_MAX + 1];
 	/* libnl's readers take messages that are not const, and change nothing in them. */
 	struct nlmsghdr *nlh = (struct nlmsghdr *)message;
-	struct entry entry = {0};
+	struct entry entry = {.message = message};
 
 	int header = decode_header(nlh->nlmsg_type, NULL, &entry);
 	if (header < 0)

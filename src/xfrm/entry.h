@@ -19,10 +19,11 @@ enum entry_kind {
 /* XFRM_MAX_DEPTH of the kernel (include/net/xfrm.h): no policy has more templates. */
 #define ENTRY_TEMPLATES_MAX 6
 
-/* `templates` and `security` point into the message that was decoded and are valid as long as that is; everything else
- * is a copy, because netlink aligns messages to 4 bytes and the XFRM structures want 8. */
+/* `message` is what was decoded; `templates` and `security` point into it, and are valid as long as it is; everything
+ * else is a copy, because netlink aligns messages to 4 bytes and the XFRM structures want 8. */
 struct entry {
 	enum entry_kind kind;
+	const struct nlmsghdr *message;
 	struct xfrm_mark mark; /* v and m are 0 when the entry has no mark */
 	uint32_t if_id;	       /* 0 when the entry has none */
 	bool larval;	       /* an SA without algorithms: it is being negotiated */

@@ -30,29 +30,29 @@ static int parse_name(const char *value, int (*lookup)(const char *), uint8_t *r
 	return 0;
 }
 
-static int parse_proto(const char *value, struct match *match)
+static int parse_proto(const char *value, void *ret)
 {
-	return parse_name(value, entry_proto_from_name, &match->proto);
+	return parse_name(value, entry_proto_from_name, ret);
 }
 
-static int parse_dir(const char *value, struct match *match)
+static int parse_dir(const char *value, void *ret)
 {
-	return parse_name(value, entry_dir_from_name, &match->dir);
+	return parse_name(value, entry_dir_from_name, ret);
 }
 
-static int parse_ptype(const char *value, struct match *match)
+static int parse_ptype(const char *value, void *ret)
 {
-	return parse_name(value, entry_ptype_from_name, &match->ptype);
+	return parse_name(value, entry_ptype_from_name, ret);
 }
 
-static int parse_if_id(const char *value, struct match *match)
+static int parse_number(const char *value, void *ret)
 {
-	return number_parse(value, &match->if_id);
+	return number_parse(value, ret);
 }
 
-static int parse_spi(const char *value, struct match *match)
+static int parse_prefix(const char *value, void *ret)
 {
-	return number_parse(value, &match->spi);
+	return prefix_parse(value, ret);
 }
 
 /* Splits "A<separator>B" into buffers; `second` is NULL without a separator. */
@@ -70,8 +70,9 @@ static int split(const char *value, char separator, char *buffer, size_t size, c
 	return 0;
 }
 
-static int parse_range(const char *value, struct match_range *ret)
+static int parse_range(const char *value, void *userdata)
 {
+	struct match_range *ret = userdata;
 	char buffer[2 * SHOWN];
 	const char *last;
 
@@ -90,48 +91,24 @@ static int parse_range(const char *value, struct match_range *ret)
 	return ret->first <= ret->last ? 0 : -EINVAL;
 }
 
-static int parse_reqid(const char *value, struct match *match)
+static int parse_mark(const char *value, void *userdata)
 {
-	return parse_range(value, &match->reqid);
-}
-
-static int parse_priority(const char *value, struct match *match)
-{
-	return parse_range(value, &match->priority);
-}
-
-static int parse_mark(const char *value, struct match *match)
-{
+	struct xfrm_mark *ret = userdata;
 	char buffer[2 * SHOWN];
 	const char *mask;
 
 	int r = split(value, '/', buffer, sizeof(buffer), &mask);
 	if (r < 0)
 		return r;
-	r = number_parse(buffer, &match->mark.v);
+	r = number_parse(buffer, &ret->v);
 	if (r < 0 || !mask)
 		return r;
-	r = number_parse(mask, &match->mark.m);
+	r = number_parse(mask, &ret->m);
 	if (r < 0)
 		return r;
 	/* A mask of 0 would hold for every entry, while in `ip xfrm` it means "no mark"; bits outside of the mask would
 	 * hold for none. Neither can be what was meant. */
-	return match->mark.m && (match->mark.v & ~match->mark.m) == 0 ? 0 : -EINVAL;
-}
-
-static int parse_src(const char *value, struct match *match)
-{
-	return prefix_parse(value, &match->src);
-}
-
-static int parse_dst(const char *value, struct match *match)
-{
-	return prefix_parse(value, &match->dst);
-}
-
-static int parse_peer(const char *value, struct match *match)
-{
-	return prefix_parse(value, &match->peer);
+	return ret->m && (ret->v & ~ret->m) == 0 ? 0 : -EINVAL;
 }
 
 #define ACCEPTED_PREFIX \
@@ -143,21 +120,22 @@ static int parse_peer(const char *value, struct match *match)
 static const struct key {
 	const char *name;
 	bool of_sa, of_policy;
-	int (*parse)(const char *value, struct match *match);
+	int (*parse)(const char *value, void *ret);
+	size_t offset; /* in struct match, of what is parsed */
 	const char *accepted;
 } keys[MATCH_KEYS] = {
-	[MATCH_PROTO] = {"proto", true, true, parse_proto, "esp, ah or comp"},
-	[MATCH_REQID] = {"reqid", true, true, parse_reqid, ACCEPTED_RANGE},
-	[MATCH_MARK] = {"mark", true, true, parse_mark,
+	[MATCH_PROTO] = {"proto", true, true, parse_proto, offsetof(struct match, proto), "esp, ah or comp"},
+	[MATCH_REQID] = {"reqid", true, true, parse_range, offsetof(struct match, reqid), ACCEPTED_RANGE},
+	[MATCH_MARK] = {"mark", true, true, parse_mark, offsetof(struct match, mark),
 			"V or V/M, 32 bits each, decimal or 0x hex, M not 0 and no bit of V outside of M"},
-	[MATCH_IF_ID] = {"if-id", true, true, parse_if_id, ACCEPTED_NUMBER},
-	[MATCH_DIR] = {"dir", false, true, parse_dir, "in, out or fwd"},
-	[MATCH_PTYPE] = {"ptype", false, true, parse_ptype, "main or sub"},
-	[MATCH_SRC] = {"src", true, true, parse_src, ACCEPTED_PREFIX},
-	[MATCH_DST] = {"dst", true, true, parse_dst, ACCEPTED_PREFIX},
-	[MATCH_PEER] = {"peer", true, true, parse_peer, ACCEPTED_PREFIX},
-	[MATCH_PRIORITY] = {"priority", false, true, parse_priority, ACCEPTED_RANGE},
-	[MATCH_SPI] = {"spi", true, false, parse_spi, ACCEPTED_NUMBER},
+	[MATCH_IF_ID] = {"if-id", true, true, parse_number, offsetof(struct match, if_id), ACCEPTED_NUMBER},
+	[MATCH_DIR] = {"dir", false, true, parse_dir, offsetof(struct match, dir), "in, out or fwd"},
+	[MATCH_PTYPE] = {"ptype", false, true, parse_ptype, offsetof(struct match, ptype), "main or sub"},
+	[MATCH_SRC] = {"src", true, true, parse_prefix, offsetof(struct match, src), ACCEPTED_PREFIX},
+	[MATCH_DST] = {"dst", true, true, parse_prefix, offsetof(struct match, dst), ACCEPTED_PREFIX},
+	[MATCH_PEER] = {"peer", true, true, parse_prefix, offsetof(struct match, peer), ACCEPTED_PREFIX},
+	[MATCH_PRIORITY] = {"priority", false, true, parse_range, offsetof(struct match, priority), ACCEPTED_RANGE},
+	[MATCH_SPI] = {"spi", true, false, parse_number, offsetof(struct match, spi), ACCEPTED_NUMBER},
 };
 
 static const char *key_names(char *buffer, size_t size)
@@ -188,7 +166,7 @@ static int parse_term(char *term, struct match *match, char *why, size_t size)
 	if (match->keys & (1U << i))
 		return refuse(why, size, "'%s' is given twice in one expression; use an expression for each value",
 			      keys[i].name);
-	if (keys[i].parse(value, match) < 0)
+	if (keys[i].parse(value, (char *)match + keys[i].offset) < 0)
 		return refuse(why, size, "'%.*s' is not a value of '%s'; it takes %s", SHOWN, value, keys[i].name,
 			      keys[i].accepted);
 	match->keys |= 1U << i;

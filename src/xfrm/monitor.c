@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/datagram.h"
+#include "base/netlink.h"
 #include "base/util.h"
 #include "xfrm/parse.h"
 
@@ -28,27 +28,6 @@ struct monitor {
 		char bytes[EVENT_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
 	} buffer;
 };
-
-/* Opens a socket that is in no group yet. */
-static int connect_xfrm(struct monitor **ret)
-{
-	const int size = RECEIVE_BUFFER;
-	struct monitor *monitor = calloc(1, sizeof(*monitor));
-
-	if (!monitor)
-		return -ENOMEM;
-	monitor->sock = nl_socket_alloc();
-	if (!monitor->sock || nl_connect(monitor->sock, NETLINK_XFRM) < 0 ||
-	    nl_socket_set_nonblocking(monitor->sock) < 0) {
-		/* libnl's own codes merge the reasons; the system call's errno is still there. */
-		int r = errno ? -errno : -EIO;
-		monitor_close(&monitor);
-		return r;
-	}
-	setsockopt(nl_socket_get_fd(monitor->sock), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	*ret = monitor;
-	return 0;
-}
 
 static int join(struct monitor *monitor, int group)
 {
@@ -76,33 +55,37 @@ static int ignore_policies_of(struct monitor *monitor, uint32_t user, uint32_t m
 	return setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ? -errno : 0;
 }
 
-int monitor_open(struct monitor **ret)
+/* Opens a socket; without a mask for all events, otherwise for those of other policies. */
+static int open_monitor(uint32_t user, uint32_t mask, struct monitor **ret)
 {
-	int r = connect_xfrm(ret);
+	CLEANUP(monitor_close) struct monitor *monitor = calloc(1, sizeof(*monitor));
+	const int size = RECEIVE_BUFFER;
 
+	if (!monitor)
+		return -ENOMEM;
+	int r = netlink_open(NETLINK_XFRM, &monitor->sock);
 	if (r < 0)
 		return r;
-	r = join(*ret, XFRMNLGRP_SA);
+	setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	/* Before any event: the kernel filters what it queues. */
+	r = mask ? ignore_policies_of(monitor, user, mask) : join(monitor, XFRMNLGRP_SA);
 	if (r == 0)
-		r = join(*ret, XFRMNLGRP_POLICY);
+		r = join(monitor, XFRMNLGRP_POLICY);
 	if (r < 0)
-		monitor_close(ret);
-	return r;
+		return r;
+	*ret = monitor;
+	monitor = NULL;
+	return 0;
+}
+
+int monitor_open(struct monitor **ret)
+{
+	return open_monitor(0, 0, ret);
 }
 
 int monitor_open_policies(uint32_t user, uint32_t mask, struct monitor **ret)
 {
-	int r = connect_xfrm(ret);
-
-	if (r < 0)
-		return r;
-	/* Before any event: the kernel filters what it queues. */
-	r = ignore_policies_of(*ret, user, mask);
-	if (r == 0)
-		r = join(*ret, XFRMNLGRP_POLICY);
-	if (r < 0)
-		monitor_close(ret);
-	return r;
+	return open_monitor(user, mask, ret);
 }
 
 void monitor_close(struct monitor **monitor)
@@ -129,14 +112,14 @@ int monitor_read(struct monitor *monitor, monitor_fn fn, void *userdata)
 		struct sockaddr_nl from = {0};
 		socklen_t size = sizeof(from);
 
-		ssize_t n = recvfrom(monitor_fd(monitor), monitor->buffer.bytes, sizeof(monitor->buffer.bytes), 0,
-				     (struct sockaddr *)&from, &size);
+		ssize_t n = recvfrom(monitor_fd(monitor), monitor->buffer.bytes, sizeof(monitor->buffer.bytes),
+				     MSG_DONTWAIT, (struct sockaddr *)&from, &size);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != ENOBUFS)
 			return errno == EAGAIN ? r : -errno;
 		/* The kernel says so once, and drops events until the queue is empty (netlink_overrun()): read on. */
-		if (n < 0 || (from.nl_pid == 0 && !datagram_is_whole(&monitor->buffer.first, (size_t)n))) {
+		if (n < 0 || (from.nl_pid == 0 && !netlink_is_whole(&monitor->buffer.first, (size_t)n))) {
 			r = -ENOBUFS;
 			continue;
 		}

@@ -6,9 +6,8 @@
 #include <netlink/socket.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 
-#include "base/datagram.h"
+#include "base/netlink.h"
 #include "base/util.h"
 #include "xfrm/batch.h"
 #include "xfrm/build.h"
@@ -22,9 +21,6 @@
 
 /* Maximum number of attempts at a dump of which the kernel lost a part. */
 #define DUMPS_MAX 5
-
-/* The kernel answers while it is asked; an answer that is this late will not come. */
-#define ANSWER_SECONDS 30
 
 union buffer {
 	struct nlmsghdr first;
@@ -42,40 +38,21 @@ struct xfrm {
 	union buffer dump_buffer, change_buffer;
 };
 
-static int connect_xfrm(struct nl_sock **ret)
-{
-	const struct timeval timeout = {.tv_sec = ANSWER_SECONDS};
-
-	struct nl_sock *sock = nl_socket_alloc();
-	if (!sock)
-		return -ENOMEM;
-	if (nl_connect(sock, NETLINK_XFRM) < 0) {
-		/* libnl's own codes merge the reasons; the system call's errno is still there. */
-		int r = errno ? -errno : -EIO;
-		nl_socket_free(sock);
-		return r;
-	}
-	setsockopt(nl_socket_get_fd(sock), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	*ret = sock;
-	return 0;
-}
-
 int xfrm_open(struct xfrm **ret)
 {
-	struct xfrm *xfrm = calloc(1, sizeof(*xfrm));
+	CLEANUP(xfrm_close) struct xfrm *xfrm = calloc(1, sizeof(*xfrm));
+
 	if (!xfrm)
 		return -ENOMEM;
-
-	int r = connect_xfrm(&xfrm->dump);
+	int r = netlink_open(NETLINK_XFRM, &xfrm->dump);
 	if (r == 0)
-		r = connect_xfrm(&xfrm->change);
-	if (r < 0) {
-		xfrm_close(&xfrm);
+		r = netlink_open(NETLINK_XFRM, &xfrm->change);
+	if (r < 0)
 		return r;
-	}
 	/* Without it the buffer stays as it is. */
 	nl_socket_set_buffer_size(xfrm->change, CHANGE_RECEIVE_BUFFER, 0);
 	*ret = xfrm;
+	xfrm = NULL;
 	return 0;
 }
 
@@ -124,13 +101,13 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 		/* Other processes can write to this socket too. */
 		if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
 			continue;
-		const bool whole = !(msg.msg_flags & MSG_TRUNC) && datagram_is_whole(&buffer->first, (size_t)n);
+		const bool whole = !(msg.msg_flags & MSG_TRUNC) && netlink_is_whole(&buffer->first, (size_t)n);
 		return whole ? n : -EBADMSG;
 	}
 }
 
 /* Sends one request on the socket for changes and waits for its answer: a message of `type`, or an acknowledgement when
- * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. With an error, kernel->refused tells
+ * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. With an error, xfrm->refused tells
  * whether it is the kernel's answer or something that happened on the way. */
 static int transact(struct xfrm *xfrm, struct nlmsghdr *request, uint16_t type, struct nlmsghdr **answer)
 {
@@ -219,13 +196,6 @@ int xfrm_flush_policies(struct xfrm *xfrm, uint8_t ptype)
 	return transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 }
 
-/* What is left of a dump that breaks off would keep the socket busy. */
-static void close_dump(struct xfrm *xfrm)
-{
-	nl_socket_free(xfrm->dump);
-	xfrm->dump = NULL;
-}
-
 /* Reads a dump to its end. */
 static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *userdata)
 {
@@ -233,7 +203,7 @@ static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *us
 		ssize_t n = receive(xfrm->dump, &xfrm->dump_buffer, 0);
 		if (n == -ENOBUFS) {
 			/* Without memory the kernel ends a dump without a word (netlink_dump()). */
-			close_dump(xfrm);
+			netlink_close(&xfrm->dump);
 			return -EAGAIN;
 		}
 		if (n < 0)
@@ -251,7 +221,7 @@ static int dump(struct xfrm *xfrm, union request *request, xfrm_entry_fn fn, voi
 	int r = 0;
 
 	if (!xfrm->dump)
-		r = connect_xfrm(&xfrm->dump);
+		r = netlink_open(NETLINK_XFRM, &xfrm->dump);
 	if (r < 0)
 		return r;
 
@@ -259,8 +229,9 @@ static int dump(struct xfrm *xfrm, union request *request, xfrm_entry_fn fn, voi
 	r = send_messages(xfrm->dump, &request->header, request->header.nlmsg_len);
 	if (r == 0)
 		r = read_dump(xfrm, request->header.nlmsg_seq, fn, userdata);
+	/* What is left of a dump that breaks off would keep the socket busy. */
 	if (r < 0 && r != -EAGAIN)
-		close_dump(xfrm);
+		netlink_close(&xfrm->dump);
 	return r;
 }
 
@@ -288,12 +259,11 @@ int xfrm_dump_consistent(struct xfrm *xfrm, enum entry_kind kind, void (*begin)(
 	return r;
 }
 
-static int count_entry(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int count_entry(const struct entry *entry, void *userdata)
 {
 	uint32_t *n = userdata;
 
 	(void)entry;
-	(void)message;
 	(*n)++;
 	return 0;
 }
@@ -303,7 +273,11 @@ int xfrm_read_counters(struct xfrm_counters *ret)
 	char text[8192];
 
 	int r = read_text("/proc/net/xfrm_stat", text, sizeof(text));
-	return r < 0 ? r : counters_parse(text, ret);
+	if (r == 0)
+		r = counters_parse(text, ret);
+	if (r < 0)
+		*ret = (struct xfrm_counters){0};
+	return r;
 }
 
 int xfrm_count_sas(struct xfrm *xfrm, uint8_t proto, uint32_t *ret)
@@ -425,7 +399,7 @@ static int allocate_spi(struct xfrm *xfrm, struct entry *entry)
 	return r;
 }
 
-/* Makes sure that a deletion of this SA names this one and no other. As transact(), also for kernel->refused. */
+/* Makes sure that a deletion of this SA names this one and no other. As transact(), also for xfrm->refused. */
 static int name_sa(struct xfrm *xfrm, struct entry *entry)
 {
 	if (!entry->sa.id.spi)
@@ -496,11 +470,11 @@ int xfrm_update_policy(struct xfrm *xfrm, const struct entry *policy)
 	return r == 0 ? transact(xfrm, &request.header, NLMSG_ERROR, NULL) : r;
 }
 
-int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct nlmsghdr *message, uint64_t seconds)
+int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct entry *sa, uint64_t seconds)
 {
 	union request request;
 
-	int r = build_sa_lifetime(message, seconds, &request.header, sizeof(request));
+	int r = build_sa_lifetime(sa->message, seconds, &request.header, sizeof(request));
 	if (r == 0)
 		r = transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 	/* It has the keys of the SA. */

@@ -41,7 +41,7 @@ int xfrm_count(struct xfrm *xfrm, struct xfrm_counts *ret);
 
 /* Reads how many packets policies have blocked so far in the network namespace of the calling process, from
  * /proc/net/xfrm_stat. Returns 0, -ENOENT when the kernel does not count them (CONFIG_XFRM_STATISTICS), or another
- * negative errno. */
+ * negative errno, and then the counters are 0. */
 int xfrm_read_counters(struct xfrm_counters *ret);
 
 /* How many SAs of one protocol there are, from a dump that the kernel filters. Errors as xfrm_dump(). */
@@ -54,12 +54,11 @@ int xfrm_flush_sas(struct xfrm *xfrm, uint8_t proto);
  * (CONFIG_XFRM_SUB_POLICY). */
 int xfrm_flush_policies(struct xfrm *xfrm, uint8_t ptype);
 
-/* Called for each entry of a dump with the message that it came in; a negative errno ends the dump and is what
- * xfrm_dump() returns. */
-typedef int (*xfrm_entry_fn)(const struct entry *entry, const struct nlmsghdr *message, void *userdata);
+/* Called for each entry of a dump; a negative errno ends the dump and is what xfrm_dump() returns. */
+typedef int (*xfrm_entry_fn)(const struct entry *entry, void *userdata);
 
 /* Streams all entries of a kind. Memory is constant. -EAGAIN when a part of the dump was lost (ENOBUFS): `fn` got every
- * entry that arrived, but there may be others. A dump does not show what is added while it goes on (events.h does). */
+ * entry that arrived, but there may be others. A dump does not show what is added while it goes on (monitor.h does). */
 int xfrm_dump(struct xfrm *xfrm, enum entry_kind kind, xfrm_entry_fn fn, void *userdata);
 
 /* The same, again a few times while it is incomplete. `begin`, unless NULL, is called before each: what `fn` was given
@@ -103,9 +102,8 @@ int xfrm_update_policy(struct xfrm *xfrm, const struct entry *policy);
  * there is none. */
 int xfrm_find_sa(struct xfrm *xfrm, const struct entry *sa, struct entry *ret);
 
-/* Lets an SA end so many seconds after it was added, by the kernel's own clock. `message` is the one of the dump that
- * it came in. */
-int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct nlmsghdr *message, uint64_t seconds);
+/* Lets an SA that a dump hands out end so many seconds after it was added, by the kernel's own clock. */
+int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct entry *sa, uint64_t seconds);
 
 /* Sends a request that somebody else has written, sets its sequence number, and waits for the acknowledgement. */
 int xfrm_request(struct xfrm *xfrm, struct nlmsghdr *request);

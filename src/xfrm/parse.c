@@ -60,7 +60,7 @@ int parse_dump(struct nlmsghdr *first, int length, uint32_t seq, xfrm_entry_fn f
 		}
 		int r = entry_decode(nlh, &entry);
 		if (r == 0)
-			r = fn(&entry, nlh, userdata);
+			r = fn(&entry, userdata);
 		if (r < 0)
 			return r;
 	}

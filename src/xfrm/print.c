@@ -107,7 +107,7 @@ static void add_encapsulation(json_t *object, const struct nlmsghdr *message)
 				      (json_int_t)ntohs(encap.encap_dport)));
 }
 
-static json_t *sa_to_json(const struct entry *entry, const struct nlmsghdr *message)
+static json_t *sa_to_json(const struct entry *entry)
 {
 	const struct xfrm_usersa_info *sa = &entry->sa;
 	json_t *object = json_object(), *selector = json_object();
@@ -119,7 +119,7 @@ static json_t *sa_to_json(const struct entry *entry, const struct nlmsghdr *mess
 	add_number(object, "reqid", sa->reqid);
 	add_name_or_number(object, "mode", entry_mode_name(sa->mode), sa->mode);
 	add_mark_and_if_id(object, entry);
-	add_encapsulation(object, message);
+	add_encapsulation(object, entry->message);
 	add_selector(selector, &sa->sel, sa->family);
 	json_object_set_new(object, "selector", selector);
 	return object;
@@ -158,11 +158,6 @@ static json_t *policy_to_json(const struct entry *entry)
 	return object;
 }
 
-static json_t *to_json(const struct entry *entry, const struct nlmsghdr *message)
-{
-	return entry->kind == ENTRY_SA ? sa_to_json(entry, message) : policy_to_json(entry);
-}
-
 static const char *string_of(const json_t *object, const char *name)
 {
 	return json_string_value(json_object_get(object, name));
@@ -173,28 +168,24 @@ static json_int_t number_of(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
-/* " proto tcp", only when there is such a member. */
-static void print_string_if_any(const json_t *object, const char *name)
+/* " proto tcp", or with a number " sport 80", only when there is such a member. */
+static void print_if_any(const json_t *object, const char *name)
 {
-	const char *value = string_of(object, name);
+	const json_t *value = json_object_get(object, name);
 
-	if (value)
-		printf(" %s %s", name, value);
-}
-
-static void print_number_if_any(const json_t *object, const char *name)
-{
-	if (json_object_get(object, name))
-		printf(" %s %" JSON_INTEGER_FORMAT, name, number_of(object, name));
+	if (json_is_string(value))
+		printf(" %s %s", name, json_string_value(value));
+	else if (value)
+		printf(" %s %" JSON_INTEGER_FORMAT, name, json_integer_value(value));
 }
 
 static void print_selector(const json_t *object)
 {
 	printf("src %s dst %s", string_of(object, "src"), string_of(object, "dst"));
-	print_string_if_any(object, "proto");
-	print_number_if_any(object, "sport");
-	print_number_if_any(object, "dport");
-	print_string_if_any(object, "dev");
+	print_if_any(object, "proto");
+	print_if_any(object, "sport");
+	print_if_any(object, "dport");
+	print_if_any(object, "dev");
 	printf("\n");
 }
 
@@ -228,8 +219,8 @@ static void print_sa(const json_t *sa)
 	print_mark_and_if_id(sa);
 	if (encap) {
 		printf("\tencap type %" JSON_INTEGER_FORMAT, number_of(encap, "type"));
-		print_number_if_any(encap, "sport");
-		print_number_if_any(encap, "dport");
+		print_if_any(encap, "sport");
+		print_if_any(encap, "dport");
 		printf("\n");
 	}
 	printf("\tsel ");
@@ -245,8 +236,8 @@ static void print_policy(const json_t *policy)
 	printf("\tdir %s", string_of(policy, "dir"));
 	if (strcmp(string_of(policy, "action"), "block") == 0)
 		printf(" action block");
-	print_number_if_any(policy, "index");
-	print_number_if_any(policy, "priority");
+	print_if_any(policy, "index");
+	print_if_any(policy, "priority");
 	if (strcmp(string_of(policy, "ptype"), "main") != 0)
 		printf(" ptype %s", string_of(policy, "ptype"));
 	printf("\n");
@@ -258,24 +249,17 @@ static void print_policy(const json_t *policy)
 	}
 }
 
-int print_entry_text(const struct entry *entry, const struct nlmsghdr *message)
+int print_entry(const struct entry *entry, bool json)
 {
-	CLEANUP(put_json) json_t *object = to_json(entry, message);
+	CLEANUP(put_json) json_t *object = entry->kind == ENTRY_SA ? sa_to_json(entry) : policy_to_json(entry);
 
 	if (!object)
 		return -ENOMEM;
+	if (json)
+		return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 	if (entry->kind == ENTRY_SA)
 		print_sa(object);
 	else
 		print_policy(object);
 	return 0;
-}
-
-int print_entry_json(const struct entry *entry, const struct nlmsghdr *message)
-{
-	CLEANUP(put_json) json_t *object = to_json(entry, message);
-
-	if (!object)
-		return -ENOMEM;
-	return json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 }

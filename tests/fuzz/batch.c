@@ -21,7 +21,6 @@ struct queue {
 static void fill(const struct entry *entry, void *userdata)
 {
 	static const struct shadow_survey survey;
-	static const struct xfrm_counters blocked;
 	struct queue *queue = userdata;
 	struct entry shadow;
 
@@ -31,7 +30,7 @@ static void fill(const struct entry *entry, void *userdata)
 		batches_delete(&queue->batches, entry, &queue->seq);
 		return;
 	}
-	shadow_make(entry, &survey, &blocked, false, &shadow);
+	shadow_make(entry, &survey, false, &shadow);
 	/* Some stand alone. */
 	int r = batches_exchange(&queue->batches, &shadow, entry->policy.info.index % 4 ? entry : NULL, &queue->seq);
 	CHECK(r == (shadow.policy.security_length > REQUEST_SECURITY_MAX ? -EMSGSIZE : 0));

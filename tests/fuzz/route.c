@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "fuzz.h"
 #include "routes/message.h"
+#include "routes/print.h"
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 

@@ -9,6 +9,7 @@
 #include "fuzz.h"
 #include "ike/child.h"
 #include "ike/traffic_selector.h"
+#include "routes/print.h"
 #include "routes/route.h"
 
 static void check_prefix(const struct prefix *prefix)

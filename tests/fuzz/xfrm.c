@@ -91,12 +91,11 @@ static void check_policy(const struct entry *policy)
 /* A shadow blocks where its policy protected, and stands in for that policy alone. */
 static void check_shadow(const struct looking *looking, const struct entry *policy)
 {
-	static const struct xfrm_counters blocked = {1, 2};
 	struct entry shadows[4];
 
-	shadow_make(policy, &looking->survey, &blocked, false, &shadows[0]);
-	shadow_make(policy, &looking->survey, &blocked, true, &shadows[1]);
-	shadow_make_adjacent(policy, &looking->survey, &blocked, &shadows[2]);
+	shadow_make(policy, &looking->survey, false, &shadows[0]);
+	shadow_make(policy, &looking->survey, true, &shadows[1]);
+	shadow_make_adjacent(policy, &looking->survey, &shadows[2]);
 	shadows[3] = shadows[0];
 	shadow_let_expire(&shadows[3], 60, 7);
 	for (size_t i = 0; i < ARRAY_SIZE(shadows); i++) {
@@ -131,8 +130,9 @@ static void check_questions(const struct entry *sa)
 	CHECK(request.header.nlmsg_type == XFRM_MSG_ALLOCSPI && request.header.nlmsg_len <= sizeof(request));
 }
 
-static void check_lifetime(const struct entry *sa, const struct nlmsghdr *message)
+static void check_lifetime(const struct entry *sa)
 {
+	const struct nlmsghdr *message = sa->message;
 	union request request;
 
 	int r = build_sa_lifetime(message, 330, &request.header, sizeof(request));
@@ -162,7 +162,7 @@ static void check_stopper(struct looking *looking, const struct entry *sa)
 }
 
 /* What is shown goes nowhere. */
-static void show(const struct entry *entry, const struct nlmsghdr *message)
+static void show(const struct entry *entry)
 {
 	static FILE *nowhere;
 	FILE *before = stdout;
@@ -171,16 +171,15 @@ static void show(const struct entry *entry, const struct nlmsghdr *message)
 		nowhere = fopen("/dev/null", "w");
 	CHECK(nowhere);
 	stdout = nowhere;
-	CHECK(print_entry_text(entry, message) == 0 && print_entry_json(entry, message) == 0);
+	CHECK(print_entry(entry, false) == 0 && print_entry(entry, true) == 0);
 	stdout = before;
 }
 
-static int look_first(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int look_first(const struct entry *entry, void *userdata)
 {
 	struct looking *looking = userdata;
 	char description[ENTRY_DESCRIPTION_MAX];
 
-	(void)message;
 	looking->n++;
 	CHECK(strlen(entry_describe(entry, description, sizeof(description))) < sizeof(description) - 1);
 	if (entry->kind == ENTRY_POLICY)
@@ -188,17 +187,17 @@ static int look_first(const struct entry *entry, const struct nlmsghdr *message,
 	return 0;
 }
 
-static int look_again(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int look_again(const struct entry *entry, void *userdata)
 {
 	struct looking *looking = userdata;
 
 	CHECK(looking->n-- > 0);
-	show(entry, message);
+	show(entry);
 	check_deletion(entry);
 	summary_add(&looking->summary, entry);
 	if (entry->kind == ENTRY_SA) {
 		status_add_sa(&looking->states, entry);
-		check_lifetime(entry, message);
+		check_lifetime(entry);
 		check_stopper(looking, entry);
 		return 0;
 	}
@@ -216,9 +215,8 @@ static void make_filter(struct filter *ret)
 		CHECK(filter_add(ret, i % 2, expressions[i], why, sizeof(why)) == 0);
 }
 
-static int take_back(const struct entry *entry, const struct nlmsghdr *message, void *userdata)
+static int take_back(const struct entry *entry, void *userdata)
 {
-	(void)message;
 	summary_take_back(userdata, entry);
 	return 0;
 }

@@ -223,6 +223,16 @@ def left_out():
 
 
 @case
+def many_left_out():
+    """Of many that are left out, ten are named, and the others counted."""
+    with Folder() as folder:
+        xfrm.add_policies(*[f"src 10.3.{i}.0/24 dst 10.4.0.0/16 dev lo dir out {ESP}" for i in range(13)])
+        lines = folder.save().err.splitlines()
+        equal(sum(line.startswith("xfrmctl: Will not be closed at boot: ") for line in lines), 10, "those that are named")
+        equal(lines[10:], ["xfrmctl: 3 more policies will not be blocked at boot."], "what is said of the others")
+
+
+@case
 def of_shadows():
     """Shadows are saved as well, and stay until they are released; of two in one place the one that blocks counts."""
     with Folder() as folder:

@@ -317,6 +317,14 @@ static void surveys_many_priorities(void **state)
 static const struct xfrm_counters blocked = {.out = 12, .in = 3};
 static const struct shadow_survey nothing_seen;
 
+static struct shadow_survey with_counters(const struct shadow_survey *survey, const struct xfrm_counters *counters)
+{
+	struct shadow_survey with = *survey;
+
+	with.blocked = *counters;
+	return with;
+}
+
 /* Everything that a policy can have, each value its own. */
 static struct entry full_policy(void)
 {
@@ -352,11 +360,12 @@ static struct entry full_policy(void)
 
 static struct entry make_shadow_of(const struct entry *policy, const struct shadow_survey *survey, bool later)
 {
+	const struct shadow_survey seen = with_counters(survey, &blocked);
 	struct entry shadow;
 
 	/* What was in it must not show through. */
 	memset(&shadow, 0xa5, sizeof(shadow));
-	shadow_make(policy, survey, &blocked, later, &shadow);
+	shadow_make(policy, &seen, later, &shadow);
 	return shadow;
 }
 
@@ -558,8 +567,9 @@ static void writes_counters(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
+		const struct shadow_survey survey = with_counters(&nothing_seen, &counters[i]);
 		struct entry shadow;
-		shadow_make(&policy, &nothing_seen, &counters[i], false, &shadow);
+		shadow_make(&policy, &survey, false, &shadow);
 		check_lifetimes(&shadow, &counters[i]);
 		assert_int_equal(shadow_blocked_before(&shadow).out, counters[i].out);
 		assert_int_equal(shadow_blocked_before(&shadow).in, counters[i].in);
@@ -735,17 +745,17 @@ static void makes_of_shadow(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(surveys_seen); i++) {
-		const struct shadow_survey *survey = &surveys_seen[i / 2];
+		const struct shadow_survey survey = with_counters(&surveys_seen[i / 2], &since);
 		struct entry of_policy = make_shadow(&policy, &nothing_seen), renewed;
 		struct entry of_bypass = make_shadow(&bypass, &nothing_seen);
 		shadow_let_expire(&of_policy, 300, 1);
 		shadow_let_expire(&of_bypass, 300, 1);
 
-		shadow_make(&of_policy, survey, &since, i % 2, &renewed);
+		shadow_make(&of_policy, &survey, i % 2, &renewed);
 		check_shadow(&renewed, &policy, XFRM_POLICY_BLOCK);
 		assert_int_equal(renewed.policy.info.priority, policy.policy.info.priority | SHADOW_PRIORITY);
 
-		shadow_make(&of_bypass, survey, &since, i % 2, &renewed);
+		shadow_make(&of_bypass, &survey, i % 2, &renewed);
 		check_shadow(&renewed, &bypass, XFRM_POLICY_ALLOW);
 	}
 }
@@ -754,25 +764,25 @@ static void makes_of_shadow(void **state)
 static void makes_of_close_shadow(void **state)
 {
 	struct policy seen[POLICIES_MAX] = {{GOES, OUT, 5}, {GOES_PASSING, OUT, 9}};
-	const struct shadow_survey survey = survey_of(seen);
+	const struct shadow_survey seen_first = survey_of(seen), survey = with_counters(&seen_first, &blocked);
+	const struct shadow_survey later_survey = with_counters(&survey, &(struct xfrm_counters){100, 200});
 	const struct entry policy = entry_of(&seen[0]), bypass = entry_of(&seen[1]);
-	const struct xfrm_counters since = {100, 200};
 	struct entry close, hold;
 
 	(void)state;
-	shadow_make(&policy, &survey, &blocked, true, &close);
+	shadow_make(&policy, &survey, true, &close);
 	assert_int_equal(shadow_tag(&close), SHADOW_ADJACENT);
 	assert_int_equal(close.policy.info.priority, 6);
-	shadow_make(&close, &survey, &since, false, &hold);
+	shadow_make(&close, &later_survey, false, &hold);
 	check_shadow(&hold, &policy, XFRM_POLICY_BLOCK);
 	check_lifetimes(&hold, &blocked);
 	assert_int_equal(hold.policy.info.priority, 5 | SHADOW_PRIORITY);
 
 	/* The last that lets pass has none behind it, and flush --hold removes them in order. */
-	shadow_make(&bypass, &survey, &blocked, true, &hold);
+	shadow_make(&bypass, &survey, true, &hold);
 	check_shadow(&hold, &bypass, XFRM_POLICY_ALLOW);
 	assert_int_equal(hold.policy.info.priority, 9 | SHADOW_PRIORITY);
-	shadow_make(&policy, &survey, &blocked, false, &hold);
+	shadow_make(&policy, &survey, false, &hold);
 	assert_int_equal(shadow_tag(&hold), SHADOW_HOLD);
 	assert_int_equal(hold.policy.info.priority, 5 | SHADOW_PRIORITY);
 
@@ -780,7 +790,7 @@ static void makes_of_close_shadow(void **state)
 	seen[1].outcome = STAYS_PASSING;
 	const struct shadow_survey staying = survey_of(seen);
 	for (int later = 0; later < 2; later++) {
-		shadow_make(&policy, &staying, &blocked, later, &hold);
+		shadow_make(&policy, &staying, later, &hold);
 		assert_int_equal(shadow_tag(&hold), SHADOW_HOLD);
 		assert_int_equal(hold.policy.info.priority, 6);
 	}

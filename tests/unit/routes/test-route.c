@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 
+#include "routes/print.h"
 #include "routes/route.h"
 
 static struct route make_route(const char *dst, uint32_t metric, uint8_t protocol)

@@ -2,114 +2,149 @@
 #include "handover/initiator.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/util.h"
 
-/* charon answers within this time, or is of no use. */
+/* Time in which charon has to answer. */
 #define ANSWER_USEC (30 * USEC_PER_SEC)
 
-/* Whether charon is at it already, or has it. To list one connection's SAs takes as long as charon works on those of
- * all others (create_enumerator() of its IKE_SA manager waits for each), so that is not done for nothing: a connection
- * that had no IKE_SA gets one through us. */
-static int find_progress(struct vici *vici, const struct initiator_question *question,
-			 const struct children_connection *connection, const char *child, enum charon_progress *ret)
+int initiator_open(struct initiator *initiator, const char *socket, uint64_t deadline, size_t wanted)
 {
-	*ret = CHARON_ABSENT;
-	if (!question->tries && !connection->busy)
-		return 0;
-	return charon_child_progress(vici, connection->name, child, usec_add(now_usec(), ANSWER_USEC), ret);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < wanted && i < INITIATOR_CLIENTS_MAX; i++)
+		r = vici_open(socket, deadline, &initiator->clients[i].vici);
+	return initiator->clients[0].vici ? 0 : r;
+}
+
+void initiator_close(struct initiator *initiator)
+{
+	for (size_t i = 0; i < INITIATOR_CLIENTS_MAX; i++)
+		vici_close(&initiator->clients[i].vici);
+	*initiator = (struct initiator){.children = initiator->children};
+}
+
+static bool is_connected(const struct initiator_client *client)
+{
+	return client->vici && vici_is_connected(client->vici);
+}
+
+bool initiator_is_open(const struct initiator *initiator)
+{
+	bool open = false;
+
+	for (size_t i = 0; i < INITIATOR_CLIENTS_MAX; i++)
+		open |= is_connected(&initiator->clients[i]);
+	return open;
+}
+
+static struct children_connection *connection_of(const struct initiator *initiator, size_t child)
+{
+	return &initiator->children->connections[initiator->children->list[child].connection];
+}
+
+/* Returns the index of a client that can ask for a child, or INITIATOR_CLIENTS_MAX. When charon begins with two
+ * children at the same moment that could share an IKE_SA, it makes one for each, and the peer may take the second one's
+ * INITIAL_CONTACT as a reason to remove the first. */
+static size_t find_free(const struct initiator *initiator, size_t child)
+{
+	size_t found = INITIATOR_CLIENTS_MAX;
+
+	for (size_t i = 0; i < INITIATOR_CLIENTS_MAX; i++) {
+		const struct initiator_client *client = &initiator->clients[i];
+
+		if (client->connection && children_may_share(client->connection, connection_of(initiator, child)))
+			return INITIATOR_CLIENTS_MAX;
+		if (!client->connection && is_connected(client))
+			found = i;
+	}
+	return found;
+}
+
+bool initiator_is_free(const struct initiator *initiator, size_t child)
+{
+	return find_free(initiator, child) < INITIATOR_CLIENTS_MAX;
+}
+
+/* Begins to ask charon how far it is with a child, or to begin with it. */
+static int ask(struct initiator_client *client, bool initiate)
+{
+	client->initiating = initiate;
+	client->deadline = usec_add(now_usec(), ANSWER_USEC);
+	return initiate ? charon_ask_initiate(client->vici, &client->question, client->deadline)
+			: charon_ask_progress(client->vici, &client->question, client->deadline);
+}
+
+int initiator_ask(struct initiator *initiator, size_t child, size_t group, bool again)
+{
+	const size_t i = find_free(initiator, child);
+	struct initiator_client *client = &initiator->clients[i];
+
+	if (i == INITIATOR_CLIENTS_MAX)
+		return -EAGAIN;
+	client->connection = connection_of(initiator, child);
+	client->question.connection = client->connection->name;
+	client->question.child = initiator->children->list[child].name;
+	client->question.progress = CHARON_ABSENT;
+	client->group = group;
+	client->again = again;
+	/* To list one connection's SAs takes as long as charon works on those of all others (create_enumerator() of its
+	 * IKE_SA manager waits for each), so that is not done for nothing: a connection that had no IKE_SA gets one
+	 * through us. */
+	return ask(client, !again && !client->connection->busy);
+}
+
+uint64_t initiator_poll(const struct initiator *initiator, struct pollfd fds[INITIATOR_CLIENTS_MAX])
+{
+	uint64_t first = UINT64_MAX;
+
+	for (size_t i = 0; i < INITIATOR_CLIENTS_MAX; i++) {
+		const struct initiator_client *client = &initiator->clients[i];
+
+		fds[i] = client->connection ? vici_poll(client->vici) : (struct pollfd){.fd = -1};
+		if (client->connection)
+			first = usec_min(first, client->deadline);
+	}
+	return first;
 }
 
 /* When its connection is coming up, that may be for this child (start_action=start, or an earlier question), unless it
  * is we who have had charon begin with another one. */
-static bool is_wanted(const struct initiator_question *question, const struct children_connection *connection,
-		      enum charon_progress found)
+static bool is_wanted(const struct initiator_client *client)
 {
-	return found == CHARON_ABSENT || (found == CHARON_COMING && connection->begun && !question->tries);
+	const enum charon_progress found = client->question.progress;
+
+	return found == CHARON_ABSENT || (found == CHARON_COMING && client->connection->begun && !client->again);
 }
 
-static void answer(struct vici *vici, const struct children *children, const struct initiator_question *question,
-		   struct initiator_answer *ret)
+/* Returns -EAGAIN while the question has no answer. */
+static int carry_on(struct initiator_client *client)
 {
-	const struct child *child = &children->list[question->child];
-	struct children_connection *connection = &children->connections[child->connection];
+	int r = vici_continue(client->vici);
 
-	*ret = (struct initiator_answer){.group = question->group};
-	ret->error = find_progress(vici, question, connection, child->name, &ret->found);
-	if (ret->error < 0 || !is_wanted(question, connection, ret->found))
-		return;
-	ret->error = charon_initiate(vici, connection->name, child->name, usec_add(now_usec(), ANSWER_USEC), ret->why,
-				     sizeof(ret->why));
-	connection->begun |= ret->error == 0;
-}
-
-static void __attribute__((noreturn)) work(int fd, struct vici *vici, const struct children *children)
-{
-	struct initiator_question question;
-	struct initiator_answer answered;
-
-	while (recv(fd, &question, sizeof(question), 0) == sizeof(question)) {
-		answer(vici, children, &question, &answered);
-		if (send(fd, &answered, sizeof(answered), MSG_NOSIGNAL) < 0)
-			break;
-	}
-	_exit(EXIT_SUCCESS);
-}
-
-int initiator_start(struct vici **vici, const struct children *children, struct initiator *ret)
-{
-	pid_t parent = getpid();
-	int fds[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	pid_t pid = fork();
-	if (pid < 0) {
-		int r = -errno;
-		close(fds[0]);
-		close(fds[1]);
+	if (r < 0)
 		return r;
+	if (client->initiating) {
+		client->connection->begun |= client->question.accepted;
+		return client->question.accepted ? 0 : -ENOENT;
 	}
-	if (pid == 0) {
-		close(fds[0]);
-		/* Not even a parent that is killed leaves it behind. */
-		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-			_exit(EXIT_FAILURE);
-		work(fds[1], *vici, children);
+	if (!is_wanted(client))
+		return 0;
+	r = ask(client, true);
+	return r < 0 ? r : -EAGAIN;
+}
+
+int initiator_read(struct initiator *initiator, struct initiator_answer *ret)
+{
+	for (size_t i = 0; i < INITIATOR_CLIENTS_MAX; i++) {
+		struct initiator_client *client = &initiator->clients[i];
+		int r = client->connection ? carry_on(client) : -EAGAIN;
+
+		if (r == -EAGAIN)
+			continue;
+		*ret = (struct initiator_answer){client->group, client->question.progress, r, client->question.why};
+		client->connection = NULL;
+		return 1;
 	}
-	close(fds[1]);
-	vici_close(vici);
-	*ret = (struct initiator){fds[0], pid};
 	return 0;
-}
-
-void initiator_end(struct initiator *initiator)
-{
-	if (!initiator->pid)
-		return;
-	close(initiator->fd);
-	kill(initiator->pid, SIGKILL);
-	while (waitpid(initiator->pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	*initiator = (struct initiator){0};
-}
-
-int initiator_ask(const struct initiator *initiator, const struct initiator_question *question)
-{
-	return send(initiator->fd, question, sizeof(*question), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
-}
-
-int initiator_read(const struct initiator *initiator, struct initiator_answer *ret)
-{
-	ssize_t n = recv(initiator->fd, ret, sizeof(*ret), MSG_DONTWAIT);
-
-	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	return n == sizeof(*ret) ? 1 : -ECONNRESET;
 }

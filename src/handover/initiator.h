@@ -1,40 +1,63 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Asks charon to begin with its children, in a process of its own: charon may take its time to answer, and traffic has
- * to be moved meanwhile. */
+/* Asks charon to begin with its children. It never waits, so that traffic moves while charon takes its time to answer:
+ * the caller polls. Several questions are under way at a time, but one only for children that may share an IKE_SA. */
 
+#include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "ike/charon.h"
 #include "ike/child.h"
 #include "ike/vici.h"
 
-struct initiator {
-	int fd; /* for poll(2): POLLIN when there is an answer, or the process has ended */
-	pid_t pid;
+/* Maximum number of questions under way. charon answers each client's in a thread (process_queue() of vici_socket.c),
+ * and has 16 unless told otherwise (charon.threads). */
+#define INITIATOR_CLIENTS_MAX 4
+
+/* A VICI client, and the question that it is at. */
+struct initiator_client {
+	struct vici *vici;
+	struct children_connection *connection; /* NULL when no question is under way */
+	struct charon_question question;
+	size_t group;
+	bool again;	   /* it was asked before */
+	bool initiating;   /* charon is asked to begin, and not how far it is */
+	uint64_t deadline; /* of charon's answer */
 };
 
-struct initiator_question {
-	size_t group, child;
-	size_t tries; /* so often it was asked before; no bool, behind which there would be unset bytes */
+/* Zeroed to begin with, but for `children`, which must stay where they are while questions are under way. */
+struct initiator {
+	struct children *children;
+	struct initiator_client clients[INITIATOR_CLIENTS_MAX];
 };
 
 struct initiator_answer {
 	size_t group;
 	enum charon_progress found; /* before charon was asked; it is asked when nobody is at it */
-	int error;		    /* 0, or a negative errno */
-	char why[128];		    /* what charon says when it refuses (-ENOENT) */
+	int error;		    /* 0, or a negative errno; after any but -ENOENT its client is gone */
+	const char *why;	    /* what charon says when it refuses (-ENOENT); until the next question */
 };
 
-/* Starts the process. It takes over `vici`, looks at `children` as they are now, and ends with us. */
-int initiator_start(struct vici **vici, const struct children *children, struct initiator *ret);
-void initiator_end(struct initiator *initiator);
+/* Connects `wanted` clients, or INITIATOR_CLIENTS_MAX if that is less; one is enough. Errors: those of vici_open(). */
+int initiator_open(struct initiator *initiator, const char *socket, uint64_t deadline, size_t wanted);
+void initiator_close(struct initiator *initiator);
 
-/* Questions are answered in their order. -EAGAIN when too many wait. */
-int initiator_ask(const struct initiator *initiator, const struct initiator_question *question);
+/* Returns whether a client is left. */
+bool initiator_is_open(const struct initiator *initiator);
 
-/* The next answer, without waiting: 1, or 0 when there is none yet. -ECONNRESET when the process has ended. */
-int initiator_read(const struct initiator *initiator, struct initiator_answer *ret);
+/* Returns whether a client is free, and no question under way for a child of the same connection, or of one with which
+ * that may share an IKE_SA (children_may_share()). */
+bool initiator_is_free(const struct initiator *initiator, size_t child);
+
+/* Asks for a child of a group; `again` if that was asked before. -EAGAIN unless initiator_is_free() for it. */
+int initiator_ask(struct initiator *initiator, size_t child, size_t group, bool again);
+
+/* Writes for each of the clients what poll(2) has to wait for. Returns the time when initiator_read() is to be called
+ * all the same, UINT64_MAX when there is none. */
+uint64_t initiator_poll(const struct initiator *initiator, struct pollfd fds[INITIATOR_CLIENTS_MAX]);
+
+/* Returns 1 with the next answer, or 0 when there is none yet. */
+int initiator_read(struct initiator *initiator, struct initiator_answer *ret);

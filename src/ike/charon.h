@@ -82,11 +82,20 @@ enum charon_progress {
 	CHARON_COMING, /* the IKE_SA of its connection is being made, or negotiates children */
 	CHARON_THERE,  /* it has SAs */
 };
-/* The command `list-sas` for one connection, in the blocking way. */
-int charon_child_progress(struct vici *vici, const char *connection, const char *child, uint64_t deadline,
-			  enum charon_progress *ret);
 
-/* The command `initiate`: has charon begin with a child, and does not wait for its SAs. -ENOENT when charon refuses,
- * which `why` says, terminated. */
-int charon_initiate(struct vici *vici, const char *connection, const char *child, uint64_t deadline, char *why,
-		    size_t size);
+/* A question about one child, of which the caller sets the names. It must stay until vici_continue() has ended it. */
+struct charon_question {
+	const char *connection, *child;
+	enum charon_progress progress;
+	bool accepted;
+	char why[128];	      /* what charon says when it refuses, terminated */
+	uint8_t buffer[1024]; /* for a command with two names, which charon limits to 255 bytes each */
+	struct vici_writer arguments;
+};
+
+/* Begins the command `list-sas` for one connection, in the blocking way, which tells `progress`. */
+int charon_ask_progress(struct vici *vici, struct charon_question *question, uint64_t deadline);
+
+/* Begins the command `initiate`: has charon begin with a child, and does not wait for its SAs. It tells whether charon
+ * has accepted that. */
+int charon_ask_initiate(struct vici *vici, struct charon_question *question, uint64_t deadline);

@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Room for a command with two names, which charon limits to 255 bytes each. */
-#define ARGUMENTS_MAX 1024
-
 /* Longer than any name, address or traffic selector that charon writes. */
 #define TEXT_MAX 512
 
@@ -118,15 +115,10 @@ int charon_children(struct vici *vici, uint64_t deadline, struct children *ret)
 	return 0;
 }
 
-struct progress {
-	const char *child;
-	enum charon_progress progress;
-};
-
 /* NAME { state, tasks-queued [ ... ], tasks-active [ ... ], child-sas { NAME-ID { name, ... } } } */
 static int on_list_sa(struct vici_reader *message, void *userdata)
 {
-	struct progress *progress = userdata;
+	struct charon_question *question = userdata;
 	struct vici_item item;
 	int r;
 
@@ -134,41 +126,32 @@ static int on_list_sa(struct vici_reader *message, void *userdata)
 		bool coming = false;
 
 		if (item.element == VICI_KEY_VALUE && item.depth == 3 && vici_is(item.name, "name") &&
-		    vici_is(item.value, progress->child))
-			progress->progress = CHARON_THERE;
+		    vici_is(item.value, question->child))
+			question->progress = CHARON_THERE;
 		if (item.element == VICI_KEY_VALUE && item.depth == 1 && vici_is(item.name, "state"))
 			coming = vici_is(item.value, "CREATED") || vici_is(item.value, "CONNECTING");
 		if (item.element == VICI_LIST_ITEM && item.depth == 1)
 			coming = vici_is(item.value, "CHILD_CREATE") || vici_is(item.value, "QUICK_MODE");
-		if (coming && progress->progress == CHARON_ABSENT)
-			progress->progress = CHARON_COMING;
+		if (coming && question->progress == CHARON_ABSENT)
+			question->progress = CHARON_COMING;
 	}
 	return r;
 }
 
-int charon_child_progress(struct vici *vici, const char *connection, const char *child, uint64_t deadline,
-			  enum charon_progress *ret)
+int charon_ask_progress(struct vici *vici, struct charon_question *question, uint64_t deadline)
 {
-	uint8_t buffer[ARGUMENTS_MAX];
-	struct vici_writer arguments = {.buffer = buffer, .size = sizeof(buffer)};
-	struct progress progress = {.child = child};
+	struct vici_writer *arguments = &question->arguments;
+	const struct vici_call call = {"list-sas", "list-sa", arguments, deadline, on_list_sa, NULL, question};
 
-	vici_put_value(&arguments, "ike", connection);
-	int r = vici_stream(vici, "list-sas", "list-sa", &arguments, deadline, on_list_sa, NULL, &progress);
-	if (r == 0)
-		*ret = progress.progress;
-	return r;
+	question->progress = CHARON_ABSENT;
+	*arguments = (struct vici_writer){.buffer = question->buffer, .size = sizeof(question->buffer)};
+	vici_put_value(arguments, "ike", question->connection);
+	return vici_start(vici, &call);
 }
-
-struct answer {
-	bool success;
-	char *why;
-	size_t size;
-};
 
 static int on_answer(struct vici_reader *message, void *userdata)
 {
-	struct answer *answer = userdata;
+	struct charon_question *question = userdata;
 	struct vici_item item;
 	int r;
 
@@ -176,24 +159,23 @@ static int on_answer(struct vici_reader *message, void *userdata)
 		if (item.element != VICI_KEY_VALUE)
 			continue;
 		if (vici_is(item.name, "success"))
-			answer->success = vici_is(item.value, "yes");
+			question->accepted = vici_is(item.value, "yes");
 		else if (vici_is(item.name, "errmsg"))
-			vici_copy(item.value, answer->why, answer->size);
+			vici_copy(item.value, question->why, sizeof(question->why));
 	}
 	return r;
 }
 
-int charon_initiate(struct vici *vici, const char *connection, const char *child, uint64_t deadline, char *why,
-		    size_t size)
+int charon_ask_initiate(struct vici *vici, struct charon_question *question, uint64_t deadline)
 {
-	uint8_t buffer[ARGUMENTS_MAX];
-	struct vici_writer arguments = {.buffer = buffer, .size = sizeof(buffer)};
-	struct answer answer = {.why = why, .size = size};
+	struct vici_writer *arguments = &question->arguments;
+	const struct vici_call call = {"initiate", NULL, arguments, deadline, NULL, on_answer, question};
 
-	*why = '\0';
-	vici_put_value(&arguments, "child", child);
-	vici_put_value(&arguments, "ike", connection);
-	vici_put_value(&arguments, "timeout", "-1");
-	int r = vici_request(vici, "initiate", &arguments, deadline, on_answer, &answer);
-	return r < 0 ? r : answer.success ? 0 : -ENOENT;
+	question->accepted = false;
+	*question->why = '\0';
+	*arguments = (struct vici_writer){.buffer = question->buffer, .size = sizeof(question->buffer)};
+	vici_put_value(arguments, "child", question->child);
+	vici_put_value(arguments, "ike", question->connection);
+	vici_put_value(arguments, "timeout", "-1");
+	return vici_start(vici, &call);
 }

@@ -167,3 +167,18 @@ unsigned int children_score(const struct children *children, const struct child 
 		score += score_end_point(&connection->addresses[side], &end_points[side]);
 	return score;
 }
+
+static bool is_same(const struct children_networks *a, const struct children_networks *b)
+{
+	bool same = a->any == b->any && a->n == b->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = prefix_compare(&a->list[i], &b->list[i]) == 0;
+	return same;
+}
+
+bool children_may_share(const struct children_connection *a, const struct children_connection *b)
+{
+	return is_same(&a->addresses[CHILDREN_LOCAL], &b->addresses[CHILDREN_LOCAL]) &&
+	       is_same(&a->addresses[CHILDREN_REMOTE], &b->addresses[CHILDREN_REMOTE]);
+}

@@ -63,3 +63,7 @@ struct children_pair {
 unsigned int children_score(const struct children *children, const struct child *child,
 			    const struct prefix end_points[CHILDREN_SIDES], const struct children_pair *pairs,
 			    size_t n);
+
+/* Whether charon may use one IKE_SA for two connections: only when their addresses are the same. It looks for one of
+ * the same configuration, whatever its name is (checkout_by_config() of ike_sa_manager.c). */
+bool children_may_share(const struct children_connection *a, const struct children_connection *b);

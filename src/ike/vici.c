@@ -17,6 +17,9 @@
 
 #define BUFFER_MIN 4096
 
+/* Bytes before a packet, which have its length. */
+#define HEADER_SIZE sizeof(uint32_t)
+
 /* What a packet is, by its first byte. */
 enum packet {
 	CMD_REQUEST = 0,
@@ -29,14 +32,20 @@ enum packet {
 	EVENT = 7,
 };
 
-/* The daemon knows no such command or event; the connection goes on. */
-#define UNKNOWN 1
+/* The packets that a call sends, in their order; each waits for its answer. A command that does not stream has the
+ * second one alone. */
+enum step { REGISTER, CALL, UNREGISTER };
 
 struct vici {
 	int fd; /* -1 after an error */
 	pid_t peer;
-	uint8_t *buffer; /* for one packet at a time, in either direction */
-	size_t size;	 /* of the buffer, in bytes */
+	struct vici_call call;
+	enum step step, last; /* of the call */
+	bool receiving;	      /* the answer to the step's packet */
+	int result;	      /* of the call, when it ends without an error */
+	uint8_t *buffer;      /* for one packet at a time, in either direction */
+	size_t size;	      /* of the buffer, in bytes */
+	size_t length, done;  /* bytes of the packet, and how many of them were sent or received */
 };
 
 /* A packet that lies in the buffer. */
@@ -154,11 +163,13 @@ bool vici_is_connected(const struct vici *vici)
 	return vici->fd >= 0;
 }
 
-static int reserve(struct vici *vici, size_t size)
+/* Makes room for a packet of this length, with its header. */
+static int reserve(struct vici *vici, size_t length)
 {
-	if (size <= vici->size)
+	vici->length = length;
+	if (length <= vici->size)
 		return 0;
-	size = size < BUFFER_MIN ? BUFFER_MIN : size;
+	size_t size = length < BUFFER_MIN ? BUFFER_MIN : length;
 	uint8_t *buffer = realloc(vici->buffer, size);
 	if (!buffer)
 		return -ENOMEM;
@@ -167,83 +178,83 @@ static int reserve(struct vici *vici, size_t size)
 	return 0;
 }
 
-/* Sends or receives all these bytes. */
-static int transfer(struct vici *vici, short direction, uint8_t *data, size_t size, uint64_t deadline)
+/* Sends or receives what is left of the packet; -EAGAIN when that has to wait. */
+static int transfer(struct vici *vici)
 {
-	while (size) {
-		/* Here, and not only where there is something to wait for: a daemon that never pauses is to end too. */
-		uint64_t left = time_left(deadline);
-		if (!left)
-			return -ETIMEDOUT;
+	while (vici->done < vici->length) {
+		uint8_t *next = vici->buffer + vici->done;
+		size_t left = vici->length - vici->done;
+		ssize_t n = vici->receiving ? recv(vici->fd, next, left, MSG_DONTWAIT)
+					    : send(vici->fd, next, left, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-		ssize_t n = direction == POLLOUT ? send(vici->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-						 : recv(vici->fd, data, size, MSG_DONTWAIT);
-		if (n > 0) {
-			data += n;
-			size -= (size_t)n;
-		} else if (n == 0) {
+		if (n > 0)
+			vici->done += (size_t)n;
+		else if (n == 0 || errno == EPIPE)
 			return -ECONNRESET;
-		} else if (errno == EAGAIN) {
-			struct pollfd wanted = {.fd = vici->fd, .events = direction};
-			const struct timespec timeout = timespec_of(left);
-			if (ppoll(&wanted, 1, &timeout, NULL) < 0 && errno != EINTR)
-				return -errno;
-		} else if (errno != EINTR) {
-			return errno == EPIPE ? -ECONNRESET : -errno;
-		}
+		else if (errno != EINTR)
+			return -errno;
 	}
 	return 0;
 }
 
-static int send_packet(struct vici *vici, enum packet type, const char *name, const struct vici_writer *arguments,
-		       uint64_t deadline)
+/* Writes the packet that a step sends. */
+static int begin_step(struct vici *vici, enum step step)
 {
+	static const enum packet types[] = {EVENT_REGISTER, CMD_REQUEST, EVENT_UNREGISTER};
+	const char *name = step == CALL ? vici->call.command : vici->call.event;
+	const struct vici_writer *arguments = step == CALL ? vici->call.arguments : NULL;
 	size_t name_length = strlen(name), message = arguments ? arguments->length : 0;
 	size_t length = 2 + name_length + message;
 	uint32_t header = htobe32((uint32_t)length);
 
 	if (name_length > UINT8_MAX || (arguments && arguments->overflow) || length > VICI_MESSAGE_MAX)
 		return -EMSGSIZE;
-	int r = reserve(vici, sizeof(header) + length);
+	int r = reserve(vici, HEADER_SIZE + length);
 	if (r < 0)
 		return r;
 
-	uint8_t *next = mempcpy(vici->buffer, &header, sizeof(header));
-	*next++ = (uint8_t)type;
+	uint8_t *next = mempcpy(vici->buffer, &header, HEADER_SIZE);
+	*next++ = (uint8_t)types[step];
 	*next++ = (uint8_t)name_length;
 	next = mempcpy(next, name, name_length);
 	if (message)
 		memcpy(next, arguments->buffer, message);
-	return transfer(vici, POLLOUT, vici->buffer, sizeof(header) + length, deadline);
+	vici->step = step;
+	vici->receiving = false;
+	vici->done = 0;
+	return 0;
 }
 
-static int receive_packet(struct vici *vici, uint64_t deadline, struct received *ret)
+static int receive_packet(struct vici *vici, struct received *ret)
 {
-	union {
-		uint8_t bytes[sizeof(uint32_t)];
-		uint32_t length;
-	} header;
+	uint32_t header;
 
-	int r = transfer(vici, POLLIN, header.bytes, sizeof(header), deadline);
+	/* The header tells how long it is. */
+	int r = vici->done < HEADER_SIZE ? reserve(vici, HEADER_SIZE) : 0;
+	if (r == 0)
+		r = transfer(vici);
 	if (r < 0)
 		return r;
-	size_t length = be32toh(header.length), before = 1;
+	memcpy(&header, vici->buffer, HEADER_SIZE);
+	size_t length = be32toh(header), before = 1;
 	if (length == 0 || length > VICI_MESSAGE_MAX)
 		return -EBADMSG;
-	r = reserve(vici, length);
+	r = reserve(vici, HEADER_SIZE + length);
 	if (r == 0)
-		r = transfer(vici, POLLIN, vici->buffer, length, deadline);
+		r = transfer(vici);
 	if (r < 0)
 		return r;
 
-	*ret = (struct received){.type = vici->buffer[0]};
+	vici->done = 0;
+	const uint8_t *packet = vici->buffer + HEADER_SIZE;
+	*ret = (struct received){.type = packet[0]};
 	if (ret->type == EVENT) {
-		if (length < 2 || length - 2 < vici->buffer[1])
+		if (length < 2 || length - 2 < packet[1])
 			return -EBADMSG;
-		ret->name = (struct vici_text){(const char *)vici->buffer + 2, vici->buffer[1]};
+		ret->name = (struct vici_text){(const char *)packet + 2, packet[1]};
 		before = 2 + ret->name.length;
 	}
-	vici_read(&ret->message, vici->buffer + before, length - before);
+	vici_read(&ret->message, packet + before, length - before);
 	return 0;
 }
 
@@ -262,70 +273,102 @@ static int hand_out(struct vici_reader *message, vici_message_fn fn, void *userd
 	return r;
 }
 
-/* Waits until charon has confirmed that it sends an event, or sends no more of them. Those that another of its threads
- * raised in the meantime may come before that. */
-static int subscribe(struct vici *vici, enum packet type, const char *event, uint64_t deadline)
+/* Returns 1 when a packet is the answer to the step's. charon sends no other event than we registered for
+ * (raise_event() of vici_dispatcher.c); those that another of its threads raised may come around the confirmations. */
+static int take_packet(struct vici *vici, struct received *packet)
 {
-	struct received packet;
+	const struct vici_call *call = &vici->call;
+	const bool calling = vici->step == CALL;
 
-	int r = send_packet(vici, type, event, NULL, deadline);
-	do
-		r = r < 0 ? r : receive_packet(vici, deadline, &packet);
-	while (r == 0 && packet.type == EVENT && vici_is(packet.name, event));
-	if (r < 0)
-		return r;
-	return packet.type == EVENT_CONFIRM ? 0 : packet.type == EVENT_UNKNOWN ? UNKNOWN : -EBADMSG;
+	if (packet->type == EVENT && call->event && vici_is(packet->name, call->event))
+		return calling ? hand_out(&packet->message, call->on_event, call->userdata) : 0;
+	if (packet->type == CMD_RESPONSE && calling) {
+		int r = hand_out(&packet->message, call->fn, call->userdata);
+		return r < 0 ? r : 1;
+	}
+	if (packet->type == EVENT_CONFIRM && !calling)
+		return 1;
+	/* An event that charon has just sent is known to it. */
+	if (packet->type != (calling ? CMD_UNKNOWN : EVENT_UNKNOWN) || vici->step == UNREGISTER)
+		return -EBADMSG;
+	vici->result = -EOPNOTSUPP;
+	if (vici->step == REGISTER)
+		vici->last = REGISTER;
+	return 1;
 }
 
-/* `event` may be NULL. charon sends no other one than we registered for (raise_event() of vici_dispatcher.c). */
-static int call(struct vici *vici, const char *command, const char *event, const struct vici_writer *arguments,
-		uint64_t deadline, vici_message_fn on_event, vici_message_fn fn, void *userdata)
+int vici_start(struct vici *vici, const struct vici_call *call)
 {
-	struct received packet;
-
-	int r = send_packet(vici, CMD_REQUEST, command, arguments, deadline);
-	while (r == 0) {
-		r = receive_packet(vici, deadline, &packet);
-		if (r < 0)
-			break;
-		if (packet.type == CMD_RESPONSE)
-			return hand_out(&packet.message, fn, userdata);
-		if (packet.type == CMD_UNKNOWN)
-			return UNKNOWN;
-		if (packet.type != EVENT || !event || !vici_is(packet.name, event))
-			return -EBADMSG;
-		r = hand_out(&packet.message, on_event, userdata);
-	}
+	if (vici->fd < 0)
+		return -ECONNRESET;
+	vici->call = *call;
+	vici->last = call->event ? UNREGISTER : CALL;
+	vici->result = 0;
+	int r = begin_step(vici, call->event ? REGISTER : CALL);
+	if (r < 0)
+		hang_up(vici);
 	return r;
 }
 
-/* What the caller is told. */
-static int conclude(struct vici *vici, int r)
+static int carry_on(struct vici *vici)
 {
-	if (r < 0)
+	struct received packet;
+	int r;
+
+	/* Here, and not only where there is something to wait for: a daemon that never pauses is to end too. */
+	if (!time_left(vici->call.deadline))
+		return -ETIMEDOUT;
+	if (!vici->receiving) {
+		r = transfer(vici);
+		if (r < 0)
+			return r;
+		vici->receiving = true;
+		vici->done = 0;
+	}
+	r = receive_packet(vici, &packet);
+	if (r == 0)
+		r = take_packet(vici, &packet);
+	if (r == 1 && vici->step == vici->last)
+		return 0;
+	if (r == 1)
+		r = begin_step(vici, vici->step + 1);
+	return r < 0 ? r : -EAGAIN;
+}
+
+int vici_continue(struct vici *vici)
+{
+	int r = carry_on(vici);
+
+	if (r < 0 && r != -EAGAIN)
 		hang_up(vici);
-	return r == UNKNOWN ? -EOPNOTSUPP : r;
+	return r < 0 ? r : vici->result;
+}
+
+struct pollfd vici_poll(const struct vici *vici)
+{
+	return (struct pollfd){.fd = vici->fd, .events = vici->receiving ? POLLIN : POLLOUT};
 }
 
 int vici_request(struct vici *vici, const char *command, const struct vici_writer *arguments, uint64_t deadline,
 		 vici_message_fn fn, void *userdata)
 {
-	if (vici->fd < 0)
-		return -ECONNRESET;
-	return conclude(vici, call(vici, command, NULL, arguments, deadline, NULL, fn, userdata));
+	return vici_stream(vici, command, NULL, arguments, deadline, NULL, fn, userdata);
 }
 
 int vici_stream(struct vici *vici, const char *command, const char *event, const struct vici_writer *arguments,
 		uint64_t deadline, vici_message_fn on_event, vici_message_fn fn, void *userdata)
 {
-	if (vici->fd < 0)
-		return -ECONNRESET;
-	int r = subscribe(vici, EVENT_REGISTER, event, deadline);
-	if (r == 0) {
-		r = call(vici, command, event, arguments, deadline, on_event, fn, userdata);
-		/* Not to know what it has just sent is no word of charon's. */
-		int ended = r < 0 ? 0 : subscribe(vici, EVENT_UNREGISTER, event, deadline);
-		r = ended == UNKNOWN ? -EBADMSG : ended < 0 ? ended : r;
+	const struct vici_call call = {command, event, arguments, deadline, on_event, fn, userdata};
+
+	int r = vici_start(vici, &call);
+	if (r < 0)
+		return r;
+	while ((r = vici_continue(vici)) == -EAGAIN) {
+		struct pollfd wanted = vici_poll(vici);
+		const struct timespec timeout = timespec_of(time_left(deadline));
+
+		/* Whatever it says: the call itself tells what is the matter. */
+		ppoll(&wanted, 1, &timeout, NULL);
 	}
-	return conclude(vici, r);
+	return r;
 }

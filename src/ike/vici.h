@@ -4,6 +4,7 @@
 /* The door to charon: a client of its VICI socket. It knows how to ask, not what. Every call ends by its deadline
  * (microseconds of CLOCK_MONOTONIC, now_usec()), whatever is at the other end. */
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -38,8 +39,30 @@ pid_t vici_peer(const struct vici *vici);
 /* Whether no error has ended the connection. */
 bool vici_is_connected(const struct vici *vici);
 
-/* Gets a message; a negative errno of its own ends the call, which returns it. */
+/* Gets a message; a negative errno of its own, but not -EAGAIN, ends the call, which returns it. */
 typedef int (*vici_message_fn)(struct vici_reader *message, void *userdata);
+
+/* A command to charon. */
+struct vici_call {
+	const char *command;
+	const char *event;		     /* of a command that streams, otherwise NULL: see vici_stream() */
+	const struct vici_writer *arguments; /* may be NULL */
+	uint64_t deadline;
+	vici_message_fn on_event, fn; /* may be NULL */
+	void *userdata;
+};
+
+/* Begins a call, which vici_continue() carries on, without waiting. One call at a time: charon answers the requests of
+ * a connection one by one (process_queue() of vici_socket.c). What `call` points to must stay until it has ended.
+ * Errors as those of vici_request(). */
+int vici_start(struct vici *vici, const struct vici_call *call);
+
+/* Carries on the call that was begun, up to the next message at most: -EAGAIN while it has not ended (to be called
+ * again when poll(2) reports what vici_poll() says, and at the deadline), otherwise what vici_request() returns. */
+int vici_continue(struct vici *vici);
+
+/* Returns what the call under way waits for: the descriptor and its events. */
+struct pollfd vici_poll(const struct vici *vici);
 
 /* Sends a command and hands out the answer. `arguments` and `fn` may be NULL. Errors: -ETIMEDOUT; -EOPNOTSUPP when the
  * daemon does not know the command or event; -ECONNRESET when it hangs up; -EBADMSG when it does not speak the

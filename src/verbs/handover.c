@@ -50,10 +50,9 @@ struct handover {
 	const struct options *options;
 	struct migration migration;
 	struct monitor *monitor;
-	struct initiator initiator; /* without a process before charon is asked, and when it cannot be */
+	struct initiator initiator; /* not open before charon is asked, and when it cannot be */
 	struct children children;
 	size_t n_under_way;
-	const struct kept_group *asking; /* charon is being asked for it right now */
 	uint64_t begun;
 	int error; /* charon could not be asked */
 };
@@ -72,14 +71,16 @@ static void drop_known(struct kept *kept, const struct charon_sas *known)
 	kept->n_sas = n;
 }
 
-/* Asks charon for its configuration and its SAs, and starts the process that asks it for more. */
+/* Asks charon for its configuration and its SAs. */
 static int ask_charon(struct handover *handover)
 {
 	CLEANUP(charon_free_sas) struct charon_sas known = {0};
-	CLEANUP(vici_close) struct vici *vici = NULL;
+	struct kept *kept = &handover->migration.kept;
 	const char *socket = handover->options->socket;
+	struct vici *vici;
 
-	int r = vici_open(socket, usec_add(now_usec(), ANSWER_USEC), &vici);
+	int r = initiator_open(&handover->initiator, socket, usec_add(now_usec(), ANSWER_USEC), kept->n_groups);
+	vici = handover->initiator.clients[0].vici;
 	if (r == 0 && netns_is_elsewhere(vici_peer(vici)))
 		r = -EXDEV;
 	privileges_give_up(PRIVILEGE_OTHERS);
@@ -88,18 +89,16 @@ static int ask_charon(struct handover *handover)
 	if (r == 0)
 		r = charon_sas(vici, usec_add(now_usec(), ANSWER_USEC), &known);
 	if (r == 0) {
-		drop_known(&handover->migration.kept, &known);
-		kept_sort_sas(&handover->migration.kept);
-		r = initiator_start(&vici, &handover->children, &handover->initiator);
+		drop_known(kept, &known);
+		kept_sort_sas(kept);
+		return 0;
 	}
-	if (r < 0) {
-		handover->children.incomplete = true;
-		log_failure(r, MESSAGE_FAILED,
-			    "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
-			    "held; --socket= names another socket.",
-			    socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
-	}
-	return r;
+	initiator_close(&handover->initiator);
+	handover->children.incomplete = true;
+	return log_failure(r, MESSAGE_FAILED,
+			   "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
+			   "held; --socket= names another socket.",
+			   socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 }
 
 /* Gives each group a child of charon's; what none explains is of a connection that is not configured any more. */
@@ -123,7 +122,8 @@ static int assign_children(struct handover *handover)
 			r = migration_end(&handover->migration, group, KEPT_REMOVED);
 			continue;
 		}
-		if (!child || !kept_can_initiate(kept, group, &handover->children, child) || !handover->initiator.pid) {
+		if (!child || !kept_can_initiate(kept, group, &handover->children, child) ||
+		    !initiator_is_open(&handover->initiator)) {
 			group->waits_for_peer = true;
 			group->outcome = KEPT_NEGOTIATING;
 			group->deadline = usec_min(group->deadline, deadline);
@@ -134,16 +134,11 @@ static int assign_children(struct handover *handover)
 
 static int ask(struct handover *handover, struct kept_group *group)
 {
-	const struct initiator_question question = {
-		.group = (size_t)(group - handover->migration.kept.groups),
-		.child = group->child,
-		.tries = group->tries,
-	};
+	size_t number = (size_t)(group - handover->migration.kept.groups);
 
-	int r = initiator_ask(&handover->initiator, &question);
+	int r = initiator_ask(&handover->initiator, group->child, number, group->tries);
 	if (r < 0)
 		return r;
-	handover->asking = group;
 	group->tries++;
 	group->retry = UINT64_MAX;
 	if (group->outcome == KEPT_PENDING) {
@@ -164,7 +159,7 @@ static void lose_charon(struct handover *handover, int error)
 		    "held.",
 		    handover->options->socket, strerror(-error));
 	handover->error = error;
-	initiator_end(&handover->initiator);
+	initiator_close(&handover->initiator);
 	for (size_t i = 0; i < handover->migration.kept.n_groups; i++) {
 		struct kept_group *group = &handover->migration.kept.groups[i];
 
@@ -182,12 +177,13 @@ static void take_answer(struct handover *handover, const struct initiator_answer
 	struct kept_group *group = &handover->migration.kept.groups[answer->group];
 	const char *child = handover->children.list[group->child].name;
 
-	handover->asking = NULL;
 	group->dirty = true;
 	group->retry = usec_add(now_usec(), RETRY_USEC);
 	if (answer->error == -ENOENT)
 		log_detail("charon does not begin with %.64s: %.128s", child, answer->why);
-	else if (answer->error == 0)
+	else if (answer->error < 0)
+		log_detail("charon has no answer about %.64s: %s.", child, strerror(-answer->error));
+	else
 		log_detail("charon %s %.64s.",
 			   answer->found == CHARON_THERE    ? "has SAs of"
 			   : answer->found == CHARON_COMING ? "is at"
@@ -198,18 +194,15 @@ static void take_answer(struct handover *handover, const struct initiator_answer
 static void read_answers(struct handover *handover)
 {
 	struct initiator_answer answer;
-	int r = 1;
 
-	while (r > 0 && handover->initiator.pid) {
-		r = initiator_read(&handover->initiator, &answer);
-		if (r <= 0)
-			break;
+	while (initiator_read(&handover->initiator, &answer) > 0) {
 		take_answer(handover, &answer);
-		if (answer.error < 0 && answer.error != -ENOENT)
-			r = answer.error;
+		if (answer.error == 0 || answer.error == -ENOENT)
+			continue;
+		/* charon closes a client's connection when it ends. One that is silent may answer the others. */
+		if (answer.error != -ETIMEDOUT || !initiator_is_open(&handover->initiator))
+			lose_charon(handover, answer.error);
 	}
-	if (r < 0)
-		lose_charon(handover, r);
 }
 
 static void on_event(const struct entry *entry, void *userdata)
@@ -240,15 +233,15 @@ static int read_events(struct handover *handover)
 	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not read the kernel's events: %s.", strerror(-r)) : 0;
 }
 
-/* One at a time, so that the time of none passes while it waits for charon's word on others. */
-static bool is_asking(const struct handover *handover)
+/* Whether a question for a group would be sent at once, so that no connection's timeout runs while it is queued. */
+static bool can_ask(const struct handover *handover, const struct kept_group *group)
 {
-	return handover->asking && kept_is_in_use(handover->asking);
+	return !group->waits_for_peer && initiator_is_free(&handover->initiator, group->child);
 }
 
 static bool may_ask(const struct handover *handover, const struct kept_group *group, uint64_t now)
 {
-	if (!handover->initiator.pid || group->waits_for_peer || is_asking(handover))
+	if (!can_ask(handover, group))
 		return false;
 	return group->outcome == KEPT_PENDING ? group->reqid_conflict || handover->n_under_way < UNDER_WAY_MAX
 					      : group->retry <= now && group->tries < TRIES_MAX;
@@ -258,6 +251,8 @@ static bool may_ask(const struct handover *handover, const struct kept_group *gr
 static int settle(struct handover *handover, struct kept_group *group)
 {
 	const uint64_t now = now_usec();
+	const uint64_t conflict_usec =
+		initiator_is_open(&handover->initiator) ? RIVALLED_USEC : handover->options->timeout_usec;
 	int through = 0;
 
 	if (group->dirty)
@@ -268,9 +263,7 @@ static int settle(struct handover *handover, struct kept_group *group)
 	if (through)
 		return migration_end(&handover->migration, group, KEPT_MIGRATED);
 	if (group->reqid_conflict)
-		group->deadline = usec_min(
-			group->deadline,
-			usec_add(now, handover->initiator.pid ? RIVALLED_USEC : handover->options->timeout_usec));
+		group->deadline = usec_min(group->deadline, usec_add(now, conflict_usec));
 	if (group->deadline <= now)
 		return migration_end(&handover->migration, group, KEPT_BLOCKED);
 	if (may_ask(handover, group, now)) {
@@ -317,9 +310,8 @@ static uint64_t next_time(const struct handover *handover)
 		if (!kept_is_in_use(group))
 			continue;
 		first = usec_min(first, group->deadline);
-		/* While charon is being asked, its answer is what allows the next question. */
-		if (group->outcome == KEPT_NEGOTIATING && group->tries < TRIES_MAX && !group->waits_for_peer &&
-		    !is_asking(handover))
+		/* As long as charon cannot be asked, the answer to another question is what allows this one. */
+		if (group->outcome == KEPT_NEGOTIATING && group->tries < TRIES_MAX && can_ask(handover, group))
 			first = usec_min(first, group->retry);
 	}
 	return first;
@@ -344,12 +336,11 @@ static bool is_done(const struct migration *migration)
 /* Waits for what happens, until this time at most, and does what there is to do then. */
 static int step(struct handover *handover, uint64_t until)
 {
-	struct pollfd fds[] = {
-		{.fd = monitor_fd(handover->monitor), .events = POLLIN},
-		{.fd = handover->initiator.pid ? handover->initiator.fd : -1, .events = POLLIN},
-	};
+	struct pollfd fds[1 + INITIATOR_CLIENTS_MAX] = {{.fd = monitor_fd(handover->monitor), .events = POLLIN}};
 
-	if (poll(fds, ARRAY_SIZE(fds), msec_until(usec_min(until, next_time(handover)))) < 0 && errno != EINTR)
+	until = usec_min(until, initiator_poll(&handover->initiator, fds + 1));
+	until = usec_min(until, next_time(handover));
+	if (poll(fds, ARRAY_SIZE(fds), msec_until(until)) < 0 && errno != EINTR)
 		return log_failure(-errno, MESSAGE_FAILED, "Could not wait for events: %s.", strerror(errno));
 	int r = read_events(handover);
 	read_answers(handover);
@@ -472,8 +463,9 @@ static int run(struct globals *globals, const struct options *options)
 	if (r < 0)
 		return r;
 	handover.migration.xfrm = xfrm;
+	handover.initiator.children = &handover.children;
 	r = hand_over(&handover);
-	initiator_end(&handover.initiator);
+	initiator_close(&handover.initiator);
 	monitor_close(&handover.monitor);
 	kept_free(&handover.migration.kept);
 	children_free(&handover.children);

@@ -2,8 +2,10 @@
 """handover beside a server that speaks for charon: what it negotiates takes over, everything else is held or goes."""
 
 import errno
+import itertools
 import threading
 import time
+from contextlib import contextmanager
 
 import living
 import netlink
@@ -27,6 +29,9 @@ BYPASS = ["src 10.1.0.0/16 dst 10.0.0.0/8 dir out priority 9000", "src 10.0.0.0/
 
 # As many turns of the program's loop are enough.
 EVENTS = 10
+
+# So many questions come at the same time, or never.
+BARRIER_SECONDS = 15
 
 
 def kept(*numbers):
@@ -377,8 +382,8 @@ def slow():
     """While charon takes its time with one connection, another one is not tried again, and the program does nothing."""
     kept(1, 2)
     turned, told = Fault("poll", ANY, "note"), Fault("event", ANY, "note")
-    # When it has looked at site1, of which charon has said no, the time to try that again has come.
-    later = Fault("receive", MSG_GETPOLICY, "later", 60_000)
+    # The time to try site1 again, of which charon has said no, comes meanwhile.
+    later = Fault("event", ANY, "later", 400)
     turns = []
 
     def initiate(arguments):
@@ -394,6 +399,169 @@ def slow():
         xfrmctl("handover", "--timeout=infinity", server.option, env=faults.env)
     equal(asked(server), ["site1", "site2", "site1"], "what charon was asked for")
     assert turns[-1] - turns[0] <= 2 * EVENTS, f"the turns of its loop by each event: {turns}"
+
+
+def other_peer(number):
+    """A connection with a peer of its own."""
+    return connection(number, f"198.51.100.{number}")
+
+
+def family(*numbers):
+    """One connection that has all these children."""
+    return {"site1": connection(1)["site1"] | {"children": {name: child for number in numbers for name, child in
+                                                             connection(number)[f"site{number}"]["children"].items()}}}
+
+
+class Flight:
+    """What charon is asked for at the same time, and the most of it."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.now, self.most = set(), set()
+
+    @contextmanager
+    def of(self, child):
+        with self.lock:
+            self.now.add(child)
+            self.most = max(self.most, set(self.now), key=len)
+        yield
+        with self.lock:
+            self.now.remove(child)
+
+
+def number_of(arguments):
+    return int(arguments["child"].removeprefix("site"))
+
+
+@case
+def several_at_a_time():
+    """charon is asked for four connections with different peers at a time, and not for more."""
+    numbers, flight, four = range(1, 9), Flight(), threading.Barrier(4)
+    kept(*numbers)
+
+    def initiate(arguments):
+        with flight.of(arguments["child"]):
+            four.wait(BARRIER_SECONDS)
+            install(number_of(arguments))
+        return YES
+    with charon(list_conns=conns(*map(other_peer, numbers)), initiate=initiate) as server:
+        handover(server)
+    equal((len(flight.most), len(server.connections)), (4, 4), "questions at a time, and connections to charon")
+    expect(new(*numbers), real=24, held=24)
+
+
+@case
+def others_meanwhile():
+    """While charon takes its time with one connection, all others are handed over, those too that are asked for later."""
+    numbers = range(1, 9)
+    kept(*numbers)
+
+    def initiate(arguments):
+        if arguments["child"] == "site1":
+            until(lambda: len(shadows(KEEP)) == 3, "the others are handed over")
+        install(number_of(arguments))
+        return YES
+    with charon(list_conns=conns(*map(other_peer, numbers)), initiate=initiate) as server:
+        handover(server, "--timeout=infinity")
+    equal(sorted(asked(server)), [f"site{number}" for number in numbers], "what charon was asked for")
+    expect(new(*numbers), real=24, held=24)
+
+
+@case
+def in_order():
+    """Children of one connection, and of one between the same addresses, are asked for one after another, beside others."""
+    numbers, flight = (1, 2, 3, 4), Flight()
+    kept(*numbers)
+    two = threading.Barrier(2)
+
+    def initiate(arguments):
+        with flight.of(arguments["child"]):
+            # The other one beside one of these.
+            if arguments["child"] in ("site1", "site4"):
+                two.wait(BARRIER_SECONDS)
+            install(number_of(arguments))
+        return YES
+    with charon(list_conns=conns(family(1, 2), connection(3), other_peer(4)), initiate=initiate) as server:
+        handover(server)
+    equal([child for child in asked(server) if child != "site4"], ["site1", "site2", "site3"], "what charon was asked for")
+    equal(flight.most, {"site1", "site4"}, "at the same time")
+    expect(new(*numbers), real=12, held=12)
+
+
+@case
+def ends_beside_others():
+    """When charon ends while it is asked for several, what it has installed is handed over, and the others are held."""
+    numbers, three = (1, 2, 3), threading.Barrier(3)
+    kept(*numbers)
+
+    def initiate(arguments):
+        three.wait(BARRIER_SECONDS)
+        if arguments["child"] == "site2":
+            install(2)
+        return HANG_UP if arguments["child"] == "site1" else b""
+    with charon(list_conns=conns(*map(other_peer, numbers)), initiate=initiate) as server:
+        result = handover(server, "--timeout=1s", status=1)
+    equal(result.err.count("charon does not answer any more on /"), 1, "how often that is said")
+    contains(result.out, "Handed over 1 of 3 connections", "2 fell back to hold")
+    expect(new(2), real=3, held=9)
+
+
+@case
+def no_answer_in_time():
+    """A question that charon does not answer in time is asked again by another client."""
+    kept(1, 2)
+    # When site2 is there, all the time that charon has for its answer about site1 is over.
+    later = Fault("event", ANY, "later", 31_000, 1, 1)
+
+    def initiate(arguments):
+        if arguments["child"] == "site1" and asked(server).count("site1") == 1:
+            return b""
+        until(lambda: "site1" in asked(server), "site1 is asked for")
+        threading.Timer(0.2, install, (number_of(arguments),)).start()
+        return YES
+    with charon(list_conns=conns(other_peer(1), other_peer(2)), initiate=initiate,
+                list_sas=lambda arguments: sas(2) if arguments.get("ike") == "site2" else sas()) as server:
+        result = handover(server, "--timeout=infinity", faults=[later])
+    equal(sorted(asked(server)), ["site1", "site1", "site2"], "what charon was asked for")
+    contains(result.err, "charon has no answer about site1: Connection timed out.")
+    expect(new(1, 2), real=6, held=6)
+
+
+@case
+def no_client_left():
+    """When no client has an answer in time, charon counts as one that does not answer."""
+    kept(1, 2)
+    # The test makes it when charon has been asked for both.
+    later = Fault("event", ANY, "later", 31_000, 1, 1)
+    two = threading.Barrier(2, lambda: xfrm.add_policies("src 10.9.0.0/24 dst 10.99.0.0/16 dir out action block"))
+
+    def initiate(_):
+        two.wait(BARRIER_SECONDS)
+        return b""
+    with charon(list_conns=conns(other_peer(1), other_peer(2)), initiate=initiate) as server:
+        result = handover(server, "--timeout=32s", status=1, faults=[later])
+    contains(result.err, "charon does not answer any more on /", ": Connection timed out.")
+    expect(set(), real=1, held=6)
+
+
+@case
+def talks_without_end():
+    """While charon sends message after message about one connection, all traffic moves: that of this connection too."""
+    kept(1, 2)
+    endless = Stream("list-sa", itertools.repeat({"site1": {"state": "ESTABLISHED"}}))
+    busy = Stream("list-sa", [{"site1": {"state": "ESTABLISHED"}}])
+
+    def initiate(_):
+        until(lambda: ("list-sas", {"ike": "site1"}) in server.seen, "charon is asked about site1")
+        install(2)
+        until(lambda: len(shadows(KEEP)) == 3, "site2 is handed over")
+        install(1)
+        return YES
+    with charon(list_conns=conns(other_peer(1), other_peer(2)), initiate=initiate,
+                list_sas=lambda arguments: endless if arguments else busy) as server:
+        handover(server, "--timeout=infinity")
+    equal(asked(server), ["site2"], "what charon was asked for")
+    expect(new(1, 2), real=6, held=6)
 
 
 @case

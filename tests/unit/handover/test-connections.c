@@ -354,6 +354,33 @@ static void who_can_begin(void **state)
 	children_free(&children);
 }
 
+static const struct share_row {
+	const char *name, *here, *there;
+	bool may_share;
+} share_rows[] = {
+	{"share: the same addresses", HERE, THERE, true},
+	{"share: another peer", HERE, "203.0.113.1", false},
+	{"share: another address of ours", "192.0.2.9", THERE, false},
+	{"share: the peer's network", HERE, "198.51.100.0/24", false},
+	{"share: any peer", HERE, "%any", false},
+};
+
+static void who_may_share(void **state)
+{
+	const struct share_row *row = *state;
+	const char *const addresses[][CHILDREN_SIDES] = {{HERE, THERE}, {row->here, row->there}};
+	struct children children = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		assert_int_equal(children_add_connection(&children, "site"), 0);
+		for (size_t side = 0; side < CHILDREN_SIDES; side++)
+			assert_int_equal(children_add_address(&children, side, addresses[i][side]), 0);
+	}
+	assert_int_equal(children_may_share(&children.connections[0], &children.connections[1]), row->may_share);
+	assert_true(children_may_share(&children.connections[1], &children.connections[1]));
+	children_free(&children);
+}
+
 static const struct virtual_row {
 	const char *name, *theirs, *selector;
 	bool can_initiate;
@@ -554,6 +581,7 @@ int main(void)
 	ADD_CASE(&cases, children_alike_are_shared_out);
 	ADD_CASE(&cases, every_network_of_a_group_counts);
 	ADD_ROWS(&cases, who_can_begin, begin_rows);
+	ADD_ROWS(&cases, who_may_share, share_rows);
 	ADD_ROWS(&cases, who_has_a_virtual_address_begins, virtual_rows);
 	ADD_ROWS(&cases, rivals_are_marked, rival_rows);
 	ADD_CASE(&cases, a_guard_that_has_gone_guards_no_more);

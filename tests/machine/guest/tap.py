@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Telling stories: each checks what it has to show, and every check is one line of TAP."""
+"""Runs scenarios: each checks what it has to show, and every check is one line of TAP."""
 
 import faulthandler
 import signal
@@ -9,14 +9,14 @@ import traceback
 
 from calibration import scaled
 
-# Limits of one story, and of what it leaves to do when it is ended, in seconds of the reference. The longest takes some two
-# minutes, but the host may get other things to do at any time.
-STORY_SECONDS = 600
+# Limits of one scenario, and of what it leaves to do when it is ended, in seconds of the reference. The longest takes some
+# two minutes, but the host may get other things to do at any time.
+SCENARIO_SECONDS = 600
 CLEANUP_SECONDS = 60
 
 
 class Skip(Exception):
-    """The story cannot be told here; the text says why."""
+    """The scenario cannot run here; the text says why."""
 
 
 class TooSlow(Exception):
@@ -47,15 +47,15 @@ class Tap:
 
 
 class Checks:
-    """The checks of one story. They report and go on; only what the rest of the story needs is waited for."""
+    """The checks of one scenario. They report and go on; only what the rest of the scenario needs is waited for."""
 
-    def __init__(self, tap, story):
+    def __init__(self, tap, scenario):
         self.tap = tap
-        self.story = story
+        self.scenario = scenario
         self.variant = ""
 
     def name(self, what):
-        return ": ".join(part for part in (self.story, self.variant, what) if part)
+        return ": ".join(part for part in (self.scenario, self.variant, what) if part)
 
     def note(self, text):
         self.tap.comment(self.name(text))
@@ -74,12 +74,12 @@ class Checks:
 
 
 def ring(*_):
-    raise TooSlow("not told within its time")
+    raise TooSlow("not at its end within its time")
 
 
 def set_alarms(seconds):
-    """Ends a story by an exception, again and again should its handlers hang too; and then the program, for the unit to save
-    the journal."""
+    """Ends a scenario by an exception, again and again should its handlers hang too; and then the program, for the unit to
+    save the journal."""
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, scaled(seconds), scaled(CLEANUP_SECONDS))
     faulthandler.dump_traceback_later(scaled(seconds + 3 * CLEANUP_SECONDS), exit=True, file=sys.stdout)
@@ -90,14 +90,14 @@ def clear_alarms():
     faulthandler.cancel_dump_traceback_later()
 
 
-def tell(tap, name, story, seconds=STORY_SECONDS):
-    """One story; whatever happens in it, the next one can be told."""
+def run_scenario(tap, name, scenario, seconds=SCENARIO_SECONDS):
+    """Runs one scenario; whatever happens in it, the next one can run."""
     checks = Checks(tap, name)
     tap.comment(f"{name}: begins")
     started = time.monotonic()
     set_alarms(seconds)
     try:
-        story(checks)
+        scenario(checks)
     except Skip as reason:
         tap.skip(name, reason)
     except Exception as error:

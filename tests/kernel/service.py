@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sandbox
+from linux import CLONE_NEWCGROUP, libc
 from program import XFRMCTL, environment, run
 from tap import Skip, equal
 
@@ -16,7 +17,6 @@ MANAGERS_SOCKET = Path("/run/systemd/private")
 # ActiveState, SubState, FreezerState and the type of its job.
 RUNNING = ("active", "running", "running", "")
 
-CLONE_NEWCGROUP = 0x02000000
 CGROUPS = Path("/sys/fs/cgroup")
 
 # The service of the tests, and what its next boot closes.
@@ -34,7 +34,7 @@ def own_control_groups():
     sandbox.new_run_folder()
     subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/var/lib"), check=True)
     SAVED.parent.mkdir()
-    if sandbox.libc.unshare(CLONE_NEWCGROUP) == 0:
+    if libc.unshare(CLONE_NEWCGROUP) == 0:
         subprocess.run(("mount", "-t", "cgroup2", "cgroup2", CGROUPS), capture_output=True, check=False)
 
 

@@ -29,13 +29,14 @@ import report
 HERE = Path(__file__).parent
 GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
+LIBRARY = HERE.parent / "lib"
 SOURCE = HERE.parents[1]
 
 # Without that of symbols.
 PACKAGES = ("xfrmctl_*.deb", "xfrmctl-strongswan_*.deb", "xfrmctl-libreswan_*.deb")
 PACKAGES_HOME = "opt/xfrmctl"
 # As autopkgtest has it: the tests of the packages, and what they use, where it lies in the source.
-AUTOPKGTEST = ("debian/tests", "tests/machine/guest", "tests/machine/scenarios")
+AUTOPKGTEST = ("debian/tests", "tests/lib", "tests/machine/guest", "tests/machine/scenarios")
 TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream")
 UNIT_TESTS = "unit/test-*"
 UNITS = "etc/systemd/system"
@@ -61,7 +62,7 @@ SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
 RESULTS_DISK_BYTES = 256 << 20
 
 # A machine is ended when it has not written a line for this time: a scenario may be silent for all of its own, which ends
-# before (guest/tap.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
+# before (guest/checks.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
 SILENT_SECONDS = 900
 
 
@@ -176,6 +177,9 @@ def write_payload(destdir, tools, program, payload, packages=None):
             add_tree(destdir, "")
         for folder in (HERE / "guest", HERE / "scenarios", KERNEL_SUITE):
             add_tree(folder, f"{GUEST_HOME}/{folder.name}/")
+        # Beside the programs that import it.
+        for folder in ("guest", "kernel"):
+            add_tree(LIBRARY, f"{GUEST_HOME}/{folder}/")
         if tools:
             for tool in TOOLS:
                 add(tools / tool, f"{GUEST_HOME}/tools/{Path(tool).name}")
@@ -272,7 +276,7 @@ def parse_arguments():
 def chosen_scenarios(arguments):
     """Returns the names of the scenarios to run. They are known here, so that those that the machine does not get to are
     known too."""
-    sys.path.append(str(HERE / "guest"))
+    sys.path += [str(HERE / "guest"), str(LIBRARY)]
     import scenarios
     debian, _ = image.RELEASES.get(arguments.release, (i386.SUITE, None))
     return [scenario.__name__ for scenario in scenarios.chosen(arguments.scenario, debian, arguments.packages)]

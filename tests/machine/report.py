@@ -4,7 +4,7 @@
 
 import re
 
-# What guest/tap.py and guest/calibration.py print.
+# What guest/checks.py and guest/calibration.py print.
 BEGINS = re.compile(r"# (\w+): begins$")
 ENDS = re.compile(r"# (\w+): ends after [\d.]+ s\b")
 RESULT = re.compile(r"(?:not )?ok (\d+)\b")

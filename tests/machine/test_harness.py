@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import machine
@@ -16,7 +16,9 @@ import report
 HERE = Path(__file__).parent
 TALLY = HERE.parents[1] / "tools/tally"
 
-sys.path.append(str(HERE / "guest"))
+sys.path += [str(HERE / "guest"), str(machine.LIBRARY)]
+
+from tap import Tap, equal
 
 OUTPUT = """\
 # bookworm machine, accelerator tcg
@@ -41,11 +43,6 @@ def read(text, scenarios=SCENARIOS):
 
 def missing(text, why="the machine ended", scenarios=SCENARIOS):
     return list(read(text, scenarios).missing(why))
-
-
-def equal(seen, expected):
-    if seen != expected:
-        raise AssertionError(f"{seen!r} instead of {expected!r}")
 
 
 def ends_early():
@@ -99,20 +96,20 @@ def slowness():
 def same_words():
     """The guest says all this in the words that are looked for."""
     import calibration
-    import tap
+    import checks
     calibration.PROGRAM, calibration.PROGRAMS = ("true",), 1
     equal(report.slowness(calibration.measure(), 7.0), 1.0)
-    said = []
-    printer = tap.Tap()
-    printer.comment = said.append
-    tap.run_scenario(printer, "boot", lambda check: None)
-    equal(missing("".join(f"# {line}\n" for line in said), scenarios=["boot"]), ["1..0"])
+    with tempfile.TemporaryFile("w+") as printed:
+        with redirect_stdout(printed):
+            checks.run_scenario(Tap(), "boot", lambda check: None)
+        printed.seek(0)
+        equal(missing(printed.read(), scenarios=["boot"]), ["1..0"])
 
 
 def scenario_is_ended_first():
     """A scenario's own limits come before that of a silent machine, and the journal can be saved between."""
-    import tap
-    if tap.SCENARIO_SECONDS + 3 * tap.CLEANUP_SECONDS + 60 > machine.SILENT_SECONDS:
+    import checks
+    if checks.SCENARIO_SECONDS + 3 * checks.CLEANUP_SECONDS + 60 > machine.SILENT_SECONDS:
         raise AssertionError("the machine is ended first")
 
 
@@ -187,16 +184,10 @@ CASES = (ends_early, ends_between, never_boots, cut_line, complete, skipped, lon
 
 
 def main():
-    print(f"1..{len(CASES)}")
-    for number, function in enumerate(CASES, 1):
-        title = function.__doc__.splitlines()[0].rstrip(".")
-        try:
-            function()
-        except Exception:
-            print(f"not ok {number} - {title}")
-            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
-        else:
-            print(f"ok {number} - {title}", flush=True)
+    tap = Tap()
+    tap.plan(len(CASES))
+    for function in CASES:
+        tap.run(function.__doc__.splitlines()[0], function)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ router, answered. Beside it, on the way, a forger sends packets in plaintext tha
 As a program it sends and watches, and writes a line for each event: a word, a number, a time by time.time().
 """
 
-import ctypes
 import os
 import re
 import select
@@ -17,12 +16,12 @@ import sys
 import tempfile
 import time
 from bisect import bisect_right
-from contextlib import contextmanager
 from pathlib import Path
 
 import network
 from command import wait_for
 from connections import CONNECTIONS
+from linux import checksum, inside
 
 SOURCE, DESTINATION = CONNECTIONS["net4"].inner
 SECONDS_BETWEEN = 0.02
@@ -36,34 +35,12 @@ DSCP_VALUES = 64
 ON_THEIR_WAY_SECONDS = 0.5
 
 # What socket lacks, from the kernel's headers.
-CLONE_NEWNET = 0x40000000
 ETH_P_IP = 0x0800
 IP_TRANSPARENT = 19
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 SO_TIMESTAMPNS = 35
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
-
-
-@contextmanager
-def inside(netns):
-    """In this network namespace: a socket stays in the one in which it was made."""
-    def enter(handle):
-        if libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {handle.name}")
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/self/ns/net") as own, open(f"/run/netns/{netns}") as other:
-        enter(other)
-        try:
-            yield
-        finally:
-            enter(own)
-
-
-def checksum(data):
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total & 0xffff) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xffff
 
 
 def echo_request(identifier, number):
@@ -83,7 +60,7 @@ class Stream:
         self.pings.bind((SOURCE, 0))
         self.receiver = self.timestamped(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.receiver.bind((SOURCE, FORGED_PORT))
-        with inside(network.ROUTER):
+        with inside(f"/run/netns/{network.ROUTER}"):
             # What comes from the gateway, with no link header.
             self.router = self.timestamped(
                 socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)))

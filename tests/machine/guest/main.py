@@ -24,7 +24,8 @@ def run_scenarios(names):
     import connections
     import scenarios
     import xfrmctl
-    from tap import Tap, run_scenario
+    from checks import run_scenario
+    from tap import Tap
 
     if xfrmctl.PROGRAM.exists() and (reason := why_host_binary_cannot_run(xfrmctl.PROGRAM)):
         print(f"1..0 # SKIP the program of the host does not run here: {reason}")
@@ -39,8 +40,9 @@ def run_scenarios(names):
 
 def soak(crashes, seed, seconds, modes):
     import connections
+    from checks import run_scenario
     from scenarios.soak import soak_for_long
-    from tap import Tap, run_scenario
+    from tap import Tap
 
     connections.configure_plugins()
     tap = Tap()

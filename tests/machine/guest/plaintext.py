@@ -9,6 +9,7 @@ from typing import NamedTuple
 import kernel
 import network
 from connections import CONNECTIONS
+from linux import SO_RCVBUFFORCE
 from pings import Pings
 
 INNER = ip_network("10.0.0.0/8")
@@ -17,7 +18,6 @@ INNER = ip_network("10.0.0.0/8")
 TTL_SENT = 64
 TTL_OFFSET, SOURCE_OFFSET = 8, 12
 
-SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 64 << 20
 
 

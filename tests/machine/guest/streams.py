@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import network
-from command import NotInTime, in_namespace, wait_for
+from command import in_namespace, wait_for
 from connections import CONNECTIONS
+from waiting import NotInTime
 
 PROGRAM = Path(__file__).parent.parent / "tools/stream"
 COUNTS = struct.Struct("=6Q")       # struct counts of the program

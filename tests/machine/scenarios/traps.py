@@ -14,7 +14,7 @@ import network
 import vici
 import xfrmctl
 from calibration import scaled
-from command import NotInTime, wait_for
+from command import wait_for
 from connections import CONNECTIONS
 from gateway_setup import RECOVERY_SECONDS, start, wait_in_step
 from many import configured
@@ -22,6 +22,7 @@ from many import network as network_of
 from pings import ping
 from streams import PORT, Stream
 from strongswan import gateway
+from waiting import NotInTime
 
 from .traffic import carries_traffic
 

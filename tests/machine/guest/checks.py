@@ -8,6 +8,7 @@ import time
 import traceback
 
 from calibration import scaled
+from tap import Skip, comment
 
 # Limits of one scenario, and of what it leaves to do when it is ended, in seconds of the reference. The longest takes some
 # two minutes, but the host may get other things to do at any time.
@@ -15,35 +16,8 @@ SCENARIO_SECONDS = 600
 CLEANUP_SECONDS = 60
 
 
-class Skip(Exception):
-    """The scenario cannot run here; the text says why."""
-
-
 class TooSlow(Exception):
     pass
-
-
-class Tap:
-    def __init__(self):
-        self.count = self.failed = 0
-
-    def comment(self, text):
-        for line in str(text).splitlines():
-            print(f"# {line}", flush=True)
-
-    def line(self, passed, name, diagnostics=()):
-        self.count += 1
-        self.failed += not passed
-        print(f"{'ok' if passed else 'not ok'} {self.count} - {name}", flush=True)
-        for text in () if passed else diagnostics:
-            self.comment(text)
-
-    def skip(self, name, reason):
-        self.count += 1
-        print(f"ok {self.count} - {name} # SKIP {reason}", flush=True)
-
-    def plan(self):
-        print(f"1..{self.count}", flush=True)
 
 
 class Checks:
@@ -58,16 +32,16 @@ class Checks:
         return ": ".join(part for part in (self.scenario, self.variant, what) if part)
 
     def note(self, text):
-        self.tap.comment(self.name(text))
+        comment(self.name(text))
 
     def that(self, what, passed, seen=""):
-        self.tap.line(bool(passed), self.name(what), [f"seen: {seen}"] if seen != "" else [])
+        self.tap.that(self.name(what), passed, *([f"seen: {seen}"] if seen != "" else []))
 
     def skip(self, what, reason):
         self.tap.skip(self.name(what), reason)
 
     def equal(self, what, seen, expected):
-        self.tap.line(seen == expected, self.name(what), [f"expected: {expected!r}", f"seen:     {seen!r}"])
+        self.tap.that(self.name(what), seen == expected, f"expected: {expected!r}", f"seen:     {seen!r}")
 
     def empty(self, what, seen):
         self.that(what, not seen, seen)
@@ -93,7 +67,7 @@ def clear_alarms():
 def run_scenario(tap, name, scenario, seconds=SCENARIO_SECONDS):
     """Runs one scenario; whatever happens in it, the next one can run."""
     checks = Checks(tap, name)
-    tap.comment(f"{name}: begins")
+    comment(f"{name}: begins")
     started = time.monotonic()
     set_alarms(seconds)
     try:
@@ -101,7 +75,7 @@ def run_scenario(tap, name, scenario, seconds=SCENARIO_SECONDS):
     except Skip as reason:
         tap.skip(name, reason)
     except Exception as error:
-        tap.line(False, checks.name(f"ends early: {error!r}"), [traceback.format_exc()])
+        tap.that(checks.name(f"ends early: {error!r}"), False, traceback.format_exc())
     finally:
         clear_alarms()
-    tap.comment(f"{name}: ends after {time.monotonic() - started:.1f} s")
+    comment(f"{name}: ends after {time.monotonic() - started:.1f} s")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""NETLINK_XFRM for what `ip xfrm` cannot do. The structures are those of linux/xfrm.h."""
+"""Netlink for what `ip` cannot do, XFRM above all. The structures are those of linux/xfrm.h."""
 
 import os
 import socket
@@ -7,18 +7,19 @@ import struct
 from contextlib import suppress
 from typing import NamedTuple
 
-NETLINK_XFRM = 6
+NETLINK_ROUTE, NETLINK_XFRM = 0, 6
 ACQUIRES = 1 << 0       # XFRMGRP_ACQUIRE
+SAS = 1 << 2            # XFRMGRP_SA
 POLICIES = 1 << 3       # XFRMGRP_POLICY
 
 MSG_NEWSA, MSG_DELSA, MSG_GETSA, MSG_NEWPOLICY, MSG_DELPOLICY, MSG_GETPOLICY, MSG_ALLOCSPI = range(0x10, 0x17)
 MSG_UPDPOLICY, MSG_UPDSA, MSG_FLUSHSA, MSG_FLUSHPOLICY = 0x19, 0x1a, 0x1c, 0x1d
-MSG_GETSADINFO = 0x23
+MSG_POLEXPIRE, MSG_GETSADINFO, MSG_GETSPDINFO = 0x1b, 0x23, 0x25
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 REQUEST, ACK, DUMP = 1, 4, 0x300
 
-ATTRIBUTE_TEMPLATES, ATTRIBUTE_CONTEXT, ATTRIBUTE_POLICY_TYPE, ATTRIBUTE_MARK = 5, 8, 16, 21
+ATTRIBUTE_TEMPLATES, ATTRIBUTE_POLICY, ATTRIBUTE_CONTEXT, ATTRIBUTE_POLICY_TYPE, ATTRIBUTE_MARK = 5, 7, 8, 16, 21
 ATTRIBUTE_OFFLOAD, ATTRIBUTE_IF_ID = 28, 31
 
 PROTOS = {"esp": 50, "ah": 51, "comp": 108}
@@ -65,11 +66,38 @@ def attribute(kind, data):
     return struct.pack("HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
 
 
-def open_socket(groups=0):
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_XFRM)
+def attributes(data):
+    """Yields the type and the content of each."""
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("HH", data)
+        yield kind, data[4:length]
+        data = data[length + 3 & ~3:]
+
+
+def messages(datagram):
+    """Yields the type and the bytes of each."""
+    while len(datagram) >= 16:
+        length, kind = struct.unpack_from("IH", datagram)
+        yield kind, datagram[:length]
+        datagram = datagram[length + 3 & ~3:]
+
+
+def open_socket(groups=0, protocol=NETLINK_XFRM):
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     sock.settimeout(SECONDS)
     sock.bind((0, groups))
     return sock
+
+
+def ask(kind, flags, body, sequence=1, protocol=NETLINK_XFRM):
+    """Yields the type and the bytes of each message of the answer, up to its end."""
+    with open_socket(protocol=protocol) as sock:
+        sock.send(struct.pack("IHHII", 16 + len(body), kind, REQUEST | flags, sequence, 0) + body)
+        while True:
+            for got, message in messages(sock.recv(65536)):
+                yield got, message
+                if got in (NLMSG_ERROR, NLMSG_DONE) or not flags & (ACK | DUMP):
+                    return
 
 
 def trimmed(context):
@@ -100,12 +128,9 @@ class Policy(NamedTuple):
     def parse(cls, body):
         fields = cls.INFO.unpack_from(body)
         n = cls.SELECTOR_FIELDS
-        attributes, rest = {}, body[cls.INFO.size:]
-        while rest:
-            length, kind = struct.unpack_from("HH", rest)
-            attributes[kind] = trimmed(rest[4:length]) if kind == ATTRIBUTE_CONTEXT else rest[4:length]
-            rest = rest[length + 3 & ~3:]
-        return cls(fields[:n], fields[n], fields[n + 1:n + 9], fields[n + 9:n + 13], *fields[n + 13:], attributes)
+        found = {kind: trimmed(data) if kind == ATTRIBUTE_CONTEXT else data
+                 for kind, data in attributes(body[cls.INFO.size:])}
+        return cls(fields[:n], fields[n], fields[n + 1:n + 9], fields[n + 9:n + 13], *fields[n + 13:], found)
 
     @property
     def ends(self):
@@ -145,16 +170,9 @@ class Policy(NamedTuple):
 
 def dump(kind, body):
     """The bodies of all messages of a list."""
-    with open_socket() as sock:
-        sock.send(struct.pack("IHHII", 16 + len(body), kind, REQUEST | DUMP, 1, 0) + body)
-        while True:
-            answer = sock.recv(65536)
-            while answer:
-                length, kind = struct.unpack_from("IH", answer)
-                if kind == NLMSG_DONE:
-                    return
-                yield answer[16:length]
-                answer = answer[length + 3 & ~3:]
+    for got, message in ask(kind, DUMP, body):
+        if got != NLMSG_DONE:
+            yield message[16:]
 
 
 def policies():
@@ -169,15 +187,9 @@ def spis():
 
 
 def request(kind, body):
-    with open_socket() as sock:
-        sock.send(struct.pack("IHHII", 16 + len(body), kind, REQUEST | ACK, 1, 0) + body)
-        while True:
-            answer = sock.recv(65536)
-            if struct.unpack_from("H", answer, 4)[0] == NLMSG_ERROR:
-                error = -struct.unpack_from("i", answer, 16)[0]
-                if error:
-                    raise OSError(error, os.strerror(error))
-                return
+    for got, message in ask(kind, ACK, body):
+        if got == NLMSG_ERROR and (error := -struct.unpack_from("i", message, 16)[0]):
+            raise OSError(error, os.strerror(error))
 
 
 def flush_policies():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs test cases, each in a network namespace of its own, and reports them in the Test Anything Protocol.
+"""Runs test cases, each in a network namespace of its own, and reports them as TAP.
 
 A test program marks functions with @case or @cases and ends with main(). A case fails by any exception.
 """
@@ -7,15 +7,11 @@ A test program marks functions with @case or @cases and ends with main(). A case
 import functools
 import os
 import sys
-import traceback
 
 import sandbox
+from tap import Tap
 
 registered = []
-
-
-class Skip(Exception):
-    """This machine cannot tell whether the case holds; the text says why."""
 
 
 def case(function):
@@ -34,43 +30,6 @@ def cases(rows):
     return register
 
 
-def equal(found, expected, what="what was found"):
-    if found != expected:
-        raise AssertionError(f"{what}:\n    {found!r}\ninstead of\n    {expected!r}")
-
-
-def contains(text, *parts):
-    for part in parts:
-        if part not in text:
-            raise AssertionError(f"{part!r} is not in\n{text}")
-
-
-def is_lacking(text, *parts):
-    for part in parts:
-        if part in text:
-            raise AssertionError(f"{part!r} is in\n{text}")
-
-
-def comment(text):
-    for line in text.splitlines():
-        print(f"# {line}")
-
-
-def run(title, number, function):
-    # TAP gives the number sign a meaning.
-    title = title.rstrip(".").replace("#", "")
-    sandbox.new_network()
-    try:
-        function()
-    except Skip as reason:
-        print(f"ok {number} - {title} # SKIP {reason}", flush=True)
-    except Exception:
-        print(f"not ok {number} - {title}", flush=True)
-        comment(traceback.format_exc())
-    else:
-        print(f"ok {number} - {title}", flush=True)
-
-
 def main(prepare=None):
     """Runs every case whose title contains one of the words of the command line; all of them without any. With $ONE_OF=N
     one of N: where each takes long, that is better than none."""
@@ -80,12 +39,14 @@ def main(prepare=None):
         print(f"Bail out! no case has this in its title: {', '.join(unknown)}")
         sys.exit(1)
     chosen = chosen[::int(os.environ.get("ONE_OF", "1"))]
-    print(f"1..{len(chosen)}", flush=True)
+    tap = Tap()
+    tap.plan(len(chosen))
     try:
         if prepare:
             prepare()
-        for number, (title, function) in enumerate(chosen, 1):
-            run(title, number, function)
+        for title, function in chosen:
+            sandbox.new_network()
+            tap.run(title, function)
     except sandbox.NoSandbox as reason:
         print(f"Bail out! {reason}")
         sys.exit(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sandbox
 from linux import CLONE_NEWCGROUP, libc
-from program import XFRMCTL, environment, run
+from program import XFRMCTL, environment, run, until
 from tap import Skip, equal
 
 MANAGER = os.environ["MANAGER"]
@@ -38,13 +38,21 @@ def own_control_groups():
         subprocess.run(("mount", "-t", "cgroup2", "cgroup2", CGROUPS), capture_output=True, check=False)
 
 
+def is_made(folder):
+    try:
+        folder.mkdir()
+        return True
+    except FileExistsError:
+        return False
+
+
 @contextmanager
 def unit(name):
     """A control group, by which a process is known to belong to this unit. Yields the file to move into it."""
     if not (CGROUPS / "cgroup.procs").exists():
         raise Skip("no control groups (cgroup2) can be mounted here")
     folder = CGROUPS / name
-    folder.mkdir()
+    until(lambda: is_made(folder), f"no other test program that runs at the same time has {name}")
     try:
         yield folder / "cgroup.procs"
     finally:

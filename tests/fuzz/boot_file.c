@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Whatever the bytes are, reading them as a saved file ends and keeps within them; and what was read, written and read
+/* Whatever the bytes are, reading them as a boot file ends and keeps within them; and what was read, written and read
  * again, is the same. */
 
 #include <errno.h>

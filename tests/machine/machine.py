@@ -27,9 +27,13 @@ import image
 import report
 
 HERE = Path(__file__).parent
+LIBRARY = HERE.parent / "lib"
+sys.path.append(str(LIBRARY))
+
+from linux import processor_seconds
+
 GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
-LIBRARY = HERE.parent / "lib"
 SOURCE = HERE.parents[1]
 
 # Without that of symbols.
@@ -87,11 +91,6 @@ class Machine:
         self.process.wait()
         self.process.stdout.close()
 
-    def processor_seconds(self):
-        """What it has used until now. On a host with other things to do, this tells more than a clock."""
-        user, system = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
     def lines(self, silent_seconds):
         """What comes over the serial port on qemu's standard output, until the machine ends."""
         pending, slowness = b"", 1.0
@@ -108,11 +107,13 @@ class Machine:
 
 
 def with_processor_seconds(machine, lines):
-    """Adds to the line in which a scenario says how long it took what of a processor it took."""
-    used = machine.processor_seconds()
+    """Adds to the line in which a scenario says how long it took what of a processor it took: on a host with other things to
+    do, that tells more than a clock."""
+    pid = machine.process.pid
+    used = processor_seconds(pid)
     for line in lines:
         if report.ENDS.match(line):
-            before, used = used, machine.processor_seconds()
+            before, used = used, processor_seconds(pid)
             line += f" (processor: {used - before:.0f} s)"
         yield line
 
@@ -276,7 +277,7 @@ def parse_arguments():
 def chosen_scenarios(arguments):
     """Returns the names of the scenarios to run. They are known here, so that those that the machine does not get to are
     known too."""
-    sys.path += [str(HERE / "guest"), str(LIBRARY)]
+    sys.path.append(str(HERE / "guest"))
     import scenarios
     debian, _ = image.RELEASES.get(arguments.release, (i386.SUITE, None))
     return [scenario.__name__ for scenario in scenarios.chosen(arguments.scenario, debian, arguments.packages)]

@@ -11,14 +11,12 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 import time
 from bisect import bisect_right
-from pathlib import Path
 
 import network
+from background import Background
 from command import wait_for
 from connections import CONNECTIONS
 from linux import checksum, inside
@@ -196,29 +194,17 @@ class Result:
         return rows
 
 
-class Fates:
+class Fates(Background):
     """The stream, in a with block."""
 
-    def __enter__(self):
-        self.output = tempfile.NamedTemporaryFile("w+")
-        self.process = subprocess.Popen([sys.executable, __file__], stdout=self.output)
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.output.close()
-
-    def text(self):
-        return Path(self.output.name).read_text()
+    def __init__(self):
+        super().__init__(sys.executable, __file__)
 
     def wait_for_answers(self, count=10):
         wait_for(lambda: self.text().count("answered") >= count, 20, "pings are answered")
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
-        return self.text()
+        return self.end(signal.SIGTERM)
 
 
 def main():

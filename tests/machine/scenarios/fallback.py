@@ -4,7 +4,6 @@ stopped."""
 
 import os
 import signal
-from contextlib import ExitStack
 
 import connections
 import kernel
@@ -15,6 +14,7 @@ from connections import CONNECTIONS
 from gateway_setup import RECOVERY_SECONDS, RETIRED, establish, of_retired, start, wait_handover_over, wait_known
 from pings import Pings, ping
 from strongswan import gateway
+from together import Together
 
 NAMES = ("net4", "warrior")
 
@@ -37,22 +37,16 @@ def crash_unreachable():
     gateway.crash_and_wait(signal.SIGKILL)
 
 
-class Streams:
+class Streams(Together):
     """Pings through connections, in a with block; none may leave in plaintext."""
 
     def __init__(self, names):
-        self.names = names
-
-    def __enter__(self):
+        self.pings = {name: Pings(CONNECTIONS[name].inner) for name in names}
+        self.parts = self.pings.values()
         self.leaks = network.leaks()
-        with ExitStack() as stack:
-            self.pings = {name: stack.enter_context(Pings(CONNECTIONS[name].inner)) for name in self.names}
-            self.stack = stack.pop_all()
-        self.wait_for_answers()
-        return self
 
-    def __exit__(self, *exception):
-        self.stack.close()
+    def begun(self):
+        self.wait_for_answers()
 
     def wait_for_answers(self):
         for stream in self.pings.values():

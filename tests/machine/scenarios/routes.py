@@ -4,7 +4,6 @@ crash, a restart and a stop. And the virtual address that a crash leaves behind.
 
 import re
 import signal
-from contextlib import ExitStack
 
 import connections
 import journal
@@ -16,6 +15,7 @@ from connections import CONNECTIONS
 from gateway_setup import RETIRED, establish, start, stop, wait_in_step, wait_known
 from pings import Pings
 from strongswan import gateway, peer
+from together import Together
 
 NAMES = ("net4", "net6", RETIRED)
 LEFT = ("net4", "net6")
@@ -25,23 +25,15 @@ def remote(*names):
     return sorted(CONNECTIONS[name].networks[1] for name in names)
 
 
-class Own:
+class Own(Together):
     """Pings of the gateway itself to the networks behind the peer, in a with block: nobody says from which address."""
 
     def __init__(self, names):
-        self.pings = [Pings((None, CONNECTIONS[name].inner[1])) for name in names]
+        self.pings = self.parts = [Pings((None, CONNECTIONS[name].inner[1])) for name in names]
 
-    def __enter__(self):
-        with ExitStack() as stack:
-            for pings in self.pings:
-                stack.enter_context(pings)
-            self.stack = stack.pop_all()
+    def begun(self):
         self.wait_for_answers()
         self.before = network.counts()
-        return self
-
-    def __exit__(self, *exception):
-        self.stack.close()
 
     def wait_for_answers(self):
         for pings in self.pings:

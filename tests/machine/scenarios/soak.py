@@ -3,7 +3,6 @@
 
 import random
 import time
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import connections
@@ -18,6 +17,7 @@ from killer import Killer
 from plaintext import BothWays
 from streams import FEW, Flows
 from strongswan import gateway, peer
+from together import Together
 
 from .traffic import carries_traffic, trigger
 
@@ -85,19 +85,14 @@ class Seen(NamedTuple):
     carried: int
 
 
-class Traffic:
+class Traffic(Together):
     """In a with block."""
 
-    def __enter__(self):
-        with ExitStack() as stack:
-            self.pings = stack.enter_context(BothWays(PINGS))
-            self.flows = stack.enter_context(Flows({FLOW: FEW}))
-            self.stack = stack.pop_all()
-        self.wait_carried()
-        return self
+    def __init__(self):
+        self.pings, self.flows = self.parts = BothWays(PINGS), Flows({FLOW: FEW})
 
-    def __exit__(self, *exception):
-        self.stack.close()
+    def begun(self):
+        self.wait_carried()
 
     def wait_carried(self):
         self.pings.wait_for_answers()

@@ -22,6 +22,7 @@ from many import network as network_of
 from pings import ping
 from streams import PORT, Stream
 from strongswan import gateway
+from together import Together
 from waiting import NotInTime
 
 from .traffic import carries_traffic
@@ -65,18 +66,11 @@ def addresses():
             yield
 
 
-class Receivers:
+class Receivers(Together):
     """Of all connections, in a with block: each tells when its longest pause was over, so they are for one crash."""
 
-    def __enter__(self):
-        with ExitStack() as stack:
-            self.streams = [stack.enter_context(Stream("receive", address(1, number), PORT, netns="peer"))
-                            for number in range(COUNT)]
-            self.stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception):
-        self.stack.close()
+    def __init__(self):
+        self.streams = self.parts = [Stream("receive", address(1, number), PORT, netns="peer") for number in range(COUNT)]
 
     def wait_carried(self):
         wait_for(lambda: all(stream.counts.passed >= RATE for stream in self.streams), RECOVERY_SECONDS,

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A charon that hangs is ended and comes back; one that has much to do is left alone."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
 from connections import GATEWAY_FOLDER, Connection, rendered
 from gateway_setup import establish, start
+from linux import processor_seconds
 from streams import FEW
 from strongswan import Strongswan, gateway
 
@@ -112,11 +112,6 @@ connections {{
 """
 
 
-def cpu_seconds(pid):
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
 def busy(check):
     """200 negotiations at once."""
     start((NAME,))
@@ -124,12 +119,12 @@ def busy(check):
     # So little time that each late answer is judged.
     watching("--interval=200ms --deadline=100ms --misses=1")
     cursor, pid = journal.now(), gateway.main_pid()
-    used, begun = cpu_seconds(pid), time.monotonic()
+    used, begun = processor_seconds(pid), time.monotonic()
     with peer_with(FOR_ALL):
         gateway.swanctl("--load-all", "--noprompt")
         wait_for(lambda: len(kernel.spis()) >= 2 * COUNT, NEGOTIATION_SECONDS, "all negotiations have ended",
                  POLL_SECONDS_SLOW)
-        used, elapsed = cpu_seconds(pid) - used, time.monotonic() - begun
+        used, elapsed = processor_seconds(pid) - used, time.monotonic() - begun
         check.that("charon was busy", used > elapsed / 10, (used, elapsed))
         check.equal("it is left alone", (gateway.main_pid(), xfrmctl.said(HUNG, cursor)), (pid, []))
         late = xfrmctl.said(ANSWERS, cursor)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Scenes that the scenarios and the demonstration have in common."""
 
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import connections
@@ -16,6 +19,7 @@ from strongswan import gateway, peer
 RECOVERY_SECONDS = 60
 RETIRED = "retired"
 STANDARD = ("host", "net4", "net6", RETIRED)
+PEER_CONFIGURATION = Path("/etc/strongswan-peer/swanctl.conf")
 
 
 def stop():
@@ -36,6 +40,20 @@ def start(names=("net4",), with_xfrmctl=True, release_options=None, mode="hold")
     xfrmctl.configure(release_options=release_options, mode=mode)
     xfrmctl.enable(with_xfrmctl)
     gateway.start()
+
+
+@contextmanager
+def peer_with(text, beside_own=False):
+    """The peer has these connections, and no others, or those beside its own."""
+    with tempfile.NamedTemporaryFile("w") as file:
+        # Connections that are not in the file are unloaded.
+        file.write((PEER_CONFIGURATION.read_text() if beside_own else "") + text)
+        file.flush()
+        peer.swanctl("--load-all", "--noprompt", "--file", file.name)
+        try:
+            yield
+        finally:
+            peer.systemctl("restart")
 
 
 def has_children(names):

@@ -14,6 +14,8 @@ from gateway_setup import RETIRED, establish, start, wait_known
 from streams import FEW, Flows
 from strongswan import gateway
 
+from .traffic import check_tally
+
 NAMES = (RETIRED, "started")
 
 # How long the peer's IKE does not answer.
@@ -37,9 +39,7 @@ ExecStartPost=/bin/sh -c 'until [ -e {GO} ]; do sleep 0.1; done'
 
 def check_closed(check, when, tallies, names=NAMES):
     for name in names:
-        tally = tallies[name]
-        check.that(f"{name}: no packet leaves in plaintext {when}", tally.leaked == 0 and tally.refused > 0, tally)
-        check.that(f"{name}: no forged packet is accepted {when}", tally.accepted == 0 and tally.forged > 0, tally)
+        check_tally(check, tallies[name], flow=name, when=when)
 
 
 def crash_while_peer_is_silent(flows):

@@ -4,7 +4,6 @@
 import signal
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import connections
 import journal
@@ -13,12 +12,10 @@ import network
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
 from connections import CONNECTIONS, IF_ID, KINDS
-from gateway_setup import RECOVERY_SECONDS, start
+from gateway_setup import RECOVERY_SECONDS, peer_with, start
 from pings import Pings
 from streams import Forgery
-from strongswan import gateway, peer
-
-PEER_FILE = Path("/run/kinds.conf")
+from strongswan import gateway
 
 # Their own kinds: IPv4 with a peer that removes the old SAs when it is contacted anew, IPv6, and transport mode.
 NAMES = ("net4", "net6", "host", *KINDS)
@@ -67,13 +64,9 @@ def xfrm_interface():
 def configured(names):
     """Both ends have these connections, and no others."""
     connections.configure_gateway(names)
-    PEER_FILE.write_text(connections.rendered_peer(names))
-    peer.swanctl("--load-all", "--file", PEER_FILE)
-    gateway.swanctl("--load-all")
-    try:
+    with peer_with(connections.rendered_peer(names)):
+        gateway.swanctl("--load-all")
         yield
-    finally:
-        peer.systemctl("restart")
 
 
 def names_here(check):

@@ -3,9 +3,6 @@
 
 import os
 import signal
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 
 import kernel
 import network
@@ -13,9 +10,9 @@ import xfrmctl
 from command import run, wait_for
 from connections import GATEWAY_FOLDER, Connection, rendered
 from exchange import ask, server
-from gateway_setup import RECOVERY_SECONDS, is_in_step, start
+from gateway_setup import RECOVERY_SECONDS, is_in_step, peer_with, start
 from pings import Pings
-from strongswan import gateway, peer
+from strongswan import gateway
 
 OUTER = ("192.0.2.1", "198.51.100.1")
 INNER = ("10.1.0.1", "10.2.0.1")
@@ -29,8 +26,6 @@ WHOLE_HOST = Connection("whole-host", OUTER, OUTER, OUTER, "transport")
 BESIDE = (("dns", "10.1.0.0/24[17]", "0.0.0.0/0[17/53]"), ("ssh", "10.1.0.0/24[6/22]", "0.0.0.0/0[6]"))
 DNS = ("udp", "10.2.0.1", 53)
 SSH = ("tcp", "10.1.0.1", 22)
-
-PEER_CONFIGURATION = Path("/etc/strongswan-peer/swanctl.conf")
 
 PACKETS = 20
 
@@ -68,20 +63,6 @@ connections {{
     }}
 }}
 """
-
-
-@contextmanager
-def peer_with(text):
-    """The peer knows these connections too."""
-    with tempfile.NamedTemporaryFile("w") as file:
-        # Connections that are not in the file would be unloaded.
-        file.write(PEER_CONFIGURATION.read_text() + text)
-        file.flush()
-        peer.swanctl("--load-all", "--noprompt", "--file", file.name)
-        try:
-            yield
-        finally:
-            peer.systemctl("restart")
 
 
 class Scene:
@@ -129,7 +110,7 @@ def not_blocked(check):
     start(())
     # Under traffic, charon may lose the acquire of a trap that it is installing, and here nothing is released behind that.
     (GATEWAY_FOLDER / "everything.conf").write_text(configuration("trap|start"))
-    with (gateway.drop_in(DROP_IN), peer_with(configuration("none", 1)), server(*DNS, netns="peer"), server(*SSH),
+    with (gateway.drop_in(DROP_IN), peer_with(configuration("none", 1), beside_own=True), server(*DNS, netns="peer"), server(*SSH),
           Pings(INNER) as tunnel, Pings(OUTER) as hosts):
         gateway.swanctl("--load-all", "--noprompt")
         check_scene(check, Scene(check, tunnel, hosts))

@@ -15,6 +15,8 @@ from gateway_setup import look, wait_in_step
 from streams import FEW, Flows
 from strongswan import Strongswan
 
+from .traffic import RESTART_SECONDS, check_replaced, check_tally, comes_back
+
 starter = Strongswan("strongswan-starter.service")
 
 NAME = "net4"
@@ -24,7 +26,6 @@ RETIRED = "retired"
 MORE = 8
 
 CHARON_PID = Path("/run/charon.pid")
-RESTART_SECONDS = 120
 
 CONNECTION = """
 conn {name}
@@ -101,18 +102,11 @@ def kill_starter():
     os.kill(starter.main_pid(), signal.SIGKILL)
 
 
-def comes_back(check, flows, act):
-    before, main_pid, old, cursor = flows.tallies(), starter.main_pid(), look(starter), journal.now()
-    act()
-    wait_for(lambda: starter.is_running_again(main_pid), RESTART_SECONDS, "the service runs again", POLL_SECONDS_SLOW)
-    flows.wait_carried()
-    wait_in_step(starter)
-    tally, now = flows.since(before)[NAME], look(starter)
-    check.that("no packet leaves in plaintext, some are held back", tally.leaked == 0 and tally.refused > 0, tally)
-    check.that("no forged packet is accepted", tally.accepted == 0 and tally.forged > 0, tally)
-    check.equal("no SA and no policy of before is left", (old.spis & now.spis, old.indexes & now.indexes),
-                (set(), set()))
-    check.equal("charon knows every SA of the kernel", now.spis, now.known_spis)
+def stays_closed(check, flows, act):
+    cursor = journal.now()
+    tally, old, now = comes_back(flows, NAME, starter, act)
+    check_tally(check, tally)
+    check_replaced(check, old, now)
     check.equal("starter and its charon are all that runs", processes(), {starter.main_pid(), charon_pid()})
     return old, xfrmctl.releases(cursor, starter.unit)
 
@@ -122,12 +116,12 @@ def check_xfrmctl(check, flows):
     flows.wait_carried()
 
     check.variant = "starter dies"
-    comes_back(check, flows, kill_starter)
+    stays_closed(check, flows, kill_starter)
 
     # Behind an automatic restart of the service, which the watch over charon has to outlast.
     check.variant = "charon dies"
     configure(NAME)
-    old, releases = comes_back(check, flows, kill_charon)
+    old, releases = stays_closed(check, flows, kill_charon)
     check.equal("systemd has started the service again", starter.show("NRestarts"), "2")
     # What a policy covers by now goes: the last connection was loaded.
     check.equal("released when all connections were loaded: only what was removed stays blocked",
@@ -135,7 +129,7 @@ def check_xfrmctl(check, flows):
                 [(len(old.policies) - 3, 3)])
 
     check.variant = "restart"
-    comes_back(check, flows, lambda: starter.systemctl("restart"))
+    stays_closed(check, flows, lambda: starter.systemctl("restart"))
 
     check.variant = "stop"
     starter.stop()

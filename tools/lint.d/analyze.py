@@ -11,8 +11,8 @@ import shlex
 import subprocess
 import sys
 
-# The analyzer takes what is stored in a list with an index that it does not know for lost; sanitizers and valgrind look for
-# leaks.
+# The analyzer takes what is stored in a list with an index that it does not know for lost; sanitizers and valgrind look
+# for leaks.
 OPTIONS = ("-fanalyzer", "-Wno-analyzer-malloc-leak")
 
 

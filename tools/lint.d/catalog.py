@@ -30,7 +30,7 @@ def entries_of_catalog():
 
 
 def lines_of_manual():
-    """Returns the lines of the section, in wide lines as a reader sees them: a word that happens to be a macro is not lost."""
+    """Returns the lines of the section as a reader sees them in a wide window: in the source, words may be macros."""
     page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=200", MANUAL], check=True, capture_output=True,
                           text=True).stdout
     _, heading, rest = re.sub(".\b", "", page).partition(f"\n{SECTION}\n")

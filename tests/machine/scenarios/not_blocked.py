@@ -110,8 +110,8 @@ def not_blocked(check):
     start(())
     # Under traffic, charon may lose the acquire of a trap that it is installing, and here nothing is released behind that.
     (GATEWAY_FOLDER / "everything.conf").write_text(configuration("trap|start"))
-    with (gateway.drop_in(DROP_IN), peer_with(configuration("none", 1), beside_own=True), server(*DNS, netns="peer"), server(*SSH),
-          Pings(INNER) as tunnel, Pings(OUTER) as hosts):
+    with (gateway.drop_in(DROP_IN), peer_with(configuration("none", 1), beside_own=True), server(*DNS, netns="peer"),
+          server(*SSH), Pings(INNER) as tunnel, Pings(OUTER) as hosts):
         gateway.swanctl("--load-all", "--noprompt")
         check_scene(check, Scene(check, tunnel, hosts))
 

@@ -51,8 +51,8 @@ def check_tally(check, tally, held_back=True, flow="", when=""):
 
 
 def comes_back(flows, name, service, act):
-    """Has act() end the daemon of a service. Returns the tally of a flow until it passes again, and what there was before and
-    is after."""
+    """Has act() end the daemon of a service. Returns the tally of a flow until it passes again, and what there was before
+    and is after."""
     before, main_pid, old = flows.tallies(), service.main_pid(), look(service)
     act()
     wait_for(lambda: service.is_running_again(main_pid), RESTART_SECONDS, "the service runs again", POLL_SECONDS_SLOW)

@@ -45,7 +45,7 @@ TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream
 UNIT_TESTS = "unit/test-*"
 UNITS = "etc/systemd/system"
 
-# What the first boot closes, as if an earlier life had saved it and the operator enabled that.
+# What the first boot closes, as if a previous instance had saved it and the operator enabled that.
 SAVED = HERE / "guest/first_boot.saved"
 SAVED_PATH = "var/lib/xfrmctl/strongswan"
 BOOT_UNIT = "strongswan.service.wants/xfrmctl-boot@strongswan.service"

@@ -101,7 +101,7 @@ def of_retired(policies):
     return [policy for policy in policies if policy.src in networks]
 
 
-class Life(NamedTuple):
+class Snapshot(NamedTuple):
     """What the kernel and charon held at one time."""
     spis: set
     known_spis: set
@@ -119,7 +119,7 @@ class Life(NamedTuple):
 
 def look(strongswan=gateway):
     children = strongswan.child_sas()
-    return Life(
+    return Snapshot(
         kernel.spis(strongswan.netns),
         {spi for child in children for spi in (child.spi_in, child.spi_out)},
         [policy for policy in kernel.policies(strongswan.netns) if not policy.user],
@@ -130,8 +130,8 @@ def look(strongswan=gateway):
 class Crash(NamedTuple):
     moment: float       # time.time() of the kill
     cursor: str         # the place in the journal before it
-    before: Life
-    after: Life
+    before: Snapshot
+    after: Snapshot
     counts: dict        # packets at the router from the kill until the end
     counts_restarted: dict      # the same from the new charon's start on
     pings: pings.Result

@@ -33,7 +33,7 @@ def destinations(netns=None):
     return sorted(route.dst for route in routes(netns) if route.protocol == "4")
 
 
-def stand_ins(netns=None):
+def backup_routes(netns=None):
     return [route for route in routes(netns) if route.protocol == str(ROUTE_PROTOCOL)]
 
 

@@ -39,7 +39,7 @@ def shadows(tags=(HOLD, GRACE, CLOSE, KEEP), netns=None):
 
 
 def kept(netns=None):
-    """What goes on with the old SAs until the handover is over: policies and stoppers."""
+    """What goes on with the old SAs until the handover is over: policies and guard SAs."""
     return shadows([KEEP], netns) + [sa for sa in kernel.sas(netns) if sa.user == KEEP]
 
 

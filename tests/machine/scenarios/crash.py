@@ -36,12 +36,12 @@ def check_stock(check, crash):
 
 
 def check_clean(check, crash):
-    """Nothing of the old life is left, and what was removed is what there had been."""
-    check.equal("no SA of the old life is left", crash.before.spis & crash.after.spis, set())
-    check.equal("no policy of the old life is left", crash.before.indexes & crash.after.indexes, set())
+    """Nothing of the previous instance is left, and what was removed is what there had been."""
+    check.equal("no SA of the previous instance is left", crash.before.spis & crash.after.spis, set())
+    check.equal("no policy of the previous instance is left", crash.before.indexes & crash.after.indexes, set())
     check.equal("charon knows every SA of the kernel", crash.after.spis, crash.after.known_spis)
     summaries = xfrmctl.summaries(crash.cursor)
-    check.equal("one flush, which counts what the old life had", [xfrmctl.removed(entry) for entry in summaries],
+    check.equal("one flush, which counts what there had been", [xfrmctl.removed(entry) for entry in summaries],
                 [(len(crash.before.spis), len(crash.before.indexes))])
 
 

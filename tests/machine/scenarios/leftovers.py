@@ -30,7 +30,7 @@ def half_open(check):
         network.unblock_ike()
         if with_xfrmctl:
             check.equal("no larval SA is left", after.spis, set())
-            check.equal("no trap policy of the old life is left", before.indexes & after.indexes, set())
+            check.equal("no trap policy of the previous instance is left", before.indexes & after.indexes, set())
             trigger("net4")
             carries_traffic(check, "net4")
         else:
@@ -65,8 +65,8 @@ def listener(check):
                 wait_for(lambda: len(acquire_listeners()) > others, 20, "it listens")
                 gateway.crash_and_wait(signal.SIGKILL)
                 after = look()
-                check.equal("no SA of the old life is left", before.spis & after.spis, set())
-                check.equal("no policy of the old life is left", before.indexes & after.indexes, set())
+                check.equal("no SA of the previous instance is left", before.spis & after.spis, set())
+                check.equal("no policy of the previous instance is left", before.indexes & after.indexes, set())
                 check.equal("the listener still runs", process.poll(), None)
             finally:
                 process.kill()

@@ -80,13 +80,13 @@ def check_held_up(check, arrivals, streams, old):
                 {old[name]: {source(name)} for name in BEFORE})
 
 
-def check_without_stopper(check, arrivals, old):
+def check_without_guard(check, arrivals, old):
     """The checks see what they are to see. RETIRED has no traffic any more."""
-    [stopper] = [sa for sa in kernel.sas() if sa.user == xfrmctl.KEEP and sa.spi == old[RETIRED] ^ 0xffffffff]
-    run("ip", "xfrm", "state", "delete", "src", stopper.src, "dst", stopper.dst, "proto", stopper.proto, "spi",
-        hex(stopper.spi))
+    [guard] = [sa for sa in kernel.sas() if sa.user == xfrmctl.KEEP and sa.spi == old[RETIRED] ^ 0xffffffff]
+    run("ip", "xfrm", "state", "delete", "src", guard.src, "dst", guard.dst, "proto", guard.proto, "spi",
+        hex(guard.spi))
     ping(CONNECTIONS["another"].inner, PACKETS)
-    check.equal(f"without its stopper, packets of another go through the old SA of {RETIRED}",
+    check.equal(f"without its guard SA, packets of another go through the old SA of {RETIRED}",
                 arrivals.counts().get((source("another"), old[RETIRED])), PACKETS)
 
 
@@ -109,7 +109,7 @@ def check_handover(check):
             check_held_up(check, arrivals, streams, old)
             # charon does not know it any more: it goes on until the handover, and is blocked from then on.
             retired = streams.pop(RETIRED).stop()
-            check_without_stopper(check, arrivals, old)
+            check_without_guard(check, arrivals, old)
             blocked = streams_of([RETIRED], stack)[RETIRED]
         check.equal(f"{RETIRED}: no packet is lost until the handover", retired.lost, 0)
         wait_handover_over()

@@ -44,8 +44,8 @@ def excluded(check):
     gateway.crash_and_wait(signal.SIGKILL)
     after = look()
     check.equal("excluded: the other's SA and policy are still there", manual_state(), manual)
-    check.equal("excluded: no SA of charon's old life is left", charons.spis & after.spis, set())
-    check.equal("excluded: no policy of charon's old life is left", charons.indexes & after.indexes, set())
+    check.equal("excluded: no SA of charon's previous instance is left", charons.spis & after.spis, set())
+    check.equal("excluded: no policy of charon's previous instance is left", charons.indexes & after.indexes, set())
 
     xfrmctl.configure(mode="hold")
     gateway.crash_and_wait(signal.SIGKILL)
@@ -75,7 +75,7 @@ def own_namespace(check):
             check.equal("its old SAs and policies are removed, and no others",
                         [xfrmctl.removed(entry) for entry in xfrmctl.summaries(cursor, crashed.unit)],
                         [(len(old.spis), len(old.indexes))])
-            check.equal("no SA of its old life is left", old.spis & look(crashed).spis, set())
+            check.equal("no SA of its previous instance is left", old.spis & look(crashed).spis, set())
             check.equal("the other has its SAs and policies as before", look(untouched), others)
             check.that("the other has lost no packet", result.lost == 0, result.output[-300:])
             trigger("blue" if crashed is blue else "net4", crashed)

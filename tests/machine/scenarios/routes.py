@@ -57,9 +57,9 @@ def check_crash(check):
         own.wait_for_answers()
         own.check_closed(check)
     check.equal("the table holds what the running charon needs", routes.destinations(), remote(*LEFT))
-    check.equal("and nothing else", [route.dst for route in routes.stand_ins()], [])
+    check.equal("and nothing else", [route.dst for route in routes.backup_routes()], [])
     [flushed], [released] = xfrmctl.summaries(cursor), xfrmctl.releases(cursor)
-    check.equal("the flush says that stand-ins took the place of the routes",
+    check.equal("the flush says that backup routes took the place of the routes",
                 (flushed["XFRM_ROUTES"], flushed["XFRM_ROUTE_STAND_INS"]), ("3", "3"))
     check.equal("the release says that they are gone", (released["XFRM_ROUTES"], released["XFRM_ROUTE_STAND_INS"]),
                 ("3", "0"))
@@ -73,7 +73,7 @@ def check_restart(check):
         own.wait_for_answers()
         own.check_closed(check)
     check.equal("charon's routes and rules are there, and no others",
-                (routes.destinations(), routes.stand_ins(), routes.rules()), (remote(*LEFT), [], 2))
+                (routes.destinations(), routes.backup_routes(), routes.rules()), (remote(*LEFT), [], 2))
 
 
 def check_owned(check):
@@ -128,8 +128,8 @@ def virtual_address(check):
         check.equal("charon installs an address", addresses(), ["10.9.0.1/32"])
         peer.crash_and_wait(signal.SIGKILL)
         check.equal("it is there after a crash", addresses(), ["10.9.0.1/32"])
-        check.equal("and a stand-in that has it for its source", [route.src for route in routes.stand_ins("peer")],
-                    ["10.9.0.1"])
+        check.equal("and a backup route that has it for its source",
+                    [route.src for route in routes.backup_routes("peer")], ["10.9.0.1"])
         configure_pool("10.9.1.0/24")
         wait_known(("warrior",))
         check.equal("charon leaves it, beside one that it gets then", addresses(), ["10.9.0.1/32", "10.9.1.1/32"])
@@ -157,7 +157,7 @@ def own_virtual_address(check):
         own.check_closed(check, ("esp6_out",))
     check.equal("charon has its route again", (routes.destinations(), routes.rules()), (["default"], 2))
     run(xfrmctl.PROGRAM, "release", "--routes")
-    check.equal("what it had for a stand-in goes", (routes.stand_ins(), routes.nexthops()), ([], []))
+    check.equal("what it had for a backup route goes", (routes.backup_routes(), routes.nexthops()), ([], []))
     stop()
     check.equal("a stop leaves nothing", (routes.routes(), routes.nexthops()), ([], []))
 

@@ -164,7 +164,7 @@ def check_journal(check, rates):
 
 
 def check_end(check):
-    check.equal("no shadow and no stopper is left", (xfrmctl.shadows(), xfrmctl.kept()), ([], []))
+    check.equal("no shadow and no guard SA is left", (xfrmctl.shadows(), xfrmctl.kept()), ([], []))
     check.equal("charon knows every SA of the kernel", kernel.spis(), gateway.known_spis())
     trigger("net6")
     for name in NAMES:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Lists entries for people, in the manner of `ip xfrm`, and for programs, as JSON (xfrmctl-json(5) documents the names).
- * Keys of SAs are never shown. */
+/* Lists entries for people, in the manner of `ip xfrm`, and for programs, as JSON (xfrmctl-json(5) documents the
+ * names). Keys of SAs are never shown. */
 
 #include <stdbool.h>
 

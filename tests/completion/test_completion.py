@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import sandbox
+from cases import case, cases, main
 from program import XFRMCTL, run
 from shells import SHELLS
-from tap import case, cases, comment, contains, equal, is_lacking, main
+from tap import comment, contains, equal, is_lacking
 
 EACH = [(name,) for name in SHELLS]
 

@@ -2,21 +2,18 @@
 """Sees every change of policies in the order in which the kernel makes them, whoever does: at none of these moments may
 a policy that protects or blocks be missing whose traffic is guarded."""
 
-import struct
 from collections import Counter
 from contextlib import suppress
 
 import netlink
-from netlink import ALLOW, MSG_DELPOLICY, MSG_FLUSHPOLICY, MSG_NEWPOLICY, MSG_UPDPOLICY, POLICIES, Policy
+from linux import SO_RCVBUFFORCE
+from netlink import (ALLOW, ATTRIBUTE_POLICY, MSG_DELPOLICY, MSG_FLUSHPOLICY, MSG_NEWPOLICY, MSG_POLEXPIRE, MSG_UPDPOLICY,
+                     POLICIES, Policy)
 from tap import equal
 
-SO_RCVBUFFORCE = 33
 RECEIVE_BUFFER = 64 * 1024 * 1024
 
-MSG_POLEXPIRE = 0x1b
-
-# Events end in these: what they are about as a struct xfrm_userpolicy_info.
-ATTRIBUTE_POLICY = 7
+# An event of a deletion has a struct xfrm_userpolicy_id before its attributes, of which one is the policy.
 ID_SIZE = 64
 
 
@@ -26,13 +23,7 @@ def lets_pass(policy):
 
 def of_deletion(body):
     """The index that an event of a deletion names."""
-    rest = body[ID_SIZE:]
-    while rest:
-        length, kind = struct.unpack_from("HH", rest)
-        if kind == ATTRIBUTE_POLICY:
-            return Policy.parse(rest[4:length]).index
-        rest = rest[length + 3 & ~3:]
-    raise AssertionError("an event of a deletion without a policy")
+    return Policy.parse(dict(netlink.attributes(body[ID_SIZE:]))[ATTRIBUTE_POLICY]).index
 
 
 class Guard:
@@ -95,11 +86,8 @@ class Guard:
         """Takes what has happened since."""
         with suppress(BlockingIOError):
             while True:
-                event = self.sock.recv(65536)
-                while event:
-                    length, kind = struct.unpack_from("IH", event)
-                    self.take(kind, event[16:length])
-                    event = event[length + 3 & ~3:]
+                for kind, message in netlink.messages(self.sock.recv(65536)):
+                    self.take(kind, message[16:])
 
     def check(self, when=""):
         """Nothing was open at any moment, nor is it now."""

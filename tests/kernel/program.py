@@ -6,11 +6,11 @@ import re
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 from tap import equal
+from waiting import wait_for
 
 # Instead: a program that runs it in some way.
 XFRMCTL = os.environ.get("XFRMCTL_INSTEAD") or os.environ["XFRMCTL"]
@@ -174,8 +174,4 @@ class Steps:
 
 def until(condition, what):
     """Returns the first true value of condition()."""
-    deadline = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-        time.sleep(POLL_SECONDS)
-    return value
+    return wait_for(condition, SECONDS, what, POLL_SECONDS)

@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import xfrm
+from tags import ROUTE_PROTOCOL
 
 # The types of rtnetlink's messages, as fault.c counts them.
 ROUTE = 0x1000
@@ -12,7 +13,7 @@ GETADDR, NEWROUTE, DELROUTE, GETROUTE = ROUTE + 22, ROUTE + 24, ROUTE + 25, ROUT
 NEWRULE, DELRULE = ROUTE + 32, ROUTE + 33
 NEWNEXTHOP, DELNEXTHOP, GETNEXTHOP = ROUTE + 104, ROUTE + 105, ROUTE + 106
 
-STATIC, STAND_IN = "proto static", "proto 88"
+STATIC, STAND_IN = "proto static", f"proto {ROUTE_PROTOCOL}"
 
 
 def batch(*commands):

@@ -4,16 +4,13 @@
 import ctypes
 import os
 import subprocess
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-CLONE_NEWNS = 0x00020000
-CLONE_NEWNET = 0x40000000
+from linux import CLONE_NEWNET, CLONE_NEWNS, libc
 
 # Larval SAs live this long; the kernel's own 30 s may be short on a slow machine.
 LARVAL_SECONDS = 3600
-
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NoSandbox(Exception):
@@ -49,14 +46,3 @@ def new_run_folder():
     unshare(CLONE_NEWNS, "mnt")
     for command in (("mount", "--make-rprivate", "/"), ("mount", "-t", "tmpfs", "tmpfs", "/run")):
         subprocess.run(command, check=True)
-
-
-@contextmanager
-def inside(path):
-    """Moves into the network namespace of a file, and back."""
-    with open("/proc/self/ns/net") as home, open(path) as there:
-        if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise NoSandbox(f"the network namespace {path} cannot be entered: {os.strerror(ctypes.get_errno())}")
-        yield
-        if libc.setns(home.fileno(), CLONE_NEWNET) != 0:
-            raise NoSandbox(f"no way back from {path}: {os.strerror(ctypes.get_errno())}")

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sandbox
-from program import XFRMCTL, environment, run
+from linux import CLONE_NEWCGROUP, libc
+from program import XFRMCTL, environment, run, until
 from tap import Skip, equal
 
 MANAGER = os.environ["MANAGER"]
@@ -16,7 +17,6 @@ MANAGERS_SOCKET = Path("/run/systemd/private")
 # ActiveState, SubState, FreezerState and the type of its job.
 RUNNING = ("active", "running", "running", "")
 
-CLONE_NEWCGROUP = 0x02000000
 CGROUPS = Path("/sys/fs/cgroup")
 
 # The service of the tests, and what its next boot closes.
@@ -34,8 +34,16 @@ def own_control_groups():
     sandbox.new_run_folder()
     subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/var/lib"), check=True)
     SAVED.parent.mkdir()
-    if sandbox.libc.unshare(CLONE_NEWCGROUP) == 0:
+    if libc.unshare(CLONE_NEWCGROUP) == 0:
         subprocess.run(("mount", "-t", "cgroup2", "cgroup2", CGROUPS), capture_output=True, check=False)
+
+
+def is_made(folder):
+    try:
+        folder.mkdir()
+        return True
+    except FileExistsError:
+        return False
 
 
 @contextmanager
@@ -44,7 +52,7 @@ def unit(name):
     if not (CGROUPS / "cgroup.procs").exists():
         raise Skip("no control groups (cgroup2) can be mounted here")
     folder = CGROUPS / name
-    folder.mkdir()
+    until(lambda: is_made(folder), f"no other test program that runs at the same time has {name}")
     try:
         yield folder / "cgroup.procs"
     finally:

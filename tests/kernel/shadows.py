@@ -2,10 +2,7 @@
 """Shadows, as they are to be."""
 
 from netlink import ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
-
-# The tags in the user of a selector: "XFMH", "XFMG" and "XFMC"; and that of kept shadows, "XFMK".
-HOLD, GRACE, CLOSE = 0x58464d48, 0x58464d47, 0x58464d43
-KEEP = 0x58464d4b
+from tags import CLOSE, GRACE, HOLD, KEEP
 
 BEHIND = 0x80000000
 

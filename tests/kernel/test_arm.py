@@ -7,12 +7,13 @@ import re
 import netlink
 import sandbox
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_UPDPOLICY
 from program import ANY, Fault, Faults, arm, flush, hold, xfrmctl_with
 from shadows import GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, LAN, REMOTE, require
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 from wire import PASSES, PROTECTED, Wire, out, same
 
 POLICIES = [

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import service
 import xfrm
+from cases import case, cases, main
 from program import SECONDS
 from service import UNIT, command_in, manager, run_step, running, state, unit
 from shadows import shadows
 from tables import ESP
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 # An IKE daemon, as far as this goes. What is ignored stays so over exec().
 DAEMON = "echo $$ >{}; echo ready; exec cat"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from guard import Guard
 from program import PRELOADED, SECONDS, XFRMCTL, Result, arm, environment, hold, release, run
 from shadows import CLOSE, HOLD, real_policies, shadows
-from tap import Skip, case, cases, comment, contains, equal, main
+from tap import Skip, comment, contains, equal
 
 # Each of these goes over so many policies, so often, for so long at most.
 MANY, ROUNDS, ROUND_SECONDS = 300, 20, 1.0

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import xfrm
+from cases import case, main
 from program import XFRMCTL, flush
-from tap import case, contains, equal, is_lacking, main
+from tap import contains, equal, is_lacking
 
 POLICIES = {
     "rich": "src 10.2.0.0/16 dst 10.1.0.0/16 dir in mark 0x10 mask 0xff if_id 0x2a"

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import living
 import netlink
 import xfrm
+from cases import cases, main
 from guard import Guard, lets_pass
 from negotiating import NEW, YES, charon, install
 from negotiating import sas as sas_known
 from program import ANY, PRELOADED, Fault, Faults, arm, hold, run
 from shadows import KEEP
 from tables import ESP
-from tap import cases, comment, contains, equal, main
+from tap import comment, contains, equal
 
 VICI_SOCKET, VICI_CONNECT, VICI_SEND, VICI_RECV = 1, 2, 3, 4
 

@@ -5,8 +5,9 @@ import socket
 
 import netlink
 import xfrm
+from cases import case, main
 from program import flush
-from tap import Skip, case, contains, equal, main
+from tap import Skip, contains, equal
 
 POLICIES = {
     "out": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel",

@@ -4,10 +4,11 @@
 import errno
 
 import xfrm
+from cases import case, cases, main
 from netlink import (MSG_ALLOCSPI, MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_GETSA,
                      MSG_GETSADINFO)
 from program import Fault, Faults, flush, flush_with
-from tap import case, cases, contains, equal, is_lacking, main
+from tap import contains, equal, is_lacking
 
 KINDS = [("policies", MSG_GETPOLICY, MSG_DELPOLICY), ("SAs", MSG_GETSA, MSG_DELSA)]
 

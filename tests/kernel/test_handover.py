@@ -10,13 +10,14 @@ from contextlib import contextmanager
 import living
 import netlink
 import xfrm
+from cases import case, cases, main
 from living import HERE, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis, xfrmctl_living
 from negotiating import NEW, NO, YES, charon, connection, conns, install, replace, sas
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_GETPOLICY
 from program import ANY, Fault, Faults, Steps, keep, release, run, until, xfrmctl
 from shadows import CLOSE, GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
 from tables import flows
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 from vici_server import HANG_UP, Stream
 from wire import BLOCKED, PROTECTED, Wire
 

@@ -9,12 +9,13 @@ import subprocess
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from netlink import ALLOW, BLOCK, INFINITE, MSG_DELPOLICY, MSG_NEWPOLICY, MSG_UPDPOLICY
 from program import Fault, Faults, flush, hold
 from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP
-from tap import Skip, case, cases, contains, equal, main
+from tap import Skip, contains, equal
 from wire import Wire, into, out
 
 SELECTOR = "src 10.1.0.0/16 dst 10.2.0.0/16"

@@ -5,11 +5,12 @@ import errno
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from netlink import (BLOCK, MSG_DELPOLICY, MSG_GETPOLICY, MSG_GETSADINFO, MSG_NEWPOLICY, MSG_UPDPOLICY)
 from program import XFRMCTL, Fault, Faults, Steps, hold, xfrmctl_with
 from shadows import GRACE, HOLD, make_shadow, real_policies, shadows
 from tables import ESP
-from tap import case, cases, contains, equal, is_lacking, main
+from tap import contains, equal, is_lacking
 
 MANY = 200
 

@@ -3,11 +3,12 @@
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from netlink import BLOCK, MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_UPDPOLICY
 from program import Steps, arm, hold, xfrmctl
 from shadows import GRACE, make_shadow
 from tables import EACH_ONCE, IN_THE_ORDER_OF_PRIORITIES, MANY_PRIORITIES, TABLES, require
-from tap import case, cases, equal, main
+from tap import equal
 from wire import BLOCKED, PASSES, PROTECTED, Wire, same
 
 IN_EVERY_ORDER = [(table.name, table) for table in TABLES]

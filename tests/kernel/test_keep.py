@@ -10,13 +10,14 @@ from functools import partial
 import living
 import netlink
 import xfrm
+from cases import case, cases, main
 from living import (HERE, LIMITED, STOPPED, THERE, complement, make, make_sas, policies, spi_in, spi_out, spis,
                     xfrmctl_living)
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_NEWSA, MSG_UPDPOLICY
 from program import Fault, Faults, Steps, arm, flush, hold, keep, release, until
 from shadows import CLOSE, GRACE, HOLD, KEEP, kept_shadow_of, make_shadow, real_policies, shadow_of, shadows
 from tables import flows
-from tap import case, cases, contains, equal, is_lacking, main
+from tap import contains, equal, is_lacking
 from wire import BLOCKED, PROTECTED, Wire
 
 # Connection 1 lives; 2 is a trap that nobody has used yet, or whose SAs are not there.

@@ -6,9 +6,10 @@ import re
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from program import Fault, Faults, Steps, flush, hold, release, xfrmctl_with
 from shadows import shadows
-from tap import Skip, case, cases, contains, equal, main
+from tap import Skip, contains, equal
 
 TUNNEL = "tmpl src 192.0.2.1 dst 198.51.100.1 proto esp mode tunnel"
 POLICIES = [

@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import sandbox
+from cases import case, cases, main
 from listening import INTO_JOURNAL, JOURNAL_STREAM, journal
 from program import SECONDS, XFRMCTL, environment, run, until
 from service import MANAGERS_SOCKET, manager
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 LOST = "4d467b8e755b457aa60df64eb3a58593"
 UNIT = "test.service"
@@ -43,7 +44,10 @@ class Service(ExitStack):
         return process
 
     def process(self, *command):
-        return self.popen(*command)
+        process = self.popen(*command)
+        # The kernel closes what tells Popen of the execution before it names the process (begin_new_exec()).
+        until(lambda: "python" not in Path(f"/proc/{process.pid}/comm").read_text(), "it has its name")
+        return process
 
     def tell(self, *words):
         print(*words, file=self.manager.stdin, flush=True)

@@ -4,10 +4,12 @@
 import json
 import subprocess
 
+import linux
 import sandbox
 import xfrm
+from cases import case, cases, main
 from program import flush, run
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 NAME = "elsewhere"
 NAMED = f"/run/netns/{NAME}"
@@ -18,7 +20,7 @@ class Two:
 
     def __init__(self):
         xfrm.ip("netns", "add", NAME)
-        with sandbox.inside(NAMED):
+        with linux.inside(NAMED):
             self.there = xfrm.a_few()
         self.here = xfrm.a_few()
 
@@ -30,7 +32,7 @@ class Two:
 
     def expect(self, *there):
         self.here.expect_untouched()
-        with sandbox.inside(NAMED):
+        with linux.inside(NAMED):
             self.there.expect(*there)
 
 

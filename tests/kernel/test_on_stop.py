@@ -7,11 +7,12 @@ import re
 import netlink
 import sandbox
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from program import XFRMCTL
 from service import run_step
 from shadows import make_shadow
-from tap import case, cases, equal, main
+from tap import equal
 
 
 def refused(*words, **settings):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from program import IN_UNIT, XFRMCTL, Fault, flush, flush_with
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 from vici_server import HANG_UP, Server, Stream, in_turn
 
 # This machine's kernel may have no ciphers: larval SAs pass for such as have been negotiated.

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import sandbox
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from program import IN_UNIT, XFRMCTL, flush, until
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 ALL_BUT_ACQUIRES = "0xfffffffe"
 

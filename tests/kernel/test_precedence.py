@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which policy decides stays the same in a hold: what was protected is blocked, everything else goes on as it was."""
 
+from cases import cases, main
 from program import hold
 from tables import MANY_PRIORITIES, TABLES, require
-from tap import cases, main
 from wire import Wire, same
 
 

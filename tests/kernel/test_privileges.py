@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import living
-import sandbox
+import linux
 import xfrm
+from cases import case, cases, main
 from negotiating import charon
-from program import ANY, XFRMCTL, Faults, Steps, environment, flush, run, until
-from tap import Skip, case, cases, contains, equal, is_lacking, main
+from program import XFRMCTL, Faults, Steps, environment, flush, run, until
+from tap import Skip, contains, equal, is_lacking
 from vici_server import Server
 
 PR_CAPBSET_DROP = 24
@@ -37,7 +38,7 @@ def without(*capabilities):
     """For the process that a program is started in."""
     def drop():
         for capability in capabilities:
-            if sandbox.libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
+            if linux.libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
                 raise OSError(ctypes.get_errno(), "prctl(PR_CAPBSET_DROP)")
     return drop
 

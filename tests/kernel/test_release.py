@@ -6,11 +6,12 @@ import socket
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from program import XFRMCTL, Fault, Faults, hold, release, until
 from shadows import GRACE, HOLD, make_shadow, real_policies, shadows
 from tables import ESP, OTHER_ESP
-from tap import Skip, case, cases, contains, equal, main
+from tap import Skip, contains, equal
 from wire import BLOCKED, PASSES, PROTECTED, Wire, into, out, through
 
 SELECTOR = "src 10.1.0.0/16 dst 10.2.0.0/16"

@@ -10,10 +10,11 @@ import tempfile
 
 import sandbox
 import xfrm
+from cases import case, cases, main
 from listening import INTO_JOURNAL, JOURNAL_STREAM, journal, service_manager
 from netlink import MSG_DELPOLICY, MSG_GETPOLICY, MSG_NEWPOLICY
 from program import SECONDS, XFRMCTL, Fault, Faults, environment, flush, hold, xfrmctl
-from tap import case, cases, contains, equal, is_lacking, main
+from tap import contains, equal, is_lacking
 from wire import Wire, into, out
 
 # Only from so many entries on is the service manager asked for time.

@@ -10,14 +10,16 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import linux
 import sandbox
 import vici_server
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from program import Fault, Steps, arm, flush, hold, release, run, until, xfrmctl_with
 from routing import (DELROUTE, DELRULE, GETROUTE, NEWROUTE, NEWRULE, STAND_IN, STATIC, add, batch, listed, of_protocol,
                      rules, without)
-from tap import Skip, case, cases, contains, equal, main
+from tap import Skip, contains, equal
 from vici_server import HANG_UP, Stream
 
 # What charon has in its table, by the name of the case: `ip route add` ... proto static table 220.
@@ -664,12 +666,12 @@ def namespace():
     xfrm.ip("netns", "add", "elsewhere")
     try:
         before = make()
-        with sandbox.inside("/run/netns/elsewhere"):
+        with linux.inside("/run/netns/elsewhere"):
             make()
             there = not_ours()
         contains(flush("--netns=elsewhere", "--routes").out, f" and {NUMBER} routes in ")
         equal(listed(), before, "the routes here")
-        with sandbox.inside("/run/netns/elsewhere"):
+        with linux.inside("/run/netns/elsewhere"):
             equal(listed(), there, "the routes there")
     finally:
         xfrm.ip("netns", "delete", "elsewhere")

@@ -12,12 +12,13 @@ from pathlib import Path
 import netlink
 import service
 import xfrm
+from cases import case, cases, main
 from netlink import MSG_GETPOLICY, MSG_NEWPOLICY
 from program import XFRMCTL, Fault, flush, hold, release, xfrmctl, xfrmctl_with
 from service import SAVED, UNIT, manager, run_step, stopping
 from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, require
-from tap import Skip, case, cases, contains, equal, main
+from tap import Skip, contains, equal
 from wire import Wire, same
 
 PTYPE_SUB = 1   # XFRM_POLICY_TYPE_SUB

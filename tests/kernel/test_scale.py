@@ -2,10 +2,11 @@
 """Large numbers of entries."""
 
 import xfrm
+from cases import case, cases, main
 from netlink import MSG_NEWPOLICY
 from program import ANY, Fault, Faults, Steps, arm, flush
 from shadows import real_policies, shadows
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 HOSTS = 120_000
 ARMED = 40_000

@@ -2,8 +2,9 @@
 """--match and --exclude: what is selected goes, and every other entry is left as it was."""
 
 import xfrm
+from cases import case, cases, main
 from program import flush
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 # The order matters: it gives each entry its priority (from 1000) or SPI (from 0x1000).
 POLICIES = {

@@ -9,11 +9,12 @@ import living
 import netlink
 import service
 import xfrm
+from cases import case, cases, main
 from program import XFRMCTL, environment, flush, run
 from service import SAVED, UNIT, command_in, manager, run_step, stopping, unit
 from shadows import GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
 from tables import ESP
-from tap import case, cases, contains, equal, is_lacking, main
+from tap import contains, equal, is_lacking
 
 OURS = f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}"
 OTHERS = f"src 10.3.0.0/16 dst 10.4.0.0/16 dir out priority 1077 if_id 77 {ESP}"

@@ -4,11 +4,12 @@
 import netlink
 import sandbox
 import xfrm
+from cases import case, cases, main
 from living import make, policies, spis, xfrmctl_living
 from program import xfrmctl
 from service import MANAGERS_SOCKET, manager
 from shadows import HOLD, KEEP, shadows
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 UNIT = "xfrmctl-handover@x.service"
 START = "service", "start-pre", "--unit=x.service"

@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import sandbox
+from cases import case, cases, main
 from program import SECONDS, XFRMCTL, environment, until, xfrmctl
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 FILES = {"starter": Path("/run/starter.charon.pid"), "charon": Path("/run/charon.pid")}
 

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import netlink
 import xfrm
+from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from netlink import MSG_GETPOLICY, MSG_GETSA
 from program import XFRMCTL, Fault, Faults, environment, hold, release, run
-from tap import Skip, case, cases, contains, equal, is_lacking, main
+from tap import Skip, contains, equal, is_lacking
 from vici_server import HANG_UP, Drip, Server, Stream, busy, frame, in_turn
 
 # Packets that each SA carries between two messages of the kernel; there are two messages to a look.

@@ -3,9 +3,10 @@
 not touch it either."""
 
 import xfrm
+from cases import case, cases, main
 from netlink import MSG_GETSADINFO
 from program import XFRMCTL, Fault, Faults, run
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 
 PREFIX = "an address or a prefix without bits behind its length"
 RANGE = "N or N-M with N <= M, 32 bits each, decimal or 0x hex"

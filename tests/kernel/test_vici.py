@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from cases import case, cases, main
 from program import NEVER_SAID, SECONDS, environment
-from tap import case, cases, equal, main
+from tap import equal
 from vici_server import (CMD_REQUEST, CONFIRM, EVENT_CONFIRM, HANG_UP, UNKNOWN, UNKNOWN_EVENT, Drip, Server, Stream, busy,
                          encode, event, frame, response, unaccepted)
 

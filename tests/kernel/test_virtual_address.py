@@ -11,12 +11,13 @@ from typing import NamedTuple
 import sandbox
 import vici_server
 import xfrm
+from cases import case, cases, main
 from netlink import family_of
 from program import Fault, Steps, arm, flush, hold, release, xfrmctl_with
 from routing import (DELNEXTHOP, GETADDR, GETNEXTHOP, GETROUTE, NEWNEXTHOP, STAND_IN, STATIC, add, batch, listed, of_protocol,
                      rules)
 from tables import ESP
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 from vici_server import Stream
 from wire import MARKER, Wire
 

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sandbox
+from cases import case, cases, main
 from program import SECONDS, XFRMCTL, environment, until, xfrmctl
-from tap import case, cases, contains, equal, main
+from tap import contains, equal
 from vici_server import HANG_UP, UNKNOWN, Server, busy, in_turn
 
 DAEMON = Path(__file__).with_name("vici_daemon.py")

@@ -12,11 +12,13 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import linux
 import sandbox
+from cases import case, cases, main
 from listening import INTO_JOURNAL, JOURNAL_STREAM, journal
 from program import SECONDS, XFRMCTL, environment, until
 from service import RUNNING, manager, running
-from tap import case, cases, contains, equal, is_lacking, main
+from tap import contains, equal, is_lacking
 from vici_server import busy
 
 DAEMON = Path(__file__).with_name("vici_daemon.py")
@@ -211,7 +213,7 @@ def child_of_main():
 def debugged():
     """A daemon that is being debugged is left alone."""
     with watched(answers=10) as (process, watch):
-        assert sandbox.libc.ptrace(PTRACE_SEIZE, process.pid, None, None) == 0
+        assert linux.libc.ptrace(PTRACE_SEIZE, process.pid, None, None) == 0
         watch.wait_for("a debugger holds it, so it is left alone.")
         equal(process.poll(), None, "its exit status")
 

@@ -23,9 +23,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-(CMD_REQUEST, CMD_RESPONSE, CMD_UNKNOWN, EVENT_REGISTER, EVENT_UNREGISTER, EVENT_CONFIRM, EVENT_UNKNOWN,
- EVENT) = range(8)
-SECTION_START, SECTION_END, KEY_VALUE, LIST_START, LIST_ITEM, LIST_END = range(1, 7)
+from vici_message import (CMD_REQUEST, CMD_RESPONSE, CMD_UNKNOWN, EVENT, EVENT_CONFIRM, EVENT_REGISTER, EVENT_UNKNOWN,
+                          EVENT_UNREGISTER, Reader, encode, frame, name_of)
 
 HANG_UP = object()
 
@@ -47,71 +46,6 @@ def in_turn(*answers):
     """An answer for each request; the last one for all further ones."""
     left = list(answers)
     return lambda arguments: left.pop(0) if len(left) > 1 else left[0]
-
-
-def name_of(text):
-    return struct.pack("B", len(text)) + text.encode()
-
-
-def value_of(text):
-    text = text if isinstance(text, bytes) else str(text).encode()
-    return struct.pack(">H", len(text)) + text
-
-
-def encode(message):
-    encoded = b""
-    for name, value in message.items():
-        if isinstance(value, dict):
-            encoded += bytes([SECTION_START]) + name_of(name) + encode(value) + bytes([SECTION_END])
-        elif isinstance(value, (list, tuple)):
-            items = b"".join(bytes([LIST_ITEM]) + value_of(item) for item in value)
-            encoded += bytes([LIST_START]) + name_of(name) + items + bytes([LIST_END])
-        else:
-            encoded += bytes([KEY_VALUE]) + name_of(name) + value_of(value)
-    return encoded
-
-
-class Reader:
-    """A message of the client's."""
-
-    def __init__(self, data):
-        self.data = data
-
-    def take(self, length):
-        taken, self.data = self.data[:length], self.data[length:]
-        assert len(taken) == length, "a length reaches beyond the end"
-        return taken
-
-    def name(self):
-        return self.take(self.take(1)[0]).decode()
-
-    def value(self):
-        return self.take(struct.unpack(">H", self.take(2))[0]).decode()
-
-    def items(self):
-        while (element := self.take(1)[0]) != LIST_END:
-            assert element == LIST_ITEM, f"element {element} in a list"
-            yield self.value()
-
-    def section(self, outermost=False):
-        found = {}
-        while self.data or not outermost:
-            element = self.take(1)[0]
-            if element == SECTION_END and not outermost:
-                break
-            name = self.name()
-            found[name] = {SECTION_START: self.section, KEY_VALUE: self.value,
-                           LIST_START: lambda: list(self.items())}[element]()
-        return found
-
-
-def decode(data):
-    return Reader(data).section(outermost=True)
-
-
-def frame(data):
-    """A packet with its length before it."""
-    return struct.pack(">I", len(data)) + data
 
 
 def response(message):
@@ -189,10 +123,10 @@ class Server:
         with connection, connection.makefile("rb") as received:
             while header := received.read(4):
                 packet = Reader(received.read(struct.unpack(">I", header)[0]))
-                kind = packet.take(1)[0]
+                kind = packet.number(1)
                 name = packet.name()
                 if kind == CMD_REQUEST:
-                    arguments = decode(packet.data)
+                    arguments = packet.message()
                     self.seen.append((name, arguments))
                     answer = self.commands.get(name, UNKNOWN)
                     answer = answer(arguments) if callable(answer) else answer

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import xfrm
+from linux import checksum
 from netlink import family_of
 from program import until
 from tap import Skip, equal
@@ -73,13 +74,6 @@ def same(found, expected, what):
     """Compares what becomes of flows; tells of those that differ."""
     differ = {flow for flow in expected if found[flow] != expected[flow]}
     equal({str(flow): found[flow] for flow in differ}, {str(flow): expected[flow] for flow in differ}, what)
-
-
-def checksum(data):
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data[:len(data) & ~1])) + (data[-1] << 8) * (len(data) & 1)
-    while total > 0xffff:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
 
 
 def payload_of(flow, marker):

@@ -81,7 +81,7 @@ def make(root, result):
     [modules] = root.glob("usr/lib/modules/*")
     image.run("depmod", "-b", root, modules.name)
     shutil.copy(FIRST_PROCESS, root / "usr/sbin/init")
-    # The stories configure strongSwan, which is not there.
+    # The scenarios configure strongSwan, which is not there.
     (root / "etc/strongswan.d").mkdir()
     image.make_initramfs(root, modules, result / "initramfs")
     image.write_file_system(NAME, root, result)

@@ -35,12 +35,12 @@ PACKAGES = (
 )
 KERNEL = "linux-image-cloud-amd64"
 
-# Package files that lie in the root file system, for stories that install them: once more, or in the place of others.
+# Package files that lie in the root file system, for scenarios that install them: once more, or in the place of others.
 PACKAGES_LATER = ("charon-systemd", "strongswan-starter", "strongswan-charon", "libreswan")
 PACKAGE_FILES = "opt/packages"
 
-# Its story unpacks libreswan, which conflicts with the peer's strongSwan; but what it depends on is there, whatever names
-# that has in a release, except for what its story does not need.
+# Its scenario unpacks libreswan, which conflicts with the peer's strongSwan; but what it depends on is there, whatever
+# names that has in a release, except for what its scenario does not need.
 LIBRESWAN_WITHOUT = ("dns-root-data", "host", "bind9-host", "iptables", "iproute2")
 
 # Units that only take emulated time.
@@ -143,7 +143,7 @@ def build(release, root, result):
 
 def write_file_system(release, root, result):
     with step(f"{release}: file system written"):
-        # An ext4 of its own size, with room for what the stories write.
+        # An ext4 of its own size, with room for what the scenarios write.
         run("mke2fs", "-q", "-t", "ext4", "-d", root, result / "root.img", "1500M")
 
 

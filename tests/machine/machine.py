@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Boots a test machine with xfrmctl and the guest's programs in it, and streams what it reports.
 
-    machine.py [--release bookworm] [--build DIR | --destdir DIR] [--results DIR] [--keep] [STORY...]
-    machine.py --packages DIR [...]     a machine without xfrmctl, with the .deb files of DIR, and their own story
+    machine.py [--release bookworm] [--build DIR | --destdir DIR] [--results DIR] [--keep] [SCENARIO...]
+    machine.py --packages DIR [...]     a machine without xfrmctl, with the .deb files of DIR, and their own scenario
     machine.py --release bookworm-i386 --build DIR      a machine without systemd; DIR was built by i386.py
 
-tests/machine/stories has the stories; each is a function there.
+tests/machine/scenarios has the scenarios; each is a function there.
 """
 
 import argparse
@@ -27,6 +27,11 @@ import image
 import report
 
 HERE = Path(__file__).parent
+LIBRARY = HERE.parent / "lib"
+sys.path.append(str(LIBRARY))
+
+from linux import processor_seconds
+
 GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
 SOURCE = HERE.parents[1]
@@ -35,12 +40,12 @@ SOURCE = HERE.parents[1]
 PACKAGES = ("xfrmctl_*.deb", "xfrmctl-strongswan_*.deb", "xfrmctl-libreswan_*.deb")
 PACKAGES_HOME = "opt/xfrmctl"
 # As autopkgtest has it: the tests of the packages, and what they use, where it lies in the source.
-AUTOPKGTEST = ("debian/tests", "tests/machine/guest", "tests/machine/stories")
+AUTOPKGTEST = ("debian/tests", "tests/lib", "tests/machine/guest", "tests/machine/scenarios")
 TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream")
 UNIT_TESTS = "unit/test-*"
 UNITS = "etc/systemd/system"
 
-# What the first boot closes, as if an earlier life had saved it and the operator enabled that.
+# What the first boot closes, as if a previous instance had saved it and the operator enabled that.
 SAVED = HERE / "guest/first_boot.saved"
 SAVED_PATH = "var/lib/xfrmctl/strongswan"
 BOOT_UNIT = "strongswan.service.wants/xfrmctl-boot@strongswan.service"
@@ -52,7 +57,7 @@ ACCELERATORS = {
     "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
 }
 # Time that an emulated machine need not spend: probing for CPU bugs, testing ciphers, auditing, printing units. Each slab
-# cache for itself: a story counts what is in some of them.
+# cache for itself: a scenario counts what is in some of them.
 KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests audit=0 "
                        "random.trust_cpu=on systemd.show_status=no slab_nomerge")
 # One machine has Debian's default security modules, the other SELinux (without a policy: it permits all), so that SAs and
@@ -60,8 +65,8 @@ KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.n
 SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
 RESULTS_DISK_BYTES = 256 << 20
 
-# A machine is ended when it has not written a line for this time: a story may be silent for all of its own, which ends
-# before (guest/tap.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
+# A machine is ended when it has not written a line for this time: a scenario may be silent for all of its own, which ends
+# before (guest/checks.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
 SILENT_SECONDS = 900
 
 
@@ -86,11 +91,6 @@ class Machine:
         self.process.wait()
         self.process.stdout.close()
 
-    def processor_seconds(self):
-        """What it has used until now. On a host with other things to do, this tells more than a clock."""
-        user, system = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
     def lines(self, silent_seconds):
         """What comes over the serial port on qemu's standard output, until the machine ends."""
         pending, slowness = b"", 1.0
@@ -107,11 +107,13 @@ class Machine:
 
 
 def with_processor_seconds(machine, lines):
-    """Adds to the line in which a story says how long it took what of a processor it took."""
-    used = machine.processor_seconds()
+    """Adds to the line in which a scenario says how long it took what of a processor it took: on a host with other things to
+    do, that tells more than a clock."""
+    pid = machine.process.pid
+    used = processor_seconds(pid)
     for line in lines:
         if report.ENDS.match(line):
-            before, used = used, machine.processor_seconds()
+            before, used = used, processor_seconds(pid)
             line += f" (processor: {used - before:.0f} s)"
         yield line
 
@@ -174,8 +176,11 @@ def write_payload(destdir, tools, program, payload, packages=None):
                 add_tree(SOURCE / folder, f"opt/source/{folder}/")
         else:
             add_tree(destdir, "")
-        for folder in (HERE / "guest", HERE / "stories", KERNEL_SUITE):
+        for folder in (HERE / "guest", HERE / "scenarios", KERNEL_SUITE):
             add_tree(folder, f"{GUEST_HOME}/{folder.name}/")
+        # Beside the programs that import it.
+        for folder in ("guest", "kernel"):
+            add_tree(LIBRARY, f"{GUEST_HOME}/{folder}/")
         if tools:
             for tool in TOOLS:
                 add(tools / tool, f"{GUEST_HOME}/tools/{Path(tool).name}")
@@ -207,7 +212,7 @@ def run(release, destdir, program, results, silent_seconds=SILENT_SECONDS, keep=
     """Runs a guest program (its name and arguments) and yields the lines that it writes.
 
     Ends the machine, and exits, when no line has come for silent_seconds. tools is the folder of TOOLS in a build
-    directory, which only stories need.
+    directory, which only scenarios need.
 
     The console, the journal and the program's own files are in the folder results afterwards.
     """
@@ -249,31 +254,33 @@ def are_current(packages):
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description="Tells the stories in a test machine, as TAP.")
+    parser = argparse.ArgumentParser(description="Runs the scenarios in a test machine and prints TAP.")
     parser.add_argument("--release", choices=(*image.RELEASES, i386.NAME), default="bookworm")
     parser.add_argument("--build", type=Path, default=os.environ.get("MESON_BUILD_ROOT", "build"),
                         help="the build directory whose xfrmctl is tested")
     parser.add_argument("--destdir", type=Path, help="test what `meson install --destdir` put here instead")
-    parser.add_argument("--packages", type=Path, help="tell the stories of these Debian packages, in a machine without xfrmctl")
+    parser.add_argument("--packages", type=Path,
+                        help="run the scenarios of these Debian packages, in a machine without xfrmctl")
     parser.add_argument("--results", type=Path, help="folder for console and journal")
     parser.add_argument("--silent", type=int, default=SILENT_SECONDS, metavar="SECONDS",
                         help="end the machine when no line has come for this time (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="keep the machine's disks, in the results")
-    parser.add_argument("story", nargs="*", help="default: all")
+    parser.add_argument("scenario", nargs="*", help="default: all")
     arguments = parser.parse_args()
     machine = f"packages-{arguments.release}" if arguments.packages else arguments.release
     arguments.results = arguments.results or arguments.build / "machine" / machine
     if arguments.release == i386.NAME:
-        arguments.story = arguments.story or ["other_architecture"]
+        arguments.scenario = arguments.scenario or ["other_architecture"]
     return arguments
 
 
-def chosen_stories(arguments):
-    """Names of the stories to tell. They are known here, so that those that the machine does not get to are known too."""
+def chosen_scenarios(arguments):
+    """Returns the names of the scenarios to run. They are known here, so that those that the machine does not get to are
+    known too."""
     sys.path.append(str(HERE / "guest"))
-    import stories
+    import scenarios
     debian, _ = image.RELEASES.get(arguments.release, (i386.SUITE, None))
-    return [story.__name__ for story in stories.chosen(arguments.story, debian, arguments.packages)]
+    return [scenario.__name__ for scenario in scenarios.chosen(arguments.scenario, debian, arguments.packages)]
 
 
 def build_packages(release, folder):
@@ -286,14 +293,14 @@ def build_packages(release, folder):
         sys.exit(f"machine: the packages cannot be built: {folder}/build.log")
 
 
-def told(arguments, stories):
-    """What is to be printed, from the first line on."""
+def output(arguments, scenarios):
+    """Prepares and runs the machine, and yields the lines to be printed."""
     destdir = arguments.destdir
     if arguments.packages:
         build_packages(arguments.release, arguments.packages)
     elif not destdir:
         destdir = install(arguments.build, arguments.results / "installed")
-    yield from run(arguments.release, destdir, ["stories", *stories], arguments.results, arguments.silent,
+    yield from run(arguments.release, destdir, ["scenarios", *scenarios], arguments.results, arguments.silent,
                    arguments.keep, arguments.build / "tests", arguments.packages)
 
 
@@ -304,12 +311,12 @@ def end(number, _):
 
 def main():
     arguments = parse_arguments()
-    stories = chosen_stories(arguments)
+    scenarios = chosen_scenarios(arguments)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    machine, why = report.Report(stories), "the machine ended"
+    machine, why = report.Report(scenarios), "the machine ended"
     try:
-        for line in told(arguments, stories):
+        for line in output(arguments, scenarios):
             print(line, flush=True)
             machine.read(line)
     except SystemExit as error:

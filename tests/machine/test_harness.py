@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What becomes of stories that a machine does not get to, and of logs that are not there: each is a failure with its name."""
+"""What becomes of scenarios that a machine does not get to, and of logs that are not there: each is a failure with its
+name."""
 
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
 
-import machine
+import machine      # which makes tests/lib known
 import report
+from tap import Tap, equal
 
 HERE = Path(__file__).parent
 TALLY = HERE.parents[1] / "tools/tally"
 
 sys.path.append(str(HERE / "guest"))
 
-TOLD = """\
+OUTPUT = """\
 # bookworm machine, accelerator tcg
 # calibration: 50 programs take 6.00 s, the reference takes 3 s: deadlines are times 2.00
 # boot: begins
@@ -28,51 +30,46 @@ not ok 2 - boot: one flush
 # hold: begins
 ok 3 - hold: no packet leaves
 """
-STORIES = ("boot", "hold", "kinds")
+SCENARIOS = ("boot", "hold", "kinds")
 
 
-def read(text, stories=STORIES):
-    told = report.Report(stories)
+def read(text, scenarios=SCENARIOS):
+    seen = report.Report(scenarios)
     for line in text.splitlines():
-        told.read(line)
-    return told
+        seen.read(line)
+    return seen
 
 
-def missing(text, why="the machine ended", stories=STORIES):
-    return list(read(text, stories).missing(why))
-
-
-def equal(seen, expected):
-    if seen != expected:
-        raise AssertionError(f"{seen!r} instead of {expected!r}")
+def missing(text, why="the machine ended", scenarios=SCENARIOS):
+    return list(read(text, scenarios).missing(why))
 
 
 def ends_early():
-    """A machine that ends early: the story under way has not ended, the others have not run."""
-    equal(missing(TOLD), ["not ok 4 - hold: not ended: the machine ended", "not ok 5 - kinds: not run: the machine ended",
+    """A machine that ends early: the scenario under way has not ended, the others have not run."""
+    equal(missing(OUTPUT), ["not ok 4 - hold: not ended: the machine ended", "not ok 5 - kinds: not run: the machine ended",
                           "1..5"])
 
 
 def ends_between():
-    """A machine that ends between two stories: the next one has not run."""
-    equal(missing(TOLD + "# hold: ends after 1.0 s\n"), ["not ok 4 - kinds: not run: the machine ended", "1..4"])
+    """A machine that ends between two scenarios: the next one has not run."""
+    equal(missing(OUTPUT + "# hold: ends after 1.0 s\n"), ["not ok 4 - kinds: not run: the machine ended", "1..4"])
 
 
 def never_boots():
-    """A machine that says nothing: no story has run."""
+    """A machine that says nothing: no scenario has run."""
     equal(missing(""), [*(f"not ok {number} - {name}: not run: the machine ended" for number, name in
-                          enumerate(STORIES, 1)), "1..3"])
+                          enumerate(SCENARIOS, 1)), "1..3"])
 
 
 def cut_line():
     """A line that the end has cut does not count."""
-    equal(missing(TOLD + "ok 4 - ho\n# hold: ends aft\n")[0], "not ok 5 - hold: not ended: the machine ended")
+    equal(missing(OUTPUT + "ok 4 - ho\n# hold: ends aft\n")[0], "not ok 5 - hold: not ended: the machine ended")
 
 
 def complete():
-    """A machine that has told all: nothing is added."""
-    told = TOLD + "# hold: ends after 1.0 s\n# kinds: begins\n# kinds: ends after 1.0 s\n1..3\n"
-    equal((missing(told), read(told).complete), ([], True))
+    """A machine that has run all: nothing is added."""
+    text = OUTPUT + "# hold: ends after 1.0 s\n# kinds: begins\n# kinds: ends after 1.0 s\n1..3\n"
+    equal((missing(text), read(text).complete), ([], True))
 
 
 def skipped():
@@ -82,7 +79,7 @@ def skipped():
 
 def long_reason():
     """A reason of several lines: the first is with each name, the others once; nothing of it is a directive of TAP."""
-    equal(missing("", "image: mmdebstrap failed # SKIP\nE: no network", STORIES[:2]),
+    equal(missing("", "image: mmdebstrap failed # SKIP\nE: no network", SCENARIOS[:2]),
           ["not ok 1 - boot: not run: image: mmdebstrap failed  SKIP", "not ok 2 - hold: not run: image: mmdebstrap failed  SKIP",
            "# E: no network", "1..2"])
 
@@ -90,7 +87,7 @@ def long_reason():
 def slowness():
     """How slow the machine is, as it says so itself."""
     factor = 1.0
-    for line in TOLD.splitlines():
+    for line in OUTPUT.splitlines():
         factor = report.slowness(line, factor)
     equal(factor, 2.0)
 
@@ -98,20 +95,20 @@ def slowness():
 def same_words():
     """The guest says all this in the words that are looked for."""
     import calibration
-    import tap
+    import checks
     calibration.PROGRAM, calibration.PROGRAMS = ("true",), 1
     equal(report.slowness(calibration.measure(), 7.0), 1.0)
-    said = []
-    told = tap.Tap()
-    told.comment = said.append
-    tap.tell(told, "boot", lambda check: None)
-    equal(missing("".join(f"# {line}\n" for line in said), stories=["boot"]), ["1..0"])
+    with tempfile.TemporaryFile("w+") as printed:
+        with redirect_stdout(printed):
+            checks.run_scenario(Tap(), "boot", lambda check: None)
+        printed.seek(0)
+        equal(missing(printed.read(), scenarios=["boot"]), ["1..0"])
 
 
-def story_is_ended_first():
-    """A story's own limits come before that of a silent machine, and the journal can be saved between."""
-    import tap
-    if tap.STORY_SECONDS + 3 * tap.CLEANUP_SECONDS + 60 > machine.SILENT_SECONDS:
+def scenario_is_ended_first():
+    """A scenario's own limits come before that of a silent machine, and the journal can be saved between."""
+    import checks
+    if checks.SCENARIO_SECONDS + 3 * checks.CLEANUP_SECONDS + 60 > machine.SILENT_SECONDS:
         raise AssertionError("the machine is ended first")
 
 
@@ -125,18 +122,18 @@ class Silent(machine.Machine):
 def silent_machine():
     """A machine that says nothing any more is ended, after a time that grows with its slowness."""
     lines = []
-    with Silent(TOLD) as silent:
+    with Silent(OUTPUT) as silent:
         try:
             for line in silent.lines(0.2):
                 lines.append(line)
         except SystemExit as error:
-            equal((lines, str(error)), (TOLD.splitlines(), "machine: no line came for 0.4 s"))
+            equal((lines, str(error)), (OUTPUT.splitlines(), "machine: no line came for 0.4 s"))
             return
     raise AssertionError("it goes on")
 
 
 def without_tools():
-    """Without what makes an image: a failure with the name of each story, and why."""
+    """Without what makes an image: a failure with the name of each scenario, and why."""
     with tempfile.TemporaryDirectory() as empty:
         env = {**os.environ, "PATH": empty, "XDG_CACHE_HOME": empty}
         done = subprocess.run([sys.executable, HERE / "machine.py", "--destdir", empty, "--results", f"{empty}/results",
@@ -148,10 +145,10 @@ def without_tools():
 
 
 def names_are_unique():
-    """Each story has a name of its own."""
-    import stories
-    names = [story.__name__ for story in stories.chosen([], stories.REFERENCE)]
-    equal((len(names), [story.__name__ for story in stories.named(names)]), (len(set(names)), names))
+    """Each scenario has a name of its own."""
+    import scenarios
+    names = [scenario.__name__ for scenario in scenarios.chosen([], scenarios.REFERENCE)]
+    equal((len(names), [scenario.__name__ for scenario in scenarios.named(names)]), (len(set(names)), names))
 
 
 def tally(logs):
@@ -170,8 +167,8 @@ def logged(stdout, result="OK", name="bookworm"):
 
 
 def tally_of_missing():
-    """tally counts each story that has not run."""
-    text = TOLD + "".join(f"{line}\n" for line in missing(TOLD))
+    """tally counts each scenario that has not run."""
+    text = OUTPUT + "".join(f"{line}\n" for line in missing(OUTPUT))
     equal(tally({"log": logged(text, "FAIL")})[0], "2 passed, 3 failed")
 
 
@@ -181,21 +178,15 @@ def tally_without_log():
           ("1 passed, 2 failed", ["failed: other: nothing was run", "failed: empty: nothing was run"]))
 
 
-CASES = (ends_early, ends_between, never_boots, cut_line, complete, skipped, long_reason, slowness, same_words, story_is_ended_first,
-         silent_machine, without_tools, names_are_unique, tally_of_missing, tally_without_log)
+CASES = (ends_early, ends_between, never_boots, cut_line, complete, skipped, long_reason, slowness, same_words,
+         scenario_is_ended_first, silent_machine, without_tools, names_are_unique, tally_of_missing, tally_without_log)
 
 
 def main():
-    print(f"1..{len(CASES)}")
-    for number, function in enumerate(CASES, 1):
-        title = function.__doc__.splitlines()[0].rstrip(".")
-        try:
-            function()
-        except Exception:
-            print(f"not ok {number} - {title}")
-            print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
-        else:
-            print(f"ok {number} - {title}", flush=True)
+    tap = Tap()
+    tap.plan(len(CASES))
+    for function in CASES:
+        tap.run(function.__doc__.splitlines()[0], function)
 
 
 if __name__ == "__main__":

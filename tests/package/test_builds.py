@@ -8,7 +8,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def main():
         check_run_directory(tap, other / "src/xfrmctl")
         check_folders(tap, other)
         check_uninstall(tap, other)
-    print(f"1..{tap.count}")
+    tap.plan()
     sys.exit(tap.failed > 0)
 
 

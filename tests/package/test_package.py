@@ -16,6 +16,11 @@ from pathlib import Path
 import chroot
 
 SOURCE = Path(__file__).resolve().parents[2]
+
+sys.path.append(str(SOURCE / "tests/lib"))
+
+from tap import Tap
+
 TOOLS = ("dpkg-buildpackage", "dh", "lintian")
 TOOLS_ELSEWHERE = ("mmdebstrap", "unshare")
 
@@ -50,17 +55,6 @@ CONTENTS = {
     ),
 }
 DOCUMENTATION = r"usr/share/(doc|lintian)/.*"
-
-
-class Tap:
-    count = failed = 0
-
-    def that(self, what, passed, seen=""):
-        self.count += 1
-        self.failed += not passed
-        print(f"{'ok' if passed else 'not ok'} {self.count} - {what}", flush=True)
-        for line in () if passed else str(seen).splitlines()[:40]:
-            print(f"# {line}", flush=True)
 
 
 def run(*command, **options):
@@ -125,7 +119,7 @@ def main():
         check_contents(tap, folder)
         if own:
             check_again(tap, release, folder)
-    print(f"1..{tap.count}")
+    tap.plan()
     sys.exit(tap.failed > 0)
 
 

@@ -4,7 +4,7 @@
 import subprocess
 import time
 
-# Most of a story is programs that start.
+# Most of a scenario is programs that start.
 PROGRAM = ("ip", "-V")
 PROGRAMS = 50
 

@@ -2,8 +2,8 @@
 """Running commands, and waiting for what they bring about."""
 
 import subprocess
-import time
 
+import waiting
 from calibration import scaled
 
 POLL_SECONDS = 0.05
@@ -13,10 +13,6 @@ POLL_SECONDS_SLOW = 0.5
 
 
 class CommandFailed(Exception):
-    pass
-
-
-class NotInTime(Exception):
     pass
 
 
@@ -36,10 +32,4 @@ def run(*command, netns=None, check=True, stdin="", env=None, seconds=60):
 
 def wait_for(condition, seconds, what, poll=POLL_SECONDS):
     """Returns the first true value of condition(), which must come within this time of the reference."""
-    limit = scaled(seconds)
-    deadline = time.monotonic() + limit
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise NotInTime(f"not within {limit:.0f} s: {what}")
-        time.sleep(poll)
-    return value
+    return waiting.wait_for(condition, scaled(seconds), what, poll)

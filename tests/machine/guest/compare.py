@@ -11,10 +11,10 @@ from statistics import quantiles
 
 import connections
 import fan
+import gateway_setup
 import journal
 import kernel
 import many
-import scenario
 import xfrmctl
 from command import POLL_SECONDS_SLOW, CommandFailed, run, wait_for
 from losses import losses
@@ -54,7 +54,7 @@ EVENTS = {"SIGKILL": lambda: gateway.crash(signal.SIGKILL), "restart": restart}
 def is_settled():
     """Whether charon runs and knows its SAs; nothing is kept."""
     try:
-        return scenario.is_in_step() and not xfrmctl.kept()
+        return gateway_setup.is_in_step() and not xfrmctl.kept()
     except CommandFailed:
         return False
 
@@ -80,11 +80,11 @@ def wait_for_long_run():
 
 def measured(mode, event, name):
     with_xfrmctl = mode != "stock"
-    scenario.start((name,), with_xfrmctl=with_xfrmctl, mode=mode if with_xfrmctl else None)
+    gateway_setup.start((name,), with_xfrmctl=with_xfrmctl, mode=mode if with_xfrmctl else None)
     if name in connections.KINDS:
         PEER_FILE.write_text(connections.rendered_peer((name,)))
         peer.swanctl("--load-all", "--file", PEER_FILE)
-    scenario.establish((name,))
+    gateway_setup.establish((name,))
     settles = (mode, event) != ("stock", "SIGKILL")
     wait_for_long_run()
     moments = []
@@ -156,16 +156,16 @@ def handed_over(count):
 
 
 def hand_over(counts, rounds):
-    scenario.start((), mode=None)
+    gateway_setup.start((), mode=None)
     for netns, networks in FAN_NETWORKS.items():
         for network in networks:
             run("ip", "route", "add", "local", network, "dev", "lo", netns=netns)
     for count in counts:
         with many.configured(count, 1, "trap"):
             many.establish(count, 1)
-            scenario.wait_in_step()
+            gateway_setup.wait_in_step()
             for number in range(rounds):
                 print(json.dumps({"round": number + 1, **handed_over(count)}), flush=True)
-                scenario.wait_in_step()
+                gateway_setup.wait_in_step()
             gateway.stop()
         gateway.start()

@@ -37,7 +37,7 @@ def numbered(name, number, **more):
                       (f"10.1.{number}.0/24", f"10.2.{number}.0/24"), **more)
 
 
-# Each is negotiated in a way of its own. Only their story loads them.
+# Each is negotiated in a way of its own. Only their scenario loads them.
 IF_ID = 77
 KINDS = {connection.name: connection for connection in (
     numbered("never", 6, settings={"unique": "never"}),

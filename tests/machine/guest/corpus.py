@@ -8,9 +8,9 @@ import connections
 import kernel
 import record
 from command import run
-from scenario import start
-from stories.kinds import CHILDREN, NAMES, PEER_FILE, establish as establish_kinds, xfrm_interface
-from strongswan import gateway, peer
+from gateway_setup import start
+from scenarios.kinds import MORE_CHILDREN, NAMES, configured, xfrm_interface
+from strongswan import gateway
 
 RESULTS = Path("/opt/machine/results/corpus")
 
@@ -19,13 +19,11 @@ def record_everything(name):
     recorder = record.Recorder(RESULTS, f"{name}-charon")
     connections.configure_plugins()
     start((), with_xfrmctl=False)
-    with xfrm_interface():
-        connections.configure_gateway(NAMES)
-        PEER_FILE.write_text(connections.rendered_peer(NAMES))
-        peer.swanctl("--load-all", "--file", PEER_FILE)
-        gateway.swanctl("--load-all")
-        establish_kinds()
-        print(f"# {len(CHILDREN)} children", flush=True)
+    children = sorted({*NAMES, *MORE_CHILDREN})
+    with xfrm_interface(), configured(NAMES):
+        for child in children:
+            gateway.initiate(child)
+        print(f"# {len(children)} children", flush=True)
         record.record_xfrm(recorder)
         record.record_routes(recorder)
         record.record_files(recorder)

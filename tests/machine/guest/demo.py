@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import connections
+import gateway_setup
 import journal
-import scenario
 import xfrmctl
 from command import wait_for
 from fates import Fates, Result
@@ -43,11 +43,11 @@ def wait_until(moment):
 
 def crash_under_traffic(name):
     """Kills charon while pings go through net4 and RETIRED has just left the configuration, and looks on."""
-    scenario.start(scenario.STANDARD, with_xfrmctl=name in MODES, mode=MODES.get(name))
+    gateway_setup.start(gateway_setup.STANDARD, with_xfrmctl=name in MODES, mode=MODES.get(name))
     begun = time.monotonic()
-    scenario.establish(scenario.STANDARD)
-    before = scenario.look()
-    connections.remove_from_gateway(scenario.RETIRED)
+    gateway_setup.establish(gateway_setup.STANDARD)
+    before = gateway_setup.look()
+    connections.remove_from_gateway(gateway_setup.RETIRED)
     cursor = journal.now()
     with Fates() as stream:
         stream.wait_for_answers()
@@ -59,7 +59,7 @@ def crash_under_traffic(name):
         trace = stream.stop()
     (RESULTS / f"{name}.trace").write_text(trace)
     (RESULTS / f"{name}.journal").write_text(journal.text(journal.of_unit(gateway.unit, cursor)) + "\n")
-    return measured(Result(trace, moment), before, scenario.look())
+    return measured(Result(trace, moment), before, gateway_setup.look())
 
 
 def measured(result, before, after):

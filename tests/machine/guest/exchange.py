@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A server that sends back what it gets, and its client, for ports that pass by the tunnels."""
 
-import ctypes
-import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
 
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
+import linux
 
 TYPES = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 QUESTION = b"does this pass?"
@@ -21,9 +18,8 @@ def bound(protocol, address, port, netns=None):
     """A socket in a network namespace; it is made in a thread of its own, which alone enters the namespace."""
     def make():
         if netns:
-            with open(f"/run/netns/{netns}", "rb") as namespace:
-                if LIBC.setns(namespace.fileno(), CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            with open(f"/run/netns/{netns}") as namespace:
+                linux.enter(namespace)
         made = socket.socket(socket.AF_INET, TYPES[protocol])
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((address, port))

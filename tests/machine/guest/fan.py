@@ -14,9 +14,11 @@ import sys
 import time
 from contextlib import contextmanager
 
+from linux import SO_RCVBUFFORCE
+
 PORT = 7003
 BUFFER_BYTES = 1 << 22
-IP_FREEBIND, SO_RCVBUFFORCE = 15, 33     # ip(7), socket(7): what Python leaves out
+IP_FREEBIND = 15     # linux/in.h: Python leaves it out
 
 # What is under way when the senders end.
 SETTLE_SECONDS = 2

@@ -5,24 +5,21 @@ router, answered. Beside it, on the way, a forger sends packets in plaintext tha
 As a program it sends and watches, and writes a line for each event: a word, a number, a time by time.time().
 """
 
-import ctypes
 import os
 import re
 import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 import time
 from bisect import bisect_right
-from contextlib import contextmanager
-from pathlib import Path
 
 import network
+from background import Background
 from command import wait_for
 from connections import CONNECTIONS
+from linux import checksum, inside
 
 SOURCE, DESTINATION = CONNECTIONS["net4"].inner
 SECONDS_BETWEEN = 0.02
@@ -36,34 +33,12 @@ DSCP_VALUES = 64
 ON_THEIR_WAY_SECONDS = 0.5
 
 # What socket lacks, from the kernel's headers.
-CLONE_NEWNET = 0x40000000
 ETH_P_IP = 0x0800
 IP_TRANSPARENT = 19
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
 SO_TIMESTAMPNS = 35
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
-
-
-@contextmanager
-def inside(netns):
-    """In this network namespace: a socket stays in the one in which it was made."""
-    def enter(handle):
-        if libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {handle.name}")
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open("/proc/self/ns/net") as own, open(f"/run/netns/{netns}") as other:
-        enter(other)
-        try:
-            yield
-        finally:
-            enter(own)
-
-
-def checksum(data):
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total & 0xffff) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xffff
 
 
 def echo_request(identifier, number):
@@ -83,7 +58,7 @@ class Stream:
         self.pings.bind((SOURCE, 0))
         self.receiver = self.timestamped(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.receiver.bind((SOURCE, FORGED_PORT))
-        with inside(network.ROUTER):
+        with inside(f"/run/netns/{network.ROUTER}"):
             # What comes from the gateway, with no link header.
             self.router = self.timestamped(
                 socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)))
@@ -219,29 +194,17 @@ class Result:
         return rows
 
 
-class Fates:
+class Fates(Background):
     """The stream, in a with block."""
 
-    def __enter__(self):
-        self.output = tempfile.NamedTemporaryFile("w+")
-        self.process = subprocess.Popen([sys.executable, __file__], stdout=self.output)
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.output.close()
-
-    def text(self):
-        return Path(self.output.name).read_text()
+    def __init__(self):
+        super().__init__(sys.executable, __file__)
 
     def wait_for_answers(self, count=10):
         wait_for(lambda: self.text().count("answered") >= count, 20, "pings are answered")
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
-        return self.text()
+        return self.end(signal.SIGTERM)
 
 
 def main():

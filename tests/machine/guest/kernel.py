@@ -16,7 +16,7 @@ class SA(NamedTuple):
     reqid: int
     mode: str
     if_id: int
-    user: int       # xfrmctl's tag in the selector of a stopper
+    user: int       # xfrmctl's tag in the selector of a guard SA
 
 
 class Policy(NamedTuple):
@@ -77,7 +77,7 @@ def blocked():
 
 
 def stopped():
-    """How many packets of the gateway stoppers have kept from leaving since boot."""
+    """How many packets of the gateway guard SAs have kept from leaving since boot."""
     return counted("XfrmOutStateSeqError")
 
 

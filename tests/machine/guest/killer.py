@@ -11,8 +11,9 @@ from typing import NamedTuple
 import network
 import vici
 import xfrmctl
-from command import CommandFailed, NotInTime, run, wait_for
+from command import CommandFailed, run, wait_for
 from strongswan import gateway
+from waiting import NotInTime
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)
 

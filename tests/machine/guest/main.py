@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs what the file `arguments` says: `stories NAME...`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
+"""Runs what the file `arguments` says: `scenarios NAME...`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
 `compare ROUNDS MODES...`, `handovers ROUNDS COUNTS...`, `soak CRASHES SEED SECONDS MODES...`, or `corpus NAME`."""
 
 import subprocess
@@ -13,18 +13,19 @@ sys.path.append(str(HOME))
 
 
 def why_host_binary_cannot_run(program):
-    """Only a C library older than the host's is a reason not to tell the stories."""
+    """Only a C library older than the host's is a reason not to run the scenarios."""
     tried = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     if tried.returncode != 0 and "GLIBC_" in tried.stderr:
         return tried.stderr.strip().splitlines()[0]
     return None
 
 
-def tell_stories(names):
+def run_scenarios(names):
     import connections
-    import stories
+    import scenarios
     import xfrmctl
-    from tap import Tap, tell
+    from checks import run_scenario
+    from tap import Tap
 
     if xfrmctl.PROGRAM.exists() and (reason := why_host_binary_cannot_run(xfrmctl.PROGRAM)):
         print(f"1..0 # SKIP the program of the host does not run here: {reason}")
@@ -32,28 +33,29 @@ def tell_stories(names):
     # Figures are taken, and the machine has booted, with all that Debian loads.
     connections.configure_plugins()
     tap = Tap()
-    for story in stories.named(names):
-        tell(tap, story.__name__, story)
+    for scenario in scenarios.named(names):
+        run_scenario(tap, scenario.__name__, scenario)
     tap.plan()
 
 
 def soak(crashes, seed, seconds, modes):
     import connections
-    from stories.soak import soak_for_long
-    from tap import Tap, tell
+    from checks import run_scenario
+    from scenarios.soak import soak_for_long
+    from tap import Tap
 
     connections.configure_plugins()
     tap = Tap()
     for mode in modes:
-        tell(tap, "soak", lambda check, mode=mode: soak_for_long(check, mode, crashes, seed), seconds)
+        run_scenario(tap, "soak", lambda check, mode=mode: soak_for_long(check, mode, crashes, seed), seconds)
     tap.plan()
 
 
 def main():
     program, *arguments = (HOME / "arguments").read_text().split()
     print(calibration.measure(), flush=True)
-    if program == "stories":
-        tell_stories(arguments)
+    if program == "scenarios":
+        run_scenarios(arguments)
     elif program == "demo":
         import demo
         demo.run()

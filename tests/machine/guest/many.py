@@ -2,15 +2,14 @@
 """Many CHILD_SAs between the gateway and the peer, in a configuration of its own."""
 
 from contextlib import contextmanager
-from pathlib import Path
 
 import connections
 import vici
 from connections import CONNECTIONS
-from strongswan import gateway, peer
+from gateway_setup import peer_with
+from strongswan import gateway
 
 GATEWAY_FILE = connections.GATEWAY_FOLDER / "many.conf"
-PEER_FILE = Path("/run/many.conf")
 OUTER = CONNECTIONS["net4"].outer
 
 
@@ -67,14 +66,12 @@ secrets {{
 def configured(n_connections, n_children, start_action="none"):
     """Both ends have so many connections with so many children each, and no others; start_action is the gateway's."""
     GATEWAY_FILE.write_text(configuration(0, n_connections, n_children, start_action))
-    PEER_FILE.write_text(configuration(1, n_connections, n_children))
-    peer.swanctl("--load-all", "--file", PEER_FILE)
-    gateway.swanctl("--load-all")
-    try:
-        yield
-    finally:
-        GATEWAY_FILE.unlink()
-        peer.systemctl("restart")
+    with peer_with(configuration(1, n_connections, n_children)):
+        gateway.swanctl("--load-all")
+        try:
+            yield
+        finally:
+            GATEWAY_FILE.unlink()
 
 
 def establish(n_connections, n_children):

@@ -4,9 +4,8 @@
 import re
 import signal
 import subprocess
-import tempfile
-from pathlib import Path
 
+from background import Background
 from command import in_namespace, wait_for
 
 SECONDS_BETWEEN = 0.02
@@ -35,7 +34,7 @@ class Result:
         return min((moment for seq, moment in self.replies.items() if seq > last_lost), default=None)
 
 
-class Pings:
+class Pings(Background):
     """Pings from one address to another, in a with block; they end by count or by stop(). None as the first leaves it to
     the kernel, for each packet."""
 
@@ -43,28 +42,14 @@ class Pings:
         source, destination = addresses
         limit = ["-c", str(count), "-W", "1"] if count else []
         bound = ["-I", source] if source else []
-        self.command = in_namespace(netns, ["ping", "-D", "-i", str(seconds_between), *bound, *limit, destination])
-
-    def __enter__(self):
-        self.output = tempfile.NamedTemporaryFile("w+")
-        self.process = subprocess.Popen(self.command, stdout=self.output, stderr=subprocess.STDOUT)
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-
-    def result(self, stopped=False):
-        self.process.wait()
-        with self.output:
-            return Result(Path(self.output.name).read_text(), stopped)
+        command = in_namespace(netns, ["ping", "-D", "-i", str(seconds_between), *bound, *limit, destination])
+        super().__init__(*command, stderr=subprocess.STDOUT)
 
     def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        return self.result(stopped=True)
+        return Result(self.end(signal.SIGINT), stopped=True)
 
     def answered(self):
-        return Path(self.output.name).read_text().count("bytes from")
+        return self.text().count("bytes from")
 
     def wait_for_answers(self, count=10):
         """Until this many more packets have come back."""
@@ -74,4 +59,5 @@ class Pings:
 
 def ping(addresses, count=10, netns=None):
     with Pings(addresses, netns, count) as pings:
-        return pings.result()
+        pings.process.wait()
+        return Result(pings.text(), stopped=False)

@@ -2,14 +2,15 @@
 """Pings through a connection, from both ends, and those of them that are not protected."""
 
 import socket
-from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 import kernel
 import network
 from connections import CONNECTIONS
+from linux import SO_RCVBUFFORCE
 from pings import Pings
+from together import Together
 
 INNER = ip_network("10.0.0.0/8")
 
@@ -17,7 +18,6 @@ INNER = ip_network("10.0.0.0/8")
 TTL_SENT = 64
 TTL_OFFSET, SOURCE_OFFSET = 8, 12
 
-SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 64 << 20
 
 
@@ -62,7 +62,7 @@ class Seen(NamedTuple):
     held_back: int      # packets that block policies kept from leaving
 
 
-class BothWays:
+class BothWays(Together):
     """Pings from both ends of a connection at once, in a with block."""
 
     def __init__(self, name):
@@ -70,16 +70,7 @@ class BothWays:
         self.accepted = Accepted()
         self.ours = Pings(inner)
         self.theirs = Pings(inner[::-1], "peer")
-
-    def __enter__(self):
-        with ExitStack() as stack:
-            for part in (self.accepted, self.ours, self.theirs):
-                stack.enter_context(part)
-            self.stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception):
-        self.stack.close()
+        self.parts = self.accepted, self.ours, self.theirs
 
     def wait_for_answers(self):
         for stream in (self.ours, self.theirs):

@@ -2,7 +2,6 @@
 """Records what the kernel and charon say here, as they send it, as seeds for the fuzzers (tests/fuzz). tools/corpus calls
 it, in a network namespace and in a machine."""
 
-import ctypes
 import os
 import re
 import shlex
@@ -12,15 +11,14 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import linux
+import netlink
 import vici
+import vici_message
+from netlink import (ACK, DUMP, MSG_DELSA, MSG_GETPOLICY, MSG_GETSA, MSG_GETSADINFO, MSG_GETSPDINFO, MSG_NEWPOLICY,
+                     NETLINK_ROUTE as ROUTE, NETLINK_XFRM as XFRM)
 
-XFRM, ROUTE = 6, 0
-ERROR, DONE = 2, 3
-REQUEST, ACK, DUMP = 1, 4, 0x300
-NEWSA, GETSA, DELSA, NEWPOLICY, GETPOLICY = 0x10, 0x12, 0x11, 0x13, 0x15
-GETSADINFO, GETSPDINFO = 0x23, 0x25
 GETADDR, GETROUTE, GETRULE, GETNEXTHOP = 22, 26, 34, 106
-GROUPS = 1 << 2 | 1 << 3    # XFRMGRP_SA and _POLICY
 
 # What an SA, a policy, a route, a rule, an address and a nexthop object begin with, and where each tells its family.
 HEADERS = {0x10: (224, 212), 0x1a: (224, 212), 0x13: (168, 40), 0x19: (168, 40), 24: (12, 0), 32: (12, 0), 20: (8, 0),
@@ -57,48 +55,18 @@ class Recorder:
             self.write(fuzzer, f"{name}-{len(shapes)}", data)
 
 
-def messages(datagram):
-    """Type and bytes of each message."""
-    while len(datagram) >= 16:
-        length, kind = struct.unpack_from("IH", datagram)
-        yield kind, datagram[:length]
-        datagram = datagram[(length + 3) & ~3:]
-
-
 def shape(kind, message):
     """The attributes of a message, with their lengths, and its family."""
     size, family = HEADERS.get(kind, (None, 0))
     if size is None:
         return kind, len(message)
-    attributes, rest = [], message[16 + size:]
-    while len(rest) >= 4:
-        length, attribute = struct.unpack_from("HH", rest)
-        attributes.append((attribute, length))
-        rest = rest[(length + 3) & ~3:]
-    return kind, message[16 + family], tuple(attributes)
-
-
-def open_socket(protocol, groups=0):
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
-    sock.settimeout(5)
-    sock.bind((0, groups))
-    return sock
-
-
-def ask(protocol, kind, flags, payload, seq=1):
-    """The messages of the answer, up to its end."""
-    with open_socket(protocol) as sock:
-        sock.send(struct.pack("IHHII", 16 + len(payload), kind, REQUEST | flags, seq, 0) + payload)
-        while True:
-            for got, message in messages(sock.recv(1 << 16)):
-                yield got, message
-                if got in (ERROR, DONE) or not flags & DUMP:
-                    return
+    attributes = netlink.attributes(message[16 + size:])
+    return kind, message[16 + family], tuple((attribute, 4 + len(data)) for attribute, data in attributes)
 
 
 def record_dump(recorder, fuzzer, name, protocol, kind, payload):
     """A seed for each shape of message, with the end of the list behind it."""
-    answer = list(ask(protocol, kind, DUMP, payload))
+    answer = list(netlink.ask(kind, DUMP, payload, protocol=protocol))
     padded = [message.ljust((len(message) + 3) & ~3, b"\0") for _, message in answer]
     for (got, message), data in zip(answer[:-1], padded):
         recorder.write_new(fuzzer, name, shape(got, message), data + padded[-1])
@@ -107,7 +75,7 @@ def record_dump(recorder, fuzzer, name, protocol, kind, payload):
 
 
 def record_answer(recorder, fuzzer, name, protocol, kind, flags, payload):
-    data = b"".join(message for _, message in ask(protocol, kind, flags, payload))
+    data = b"".join(message for _, message in netlink.ask(kind, flags, payload, protocol=protocol))
     recorder.write_new(fuzzer, name, (name, len(data)), data)
     return data
 
@@ -118,32 +86,32 @@ def record_batch(recorder, policies):
     for i, policy in enumerate(policies[:4]):
         known += policy
         # Each addition has a deletion behind it.
-        refused += b"".join(message for _, message in ask(XFRM, NEWPOLICY, ACK, policy[16:], 1 + 2 * i))
+        refused += b"".join(message for _, message in netlink.ask(MSG_NEWPOLICY, ACK, policy[16:], 1 + 2 * i))
         recorder.write_new("batch", "exists", len(known), struct.pack("H", len(known)) + known + refused)
 
 
 def record_xfrm(recorder):
-    record_dump(recorder, "xfrm", "sa", XFRM, GETSA, b"")
-    policies = record_dump(recorder, "xfrm", "policy", XFRM, GETPOLICY, bytes(64))
+    record_dump(recorder, "xfrm", "sa", XFRM, MSG_GETSA, b"")
+    policies = record_dump(recorder, "xfrm", "policy", XFRM, MSG_GETPOLICY, bytes(64))
     record_batch(recorder, policies)
-    record_answer(recorder, "xfrm", "sadinfo", XFRM, GETSADINFO, 0, bytes(4))
-    record_answer(recorder, "xfrm", "spdinfo", XFRM, GETSPDINFO, 0, bytes(4))
-    record_answer(recorder, "xfrm", "acknowledged", XFRM, DELSA, ACK, bytes(24))
+    record_answer(recorder, "xfrm", "sadinfo", XFRM, MSG_GETSADINFO, 0, bytes(4))
+    record_answer(recorder, "xfrm", "spdinfo", XFRM, MSG_GETSPDINFO, 0, bytes(4))
+    record_answer(recorder, "xfrm", "acknowledged", XFRM, MSG_DELSA, ACK, bytes(24))
     if policies:
         found = min(policies, key=len)
         index, direction = struct.unpack_from("I", found, 16 + 56 + 64 + 32 + 4)[0], found[16 + 56 + 64 + 32 + 8]
-        record_answer(recorder, "xfrm", "found", XFRM, GETPOLICY, 0,
+        record_answer(recorder, "xfrm", "found", XFRM, MSG_GETPOLICY, 0,
                       found[16:16 + 56] + struct.pack("IB3x", index, direction) + found[16 + 168:])
 
 
 def record_events(recorder, change):
     """What the kernel tells of while change() changes something."""
-    with open_socket(XFRM, GROUPS) as sock:
+    with netlink.open_socket(netlink.SAS | netlink.POLICIES) as sock:
         change()
         sock.settimeout(0.2)
         with suppress(TimeoutError):
             while True:
-                for kind, message in messages(sock.recv(1 << 16)):
+                for kind, message in netlink.messages(sock.recv(1 << 16)):
                     recorder.write_new("xfrm", "event", ("event", kind, len(message)), message)
 
 
@@ -175,21 +143,21 @@ def packet(client):
 def record_question(recorder, client, command, event, arguments):
     conversation = b""
     if event:
-        client.send(vici.EVENT_REGISTER, event)
+        client.send(vici_message.EVENT_REGISTER, event)
         conversation += packet(client)
-    client.send(vici.CMD_REQUEST, command, vici.encode(arguments))
+    client.send(vici_message.CMD_REQUEST, command, vici_message.encode(arguments))
     while True:
         got = packet(client)
         conversation += got
         kind, message = got[4], got[5:]
-        if kind == vici.EVENT:
+        if kind == vici_message.EVENT:
             message = message[1 + message[0]:]
         text = bytes(byte for byte in message if byte < 32 or byte in b"{}[]")
         recorder.write_new("vici_message", command, (command, kind, text), message)
-        if kind != vici.EVENT:
+        if kind != vici_message.EVENT:
             break
     if event:
-        client.send(vici.EVENT_UNREGISTER, event)
+        client.send(vici_message.EVENT_UNREGISTER, event)
         conversation += packet(client)
         recorder.write_new("vici_stream", command, command, conversation, CONVERSATION_MAX)
 
@@ -272,8 +240,7 @@ def change_state():
 def enter(netns):
     """Moves into a network namespace of /run/netns."""
     with open(f"/run/netns/{netns}") as file:
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), 0) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {netns}")
+        linux.enter(file)
 
 
 def record_state(recorder):

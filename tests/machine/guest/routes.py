@@ -5,11 +5,9 @@ import json
 from typing import NamedTuple
 
 from command import run
+from tags import ROUTE_PROTOCOL
 
 TABLE = 220
-
-# What xfrmctl's stand-ins have for a protocol, and its rules.
-STAND_IN = "88"
 
 
 class Route(NamedTuple):
@@ -35,8 +33,8 @@ def destinations(netns=None):
     return sorted(route.dst for route in routes(netns) if route.protocol == "4")
 
 
-def stand_ins(netns=None):
-    return [route for route in routes(netns) if route.protocol == STAND_IN]
+def backup_routes(netns=None):
+    return [route for route in routes(netns) if route.protocol == str(ROUTE_PROTOCOL)]
 
 
 def nexthops():

@@ -4,13 +4,14 @@
 import struct
 import subprocess
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import network
-from command import NotInTime, in_namespace, wait_for
+from command import in_namespace, wait_for
 from connections import CONNECTIONS
+from together import Together
+from waiting import NotInTime
 
 PROGRAM = Path(__file__).parent.parent / "tools/stream"
 COUNTS = struct.Struct("=6Q")       # struct counts of the program
@@ -60,7 +61,7 @@ class Stream:
         return Counts(*packets, pause / NANOSECONDS, resumed / NANOSECONDS)
 
 
-class Forgery:
+class Forgery(Together):
     """Plaintext from the router with the inner addresses of a connection, and what the gateway accepts of it, in a with
     block."""
 
@@ -69,16 +70,7 @@ class Forgery:
         self.accepted = Stream("receive", here, FORGED_PORT)
         # An emulated machine has other things to do as well.
         self.sent = Stream("send", there, here, FORGED_PORT, rate, netns=network.ROUTER, nice=10)
-
-    def __enter__(self):
-        with ExitStack() as stack:
-            for stream in (self.accepted, self.sent):
-                stack.enter_context(stream)
-            self.stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception):
-        self.stack.close()
+        self.parts = self.accepted, self.sent
 
 
 class Flow:
@@ -115,22 +107,12 @@ class Tally(NamedTuple):
         return Tally(*(now - then for now, then in zip(self, before)))
 
 
-class Flows:
+class Flows(Together):
     """Flows through connections, by their names, in a with block. rates: packets a second."""
 
     def __init__(self, rates):
         self.flows = {name: Flow(name, rate) for name, rate in rates.items()}
-
-    def __enter__(self):
-        with ExitStack() as stack:
-            for flow in self.flows.values():
-                for stream in flow.streams:
-                    stack.enter_context(stream)
-            self.stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception):
-        self.stack.close()
+        self.parts = [stream for flow in self.flows.values() for stream in flow.streams]
 
     def __getitem__(self, name):
         return self.flows[name]

@@ -8,13 +8,11 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import NamedTuple
 
+from background import Background
 from command import wait_for
 from connections import CONNECTIONS
 from exchange import bound
@@ -46,24 +44,11 @@ def read(output, begin, end):
                   max(later - earlier for earlier, later in zip(moments, moments[1:])))
 
 
-class TcpStream:
+class TcpStream(Background):
     """The stream, in a with block."""
 
     def __init__(self, name):
-        self.command = [sys.executable, __file__, name]
-
-    def __enter__(self):
-        self.output = tempfile.NamedTemporaryFile("w+")
-        self.process = subprocess.Popen(self.command, stdout=self.output)
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.output.close()
-
-    def text(self):
-        return Path(self.output.name).read_text()
+        super().__init__(sys.executable, __file__, name)
 
     def wait_carried(self):
         """Until some more has come out at the peer."""

@@ -6,54 +6,9 @@ import struct
 
 from calibration import scaled
 from command import CommandFailed
-
-(CMD_REQUEST, CMD_RESPONSE, CMD_UNKNOWN, EVENT_REGISTER, EVENT_UNREGISTER, EVENT_CONFIRM, EVENT_UNKNOWN,
- EVENT) = range(8)
-SECTION_START, SECTION_END, KEY_VALUE, LIST_START, LIST_ITEM, LIST_END = range(1, 7)
+from vici_message import CMD_REQUEST, CMD_RESPONSE, EVENT, EVENT_REGISTER, Reader, encode, frame, name_of
 
 ANSWER_SECONDS = 60
-
-
-def name_of(text):
-    return struct.pack("B", len(text)) + text.encode()
-
-
-def encode(arguments):
-    return b"".join(bytes([KEY_VALUE]) + name_of(name) + struct.pack(">H", len(value)) + value.encode()
-                    for name, value in arguments.items())
-
-
-class Reader:
-    def __init__(self, data):
-        self.data = data
-
-    def take(self, length):
-        taken, self.data = self.data[:length], self.data[length:]
-        return taken
-
-    def number(self, length):
-        return int.from_bytes(self.take(length), "big")
-
-    def name(self):
-        return self.take(self.number(1)).decode()
-
-    def value(self):
-        return self.take(self.number(2)).decode(errors="replace")
-
-    def message(self):
-        """The elements up to the end of this section, as a dictionary."""
-        found = {}
-        while self.data and (kind := self.number(1)) != SECTION_END:
-            name = self.name()
-            if kind == SECTION_START:
-                found[name] = self.message()
-            elif kind == KEY_VALUE:
-                found[name] = self.value()
-            elif kind == LIST_START:
-                found[name] = []
-                while self.number(1) == LIST_ITEM:
-                    found[name].append(self.value())
-        return found
 
 
 class Client:
@@ -76,8 +31,7 @@ class Client:
         self.socket.close()
 
     def send(self, kind, name, arguments=b""):
-        packet = bytes([kind]) + name_of(name) + arguments
-        self.socket.sendall(struct.pack(">I", len(packet)) + packet)
+        self.socket.sendall(frame(bytes([kind]) + name_of(name) + arguments))
 
     def read(self, length):
         data = b""

@@ -8,6 +8,7 @@ import journal
 import kernel
 from command import run
 from strongswan import gateway
+from tags import CLOSE, GRACE, HOLD, KEEP
 
 DROP_IN_NAME = "10-xfrmctl.conf"
 DEFAULTS = Path("/etc/default/xfrmctl")
@@ -32,20 +33,13 @@ DEFAULTS_INSTALLED = DEFAULTS.read_text() if DROP_IN else ""
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1] if DROP_IN
                else "/usr/sbin/xfrmctl")
 
-# What the selectors of shadows carry: those that hold, those that the kernel lets expire, those that stand close behind a
-# policy, and those that go on with the old SAs; the last is also in the stoppers of these SAs.
-HOLD = 0x58464d48
-GRACE = 0x58464d47
-CLOSE = 0x58464d43
-KEEP = 0x58464d4b
-
 
 def shadows(tags=(HOLD, GRACE, CLOSE, KEEP), netns=None):
     return [policy for policy in kernel.policies(netns) if policy.user in tags]
 
 
 def kept(netns=None):
-    """What goes on with the old SAs until the handover is over: policies and stoppers."""
+    """What goes on with the old SAs until the handover is over: policies and guard SAs."""
     return shadows([KEEP], netns) + [sa for sa in kernel.sas(netns) if sa.user == KEEP]
 
 

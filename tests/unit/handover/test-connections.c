@@ -589,5 +589,5 @@ int main(void)
 	ADD_CASE(&cases, descriptions);
 	ADD_CASE(&cases, a_stopper_is_like_its_sa);
 	ADD_CASE(&cases, a_stopper_has_the_keys_it_is_given);
-	return cmocka_run_group_tests_name("kept", cases.list, NULL, NULL);
+	return cmocka_run_group_tests_name("connections", cases.list, NULL, NULL);
 }

@@ -241,5 +241,5 @@ int main(void)
 	ADD_CASE(&cases, refuses_what_is_no_text);
 	ADD_CASE(&cases, refuses_long_lines);
 	ADD_CASE(&cases, has_obstacle);
-	return cmocka_run_group_tests_name("saved", cases.list, NULL, NULL);
+	return cmocka_run_group_tests_name("boot_file", cases.list, NULL, NULL);
 }

@@ -261,5 +261,5 @@ int main(void)
 	ADD_ROWS(&cases, parses_overlong_line, overlong_rows);
 	ADD_ROWS(&cases, classifies, classify_rows);
 	ADD_CASE(&cases, kinds_rise_with_evidence);
-	return cmocka_run_group_tests_name("owner", cases.list, NULL, NULL);
+	return cmocka_run_group_tests_name("key_manager", cases.list, NULL, NULL);
 }

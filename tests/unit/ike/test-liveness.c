@@ -155,5 +155,5 @@ int main(void)
 	ADD_CASE(&cases, counts_only_in_time);
 	ADD_ROWS(&cases, parses_stat, stat_rows);
 	ADD_CASE(&cases, finds_itself);
-	return cmocka_run_group_tests_name("patience", cases.list, NULL, NULL);
+	return cmocka_run_group_tests_name("liveness", cases.list, NULL, NULL);
 }

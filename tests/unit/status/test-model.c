@@ -769,5 +769,5 @@ int main(void)
 	ADD_CASE(&cases, writes_json_of_what_is_missing);
 	ADD_CASE(&cases, writes_metrics);
 	ADD_CASE(&cases, writes_metrics_of_what_is_missing);
-	return cmocka_run_group_tests_name("status", cases.list, NULL, NULL);
+	return cmocka_run_group_tests_name("model", cases.list, NULL, NULL);
 }

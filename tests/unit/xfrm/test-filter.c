@@ -1123,5 +1123,5 @@ int main(void)
 	ADD_ROWS(&cases, selects, selects_rows);
 	ADD_ROWS(&cases, takes_no_more, list_rows);
 	ADD_CASE(&cases, says_it_takes_no_more);
-	return cmocka_run_group_tests_name("match", cases.list, NULL, NULL);
+	return cmocka_run_group_tests_name("filter", cases.list, NULL, NULL);
 }

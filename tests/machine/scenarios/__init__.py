@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The scenarios, in the order in which they run."""
+
+from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan,
+               loads, messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_architecture, other_owners, package,
+               reporting, restarts, routes, service, soak, starter, status, ten_crashes, traps, units, wait_exec, watch)
+
+MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
+           traps, loads, soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
+           kernel_suite, starter, units, no_xfrm, messages)
+
+# These run in the machines of the packages.
+PACKAGED = (package, libreswan)
+
+# This one runs in a machine of its own, when it is named.
+ELSEWHERE = (other_architecture,)
+
+# What takes too long for a check, of a module its ON_REQUEST, runs when it is named.
+
+# Debian 12 is the reference. What does not depend on the release (of a module: its ONLY_REFERENCE) runs there alone.
+REFERENCE = "bookworm"
+
+
+def of(module):
+    return (*module.SCENARIOS, *getattr(module, "ON_REQUEST", ()))
+
+
+def chosen(names, release, packages=False):
+    """The scenarios of these names, or of these files; if none is named, all that a machine of this release has to
+    run, or that of its packages."""
+    found = [(module.__name__.split(".")[1], scenario)
+             for module in (*MODULES, *PACKAGED, *ELSEWHERE) for scenario in of(module)]
+    known = {name for module, scenario in found for name in (module, scenario.__name__)}
+    on_request = {scenario.__name__ for module in MODULES for scenario in getattr(module, "ON_REQUEST", ())}
+    if unknown := sorted(set(names) - known):
+        raise SystemExit(f"machine: no such scenario: {', '.join(unknown)}")
+    if names:
+        return [scenario for module, scenario in found if scenario.__name__ in names
+                or module in names and scenario.__name__ not in on_request]
+    return [scenario for module in (PACKAGED if packages else MODULES) for scenario in module.SCENARIOS
+            if release == REFERENCE or scenario not in getattr(module, "ONLY_REFERENCE", ())]
+
+
+def named(names):
+    """The scenarios of exactly these names."""
+    found = {scenario.__name__: scenario for module in (*MODULES, *PACKAGED, *ELSEWHERE) for scenario in of(module)}
+    return [found[name] for name in names]

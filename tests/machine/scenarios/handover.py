@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""As installed, charon crashes, and traffic hardly notices: it goes on through the old SAs until there are new ones. So it
+does over a planned restart in the mode handover; as installed, charon says goodbye then."""
+
+import re
+import signal
+
+import connections
+import journal
+import kernel
+import xfrmctl
+from command import POLL_SECONDS_SLOW, wait_for
+from gateway_setup import RECOVERY_SECONDS, RETIRED, establish, is_in_step, look, of_retired, start, wait_known
+from losses import losses
+from pings import SECONDS_BETWEEN
+from strongswan import gateway, peer
+
+# Pings go through the first, TCP through the second, which charon brings up by itself.
+NAMES = ("net4", "started")
+
+PING = NAMES[0]
+
+LOST_AT_MOST = 5
+
+
+GOODBYE = "received DELETE for IKE_SA"
+
+
+def crash(with_signal):
+    return lambda: gateway.crash_and_wait(with_signal)
+
+
+def wait_handed_over(_):
+    wait_for(lambda: is_in_step() and not xfrmctl.kept(), RECOVERY_SECONDS,
+             "the kernel's SAs are those that charon lists, and nothing is kept", POLL_SECONDS_SLOW)
+
+
+def peers_gap(cursor):
+    """For how many seconds one end alone had SAs: the peer removes the old ones before it makes new ones (INITIAL_CONTACT),
+    and the gateway hears of these later. In a busy machine, that alone costs packets."""
+    gone = [entry for entry in journal.of_unit(peer.unit, cursor)
+            if f"destroying duplicate IKE_SA for peer '{PING}." in str(entry["MESSAGE"])]
+    new = [entry for entry in journal.of_unit(gateway.unit, cursor)
+           if re.match(rf"CHILD_SA {PING}\{{\d+\}} established", str(entry["MESSAGE"]))]
+    return (journal.sent(new[0]) - journal.sent(gone[0])) / 1e6 if gone and new else 0
+
+
+def check_event(check, event):
+    before, cursor, pid = look(), journal.now(), gateway.main_pid()
+    result = losses(event, wait_handed_over, *NAMES)
+    after, said, gap = look(), xfrmctl.handovers(cursor), peers_gap(cursor)
+    at_most = max(LOST_AT_MOST, round(gap / SECONDS_BETWEEN) + 2)
+    check.that("another charon runs", gateway.is_running_again(pid))
+    check.that(f"not more than {LOST_AT_MOST} packets are lost each way, or what the peer's gap takes",
+               result.ours <= at_most and result.theirs <= at_most, (result, gap))
+    check.that("a TCP connection does not break", not result.tcp.broken and result.tcp.bytes > 0, result.tcp)
+    check.that("no packet leaves, or is accepted, in plaintext", result.seen.out == result.seen.accepted == 0,
+               result.seen)
+    check.equal("no SA and no policy of before is left", (before.spis & after.spis, before.indexes & after.indexes),
+                (set(), set()))
+    check.equal("charon knows every SA of the kernel", after.spis, after.known_spis)
+    check.equal("each connection has one", sorted(child.name for child in gateway.child_sas()), sorted(NAMES))
+    check.equal("nothing is kept", xfrmctl.kept(), [])
+    check.equal("the journal says how many were handed over, fell back, and are not configured any more",
+                [(entry["XFRM_HANDED_OVER"], entry["XFRM_FELL_BACK"], entry["XFRM_REMOVED"]) for entry in said],
+                [(str(len(NAMES)), "0", str(int(bool(before.retired_spis))))])
+    check.note(f"{result.ours} and {result.theirs} of {result.sent} pings lost, the peer's gap was {gap:.2f} s; "
+               f"longest stall of TCP {result.tcp.longest_stall:.2f} s; {journal.text(said)}")
+
+
+def goodbyes(cursor):
+    return [entry for entry in journal.of_unit(peer.unit, cursor) if GOODBYE in str(entry["MESSAGE"])]
+
+
+def check_planned(check):
+    cursor, pid = journal.now(), gateway.main_pid()
+    result = losses(lambda: gateway.systemctl("restart"), lambda _: wait_known(NAMES), *NAMES)
+    check.that("another charon runs", gateway.is_running_again(pid))
+    check.that("no packet leaves, or is accepted, in plaintext", result.seen.out == result.seen.accepted == 0,
+               result.seen)
+    check.that("the peer has heard of it", goodbyes(cursor))
+    check.equal("nothing is handed over or kept", (xfrmctl.handovers(cursor), xfrmctl.kept()), ([], []))
+    check.note(f"{result.ours} and {result.theirs} of {result.sent} pings lost")
+
+
+def check_stop(check):
+    gateway.stop()
+    check.equal("no SA, no policy and no shadow is left", (kernel.sas(), kernel.policies()), ([], []))
+    # Of the removed connection, nobody tells it.
+    wait_for(lambda: not any(peer.has_ike_sas(name) for name in NAMES), 20, "the peer has heard of it")
+
+
+def handover(check):
+    names = (*NAMES, RETIRED)
+    start(names, mode=None)
+    establish(("net4", RETIRED))        # the other one begins by itself
+    wait_known(names)
+    connections.remove_from_gateway(RETIRED)
+    check.variant = "SIGKILL"
+    check_event(check, crash(signal.SIGKILL))
+    left = of_retired(kernel.policies())
+    check.equal("of the removed connection only shadows are left, for the grace",
+                ({policy.user for policy in left}, bool(left)), ({xfrmctl.GRACE}, True))
+    check.variant = "SIGSEGV"
+    check_event(check, crash(signal.SIGSEGV))
+    check.variant = "restart"
+    check_planned(check)
+    check.variant = "restart in the mode handover"
+    xfrmctl.configure(mode="handover")
+    cursor = journal.now()
+    check_event(check, lambda: gateway.systemctl("restart"))
+    check.equal("the peer has heard nothing", goodbyes(cursor), [])
+    check.variant = "stop"
+    check_stop(check)
+
+
+def handover_as_installed(check):
+    """Nothing is configured but the connections: all plugins, the mode, the restart settings are those of the packages."""
+    with connections.all_plugins():
+        start(NAMES, mode=None)
+        establish(("net4",))
+        wait_known(NAMES)
+        check_event(check, crash(signal.SIGSEGV))
+        check_stop(check)
+
+
+SCENARIOS = (handover, handover_as_installed)

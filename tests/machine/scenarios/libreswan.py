@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""libreswan: pluto dies under traffic, is restarted, and is stopped."""
+
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import gateway_setup
+import journal
+import kernel
+import xfrmctl
+from command import POLL_SECONDS_SLOW, run, wait_for
+from gateway_setup import wait_in_step
+from libreswan import configure, install, pluto, unpack_files
+from streams import FEW, Flows
+from tap import Skip
+
+from .traffic import RESTART_SECONDS, check_replaced, check_tally, comes_back
+
+NAME = "net4"
+RETIRED = "retired"
+SAVED = Path("/var/lib/xfrmctl/ipsec")
+
+# In the machine of the packages.
+OURS = Path("/opt/xfrmctl")
+
+# libreswan 4 calls it a hundred times at each start, which takes an emulated machine longer than all the rest.
+MODPROBE = "/usr/sbin/modprobe"
+
+
+@contextmanager
+def modules_are_loaded():
+    """From now on; the kernel itself has called it for the algorithms."""
+    run("mount", "--bind", "/usr/bin/true", MODPROBE)
+    try:
+        yield
+    finally:
+        run("umount", MODPROBE)
+
+
+def install_ours():
+    """Of the second package only the files: it depends on libreswan's, which cannot be installed here."""
+    for pattern in ("xfrmctl_*.deb", "xfrmctl-libreswan_*.deb"):
+        [package] = OURS.glob(pattern)
+        unpack_files(package)
+    run("systemctl", "daemon-reload")
+
+
+def kill():
+    os.kill(pluto.main_pid(), signal.SIGKILL)
+
+
+def restart():
+    pluto.systemctl("restart")
+
+
+def noted(check, flows, act):
+    """Returns what comes_back() does."""
+    tally, old, now = comes_back(flows, NAME, pluto, act)
+    check.note(f"{tally}; longest pause so far {flows[NAME].received_there.counts.longest_pause:.2f} s")
+    return tally, old, now
+
+
+def stock(check, flows):
+    """libreswan removes everything itself, and what it protected leaves in plaintext until it protects it again."""
+    pluto.start()
+    flows.wait_carried()
+    wait_in_step(pluto)
+    with modules_are_loaded():
+        for check.variant, act in (("stock, pluto dies", kill), ("stock, restart", restart)):
+            tally, old, now = noted(check, flows, act)
+            check.that("packets leave in plaintext, and forged ones are accepted",
+                       tally.leaked > 0 and tally.accepted > 0, tally)
+            check.equal("no SA of before is left", old.spis & now.spis, set())
+        pluto.stop()
+
+
+def stays_closed(check, flows, act):
+    cursor = journal.now()
+    tally, old, now = noted(check, flows, act)
+    check_tally(check, tally)
+    check_replaced(check, old, now, "pluto")
+    return old, xfrmctl.releases(cursor, pluto.unit)
+
+
+def check_free(check, flows):
+    check.equal("nothing is left", (kernel.policies(), kernel.spis()), ([], set()))
+    check.that("plaintext passes both ways", flows.becomes_free(NAME), flows.tallies())
+
+
+def check_xfrmctl(check, flows):
+    pluto.start()
+    flows.wait_carried()
+    wait_in_step(pluto)
+    verified = run("systemd-analyze", "verify", pluto.unit, check=False).stderr
+    check.empty("systemd finds no fault with the drop-in", [line for line in verified.splitlines() if "xfrmctl" in line])
+    run("systemctl", "start", "xfrmctl-save@ipsec.service")
+    check.that("what it protects can be saved for the next boot", SAVED.exists())
+
+    check.variant = "pluto dies"
+    configure(NAME)
+    _, releases = stays_closed(check, flows, kill)
+    check.equal("systemd has started it again", pluto.show("NRestarts"), "1")
+    check.that("what is not in the configuration any more stays blocked for the grace",
+               len(releases) == 1 and gateway_setup.of_retired(xfrmctl.shadows([xfrmctl.GRACE])), releases)
+
+    check.variant = "restart"
+    stays_closed(check, flows, restart)
+    check.equal("the service has not failed", pluto.show("Result"), "success")
+
+    check.variant = "stop"
+    pluto.stop()
+    check.equal("the service has ended well", pluto.show("Result"), "success")
+    check.that("what was saved has gone", not SAVED.exists())
+    check_free(check, flows)
+
+    check.variant = "stop after systemd gave up"
+    pluto.start()
+    flows.wait_carried()
+    with pluto.drop_in("[Service]\nRestart=no\n"):
+        kill()
+        wait_for(lambda: pluto.show("ActiveState") == "failed", RESTART_SECONDS, "the service has failed",
+                 POLL_SECONDS_SLOW)
+        check.that("what it protected is still there", kernel.policies())
+        pluto.stop()
+    check_free(check, flows)
+
+
+def check_xfrmctl_quickly(check, flows):
+    with modules_are_loaded():
+        check_xfrmctl(check, flows)
+
+
+def libreswan(check):
+    """Runs with charon-systemd out of the way: both listen on the same sockets."""
+    gateway_setup.stop()
+    install()
+    if OURS.exists():
+        install_ours()
+    if not xfrmctl.drop_in_of(pluto.unit):
+        raise Skip("the drop-in for libreswan is not installed (meson: -Ddaemons=strongswan,libreswan)")
+    try:
+        for check.variant, with_xfrmctl, part in (("stock", False, stock), ("xfrmctl", True, check_xfrmctl_quickly)):
+            configure(NAME, RETIRED)
+            xfrmctl.configure()
+            xfrmctl.enable(with_xfrmctl, pluto.unit)
+            with Flows({NAME: FEW}) as flows:
+                part(check, flows)
+    finally:
+        # Another service of this name is strongSwan's starter.
+        run("systemctl", "stop", pluto.unit, check=False)
+        xfrmctl.enable(False, pluto.unit)
+
+
+SCENARIOS = (libreswan,)

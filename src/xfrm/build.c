@@ -153,10 +153,9 @@ int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nl
 	return 0;
 }
 
-void build_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n)
+void build_spi(struct nlmsghdr *message, const struct entry *sa, uint32_t spi)
 {
-	const struct xfrm_userspi_info info = {
-		.info = sa->sa, .min = 1 + n * REQUEST_SPIS_EACH, .max = (n + 1) * REQUEST_SPIS_EACH};
+	const struct xfrm_userspi_info info = {.info = sa->sa, .min = spi, .max = spi};
 
 	memcpy(build_begin(message, XFRM_MSG_ALLOCSPI, 0, sizeof(info)), &info, sizeof(info));
 	put_mark(message, &sa->mark);

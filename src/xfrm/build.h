@@ -55,9 +55,6 @@ int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nl
 /* SPIs up to this are reserved (RFC 4303, 2.1; RFC 3173, 3.3): IKE daemons allocate none of them. */
 #define REQUEST_SPI_RESERVED_MAX 0xff
 
-/* Number of SPIs to choose from: an SA that an earlier run left may have one of them. */
-#define REQUEST_SPIS_EACH 3
-
-/* The allocation of a reserved SPI, by which it can be deleted, for a larval SA that has none. `n` is less than
- * BATCH_MESSAGES; with another `n` the SPI is another one. */
-void build_spi(struct nlmsghdr *message, const struct entry *sa, unsigned int n);
+/* The allocation of a reserved SPI for a larval SA that has none: with it the SA can be deleted. The kernel refuses it
+ * with -ENOENT when another SA has that SPI. */
+void build_spi(struct nlmsghdr *message, const struct entry *sa, uint32_t spi);

@@ -376,19 +376,26 @@ static int check_not_hidden(struct xfrm *xfrm, const struct entry *entry)
 	return xfrm->refused ? -EEXIST : 0;
 }
 
-_Static_assert(BATCH_MESSAGES *REQUEST_SPIS_EACH <= REQUEST_SPI_RESERVED_MAX,
-	       "each message of a batch has SPIs of its own");
+/* Number of SPIs that an SA can get: an SA that a run left before its end may have one of them. */
+#define SPIS_EACH 3
+
+_Static_assert(BATCH_MESSAGES *SPIS_EACH <= REQUEST_SPI_RESERVED_MAX, "each message of a batch has SPIs of its own");
 
 /* Gives a larval SA without SPI one, so that it can be named: no other one of the batch, since of two SAs with the same
- * SPI but different marks the kernel might delete the wrong one. */
+ * SPI but different marks the kernel might delete the wrong one. Tries each SPI by itself: from a range the kernel
+ * takes as many SPIs at random as the range has, and may miss the free one (xfrm_alloc_spi()). */
 static int allocate_spi(struct xfrm *xfrm, struct entry *entry)
 {
+	const uint32_t first = 1 + xfrm->batches.deletions.n * SPIS_EACH;
 	union request request;
 	struct nlmsghdr *answer;
 	struct entry found = {0};
+	int r = -ENOENT;
 
-	build_spi(&request.header, entry, xfrm->batches.deletions.n);
-	int r = transact(xfrm, &request.header, XFRM_MSG_NEWSA, &answer);
+	for (uint32_t i = 0; r == -ENOENT && i < SPIS_EACH; i++) {
+		build_spi(&request.header, entry, first + i);
+		r = transact(xfrm, &request.header, XFRM_MSG_NEWSA, &answer);
+	}
 	/* "No SPI is free"; about an entry, ENOENT says that it has gone. */
 	if (r == -ENOENT)
 		return -ENOSPC;

@@ -126,7 +126,7 @@ static void check_questions(const struct entry *sa)
 
 	build_find_sa(&request.header, sa);
 	CHECK(request.header.nlmsg_type == XFRM_MSG_GETSA && request.header.nlmsg_len <= sizeof(request));
-	build_spi(&request.header, sa, 0);
+	build_spi(&request.header, sa, 1);
 	CHECK(request.header.nlmsg_type == XFRM_MSG_ALLOCSPI && request.header.nlmsg_len <= sizeof(request));
 }
 

@@ -226,6 +226,20 @@ def killed():
 
 
 @case
+def one_spi_left():
+    """Of the three SPIs that an SA can get, SAs of an earlier run have two: each release finds the third."""
+    xfrm.make_uplink()
+    xfrm.add_policies(POLICIES[0])
+    for spi in (1, 2):
+        netlink.allocate_spi("192.0.2.1", "198.51.100.1", spi, reqid=8)
+    for number in range(30):
+        xfrm.acquire("10.9.1.1")
+        equal(reqids(), {1, 8}, f"the SAs before release {number}")
+        release("--match=reqid=1")
+        equal(reqids(), {8}, f"the SAs after release {number}")
+
+
+@case
 def many():
     """Of ten thousand each is named and deleted once."""
     xfrm.make_uplink()

@@ -45,7 +45,7 @@ int prefix_parse(const char *text, struct prefix *ret)
 	/* Bits behind the prefix are a typing error of unknown intent: 10.1.2.3/16 or 10.1.2.3/32? */
 	struct prefix cleared = *ret;
 	prefix_clear_host_bits(&cleared);
-	return memcmp(&cleared.address, &ret->address, sizeof(cleared.address)) == 0 ? 0 : -EINVAL;
+	return memcmp(cleared.address.a6, ret->address.a6, sizeof(cleared.address.a6)) == 0 ? 0 : -EINVAL;
 }
 
 void prefix_clear_host_bits(struct prefix *prefix)

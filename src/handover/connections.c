@@ -11,10 +11,11 @@
 #include "base/util.h"
 #include "hold/shadow.h"
 
-/* More networks of one child than these are not looked at. */
+/* Maximum number of outbound kept policies of a group that are compared with children. */
 #define PAIRS_MAX 64
 
-/* The group that templates and direction say. Under IPComp the first template has the end points. */
+/* Returns the group that a policy's first template and direction determine. With IPComp too, the first template has the
+ * end points. */
 static struct kept_group group_of(const struct entry *policy)
 {
 	const bool out = policy->policy.info.dir == XFRM_POLICY_OUT;
@@ -72,7 +73,7 @@ static int compare_selectors(const struct xfrm_selector *a, const struct xfrm_se
 	return r ? r : compare_numbers((uint32_t)a->ifindex, (uint32_t)b->ifindex);
 }
 
-/* By what the kernel tells policies apart, the tag aside. */
+/* Compares policies by the key under which the kernel stores them, without the tag. */
 static int compare_policies(const struct entry *a, const struct entry *b)
 {
 	int r = compare_selectors(&a->policy.info.sel, &b->policy.info.sel);
@@ -109,7 +110,7 @@ int kept_add_policy(struct kept *kept, const struct entry *policy)
 		return -ENOMEM;
 	kept->shadows = shadows;
 
-	/* A group for each, until they are sorted. */
+	/* Each policy has its own group until kept_sort() merges equal groups. */
 	groups[kept->n_groups] = group_of(policy);
 	groups[kept->n_groups].first = kept->n_shadows;
 	struct kept_policy *new = &shadows[kept->n_shadows++];
@@ -167,7 +168,7 @@ int kept_sort(struct kept *kept)
 	return 0;
 }
 
-/* The first group with this reqid, or where it would be. */
+/* Returns the index of the first group with a reqid, or the index at which it would be. */
 static size_t first_of_reqid(const struct kept *kept, uint32_t reqid)
 {
 	size_t first = 0, behind = kept->n_groups;
@@ -189,7 +190,8 @@ static bool is_none(const xfrm_address_t *address)
 	return compare_addresses(address, &none) == 0;
 }
 
-/* Whether a group's traffic goes between two end points, in either direction. */
+/* Returns whether a group has these two end points, in either direction. In transport mode a group has no end points,
+ * so any two fit. */
 static bool goes_between(const struct kept_group *group, sa_family_t family, const xfrm_address_t *a,
 			 const xfrm_address_t *b)
 {
@@ -280,7 +282,7 @@ const struct kept_policy *kept_find(const struct kept *kept, const struct entry 
 	return NULL;
 }
 
-/* What an outbound shadow protects. */
+/* Returns the networks that an outbound policy protects. */
 static struct children_pair pair_of(const struct entry *policy)
 {
 	const struct xfrm_selector *sel = &policy->policy.info.sel;
@@ -291,6 +293,7 @@ static struct children_pair pair_of(const struct entry *policy)
 	}};
 }
 
+/* Writes the networks of a group's outbound kept policies, at most PAIRS_MAX. Returns their number. */
 static size_t collect_pairs(const struct kept *kept, const struct kept_group *group, struct children_pair *pairs)
 {
 	size_t n = 0;
@@ -314,7 +317,7 @@ bool kept_find_child(const struct kept *kept, const struct kept_group *group, co
 	size_t n = collect_pairs(kept, group, pairs);
 	for (size_t side = 0; n && side < CHILDREN_SIDES; side++) {
 		end_points[side] = (struct prefix){group->family, bits, group->end_points[side]};
-		/* In transport mode the end points are what is protected. */
+		/* In transport mode the policy protects the end points themselves. */
 		if (is_none(&group->end_points[side]))
 			end_points[side] = pairs[0].networks[side];
 	}
@@ -324,7 +327,8 @@ bool kept_find_child(const struct kept *kept, const struct kept_group *group, co
 
 		if (!score)
 			continue;
-		/* Two that fit alike are each for one of two groups. */
+		/* Of equal children, prefer one that charon can initiate. Then prefer one that no group has taken, so
+		 * that two groups with equal traffic get different children. */
 		score = score * 4 + 2 * children->connections[child->connection].can_initiate + !child->taken;
 		if (score > best) {
 			best = score;
@@ -360,8 +364,8 @@ bool kept_is_in_use(const struct kept_group *group)
 	return group->outcome == KEPT_PENDING || group->outcome == KEPT_NEGOTIATING;
 }
 
-/* Whether a policy is of the traffic of a group: of the same, or a wider or narrower one, as charon has when the peer
- * has narrowed the selectors. */
+/* Returns whether a policy is for the traffic of a group. Its selector may also be wider or narrower than the group's,
+ * because the peer may have narrowed the selectors. */
 static bool is_own(const struct kept *kept, const struct kept_group *group, const struct entry *policy)
 {
 	const struct children_pair theirs = pair_of(policy);

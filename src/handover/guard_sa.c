@@ -11,7 +11,7 @@
 #include "base/netlink.h"
 #include "base/util.h"
 
-/* Algorithms that every kernel with ESP has, since every IKE daemon offers them. */
+/* Algorithms of guard SAs. Every kernel with ESP has them, since every IKE daemon offers them. */
 #define ENCRYPTION "cbc(aes)"
 #define INTEGRITY "hmac(sha256)"
 #define INTEGRITY_BITS_SENT 128
@@ -39,7 +39,7 @@ static struct nl_addr *address_of(sa_family_t family, const xfrm_address_t *addr
 	return nl_addr_build(family, address, family == AF_INET ? sizeof(address->a4) : sizeof(*address));
 }
 
-/* Of the setters of libnl only those of algorithms can fail, by a lack of memory. */
+/* Among the setters of libnl only those of algorithms can fail, for lack of memory. */
 
 static int set_end_points(struct xfrmnl_sa *guard_sa, const struct xfrm_usersa_info *sa)
 {
@@ -54,7 +54,7 @@ static int set_end_points(struct xfrmnl_sa *guard_sa, const struct xfrm_usersa_i
 	return 0;
 }
 
-/* The selector of the SA, since the kernel compares it, with the tag of what xfrmctl has made. */
+/* Sets the selector of the SA, which the kernel compares with packets, and xfrmctl's tag. */
 static int set_selector(struct xfrmnl_sa *guard_sa, const struct xfrm_selector *sel)
 {
 	CLEANUP(put_selector) struct xfrmnl_sel *selector = xfrmnl_sel_alloc();
@@ -96,7 +96,7 @@ static int set_lifetime(struct xfrmnl_sa *guard_sa)
 
 static int set_keys(struct xfrmnl_sa *guard_sa, uint8_t proto, const struct guard_sa_keys *keys)
 {
-	/* libnl's setters copy what they are given, and take it without const. */
+	/* libnl's setters copy the keys, but their parameter is not const. */
 	struct guard_sa_keys copy = *keys;
 
 	if (proto == IPPROTO_ESP &&
@@ -139,15 +139,16 @@ int guard_sa_compose(const struct entry *sa, const struct guard_sa_keys *keys, s
 	xfrmnl_sa_set_proto(guard_sa, info->id.proto);
 	xfrmnl_sa_set_reqid(guard_sa, info->reqid);
 	xfrmnl_sa_set_mode(guard_sa, info->mode);
-	/* Without it the kernel makes a selector without family one of the SA's own (copy_from_user_state()). */
+	/* Without this flag the kernel sets the family of a selector that has none to that of the SA
+	 * (copy_from_user_state()). */
 	xfrmnl_sa_set_flags(guard_sa, info->sel.family ? 0 : XFRM_STATE_AF_UNSPEC);
-	/* The sequence number of the last packet that may be sent. */
+	/* The output sequence number is already that of the last packet. */
 	xfrmnl_sa_set_replay_state(guard_sa, UINT32_MAX, 0, 0);
 	if (sa->mark.v || sa->mark.m)
 		xfrmnl_sa_set_mark(guard_sa, sa->mark.v, sa->mark.m);
 	if (xfrmnl_sa_build_add_request(guard_sa, 0, &message) < 0)
 		return -ENOMEM;
-	/* libnl has it from 3.12 on. */
+	/* libnl has a setter for this attribute only from version 3.12 on. */
 	if (sa->if_id && nla_put_u32(message, XFRMA_IF_ID, sa->if_id) < 0)
 		return -ENOMEM;
 	nlmsg_hdr(message)->nlmsg_flags |= NLM_F_REQUEST;

@@ -5,7 +5,7 @@
 
 #include "base/util.h"
 
-/* Time in which charon has to answer. */
+/* Maximum time for an answer of charon, in microseconds. */
 #define ANSWER_USEC (30 * USEC_PER_SEC)
 
 int initiator_open(struct initiator *initiator, const char *socket, uint64_t deadline, size_t wanted)
@@ -43,9 +43,10 @@ static struct children_connection *connection_of(const struct initiator *initiat
 	return &initiator->children->connections[initiator->children->list[child].connection];
 }
 
-/* Returns the index of a client that can ask for a child, or INITIATOR_CLIENTS_MAX. When charon begins with two
- * children at the same moment that could share an IKE_SA, it makes one for each, and the peer may take the second one's
- * INITIAL_CONTACT as a reason to remove the first. */
+/* Returns the index of a client that can ask for a child now, or INITIATOR_CLIENTS_MAX.
+ *
+ * If charon initiates two children at the same moment that could share an IKE_SA, it makes an IKE_SA for each. The
+ * second one's INITIAL_CONTACT may cause the peer to remove the first. */
 static size_t find_free(const struct initiator *initiator, size_t child)
 {
 	size_t found = INITIATOR_CLIENTS_MAX;
@@ -66,7 +67,8 @@ bool initiator_is_free(const struct initiator *initiator, size_t child)
 	return find_free(initiator, child) < INITIATOR_CLIENTS_MAX;
 }
 
-/* Begins to ask charon how far it is with a child, or to begin with it. */
+/* Sends the question: with `initiate` to initiate the child, otherwise for the child's progress. Returns 0 or an error
+ * of vici_start(). */
 static int ask(struct initiator_client *client, bool initiate)
 {
 	client->initiating = initiate;
@@ -88,9 +90,9 @@ int initiator_ask(struct initiator *initiator, size_t child, size_t group, bool 
 	client->question.progress = CHARON_ABSENT;
 	client->group = group;
 	client->again = again;
-	/* To list one connection's SAs takes as long as charon works on those of all others (create_enumerator() of its
-	 * IKE_SA manager waits for each), so that is not done for nothing: a connection that had no IKE_SA gets one
-	 * through us. */
+	/* To list the SAs of one connection, charon waits until its threads have finished with the IKE_SAs of all
+	 * connections (create_enumerator() of its IKE_SA manager). So do not ask for the progress of a child whose
+	 * connection had no IKE_SA: charon can initiate it at once. */
 	return ask(client, !again && !client->connection->busy);
 }
 
@@ -108,8 +110,10 @@ uint64_t initiator_poll(const struct initiator *initiator, struct pollfd fds[INI
 	return first;
 }
 
-/* When its connection is coming up, that may be for this child (start_action=start, or an earlier question), unless it
- * is we who have had charon begin with another one. */
+/* Returns whether charon has to initiate a client's child, after it was asked for the child's progress. If the child's
+ * connection is coming up, charon may already initiate this child: because of start_action=start, or of an earlier
+ * question. But if xfrmctl has initiated another child of the connection (`begun`), the connection may come up for that
+ * one. Then charon has to initiate this child too, but only once. */
 static bool is_wanted(const struct initiator_client *client)
 {
 	const enum charon_progress found = client->question.progress;
@@ -117,7 +121,8 @@ static bool is_wanted(const struct initiator_client *client)
 	return found == CHARON_ABSENT || (found == CHARON_COMING && client->connection->begun && !client->again);
 }
 
-/* Returns -EAGAIN while the question has no answer. */
+/* Continues a client's question. Returns 0 with the answer, -EAGAIN while there is none, -ENOENT if charon refuses to
+ * initiate the child, or an error of vici_continue(). */
 static int carry_on(struct initiator_client *client)
 {
 	int r = vici_continue(client->vici);

@@ -13,8 +13,11 @@
 #include "base/util.h"
 #include "handover/guard_sa.h"
 
-/* The kernel's clock of seconds moves on with its ticks, and is late where these are. */
+/* Time between two readings of the kernel's coarse clock, in microseconds. The coarse clock advances with the kernel's
+ * ticks, and lags if a tick is late. */
 #define CLOCK_TICK_USEC (10 * USEC_PER_MSEC)
+
+/* Maximum number of readings of the coarse clock. */
 #define CLOCK_TICKS_MAX 100
 
 static int compare(const void *a, const void *b)
@@ -44,7 +47,7 @@ static bool has_reqid(const struct keep *keep, uint32_t reqid)
 	return keep->n_reqids && bsearch(&reqid, keep->reqids, keep->n_reqids, sizeof(reqid), compare_reqids);
 }
 
-/* Templates lie in the message as netlink aligns them. */
+/* Returns a copy of a policy's template. netlink aligns the templates in its message to 4 bytes only. */
 static struct xfrm_user_tmpl template_at(const struct entry *policy, size_t i)
 {
 	struct xfrm_user_tmpl template;
@@ -53,8 +56,9 @@ static struct xfrm_user_tmpl template_at(const struct entry *policy, size_t i)
 	return template;
 }
 
-/* Whether all of an outbound policy's templates name their SAs, and a copy of the policy can use them: a policy without
- * its device skips SAs that are offloaded as a whole (xfrm_state_find()). */
+/* Returns whether a policy is an outbound one whose templates all name their SAs, and whether a copy of it can use
+ * these SAs. The copy of an offloaded policy cannot: it has no device, and a policy without a device skips SAs with
+ * packet offload (xfrm_state_find()). */
 static bool names_sas(const struct entry *policy)
 {
 	if (policy->policy.offloaded)
@@ -66,6 +70,7 @@ static bool names_sas(const struct entry *policy)
 	       policy->policy.info.action == XFRM_POLICY_ALLOW && !entry_is_per_socket(policy);
 }
 
+/* Data of the search for SAs. */
 struct noting {
 	struct keep *keep;
 	const struct filter *filter;
@@ -73,6 +78,7 @@ struct noting {
 	bool dry_run;
 };
 
+/* Adds the SAs that a policy's templates name to the list. Returns 0 or -ENOMEM. */
 static int note_policy(const struct entry *policy, void *userdata)
 {
 	const struct noting *noting = userdata;
@@ -89,8 +95,9 @@ static int note_policy(const struct entry *policy, void *userdata)
 	return 0;
 }
 
-/* Of two SAs the kernel takes the one of the later second. Waits, if need be, until this second is not that of the SA;
- * -ERANGE when the SA is of the future: the clock was set back. */
+/* Waits until the second in which an SA was added is over. A guard SA that is added then is of a later second, so the
+ * kernel takes it in place of the SA. Returns 0, or -ERANGE if the SA was added in the future: the clock was set back.
+ */
 static int wait_until_later(const struct entry *sa)
 {
 	const uint64_t made = sa->sa.curlft.add_time;
@@ -101,7 +108,7 @@ static int wait_until_later(const struct entry *sa)
 		return -ERANGE;
 	if ((uint64_t)now.tv_sec == made)
 		sleep_until(now_usec() + USEC_PER_SEC - (uint64_t)now.tv_nsec / 1000);
-	/* This is the clock by which the kernel dates SAs (ktime_get_real_seconds()). */
+	/* The kernel takes the time of a new SA from this clock (ktime_get_real_seconds()). */
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	for (unsigned int i = 0; (uint64_t)now.tv_sec <= made && i < CLOCK_TICKS_MAX; i++) {
 		sleep_until(now_usec() + CLOCK_TICK_USEC);
@@ -110,7 +117,7 @@ static int wait_until_later(const struct entry *sa)
 	return 0;
 }
 
-/* Makes sure that there is a stopper, and that it is younger than its SA. */
+/* Adds the guard SA of an SA, and checks that it is younger than the SA. Returns 0 or a negative errno. */
 static int put_guard_sa(struct xfrm *xfrm, const struct entry *sa)
 {
 	CLEANUP(free_message) struct nl_msg *message = NULL;
@@ -123,7 +130,7 @@ static int put_guard_sa(struct xfrm *xfrm, const struct entry *sa)
 		r = guard_sa_compose(sa, &keys, &message);
 	if (r == 0)
 		r = xfrm_request(xfrm, nlmsg_hdr(message));
-	/* There may be one of an earlier run. */
+	/* The guard SA of an earlier run may be there. */
 	if (r == 0 || r == -EEXIST)
 		r = xfrm_find_sa(xfrm, &guard_sa, &present);
 	if (r == 0 && !is_guard_sa(&present))
@@ -133,13 +140,14 @@ static int put_guard_sa(struct xfrm *xfrm, const struct entry *sa)
 	return r;
 }
 
-/* Has the kernel remove an SA after KEEP_SA_SECONDS, if it would not do so earlier. */
+/* Limits the remaining lifetime of an SA to KEEP_SA_SECONDS, unless it is shorter already. Returns 0 or a negative
+ * errno. */
 static int limit(struct xfrm *xfrm, const struct entry *sa)
 {
 	const uint64_t has = sa->sa.lft.hard_add_expires_seconds, added = sa->sa.curlft.add_time;
 	struct timespec now;
 
-	/* The clock by which the kernel dates and ends SAs. */
+	/* The kernel dates and expires SAs by the real-time clock. */
 	clock_gettime(CLOCK_REALTIME, &now);
 	const uint64_t age = (uint64_t)now.tv_sec > added ? (uint64_t)now.tv_sec - added : 0;
 	if (has && has <= age + KEEP_SA_SECONDS)
@@ -147,8 +155,8 @@ static int limit(struct xfrm *xfrm, const struct entry *sa)
 	return xfrm_set_sa_lifetime(xfrm, sa, age + KEEP_SA_SECONDS);
 }
 
-/* Makes an outbound SA fit to stay: it ends by itself, and a stopper guards it. An SA of IPComp carries nothing without
- * the ESP or AH SA behind it. */
+/* Limits the lifetime of an outbound SA and adds its guard SA, so that it may stay. An IPComp SA needs no guard SA,
+ * because it carries no traffic without the ESP or AH SA behind it. Returns whether both succeeded. */
 static bool may_stay(struct xfrm *xfrm, const struct entry *sa)
 {
 	int r = limit(xfrm, sa);
@@ -163,6 +171,7 @@ static bool may_stay(struct xfrm *xfrm, const struct entry *sa)
 	return r == 0;
 }
 
+/* Makes an SA live if a policy names it and it may stay. */
 static int note_sa(const struct entry *sa, void *userdata)
 {
 	const struct noting *noting = userdata;
@@ -179,11 +188,11 @@ static int dump(struct xfrm *xfrm, enum entry_kind kind, xfrm_entry_fn fn, struc
 {
 	int r = xfrm_dump_consistent(xfrm, kind, NULL, fn, noting);
 
-	/* What was not seen does not go on. */
+	/* The list may be incomplete: an entry that was not seen is not kept. */
 	return r == -EAGAIN ? 0 : r;
 }
 
-/* The same SA is named by each policy of its connection. */
+/* Sorts the list and removes duplicates: each policy of a connection names the same SAs. */
 static void sort(struct keep *keep)
 {
 	size_t n = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Which SAs and policies go on carrying traffic while the IKE daemon is away (`flush --keep`). */
+/* Selects the SAs and policies that stay in use while the IKE daemon is away (`flush --keep`). */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,40 +11,44 @@
 #include "xfrm/filter.h"
 #include "xfrm/netlink.h"
 
-/* Seconds for which an SA that stays is there at most, from the flush on. Its kept shadows have ended before, and its
- * stopper stays longer (GUARD_SA_SECONDS). */
+/* Maximum time for which a kept SA exists after the flush, in seconds. The kernel removes its kept policies before
+ * (KEPT_POLICY_SECONDS) and its guard SA later (GUARD_SA_SECONDS). */
 #define KEEP_SA_SECONDS (KEPT_POLICY_SECONDS + 30)
 
-/* An SA that an outbound policy names. */
+/* An SA that a template of an outbound policy names. */
 struct keep_sa {
 	uint8_t proto;
 	uint32_t spi; /* network byte order */
 	uint32_t reqid;
-	bool live; /* it is there, and behind a stopper if it needs one */
+	bool live; /* the kernel has the SA, and a guard SA if the SA needs one */
 };
 
-/* Zeroed to begin with. Memory: 16 bytes for each SA that is named. */
+/* The SAs that may stay in use. Must be zeroed before use. Memory: about 20 bytes for each template that names an SA.
+ */
 struct keep {
-	struct keep_sa *list; /* by keep_find(): sorted */
+	/* The SAs that policies name. keep_find() sorts them. */
+	struct keep_sa *list;
 	size_t n, allocated;
-	uint32_t *reqids; /* of those that are live; sorted */
+	/* The reqids of the live SAs, sorted. */
+	uint32_t *reqids;
 	size_t n_reqids;
 };
 
-/* Takes note of the SAs that the selected outbound policies name, looks whether they are there, and adds a stopper for
- * each that carries traffic, so that no policy that comes later sends anything through it by its reqid alone. SAs whose
- * stopper the kernel refuses are not kept. With `dry_run` nothing is added. Returns 0 or a negative errno. */
+/* Finds the SAs that stay in use: those that the selected outbound policies name and that the kernel has. Adds a guard
+ * SA for each ESP and AH SA, so that no later policy finds the SA by its reqid alone. Limits the lifetime of each SA.
+ * An SA is not kept if the kernel refuses the guard SA or the limit. With `dry_run`, changes nothing. Returns 0 or a
+ * negative errno. */
 int keep_find(struct keep *keep, struct xfrm *xfrm, const struct filter *filter, bool dry_run);
 
-/* Whether a policy goes on: an outbound one when all the SAs that its templates name are live; the others when their
- * templates have the reqid of one that is. */
+/* Returns whether a policy stays in use. An outbound policy stays if all the SAs that its templates name are live. Any
+ * other policy stays if each of its templates has the reqid of a live SA. */
 bool keep_has_policy(const struct keep *keep, const struct entry *policy);
 
-/* Whether an SA stays: it has the reqid of one that is live, and is not larval. */
+/* Returns whether an SA stays in use: it has the reqid of a live SA, and is not larval. */
 bool keep_has_sa(const struct keep *keep, const struct entry *sa);
 
-/* Has the kernel remove an SA that stays after KEEP_SA_SECONDS, as keep_find() did with those that policies name.
- * `sa` is of a dump under way. Returns 0 or a negative errno, upon which the SA must not stay. */
+/* Limits the lifetime of a kept SA to KEEP_SA_SECONDS, unless it is a guard SA or keep_find() has limited it. `sa` must
+ * come from a dump that has not ended. Returns 0, or a negative errno if the SA must not stay. */
 int keep_limit_sa(const struct keep *keep, struct xfrm *xfrm, const struct entry *sa);
 
 void keep_free(struct keep *keep);

@@ -13,6 +13,7 @@
 #include "hold/report.h"
 #include "hold/shadow.h"
 
+/* Maximum size of the description of a group, in bytes. */
 #define DESCRIPTION_MAX 256
 
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
@@ -33,7 +34,7 @@ static int remove_shadows(struct migration *migration, const struct kept_group *
 	return r;
 }
 
-/* Removes a group's SAs, or the stoppers in front of them. */
+/* Removes a group's old SAs or, with `guard_sas`, their guard SAs. Returns 0 or a negative errno. */
 static int remove_sas(struct migration *migration, const struct kept_group *group, bool guard_sas)
 {
 	int r = 0;
@@ -49,7 +50,8 @@ static int remove_sas(struct migration *migration, const struct kept_group *grou
 	return r;
 }
 
-/* charon's policies decide on a group's traffic from now on: which others does that concern? */
+/* Marks the groups that have a reqid conflict with charon's own policies for the traffic of a group. The group's kept
+ * policies are removed, so the kernel finds charon's policies from now on. Returns 0 or a negative errno. */
 static int look_for_rivals(struct migration *migration, const struct kept_group *group)
 {
 	int r = 0;
@@ -67,6 +69,7 @@ static int look_for_rivals(struct migration *migration, const struct kept_group 
 	return r;
 }
 
+/* Reports that the traffic of a group is blocked, and why. */
 static void name_fallen(struct migration *migration, const struct kept_group *group)
 {
 	char description[DESCRIPTION_MAX], why[TIMESPAN_MAX + 64], timeout[TIMESPAN_MAX];
@@ -82,8 +85,8 @@ static void name_fallen(struct migration *migration, const struct kept_group *gr
 
 int migration_end(struct migration *migration, struct kept_group *group, enum kept_outcome outcome)
 {
-	/* In one batch, unless there are very many: whoever is stopped leaves all of it or nothing. The shadows that
-	 * block stay behind it, until the release or their grace removes them. */
+	/* Unless a group is very large, all deletions are one batch, so an interrupted run leaves all of the group or
+	 * nothing of it. The shadows that block stay until release removes them or their grace is over. */
 	int r = remove_shadows(migration, group);
 	if (r == 0)
 		r = remove_sas(migration, group, false);
@@ -115,7 +118,7 @@ static int add_sa(const struct entry *sa, void *userdata)
 {
 	struct migration *migration = userdata;
 
-	/* What is younger than the shadows is charon's. */
+	/* An SA that is younger than the kept policies is one of charon's new SAs. */
 	if (sa->larval || sa->sa.curlft.add_time > migration->kept.newest_time)
 		return 0;
 	return kept_add_sa(&migration->kept, sa);
@@ -143,6 +146,7 @@ static void begin_sas(void *userdata)
 	migration->kept.n_sas = 0;
 }
 
+/* Lists all entries of a kind. Returns 0, also if the list is incomplete, or a negative errno after a report. */
 static int load(struct xfrm *xfrm, enum entry_kind kind, void (*begin)(void *userdata), xfrm_entry_fn fn,
 		void *userdata)
 {
@@ -170,14 +174,15 @@ int migration_find_conflicts(struct migration *migration)
 	return load(migration->xfrm, ENTRY_POLICY, NULL, add_rivals, migration);
 }
 
-/* Whether a policy sends its packets through SAs that are there, and new. */
+/* Checks whether all SAs that a policy's templates name are new. Returns 0 if so, -ENOENT if a template names no SA,
+ * -ESRCH if an SA is missing, larval or old, or another negative errno. */
 static int names_new_sas(struct migration *migration, const struct kept_group *group, const struct entry *policy)
 {
 	struct xfrm_user_tmpl templates[ENTRY_TEMPLATES_MAX];
 	size_t n = policy->policy.n_templates;
 	int r = 0;
 
-	/* The next question to the kernel takes the place of its last answer. */
+	/* The templates are in the kernel's last answer, which xfrm_find_sa() overwrites. */
 	memcpy(templates, policy->policy.templates, n * sizeof(templates[0]));
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		struct entry sa = {.kind = ENTRY_SA, .mark = policy->mark}, found = {0};
@@ -187,7 +192,8 @@ static int names_new_sas(struct migration *migration, const struct kept_group *g
 			return -ENOENT;
 		sa.sa.id = templates[i].id;
 		sa.sa.family = templates[i].family;
-		/* Behind the first, and in transport mode, templates leave the end points to the packet. */
+		/* A template in transport mode names no end points; they are those of the packet. The first template
+		 * gets the packet of the policy, the others get the packet that the first one made. */
 		if (templates[i].mode == XFRM_MODE_TRANSPORT && i)
 			sa.sa.id.daddr = templates[0].id.daddr;
 		else if (templates[i].mode == XFRM_MODE_TRANSPORT)
@@ -225,8 +231,8 @@ static bool same(const xfrm_address_t *a, const xfrm_address_t *b)
 	return memcmp(a->a6, b->a6, sizeof(a->a6)) == 0;
 }
 
-/* Whether an SA, of either direction, was there before a stopper of its reqid and end points: charon's own are
- * younger. */
+/* Returns whether a guard SA guards an SA, or the SA of the opposite direction. Both have the same reqid, mode and end
+ * points, and the SA is older. charon's new SAs are younger than the guard SA. */
 static bool is_behind(const struct entry *sa, const struct entry *guard_sa)
 {
 	const struct xfrm_usersa_info *a = &sa->sa, *b = &guard_sa->sa;
@@ -237,7 +243,7 @@ static bool is_behind(const struct entry *sa, const struct entry *guard_sa)
 		(same(&a->saddr, &b->id.daddr) && same(&a->id.daddr, &b->saddr)));
 }
 
-/* All guard SAs, while they are removed. */
+/* All guard SAs. */
 struct guard_sas {
 	struct migration *migration;
 	struct entry *list;
@@ -263,6 +269,7 @@ static int add_guard_sa(const struct entry *sa, void *userdata)
 	return is_guard_sa(sa) ? APPEND(guard_sas, *sa) : 0;
 }
 
+/* Removes an SA that one of the guard SAs guards. Returns 0 or a negative errno. */
 static int remove_behind(const struct entry *sa, void *userdata)
 {
 	const struct guard_sas *guard_sas = userdata;

@@ -14,7 +14,7 @@
 #define FIRST_LINE "xfrmctl shadows 1"
 #define LAST_LINE "end"
 
-/* All fields with their longest values fit twice. */
+/* Maximum size of a line, in bytes. A line with the longest values of all fields has less than half of it. */
 #define LINE_MAX_BYTES 512
 
 const char *boot_file_obstacle(const struct entry *policy)
@@ -43,7 +43,7 @@ static int parse_byte(const char *value, uint8_t *ret)
 	return r;
 }
 
-/* "A/B" */
+/* Parses "A/B". Returns 0 or a negative errno. */
 static int parse_pair(char *value, uint32_t max, uint32_t *first, uint32_t *second)
 {
 	char *slash = strchr(value, '/');
@@ -55,7 +55,8 @@ static int parse_pair(char *value, uint32_t max, uint32_t *first, uint32_t *seco
 	return r < 0 ? r : parse_up_to(slash + 1, max, second);
 }
 
-/* Both prefixes are of one family. What lies behind the length stays: the kernel has it in the policy's key. */
+/* Parses "ADDRESS/LENGTH". Both prefixes of a selector must have the same family. Keeps the bits of the address behind
+ * the length, because they belong to the policy's key in the kernel. Returns 0 or a negative errno. */
 static int parse_prefix(char *value, struct xfrm_selector *sel, xfrm_address_t *address, uint8_t *length)
 {
 	sa_family_t family = strchr(value, ':') ? AF_INET6 : AF_INET;
@@ -220,6 +221,7 @@ void boot_file_end(FILE *f, uint64_t n)
 	fprintf(f, LAST_LINE " %" PRIu64 "\n", n);
 }
 
+/* Writes why the file is invalid. Returns -EBADMSG. */
 static int __attribute__((format(printf, 2, 3))) refuse(struct boot_file_reader *reader, const char *format, ...)
 {
 	va_list args;
@@ -230,20 +232,21 @@ static int __attribute__((format(printf, 2, 3))) refuse(struct boot_file_reader 
 	return -EBADMSG;
 }
 
-/* A line without its end. */
+/* Reads a line without its newline. Returns 0 or -EBADMSG. */
 static int read_line(struct boot_file_reader *reader, char *line, size_t size)
 {
 	if (!fgets(line, (int)size, reader->f))
 		return refuse(reader, "%s", ferror(reader->f) ? "it cannot be read" : "its end is missing");
 	reader->line++;
 	size_t length = strlen(line);
-	/* A NUL byte ends it, too. */
+	/* The text ends early if the line contains a NUL byte. */
 	if (!length || line[length - 1] != '\n')
 		return refuse(reader, "line %" PRIu64 " is too long, or not text", reader->line);
 	line[length - 1] = '\0';
 	return 0;
 }
 
+/* Checks the number in the last line, and that no line follows. Returns 0 or -EBADMSG. */
 static int parse_end(struct boot_file_reader *reader, const char *number)
 {
 	uint32_t n;
@@ -254,6 +257,7 @@ static int parse_end(struct boot_file_reader *reader, const char *number)
 	return fgetc(reader->f) == EOF && feof(reader->f) ? 0 : refuse(reader, "something follows its end");
 }
 
+/* Parses the value of a key. `seen` has a bit for each field of the line so far. Returns 0 or -EBADMSG. */
 static int parse_field(struct boot_file_reader *reader, const char *key, char *value, unsigned int *seen,
 		       struct entry *entry)
 {

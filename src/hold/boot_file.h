@@ -1,31 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The file from which the next boot knows what was protected before it: the shadows that `flush --hold` would leave, as
- * text, a line each, between a line that names the format and one that has their number. Pure. */
+/* The file of the shadows that `restore` makes at the next boot: the shadows that `flush --hold` would make now. It is
+ * text. The first line names the format, each further line is a shadow, and the last line has their number. Pure. */
 
 #include <stdint.h>
 #include <stdio.h>
 
 #include "xfrm/entry.h"
 
-/* Long enough for every sentence about a file that cannot be used. */
+/* Size of a buffer that holds any reason why a file is invalid, in bytes. */
 #define BOOT_FILE_ERROR_MAX 256
 
-/* Why the shadow of a policy would not be the same after a boot, as the end of a sentence; NULL when it would. */
+/* Returns why the shadow of a policy would not be valid after a boot, as the end of a sentence. Returns NULL if it
+ * would be. */
 const char *boot_file_obstacle(const struct entry *policy);
 
-/* Write the parts of a file; an error shows in ferror(). */
+/* Writes the first line. The caller checks ferror(). */
 void boot_file_begin(FILE *f);
+
+/* Writes the line of a shadow. The caller checks ferror(). */
 void boot_file_add(FILE *f, const struct entry *shadow);
+
+/* Writes the last line, for `n` shadows. The caller checks ferror(). */
 void boot_file_end(FILE *f, uint64_t n);
 
-/* To be zeroed but for the file to begin with. */
+/* The state of reading a file. Must be zeroed before use, except `f`. */
 struct boot_file_reader {
 	FILE *f;
-	uint64_t line, n;	       /* lines and shadows that were read */
-	char why[BOOT_FILE_ERROR_MAX]; /* what is wrong */
+	uint64_t line, n;	       /* numbers of the lines and of the shadows that were read */
+	char why[BOOT_FILE_ERROR_MAX]; /* reason for -EBADMSG */
 };
 
-/* Reads the next shadow (SHADOW_HOLD). Returns 1, 0 at the end of a complete file, or -EBADMSG, with a reason. */
+/* Reads the next shadow, with the tag SHADOW_HOLD. Returns 1 with the shadow, 0 at the end of a complete file, or
+ * -EBADMSG with the reason in `why`. */
 int boot_file_next(struct boot_file_reader *reader, struct entry *ret);

@@ -21,8 +21,8 @@ struct saving {
 	struct shadow_survey survey;
 	struct summary summary;
 	FILE *f;
-	uint64_t n; /* shadows in the file */
-	struct log_list left_out;
+	uint64_t n;		  /* number of shadows in the file */
+	struct log_list left_out; /* policies whose shadows are not valid after a boot */
 };
 
 static int save_entry(const struct entry *policy, void *userdata)
@@ -53,13 +53,14 @@ static void begin(void *userdata)
 	saving->n = saving->left_out.n = 0;
 	saving->summary = (struct summary){0};
 	rewind(saving->f);
-	/* What is not cut off is overwritten, or what comes behind the last line gives it away. */
+	/* Without the truncation old lines may remain behind the last line. boot_file_next() refuses such a file. */
 	if (ftruncate(fileno(saving->f), 0) < 0)
 		log_detail("Could not begin the file anew: %s.", strerror(errno));
 	boot_file_begin(saving->f);
 }
 
-/* Whether the policies that are there are all that the service has: 0, or -ECANCELED. */
+/* Checks that the service runs and is not about to change, so that its policies are complete. Returns 0, -ECANCELED if
+ * not, or another negative errno after a report. */
 static int check_service(const char *service)
 {
 	struct unit_running running;

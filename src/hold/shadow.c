@@ -32,7 +32,7 @@ void shadow_set_original_priority(struct entry *shadow, uint32_t priority)
 	shadow->policy.info.lft.hard_byte_limit = XFRM_INF;
 }
 
-/* Where the priority is in the ordered list, or would have to be. */
+/* Returns the index of a priority in the sorted list, or the index at which it would be. */
 static size_t find_priority(const struct shadow_direction *direction, uint32_t priority)
 {
 	size_t first = 0, last = direction->n;
@@ -47,6 +47,7 @@ static size_t find_priority(const struct shadow_direction *direction, uint32_t p
 	return first;
 }
 
+/* Returns whether a priority may be occupied: by a real policy, or by the policy that a shadow was made from. */
 static bool has_priority(const struct shadow_direction *direction, uint32_t priority)
 {
 	size_t i = find_priority(direction, priority);
@@ -54,6 +55,8 @@ static bool has_priority(const struct shadow_direction *direction, uint32_t prio
 	return direction->many || (i < direction->n && direction->at[i].priority == priority && direction->at[i].real);
 }
 
+/* Adds a policy to the findings about a priority: the policy's own, or that of the policy that a shadow was made
+ * from. */
 static void note_priority(struct shadow_direction *direction, uint32_t priority, const struct entry *policy, bool stays)
 {
 	size_t i = find_priority(direction, priority);
@@ -79,7 +82,7 @@ bool policy_is_bypass(const struct entry *policy)
 	return policy->policy.info.action == XFRM_POLICY_ALLOW && policy->policy.n_templates == 0;
 }
 
-/* Greater for younger policies: the index without the direction, which has three bits. */
+/* Returns a number that is greater for younger policies: the index without the three bits of the direction. */
 static uint32_t age(const struct entry *policy)
 {
 	return policy->policy.info.index >> 3;
@@ -95,14 +98,14 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 	survey->n_adjacent += tag == SHADOW_ADJACENT;
 	survey->n_bypasses += tag && policy_is_bypass(policy);
 	survey->n_kept += is_kept_policy(policy);
-	/* Those of sockets are asked before all others, whatever their priority. */
+	/* The kernel tries the policies of sockets before all others, whatever their priority. */
 	if (entry_is_per_socket(policy) || info->dir >= XFRM_POLICY_MAX)
 		return;
 
 	struct shadow_direction *direction = &survey->directions[info->dir];
 	if (tag == SHADOW_HOLD) {
-		/* A run that did not come to its end left the other policies to this one, which has to decide as that
-		 * did. */
+		/* An interrupted run may have left policies without shadows. This run has to place their shadows as
+		 * that run would have, so count an existing shadow like its policy. */
 		note_priority(direction, shadow_original_priority(policy), policy, false);
 		survey->high |= shadow_original_priority(policy) >= SHADOW_PRIORITY;
 		return;
@@ -124,8 +127,7 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 		direction->last_bypass = max_u32(direction->last_bypass, info->priority);
 		return;
 	}
-	/* A kept shadow is a copy that xfrmctl made: it is younger than its policy, and no later decision of charon's.
-	 */
+	/* A kept policy is xfrmctl's copy. It is younger than its policy, but no new decision of charon. */
 	if (!is_kept_policy(policy))
 		survey->newest = max_u32(survey->newest, age(policy));
 }
@@ -157,19 +159,22 @@ bool shadow_survey_has_bypass(const struct shadow_survey *survey)
 	return bypasses;
 }
 
-/* A place right behind the policy. Where another one is, its own: of two equals the kernel takes the older. */
+/* Returns the priority right behind a policy. If that one is occupied, returns the policy's own: of two policies with
+ * equal priority the kernel finds the older one. */
 static uint32_t right_behind(const struct shadow_direction *direction, uint32_t priority)
 {
 	return priority == UINT32_MAX || has_priority(direction, priority + 1) ? priority : priority + 1;
 }
 
-/* A place before all of the same priority, if there is one. */
+/* Returns the priority right before all policies of a priority, or the priority itself if that one is occupied. */
 static uint32_t right_before(const struct shadow_direction *direction, uint32_t priority)
 {
 	return priority == 0 || has_priority(direction, priority - 1) ? priority : priority - 1;
 }
 
-/* The tag and priority of a policy's shadow. */
+/* Determines the tag and the priority of a policy's shadow, as shadow_make() says. Beside a bypass of the same
+ * priority, a shadow that blocks stands before that bypass, unless `later`. A bypass shadow stands behind the other
+ * shadows of the same priority. */
 static void place(const struct entry *policy, const struct shadow_survey *survey, bool later, uint32_t *tag,
 		  uint32_t *priority)
 {
@@ -202,7 +207,7 @@ static void place(const struct entry *policy, const struct shadow_survey *survey
 		++*priority;
 }
 
-/* What a shadow has of its policy. */
+/* Returns a copy of the fields that a shadow or a kept policy takes from its policy, with a tag and a priority. */
 static struct entry copy_of(const struct entry *policy, uint32_t tag, uint32_t priority)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
@@ -277,7 +282,7 @@ void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run)
 
 	info->sel.user = SHADOW_EXPIRING;
 	info->lft.hard_add_expires_seconds = seconds;
-	/* As little in use as the limits of packets. */
+	/* Like the limits of packets, this has no effect on a policy. */
 	info->lft.hard_byte_limit = run;
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Shadows: policies that stand in for others, so that what those protected cannot leave, or come in, in plaintext while
- * the IKE daemon is away. Pure.
+/* Shadows. A shadow replaces another policy, so that the traffic of that policy is not sent or accepted in plaintext
+ * while the IKE daemon is away. Pure.
  *
- * The kernel stores a policy under its selector with all fields, `user` included, but compares `user` in no lookup
- * (xfrm_selector_match() in net/xfrm/xfrm_policy.c): a policy with a tag there matches the same packets as the policy
- * that it was made from, stands beside it, and can be told from any other. */
+ * The kernel stores the selector of a policy with all its fields, including `user`, but compares `user` in no lookup
+ * (xfrm_selector_match() in net/xfrm/xfrm_policy.c). A copy of a policy with a tag in `user` therefore matches the same
+ * packets as that policy, and may exist beside it. By the tag xfrmctl recognizes its own policies.
+ *
+ * The kernel tries policies in ascending order of their priorities. A policy with a higher number stands "behind" one
+ * with a lower number. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,139 +18,165 @@
 #include "xfrm/entry.h"
 #include "xfrm/filter.h"
 
-/* The tags, in xfrm_selector.user. */
-#define SHADOW_HOLD 0x58464d48U	    /* stays until it is released */
-#define SHADOW_EXPIRING 0x58464d47U /* the kernel removes it when its time is up */
-#define SHADOW_ADJACENT \
-	0x58464d43U /* stands close behind its policy for now; flush --hold puts a SHADOW_HOLD in its place */
+/* The tags of shadows, in xfrm_selector.user. */
 
-/* The tag of a kept shadow: a copy of a policy with its templates, in that policy's own place, which goes on sending
- * traffic through the SAs of an earlier life. All that looks at policies takes it for one, and it is no shadow to the
- * functions below; handover ends it. A guard SA (guard_sa.h) carries the tag too. */
+/* A shadow that stays until it is released. */
+#define SHADOW_HOLD 0x58464d48U
+/* A shadow that the kernel removes when its time is over. */
+#define SHADOW_EXPIRING 0x58464d47U
+/* A shadow right behind its policy. flush --hold replaces it by a SHADOW_HOLD. */
+#define SHADOW_ADJACENT 0x58464d43U
+
+/* The tag of a kept policy: a copy of a policy with its templates and its priority. Through it, traffic still uses the
+ * SAs of a previous instance. It is no shadow for the functions below, but a policy like others. handover removes it. A
+ * guard SA (guard_sa.h) has this tag too. */
 #define KEPT_TAG 0x58464d4bU
 
-/* Seconds after which the kernel removes a kept shadow: longer than a handover takes, and the most for which traffic
- * goes on through old SAs when no process ends that. */
+/* Lifetime of a kept policy, in seconds, after which the kernel removes it. It is longer than a handover takes. It is
+ * also the maximum time for which traffic uses old SAs if no process ends that. */
 #define KEPT_POLICY_SECONDS 300
 
-/* Real policies at or above this priority leave no room for shadows behind them. */
+/* Lowest priority of the shadows behind all real policies. A real policy with this priority or a higher number leaves
+ * no room for them. */
 #define SHADOW_PRIORITY 0x80000000U
 
 /* Maximum number of different priorities that a survey distinguishes in each direction. */
 #define SHADOW_PRIORITIES_MAX 128
 
-/* What a survey found among the policies of one direction. */
+/* The findings of a survey about the policies of one direction. */
 struct shadow_direction {
-	/* Some policy is not to be replaced; the highest priority of such policies. */
+	/* At least one policy will not be replaced. */
 	bool stays;
+	/* The priority of the last policy that will not be replaced. */
 	uint32_t last_stays;
-	/* Some real policy lets traffic pass unprotected; the highest priority of such policies. */
+	/* At least one real policy is a bypass. */
 	bool bypasses;
+	/* The priority of the last real bypass. */
 	uint32_t last_bypass;
-	/* The direction has more than SHADOW_PRIORITIES_MAX different priorities; `at` has the first ones found. */
+	/* There are more than SHADOW_PRIORITIES_MAX different priorities. `at` has the first ones found. */
 	bool many;
 	size_t n;
-	/* By priority, in ascending order. */
+	/* The priorities, in ascending order. A shadow counts with the priority of the policy that it was made from. An
+	 * expiring or adjacent shadow also counts with its own priority. */
 	struct {
 		uint32_t priority;
-		/* A real policy of this priority is not to be replaced. */
+		/* A real policy that will not be replaced counts here. */
 		bool stays;
-		/* A policy, or the policy that a shadow was made from, lets traffic pass. */
+		/* A bypass counts here, or the shadow of one. */
 		bool bypasses;
-		/* A policy, or the policy that a shadow was made from, protects or blocks. */
+		/* A policy that protects or blocks counts here, or the shadow of one. */
 		bool others;
-		/* More has this priority than shadows that are to be replaced. */
+		/* A real policy counts here, or a shadow with the priority of its policy. False if only shadows that
+		 * will be replaced count here. */
 		bool real;
 	} at[SHADOW_PRIORITIES_MAX];
 };
 
-/* What was seen of the policies before shadows are made; zeroed to begin with. */
+/* The findings of a survey of all policies, taken before shadows are made. Must be zeroed before use. */
 struct shadow_survey {
-	uint64_t n_real;			 /* policies that are no shadows, */
-	uint64_t n_hold, n_expiring, n_adjacent; /* and shadows that are there already, */
-	uint64_t n_bypasses;			 /* so many of which let traffic pass */
-	uint64_t n_kept;			 /* kept shadows */
-	uint32_t newest; /* the index of the youngest real one that does not, but for its direction */
-	bool high;	 /* a real policy has a priority of SHADOW_PRIORITY or above */
-	bool incomplete; /* some policies may not have been seen */
-	/* The counters at the time of the survey, for the shadows that are made of it. */
+	/* Number of policies that are no shadows. Kept policies are included. */
+	uint64_t n_real;
+	/* Numbers of shadows, by tag. */
+	uint64_t n_hold, n_expiring, n_adjacent;
+	/* Number of shadows that are bypasses. */
+	uint64_t n_bypasses;
+	/* Number of kept policies. */
+	uint64_t n_kept;
+	/* Index, without the direction, of the youngest real policy that is no bypass. */
+	uint32_t newest;
+	/* A real policy has a priority of SHADOW_PRIORITY or higher. */
+	bool high;
+	/* The survey may have missed policies. */
+	bool incomplete;
+	/* The kernel's counters at the time of the survey, which the shadows will contain. */
 	struct xfrm_counters blocked;
 	struct shadow_direction directions[XFRM_POLICY_MAX];
 };
 
-/* The tag of an entry, or 0 when it is no shadow. */
+/* Returns the tag of a shadow, or 0 if an entry is no shadow. */
 uint32_t shadow_tag(const struct entry *entry);
 
-/* Whether this is a kept shadow. */
+/* Returns whether an entry is a kept policy. */
 bool is_kept_policy(const struct entry *entry);
 
-/* Makes the kept shadow of a policy: templates (which point to where the policy's do), action and priority are the
- * policy's. The kernel removes it after KEPT_POLICY_SECONDS. Of two policies of equal priority the kernel asks the
- * older one (xfrm_policy_insert_list()), and charon gives a policy the same priority each time, a trap a higher one:
- * what it installs later stands behind. */
+/* Makes the kept policy of a policy. It has the policy's action, priority and templates; `templates` points to those of
+ * the policy. The kernel removes it after KEPT_POLICY_SECONDS.
+ *
+ * Of two policies with equal priority the kernel finds the older one (xfrm_policy_insert_list()). charon gives a policy
+ * the same priority each time, and a trap a higher one. So a policy that charon installs later stands behind the kept
+ * policy. */
 void shadow_make_kept_policy(const struct entry *policy, struct entry *ret);
 
-/* Makes a shadow that stands right behind its policy's place (SHADOW_ADJACENT), for where kept shadows stand in theirs:
- * otherwise those would come before the bypasses and blocks that decided before them. Else as shadow_make(). */
+/* Makes a shadow right behind the place of its policy (SHADOW_ADJACENT). It is needed while kept policies remain in
+ * their places. Behind all policies, the shadow of a bypass or a discard would leave its traffic to kept policies that
+ * had stood behind that policy. Otherwise as shadow_make(). */
 void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey, struct entry *ret);
 
-/* Takes note of one policy; `filter` says which of them get a shadow. */
+/* Adds one policy to a survey. `filter` selects the policies that will be replaced by shadows. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
 
-/* Whether a shadow that lets traffic pass may be of an earlier life than a policy that does not: it was made before
- * that was installed. Indices grow (xfrm_gen_index() in net/xfrm/xfrm_policy.c). */
+/* Returns whether a bypass shadow is older than a real policy that protects or blocks, and so may be stale. Indices of
+ * policies grow (xfrm_gen_index() in net/xfrm/xfrm_policy.c). */
 bool shadow_is_overtaken(const struct shadow_survey *survey, const struct entry *shadow);
 
-/* How many shadows were seen. */
+/* Returns the number of shadows that a survey has found. */
 uint64_t shadow_count(const struct shadow_survey *survey);
 
-/* Takes note that a policy of unknown priority is there, and stays. */
+/* Adds to a survey that a policy of unknown priority exists, and will not be replaced. */
 void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir);
 
-/* Makes the shadow of a policy, which may be a shadow of the other kind. It has the policy's selector, direction, type,
- * mark, interface, security context (which points to where the policy's does) and flags (icmp, localok), since these
- * say what it matches. It has no templates and no offload, and blocks where the policy had templates; else its action
- * is the policy's, so that bypasses and drops go on. Of the policy's lifetimes it has none: a shadow must outlive it.
+/* Makes the shadow of a policy, which may itself be a shadow with another tag.
  *
- * Its priority is behind that of every real policy, in the same order, by SHADOW_PRIORITY. Where that would let another
- * policy come in between (one that stays behind; one of a priority above SHADOW_PRIORITY) the shadow stands right
- * behind its policy. With `later`, when it is not we who remove the policy, it does so for the time being
- * (SHADOW_ADJACENT) if there is one behind it that lets traffic pass.
+ * The shadow has to match the same packets as the policy. It therefore has the policy's selector, direction, type,
+ * mark, interface, flags (icmp, localok) and security context (`security` points to the policy's). It has no templates
+ * and no offload. It blocks if the policy has templates. Otherwise it has the policy's action, so that bypasses and
+ * discards remain in effect. It has no lifetime, because it must outlive the policy.
  *
- * The survey's counters are written into the limits of packets, which have no effect on a policy (xfrm_policy_timer()
- * looks at times only): so release finds it without a file. The shadow of a shadow keeps what that had. The limits of
- * bytes hold what the program has to know of a shadow itself. */
+ * Shadows stand behind all real policies (SHADOW_PRIORITY), in the order of their policies. In two cases a shadow
+ * stands right behind its policy instead. Either another policy would stand in between: one that is not replaced, or
+ * one with a priority above SHADOW_PRIORITY. Or `later` is true, because the caller does not remove the policy, and a
+ * bypass stands behind the policy. The shadow then stands there for the time being (SHADOW_ADJACENT).
+ *
+ * The limits of a shadow's lifetime contain data, because xfrm_policy_timer() looks at times only. The limits of
+ * packets are the survey's counters, so that release needs no file to find them. A shadow made from a shadow inherits
+ * that shadow's counters. The limits of bytes are the policy's priority and the run that lets the shadow expire. */
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, bool later, struct entry *ret);
 
-/* Whether the survey found a policy, or a shadow, that lets traffic pass. These have to be replaced first: while some
- * policies are replaced and others are not, a protected packet then never meets a bypass in place of its policy. A
- * packet that a bypass let pass may meet a policy that protects or blocks until all policies are replaced. */
+/* Returns whether a survey has found a bypass, either real or a shadow. The caller replaces bypasses first. While only
+ * some policies are replaced, a protected packet then never matches a bypass instead of its policy. A packet of a
+ * bypass may match a policy that protects or blocks until all policies are replaced. */
 bool shadow_survey_has_bypass(const struct shadow_survey *survey);
 
-/* What a shadow was made from had this priority; kept in it, since its own does not always tell. Of a policy it is its
- * own. */
+/* Returns the priority of the policy that a shadow was made from. The shadow contains it, because its own priority does
+ * not always determine it. Returns a policy's own priority if the policy is no shadow. */
 uint32_t shadow_original_priority(const struct entry *policy);
+
+/* Writes the priority of the policy into its shadow. */
 void shadow_set_original_priority(struct entry *shadow, uint32_t priority);
 
-/* Turns a shadow into one that the kernel removes after this many seconds. `run` is kept in it, to know it again. */
+/* Makes a shadow an expiring shadow that the kernel removes after `seconds`. Writes `run` into it, for
+ * shadow_is_of_run(). */
 void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run);
 
-/* Whether this shadow was made to expire by this run. */
+/* Returns whether a run has made an entry an expiring shadow. */
 bool shadow_is_of_run(const struct entry *entry, uint64_t run);
 
-/* The counters at the time when a shadow was made, and another time to be written into it. */
+/* Returns the kernel's counters at the time when a shadow was made. */
 struct xfrm_counters shadow_blocked_before(const struct entry *shadow);
+
+/* Writes counters into a shadow. */
 void shadow_set_blocked(struct entry *shadow, const struct xfrm_counters *blocked);
 
-/* Whether an entry lets traffic pass unprotected: no template, and no block. */
+/* Returns whether a policy is a bypass: it has no templates, and its action is to allow. */
 bool policy_is_bypass(const struct entry *policy);
 
-/* Whether a shadow that is in the place of `wanted` will do. One that blocks is never to be replaced by one that lets
- * pass; one that expires has to be replaced to get a new time; a kept one has to have the same templates. */
+/* Returns whether an existing shadow or kept policy suffices in place of `wanted`, which has the same key. It must have
+ * the same action and priority. A shadow that blocks always suffices in place of a bypass. An expiring shadow is wanted
+ * for its new time, so no other suffices. A kept policy must also have the same templates. */
 bool shadow_suffices(const struct entry *present, const struct entry *wanted);
 
-/* What a real policy that covers the shadow's traffic would be found by: the shadow's key without its tag. */
+/* Returns the key of a real policy that covers the traffic of a shadow: the shadow's key without the tag. */
 struct entry shadow_covering(const struct entry *shadow);
 
-/* The key of the kept shadow that may stand in front of a shadow. */
+/* Returns the key of the kept policy that may stand before a shadow. */
 struct entry shadow_kept_before(const struct entry *shadow);

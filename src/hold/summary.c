@@ -26,7 +26,7 @@ uint64_t summary_policies(const struct summary *summary)
 	return n;
 }
 
-/* Where an entry is counted; NULL for a policy whose direction is none. */
+/* Returns the number that counts entries like this one, or NULL for a policy with an invalid direction. */
 static uint64_t *counter(struct summary *summary, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_SA)
@@ -55,6 +55,7 @@ struct text {
 	size_t size, used;
 };
 
+/* Appends to a text, and cuts it off at the end of the buffer. */
 static void __attribute__((format(printf, 2, 3))) append(struct text *text, const char *format, ...)
 {
 	va_list args;
@@ -67,7 +68,7 @@ static void __attribute__((format(printf, 2, 3))) append(struct text *text, cons
 		text->used = text->size - 1;
 }
 
-/* "3 SAs (2 esp, 1 ah)" */
+/* Appends a total and the counts that it consists of: "3 SAs (2 esp, 1 ah)". */
 static void append_counts(struct text *text, uint64_t total, const char *one, const char *many, const uint64_t *counts,
 			  size_t n, const char *(*name)(uint8_t))
 {

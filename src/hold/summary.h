@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What a run removed, and how to say it. Pure. */
+/* The numbers of a run, and sentences about them. Pure. */
 
 #include <linux/xfrm.h>
 #include <stdbool.h>
@@ -10,52 +10,67 @@
 
 #include "xfrm/entry.h"
 
-/* Long enough for every sentence that summary_sentence() writes. */
+/* Size of a buffer that holds any sentence of the functions below, in bytes. */
 #define SUMMARY_SENTENCE_MAX 576
 
 struct summary {
-	uint64_t sas[UINT8_MAX + 1];	    /* removed, by protocol number */
-	uint64_t policies[XFRM_POLICY_MAX]; /* removed, by direction */
-	uint64_t shadows;		    /* hold the place of policies, or were made to expire */
-	uint64_t carrying;		    /* kept shadows, through which traffic goes on */
-	uint64_t routes;		    /* removed from charon's table */
-	uint64_t backups;		    /* hold the place of routes */
-	uint64_t failed;		    /* could not be removed, or got no shadow */
-	uint64_t usec;			    /* how long it took */
+	uint64_t sas[UINT8_MAX + 1];	    /* removed SAs, by protocol number */
+	uint64_t policies[XFRM_POLICY_MAX]; /* removed policies, by direction */
+	uint64_t shadows;		    /* shadows in place of policies, or that were made to expire */
+	uint64_t carrying;		    /* kept policies */
+	uint64_t routes;		    /* routes removed from charon's table */
+	uint64_t backups;		    /* backup routes in place of routes */
+	uint64_t failed;		    /* entries that could not be removed, or got no shadow */
+	uint64_t usec;			    /* duration of the run, in microseconds */
 };
 
-/* What release has to say beside that. */
+/* Further numbers of release. */
 struct summary_release {
-	uint64_t kept; /* shadows that stay; of these, some stand behind kept shadows, and stay for longer */
+	/* Number of shadows that stay, those behind kept policies included. */
+	uint64_t kept;
+	/* Number of shadows behind kept policies, and the longest time for which these stay. */
 	uint64_t behind_kept, behind_kept_usec;
-	uint64_t backups;    /* of routes, that stay */
-	uint64_t grace_usec; /* for so long, or TIMESPAN_INFINITY */
+	/* Number of backup routes that stay. */
+	uint64_t backups;
+	/* Time for which the other shadows stay, or TIMESPAN_INFINITY. */
+	uint64_t grace_usec;
+	/* `blocked_out` and `blocked_in` are valid. */
 	bool blocked_known;
-	uint64_t blocked_out, blocked_in; /* packets that policies blocked since the shadows were made */
+	/* Packets that policies have blocked since the shadows were made. */
+	uint64_t blocked_out, blocked_in;
 };
 
+/* Returns the number of SAs of all protocols. */
 uint64_t summary_sas(const struct summary *summary);
+
+/* Returns the number of policies of all directions. */
 uint64_t summary_policies(const struct summary *summary);
 
-/* Adds one entry, or takes back one that was added. */
+/* Counts one entry. */
 void summary_add(struct summary *summary, const struct entry *entry);
+
+/* Takes back the count of one entry. */
 void summary_take_back(struct summary *summary, const struct entry *entry);
 
-/* Each writes one sentence or two and returns `buffer`; `size` is not 0.
- * The first: what flush removed by protocol and direction and in how long, or with `dry_run` what it would; and how
- * many shadows hold the place of policies, and stand-ins that of routes. */
+/* The functions below write one or two sentences into `buffer` and return it. `size` is not 0. */
+
+/* Writes how many entries flush has removed, by protocol and direction, and in which time. With `dry_run`, writes how
+ * many it would remove. Then writes how many shadows and backup routes are in place of policies and routes. */
 const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size);
-/* What arm did, */
+
+/* Writes behind how many policies arm has put shadows. */
 const char *summary_of_arm(const struct summary *summary, char *buffer, size_t size);
-/* and release, whose `summary` counts as removed the policies that it released and made to expire, the latter as
- * shadows too; its SAs are acquires. */
+
+/* Writes how many shadows release has released. In `summary`, `policies` counts the shadows that were removed or made
+ * to expire, `shadows` only the latter, and `sas` the removed acquires. */
 const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
 			       size_t size);
 
-/* What save wrote down, where `failed` counts what it left out, */
+/* Writes how many policies save has saved. `summary.failed` is the number of those that it left out. */
 const char *summary_of_save(const struct summary *summary, char *buffer, size_t size);
-/* and what restore put in the place of that. */
+
+/* Writes in place of how many policies restore has put shadows. */
 const char *summary_of_restore(const struct summary *summary, char *buffer, size_t size);
 
-/* How many shadows were released for good. */
+/* Returns how many shadows release has removed for good. */
 uint64_t summary_released(const struct summary *summary);

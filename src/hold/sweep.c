@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "xfrm/netlink.h"
 
-/* Maximum number of passes over a list of which a part was lost. Each pass handles what the one before it missed. */
+/* Maximum number of passes in a sweep. Each pass handles the entries that the one before it missed. */
 #define PASSES_MAX 5
 
 static const char *plural(enum entry_kind kind)
@@ -44,7 +44,7 @@ int sweep_survey(struct xfrm *xfrm, const struct filter *filter, struct shadow_s
 	int r = xfrm_dump_consistent(xfrm, ENTRY_POLICY, begin_survey, survey_entry, &surveying);
 	if (r < 0 && r != -EAGAIN)
 		return log_failure(r, MESSAGE_FAILED, "Could not list the policies: %s.", strerror(-r));
-	/* What was not seen may be what matters. */
+	/* The policies that were not seen may be those that matter. */
 	ret->incomplete = r == -EAGAIN;
 	for (uint8_t dir = 0; ret->incomplete && dir < XFRM_POLICY_MAX; dir++) {
 		shadow_survey_stays(ret, dir);
@@ -63,12 +63,13 @@ static int survey(struct sweep *sweep, const struct filter *filter)
 	return r;
 }
 
+/* Returns whether the summary counts the change of an entry. */
 static bool is_counted(const struct sweep *sweep, const struct entry *entry)
 {
 	const struct sweep_config *config = &sweep->config;
 	uint32_t tag = shadow_tag(entry);
 
-	/* Its policy is counted, when that goes. */
+	/* The policy that the kept policy was made from is counted instead, at its own removal. */
 	if (config->renews && !config->only_adds && is_kept_policy(entry))
 		return false;
 	return !config->renews ||
@@ -85,7 +86,8 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 		summary_take_back(&sweep->summary, &refusal->entry);
 	if (refusal->addition) {
 		sweep->summary.shadows--;
-		/* A shadow of a previous instance, or one whose fate is unknown: the next pass takes a look first. */
+		/* A shadow of a previous instance exists, or the kernel's answer was lost. The next pass looks for
+		 * shadows before it adds any. */
 		if (refusal->error == -EEXIST || refusal->error == -EAGAIN) {
 			sweep->ask_first = pass->again = true;
 			return;
@@ -96,7 +98,7 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 	} else if (refusal->error == -EEXIST) {
 		pass->n_hidden++;
 	}
-	/* Shadows that are made from now on must not stand behind it. */
+	/* The policy stays, so shadows that are made from now on must not stand behind it. */
 	if (refusal->entry.kind == ENTRY_POLICY)
 		shadow_survey_stays(&sweep->survey, refusal->entry.policy.info.dir);
 	log_later(&pass->refused, "Could not %s %s: %s%s.", sweep->config.infinitive,
@@ -130,7 +132,8 @@ int sweep_adopt(struct xfrm *xfrm, const struct entry *shadow)
 	return r;
 }
 
-/* Adds a shadow and removes `old`, which may be NULL. `adopted` is what sweep_adopt() has returned. */
+/* Adds a shadow and removes `old`, which may be NULL. `adopted` is the result of sweep_adopt(): 0 if the shadow exists,
+ * -ENOENT if it does not, or why it could not be adopted. Returns 0 or a negative errno. */
 static int exchange(struct sweep *sweep, const struct entry *shadow, const struct entry *old, int adopted)
 {
 	const struct entry *subject = old ? old : shadow;
@@ -152,7 +155,7 @@ int sweep_exchange(struct sweep *sweep, const struct entry *shadow, const struct
 
 int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool kept)
 {
-	/* Nothing was there, and nothing went another way than counted. */
+	/* No shadow existed before, and no answer about an addition was lost, so the count is right. */
 	if (!sweep->ask_first && !kept)
 		return 0;
 	int r = survey(sweep, filter);
@@ -169,7 +172,8 @@ static int visit(const struct entry *entry, void *userdata)
 	return sweep->pass.fn(sweep, entry);
 }
 
-/* One dump and what is done to its entries. -EAGAIN when something may have been missed, or has come to light. */
+/* Dumps all entries of a kind and changes them. Returns 0, -EAGAIN if another pass is necessary, or another negative
+ * errno. */
 static int run_pass(struct sweep *sweep, enum entry_kind kind)
 {
 	struct sweep_pass *pass = &sweep->pass;
@@ -183,7 +187,7 @@ static int run_pass(struct sweep *sweep, enum entry_kind kind)
 	if (r < 0)
 		return r;
 	pass->counted = xfrm_lost_refusals(sweep->xfrm);
-	/* An SA that was hidden by one with a wider mark can be named once that one has gone. */
+	/* An SA that another SA with a wider mark hides can be deleted after that other one is gone. */
 	bool unhidden = pass->n_hidden && pass->n_changed > pass->refused.n + pass->n_gone;
 	return pass->counted || unhidden || pass->again ? -EAGAIN : dumped;
 }
@@ -212,7 +216,7 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind, sweep_fn fn)
 					    : " has lost a part",
 			   pass->n_gone);
 	}
-	/* Names what the last pass could not do. */
+	/* Only the refusals of the last pass are final. */
 	log_list(&pass->refused, &sweep->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE);
 	if (r == -EAGAIN)
 		return log_failure(r, MESSAGE_FAILED,
@@ -248,6 +252,7 @@ int sweep_is_covered(struct xfrm *xfrm, const struct entry *shadow)
 	return xfrm_has_policy(xfrm, &covering);
 }
 
+/* Removes a stale bypass shadow that has no real policy any more. */
 static int visit_passing(struct sweep *sweep, const struct entry *entry)
 {
 	if (!shadow_is_overtaken(&sweep->survey, entry))

@@ -224,7 +224,7 @@ static json_t *problems_to_json(const struct status *status)
 	return array;
 }
 
-/* All but the lists, which can be long. */
+/* Returns all of the status but the orphans. status_json() writes these one at a time, because there may be many. */
 static json_t *status_to_json(const struct status *status)
 {
 	json_t *object = json_object();

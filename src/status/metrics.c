@@ -4,7 +4,7 @@
 #include "base/util.h"
 #include "status/model.h"
 
-/* The text format of Prometheus: a HELP and a TYPE line before all samples of a metric. */
+/* In the text format of Prometheus, a HELP and a TYPE line precede the samples of a metric. */
 
 static void describe(FILE *f, const char *name, const char *type, const char *help)
 {
@@ -17,7 +17,7 @@ static void put(FILE *f, const char *name, const char *type, const char *help, u
 	fprintf(f, "%s %" PRIu64 "\n", name, value);
 }
 
-/* A value of a label, with what the format wants escaped. */
+/* Writes the value of a label. The format requires that newlines, backslashes and quotes are escaped. */
 static void put_label(FILE *f, const char *value)
 {
 	for (; *value; value++)
@@ -69,7 +69,8 @@ static void put_owners(const struct status *status, FILE *f)
 	put(f, "xfrmctl_key_managers", "gauge", "Key managers alive in the network namespace.", n);
 }
 
-/* One sample for each kind of SA that there is; those of esp in tunnel mode always, so that there is one. */
+/* Writes a sample for each kind of SA that exists: the number of SAs or, with `times`, when the oldest was added. The
+ * number of ESP SAs in tunnel mode is always written, so that the metric has samples even without SAs. */
 static void put_sas_by_kind(const struct status *status, const char *name, bool times, FILE *f)
 {
 	char number[4];

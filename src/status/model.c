@@ -84,7 +84,7 @@ void status_add_policy(struct status_policies *policies, const struct entry *pol
 	}
 	if (policy->policy.info.dir >= XFRM_POLICY_MAX)
 		return;
-	/* A policy that blocks needs none of its templates. */
+	/* A policy that blocks protects no packet, even if it has templates. */
 	if (policy->policy.info.action == XFRM_POLICY_BLOCK)
 		action = STATUS_BLOCK;
 	else if (policy->policy.n_templates)
@@ -194,8 +194,8 @@ bool status_can_find_orphans(const struct status *status)
 {
 	enum status_charon_state state = status_charon_state(&status->charon);
 
-	/* Without a socket for it, a key manager cannot be asked which SAs it has: libreswan has none, charon without
-	 * its vici plugin neither. */
+	/* An IKE daemon without a VICI socket cannot be asked for its SAs. libreswan has no such socket, and charon has
+	 * none without its vici plugin. */
 	return state == STATUS_CHARON_UP ||
 	       (state == STATUS_CHARON_ABSENT && !status->key_managers_error && !status_key_manager(status));
 }

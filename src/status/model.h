@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What `xfrmctl status` has found, as plain data, and what it has to say of it. Everything but verb_status() is pure.
- * Times are seconds since the epoch, as the kernel writes them into lifetimes. */
+/* The findings of `xfrmctl status` as plain data, and their output as text, JSON and metrics. verb_status() collects
+ * the findings. Pure. Points in time are seconds since the epoch, because the kernel writes these into lifetimes. */
 
 #include <linux/xfrm.h>
 #include <stdbool.h>
@@ -17,15 +17,16 @@
 #include "status/orphans.h"
 #include "xfrm/entry.h"
 
-/* Modes that are told apart; the kernel has six (Linux 6.14). */
+/* Number of modes that are counted separately. The kernel has six (Linux 6.14). */
 #define STATUS_MODES 8
 
+/* Maximum number of key managers in struct status. */
 #define STATUS_KEY_MANAGERS_MAX 16
 
 /* Size of the longest answer of status_key_manager_name(), in bytes. */
 #define STATUS_KEY_MANAGER_MAX (NAME_MAX + sizeof(" (PID 2147483648)"))
 
-/* Long enough for every sentence that status_problem() writes. */
+/* Size of a buffer that holds any sentence of status_problem(), in bytes. */
 #define STATUS_PROBLEM_MAX 512
 
 enum status_proto {
@@ -41,9 +42,9 @@ enum status_family {
 	STATUS_FAMILIES,
 };
 
-/* What a policy does with what it matches. */
+/* The effect of a policy on the packets that it matches. */
 enum status_action {
-	STATUS_PROTECT, /* it has templates */
+	STATUS_PROTECT, /* the policy has templates */
 	STATUS_BYPASS,
 	STATUS_BLOCK,
 	STATUS_ACTIONS,
@@ -57,114 +58,147 @@ enum status_ptype {
 
 struct status_sas {
 	uint64_t n;
-	uint64_t oldest, youngest; /* when these were added */
+	uint64_t oldest, youngest; /* times at which the oldest and the youngest SA were added */
 };
 
 struct status_shadows {
-	uint64_t hold, grace, close; /* by tag */
-	uint64_t passing;	     /* of all of these, those that let traffic pass */
-	uint64_t grace_ends;	     /* when the last of those with a grace goes */
-	struct xfrm_counters before; /* the counters when the oldest of them was made */
+	/* Number of shadows with the tags SHADOW_HOLD, SHADOW_EXPIRING and SHADOW_ADJACENT. */
+	uint64_t hold, grace, close;
+	/* Number of all these shadows that are bypasses. */
+	uint64_t passing;
+	/* Time at which the kernel removes the last expiring shadow. */
+	uint64_t grace_ends;
+	/* The kernel's counters at the time when the oldest shadow was made. */
+	struct xfrm_counters before;
 };
 
 struct status_policies {
-	uint64_t n[XFRM_POLICY_MAX][STATUS_ACTIONS][STATUS_PTYPES]; /* without shadows */
+	/* Numbers of policies, without those of sockets, shadows and kept policies. */
+	uint64_t n[XFRM_POLICY_MAX][STATUS_ACTIONS][STATUS_PTYPES];
 	uint64_t of_sockets;
-	uint64_t kept; /* kept shadows, through which traffic goes on */
+	/* Number of kept policies. */
+	uint64_t kept;
 	struct status_shadows shadows;
 };
 
 struct status_states {
 	struct status_sas sas[STATUS_PROTOS][STATUS_FAMILIES][STATUS_MODES];
 	uint64_t larval;
-	uint64_t guard_sas; /* in front of SAs that were kept */
-	uint64_t other;	    /* protocols that are none of IPsec's */
+	uint64_t guard_sas;
+	uint64_t other; /* number of SAs of protocols other than ESP, AH and IPComp */
 };
 
-/* What became of the question to charon. */
+/* The outcome of the attempt to ask charon. */
 enum status_charon_state {
+	/* charon answers. */
 	STATUS_CHARON_UP,
-	STATUS_CHARON_ABSENT,	 /* nobody is there: no socket, or nobody listens on it */
-	STATUS_CHARON_SILENT,	 /* it takes the connection, or not even that, and does not answer in time */
-	STATUS_CHARON_FORBIDDEN, /* the socket is not for us */
-	STATUS_CHARON_ELSEWHERE, /* it works in another network namespace */
-	STATUS_CHARON_BROKEN,	 /* something else */
+	/* The socket does not exist, or no process listens on it. */
+	STATUS_CHARON_ABSENT,
+	/* charon does not accept the connection, or does not answer, within the timeout. */
+	STATUS_CHARON_SILENT,
+	/* This process has no permission to connect to the socket. */
+	STATUS_CHARON_FORBIDDEN,
+	/* charon answers, but works in another network namespace. */
+	STATUS_CHARON_ELSEWHERE,
+	/* Any other error. */
+	STATUS_CHARON_BROKEN,
 };
 
 struct status_charon {
 	const char *socket;
-	int error; /* of VICI: 0 or a negative errno */
-	bool elsewhere;
+	int error;	/* of VICI: 0 or a negative errno */
+	bool elsewhere; /* charon works in another network namespace */
 	uint64_t timeout_usec;
-	pid_t pid; /* 0 when it cannot be seen */
+	pid_t pid; /* 0 if the process is not visible from here */
 	struct charon_version version;
-	bool has_stats;
+	bool has_stats; /* `stats` is valid */
 	struct charon_stats stats;
 	uint64_t ike_sas, child_sas;
 };
 
 struct status {
+	/* Time at which the status was taken. */
 	uint64_t now;
-	int kernel_error; /* why the kernel's lists are not known: 0 or a negative errno */
+	/* 0, or a negative errno if the kernel's SAs or policies could not be listed. */
+	int kernel_error;
+	/* 0, or a negative errno if key managers could not be looked for. */
 	int key_managers_error;
 	struct status_states states;
 	struct status_policies policies;
+	/* `blocked` is valid. */
 	bool blocked_known;
-	struct xfrm_counters blocked; /* since the network namespace was made */
+	/* Packets that policies have blocked since the network namespace was made. */
+	struct xfrm_counters blocked;
 	struct key_manager key_managers[STATUS_KEY_MANAGERS_MAX];
-	size_t n_key_managers; /* can be more than fit */
+	/* Number of key managers found, which may be more than STATUS_KEY_MANAGERS_MAX. */
+	size_t n_key_managers;
 	struct status_charon charon;
+	/* `orphans` is valid. */
 	bool orphans_known;
 	struct orphans orphans;
-	uint32_t table; /* charon's routing table */
+	/* Number of charon's routing table. */
+	uint32_t table;
+	/* 0, or a negative errno if the routes could not be listed. */
 	int routes_error;
-	bool routes_known; /* and so is which of them charon explains */
+	/* `routes` is valid, and so is `explained` of each route. */
+	bool routes_known;
 	struct routes routes;
 };
 
 struct status_routes {
 	size_t real, backups;
-	size_t unexplained; /* of the real ones */
+	size_t unexplained; /* number of real routes that charon does not explain */
 };
 
-/* Each counts one entry. */
+/* Counts one SA. */
 void status_add_sa(struct status_states *states, const struct entry *sa);
+
+/* Counts one policy. */
 void status_add_policy(struct status_policies *policies, const struct entry *policy);
 
-/* Puts orphans with traffic first, the busiest first of all; the others by age, the oldest first. */
+/* Sorts orphans: those with the most traffic first, and those without traffic by age, the oldest first. */
 void status_sort_orphans(struct orphans *orphans);
 
+/* Returns the number of all SAs, without larval SAs, guard SAs and those of other protocols. */
 uint64_t status_count_sas(const struct status_states *states);
+
+/* Returns the number of all policies, without those of sockets, kept policies and shadows. */
 uint64_t status_count_policies(const struct status_policies *policies);
+
 uint64_t status_count_shadows(const struct status_shadows *shadows);
 struct status_routes status_count_routes(const struct routes *routes);
 
-/* Whether somebody should look at a route: a real one that charon does not explain, or whose source is probably a
- * virtual address of an earlier charon. */
+/* Returns whether an operator should examine a route. It is a real route, and charon does not explain it, or its source
+ * is probably a virtual address of a previous instance of charon. */
 bool status_is_left_over(const struct route *route);
 
-/* The microseconds from then to now; 0 when the clock was set back. */
+/* Returns the microseconds from `then` to now, or 0 if the clock was set back. */
 uint64_t status_age(const struct status *status, uint64_t then);
 
 enum status_charon_state status_charon_state(const struct status_charon *charon);
 
-/* Returns the first key manager that is alive, or NULL. */
+/* Returns the first process that is an IKE daemon (KEY_MANAGER_IKE), or NULL. */
 const struct key_manager *status_key_manager(const struct status *status);
 
-/* Returns whether it can be found out which SAs are orphans, and which routes are explained: charon answers, or neither
- * charon nor any other key manager is alive. */
+/* Returns whether orphans and unexplained routes can be determined: charon answers, or neither charon nor any other IKE
+ * daemon runs. */
 bool status_can_find_orphans(const struct status *status);
 
-/* Names for people and programs. That of a key manager ("charon (PID 612)"), and of a mode that has none of its own, is
- * written into `buffer`. */
+/* Returns the name of a state, as in the JSON output. */
 const char *status_charon_state_name(enum status_charon_state state);
+
+/* Writes the name of a key manager into `buffer` ("charon (PID 612)"). Returns `buffer`. */
 const char *status_key_manager_name(const struct key_manager *key_manager, char buffer[STATUS_KEY_MANAGER_MAX]);
+
+/* Return the name of a value, as in the JSON output and in labels of metrics. */
 const char *status_proto_name(enum status_proto proto);
 const char *status_family_name(enum status_family family);
 const char *status_action_name(enum status_action action);
+
+/* Returns the name of a mode. For a mode without a name, writes its number into `buffer` and returns `buffer`. */
 const char *status_mode_name(unsigned int mode, char buffer[4]);
 
-/* A part of the answer that may be missing. */
+/* A part of the status that may be missing or incomplete. */
 enum status_part {
 	STATUS_PART_KERNEL,
 	STATUS_PART_CHARON,
@@ -173,17 +207,22 @@ enum status_part {
 	STATUS_PARTS,
 };
 
-/* Writes a sentence on why a part is missing, or incomplete, and the remedy; NULL when it is not. */
+/* Writes into `buffer` why a part is missing or incomplete, and the remedy. Returns `buffer`, or NULL if the part is
+ * complete. */
 const char *status_problem(const struct status *status, enum status_part part, char buffer[STATUS_PROBLEM_MAX]);
 
-/* How status_text() writes. */
+/* The style of the output of status_text(). */
 struct status_style {
-	unsigned int width; /* columns; 0 when there is no need to keep to any */
+	unsigned int width; /* width of the terminal in columns, or 0 for lines of any length */
 	bool colour;
-	bool all; /* lists are not cut */
+	bool all; /* lists are shown in full */
 };
 
-/* Each writes all of it. Errors of the file are left to be found in the file. -ENOMEM. */
+/* Writes the status as text. The caller checks `f` for errors. */
 void status_text(const struct status *status, const struct status_style *style, FILE *f);
+
+/* Writes the status as a JSON object. The caller checks `f` for errors. Returns 0 or -ENOMEM. */
 int status_json(const struct status *status, FILE *f);
+
+/* Writes the status in the text format of Prometheus. The caller checks `f` for errors. */
 void status_metrics(const struct status *status, FILE *f);

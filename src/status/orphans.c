@@ -9,10 +9,10 @@
 
 #include "handover/guard_sa.h"
 
-/* How often charon is asked for its SAs when some are missing. */
+/* Maximum number of lists that are requested from charon while its answers are incomplete. */
 #define LISTS_MAX 5
 
-/* By what names an SA in the kernel. */
+/* Compares orphans by the key of their SAs in the kernel: destination, SPI, protocol and mark. */
 static int compare(const void *a, const void *b)
 {
 	const struct orphan *left = a, *right = b;
@@ -25,12 +25,13 @@ static int compare(const void *a, const void *b)
 	return r ? r : memcmp(&left->mark, &right->mark, sizeof(left->mark));
 }
 
+/* Returns the orphan that is the same SA as an entry, or NULL. */
 static struct orphan *find(const struct orphans *orphans, const struct entry *entry)
 {
 	const struct orphan key = {.sa.id = entry->sa.id, .mark = entry->mark};
 
 	struct orphan *found = orphans->n ? bsearch(&key, orphans->list, orphans->n, sizeof(key), compare) : NULL;
-	/* An SA of that name whose time began later is another one. */
+	/* An SA with the same key that was added at another time is another SA. */
 	return found && found->sa.curlft.add_time == entry->sa.curlft.add_time ? found : NULL;
 }
 
@@ -39,7 +40,7 @@ bool orphans_contain(const struct orphans *orphans, const struct entry *entry)
 	return find(orphans, entry) != NULL;
 }
 
-/* The first look at the kernel. */
+/* Data of the first list of the kernel's SAs. */
 struct first_look {
 	struct orphans *orphans;
 	void (*visit)(const struct entry *entry, void *userdata);
@@ -53,7 +54,7 @@ static int look_first(const struct entry *entry, void *userdata)
 
 	if (first->visit)
 		first->visit(entry, first->userdata);
-	/* A stopper carries nothing, and stays as long as handover needs it. */
+	/* A guard SA sends nothing, and stays as long as handover needs it. */
 	if (entry->larval || is_guard_sa(entry) || !entry_proto_name(entry->sa.id.proto) ||
 	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
 		return 0;
@@ -81,7 +82,7 @@ static void begin_look(void *userdata)
 		first->visit(NULL, first->userdata);
 }
 
-/* Drops those that charon knows now, or, at the end, those that are in the kernel no more. The order stays. */
+/* Drops the orphans that charon knows now or, with `gone`, those that the kernel no longer has. Keeps the order. */
 static void drop(struct orphans *orphans, bool gone)
 {
 	size_t n = 0;
@@ -94,9 +95,12 @@ static void drop(struct orphans *orphans, bool gone)
 	orphans->n = n;
 }
 
-/* charon leaves out an IKE_SA about which it has more to say than fits into a message (vici_socket.c), without a word.
- * That matters to those that look like orphans, and shows in the number of IKE_SAs, which may also change while it is
- * asked for. */
+/* Lists charon's SAs for the second time, and drops the orphans that it knows.
+ *
+ * charon silently drops the list entry of an IKE_SA if it does not fit into a message (vici_socket.c). The SAs of that
+ * IKE_SA then look like orphans. A list with fewer IKE_SAs than charon's statistics is therefore incomplete. The number
+ * may also have changed between the two commands, so both are repeated. Returns 0, -EMSGSIZE if every list was
+ * incomplete, or another negative errno. */
 static int ask_again(struct orphans *orphans, struct vici *vici, uint64_t timeout)
 {
 	for (unsigned int i = 0; i < LISTS_MAX; i++) {
@@ -116,6 +120,7 @@ static int ask_again(struct orphans *orphans, struct vici *vici, uint64_t timeou
 	return -EMSGSIZE;
 }
 
+/* Finds the connection of each orphan in charon's configuration. Returns 0 or a negative errno. */
 static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t deadline)
 {
 	CLEANUP(charon_free_configuration) struct charon_configuration configuration = {0};
@@ -131,8 +136,8 @@ static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t
 	return r;
 }
 
-/* charon is asked before the kernel each time: an SA that has come up, or has gone, between the two is then told from
- * an orphan by the other look. */
+/* Lists the SAs of charon and of the kernel twice, charon's first each time. If an SA comes up or goes between two
+ * lists of one pair, the other pair shows that it is no orphan. Returns 0 or a negative errno. */
 static int find_all(struct xfrm *xfrm, struct vici *vici, uint64_t interval, uint64_t timeout, struct first_look *first)
 {
 	struct orphans *orphans = first->orphans;

@@ -10,16 +10,19 @@
 #include "routes/print.h"
 #include "status/model.h"
 
-/* So many orphans, and routes, are shown unless all are asked for. */
+/* Maximum number of orphans that are shown without --all. */
 #define ORPHANS_SHOWN 10
+
+/* Maximum number of routes that are shown without --all. */
 #define ROUTES_SHOWN 5
 
-/* Where texts begin. */
+/* Width of the labels at the left, in columns. */
 #define LABEL_WIDTH 13
 
+/* Maximum size of a text, in bytes. */
 #define TEXT_MAX 1024
 
-/* What an address is never cut below. */
+/* Minimum width of an address in the table of orphans, in columns. */
 #define ADDRESS_MIN 9
 
 #define KILO UINT64_C(1000)
@@ -46,7 +49,7 @@ static bool starts_character(char c)
 	return (c & 0xc0) != 0x80;
 }
 
-/* How many columns a text takes: all that is written here is one column a character. */
+/* Returns the number of columns of a text. Every character that is written here takes one column. */
 static size_t columns(const char *text)
 {
 	size_t n = 0;
@@ -56,7 +59,7 @@ static size_t columns(const char *text)
 	return n;
 }
 
-/* Cuts a text to so many columns, and says so in the last one. */
+/* Cuts a text to `width` columns. If characters are cut off, the last column is an ellipsis. */
 static void cut(char *text, size_t width)
 {
 	static const char ellipsis[] = "…";
@@ -66,12 +69,13 @@ static void cut(char *text, size_t width)
 		return;
 	for (; n < width; text++)
 		n += starts_character(*text);
-	/* The first byte of the character that goes for the ellipsis, which may be longer than it. */
+	/* Go back to the first byte of the character that the ellipsis replaces. */
 	for (text--; !starts_character(*text); text--)
 		;
 	memcpy(text, ellipsis, sizeof(ellipsis));
 }
 
+/* Writes a line. */
 static void put(const struct screen *screen, enum colour colour, const char *text)
 {
 	static const char *const codes[] = {
@@ -83,7 +87,7 @@ static void put(const struct screen *screen, enum colour colour, const char *tex
 		fprintf(screen->f, "%s\n", text);
 }
 
-/* A line of a table, which is cut where the terminal ends. */
+/* Writes a line of a table. Cuts it to the width of the terminal. */
 static void __attribute__((format(printf, 3, 4)))
 line(const struct screen *screen, enum colour colour, const char *format, ...)
 {
@@ -98,7 +102,7 @@ line(const struct screen *screen, enum colour colour, const char *format, ...)
 	put(screen, colour, text);
 }
 
-/* A label and a text beside it, which is broken into lines where the terminal ends. */
+/* Writes a label and a text beside it. Breaks the text into lines that fit the width of the terminal. */
 static void __attribute__((format(printf, 4, 5)))
 entry(const struct screen *screen, enum colour colour, const char *label, const char *format, ...)
 {
@@ -129,13 +133,13 @@ entry(const struct screen *screen, enum colour colour, const char *label, const 
 	}
 }
 
-/* A part that is missing; false when it is there. */
+/* Writes why a part of the status is missing or incomplete. Returns false if the part is complete. */
 static bool problem(const struct screen *screen, const struct status *status, enum status_part part, const char *label)
 {
 	char buffer[STATUS_PROBLEM_MAX];
 	const char *why = status_problem(status, part, buffer);
 
-	/* The label says it. */
+	/* The label is "charon" already. */
 	if (why && part == STATUS_PART_CHARON && strncmp(why, "charon ", strlen("charon ")) == 0)
 		why += strlen("charon ");
 	if (why)
@@ -319,7 +323,7 @@ static void show_kept(const struct screen *screen, const struct status *status)
 		      kept, kept == 1 ? "y" : "ies", guard_sas, plural(guard_sas));
 }
 
-/* A table of orphans. The last column is as wide as it gets. */
+/* The columns of the table of orphans. The last column is not padded. */
 enum column {
 	PROTO,
 	SPI,
@@ -335,7 +339,7 @@ enum column {
 
 static const struct {
 	const char *name;
-	bool number; /* stands at the right */
+	bool number; /* the column is aligned to the right */
 } titles[COLUMNS] = {
 	[PROTO] = {"", false},	       [SPI] = {"SPI", false},	  [FROM] = {"FROM", false},
 	[TO] = {"TO", false},	       [REQID] = {"REQID", true}, [AGE] = {"AGE", true},
@@ -346,7 +350,7 @@ struct row {
 	char cells[COLUMNS][CHARON_NAME_MAX];
 };
 
-/* "950", "8.4k", "12M". */
+/* Writes a number in at most four characters: "950", "8.4k", "12M". */
 static void format_count(uint64_t n, char *buffer, size_t size)
 {
 	static const char units[] = "kMGTPE";
@@ -389,7 +393,7 @@ static void show_row(const struct screen *screen, enum colour colour, struct row
 	for (size_t i = 0; i < COLUMNS; i++) {
 		char *cell = row->cells[i];
 		cut(cell, widths[i]);
-		/* printf() counts bytes. */
+		/* printf() measures the width in bytes, not in columns. */
 		int width = (int)(widths[i] + strlen(cell) - columns(cell));
 		used += (size_t)snprintf(text + used, sizeof(text) - used, titles[i].number ? "%*s%*s" : "%*s%-*s",
 					 (int)gap, "", i == CONNECTION ? 0 : width, cell);
@@ -399,6 +403,7 @@ static void show_row(const struct screen *screen, enum colour colour, struct row
 	line(screen, colour, "%s", text);
 }
 
+/* Computes the widths of the columns from the titles and the first `n` orphans. */
 static void measure(const struct status *status, size_t n, size_t widths[COLUMNS])
 {
 	struct row row = {0};
@@ -413,7 +418,8 @@ static void measure(const struct status *status, size_t n, size_t widths[COLUMNS
 	}
 }
 
-/* Makes addresses narrower until a row fits into the terminal, or they would be of no use. */
+/* Narrows the columns of addresses until a row fits the terminal, but not below ADDRESS_MIN. Returns the number of
+ * columns between two cells. */
 static size_t fit(const struct screen *screen, size_t widths[COLUMNS])
 {
 	size_t total = 0, width = screen->style->width;

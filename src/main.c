@@ -11,7 +11,9 @@ static const struct verb {
 	const char *name;
 	int (*run)(struct globals *globals, int argc, char **argv);
 	const char *purpose;
-	uint64_t needs; /* PRIVILEGE_…; 0: it confines itself when it knows what it is to do */
+	/* Capabilities that the verb needs (PRIVILEGE_…). 0: the verb calls privileges_confine() itself after it has
+	 * read its options. */
+	uint64_t needs;
 } verbs[] = {
 	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
@@ -51,7 +53,8 @@ static const struct verb_syntax syntax = {
 	.options = option_table,
 };
 
-/* Returns the exit status of a verb, or STATUS_FAILED if standard output did not take what it wrote. */
+/* Checks that standard output took everything that the verb wrote. Returns STATUS_FAILED if it did not, otherwise
+ * `status`. */
 static int finish(int status)
 {
 	return status != STATUS_FAILED && log_finish_output() < 0 ? STATUS_FAILED : status;
@@ -72,7 +75,7 @@ int main(int argc, char **argv)
 	argv += optind;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (strcmp(verbs[i].name, argv[0]) == 0) {
-			/* 0 makes glibc read the verb's options from the start (getopt(3)). */
+			/* With 0, getopt_long() of glibc starts again, at the verb's first argument (getopt(3)). */
 			optind = 0;
 			if (verbs[i].needs)
 				privileges_confine(verbs[i].needs);

@@ -13,18 +13,18 @@
 #include "verbs/options.h"
 #include "xfrm/monitor.h"
 
-/* Maximum number of sweeps, each of which makes up for what the one before it missed. */
+/* Maximum number of sweeps. Each sweep handles the policies that the previous one missed. */
 #define SWEEPS_MAX 5
 
-/* The tags of shadows differ in these bits of selector.user, no more. */
+/* The bits of selector.user in which the tags of shadows differ. */
 #define TAG_BITS 0xffU
 
 struct arm {
 	struct sweep sweep;
 	const struct arm_options *options;
-	struct monitor *monitor; /* of the policies of others; NULL when there are none to be had */
-	bool sweeps;		 /* another sweep has to look at all policies */
-	int error;		 /* of what was done for events */
+	struct monitor *monitor; /* events about policies of other programs; NULL if it could not be opened */
+	bool sweeps;		 /* another sweep of all policies is due */
+	int error;		 /* first negative errno from the handling of an event, or 0 */
 };
 
 static int visit(struct sweep *sweep, const struct entry *entry)
@@ -36,11 +36,11 @@ static int visit(struct sweep *sweep, const struct entry *entry)
 	if (tag == SHADOW_HOLD || tag == SHADOW_ADJACENT || (!tag && !filter_selects(&arm->options->filter, entry)))
 		return 0;
 	shadow_make(entry, &sweep->survey, true, &shadow);
-	/* A shadow that would go by itself has to stay now. */
+	/* If `entry` has a tag, it is an expiring shadow. It becomes permanent, even outside the filter. */
 	return sweep_exchange(sweep, &shadow, tag ? entry : NULL);
 }
 
-/* Whether the shadows of other policies may have to stand elsewhere because of this one: see shadow_make(). */
+/* Returns whether shadow_make() may give the shadows of other policies another priority because of this policy. */
 static bool changes_places(const struct arm *arm, const struct entry *policy)
 {
 	const struct xfrm_userpolicy_info *info = &policy->policy.info;
@@ -52,9 +52,9 @@ static bool changes_places(const struct arm *arm, const struct entry *policy)
 	       info->priority >= SHADOW_PRIORITY || (direction->bypasses && info->priority <= direction->last_bypass);
 }
 
-/* Puts a shadow behind a policy that was added or updated since the dump began, also when it has been removed again:
- * the daemon may be on its way down. A bypass that has been removed must not get one, since other policies decide on
- * its traffic now. */
+/* Puts a shadow behind a policy that was added or updated after the dump began. Does so even if the policy is gone by
+ * now, because the daemon may be stopping. Ignores a bypass that is gone, because other policies now decide on its
+ * traffic. Returns 0 or a negative errno. */
 static int follow(struct arm *arm, const struct entry *policy)
 {
 	struct sweep *sweep = &arm->sweep;
@@ -105,14 +105,15 @@ static int sweep_all(struct arm *arm)
 	struct sweep *sweep = &arm->sweep;
 
 	arm->sweeps = false;
-	/* What was refused before is tried again. */
+	/* This sweep tries again to add the shadows that the kernel refused before. */
 	sweep->summary.failed = 0;
 	int r = sweep_prepare(sweep, &arm->options->filter);
 	return r < 0 ? r : sweep_run(sweep, ENTRY_POLICY, visit);
 }
 
-/* Goes through all policies if that is due, and through those that others have added or updated since, until no event
- * is left. A dump does not show policies that are added after its beginning (xfrm_policy_walk()); only events do. */
+/* Puts shadows behind all policies. Sweeps if a sweep is due, and then handles events. Repeats both until no event
+ * requires another sweep. A dump does not show policies that are added after it began (xfrm_policy_walk()); only events
+ * do. Returns 0, or a negative errno, which it reports. */
 static int arm_policies(struct arm *arm)
 {
 	for (unsigned int i = 0; i < SWEEPS_MAX; i++) {
@@ -128,7 +129,8 @@ static int arm_policies(struct arm *arm)
 			   SWEEPS_MAX);
 }
 
-/* To be called before the first dump: the events of all policies that are installed from then on wait there. */
+/* Subscribes to the kernel's events about policies of other programs. The caller calls it before the first dump, so
+ * that the kernel queues events about all later policies. Returns 0, or a negative errno, which it reports. */
 static int listen_to_others(struct arm *arm)
 {
 	int r = monitor_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->monitor);
@@ -162,7 +164,7 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 	int r = verb_open_xfrm(globals, &xfrm, &counts);
 	if (r < 0)
 		return r;
-	/* What keeps it from being saved need not keep it from being blocked. */
+	/* If the policies cannot be saved for the next boot, they get shadows all the same. */
 	int saved = options->saved ? boot_save(xfrm, &options->filter, options->saved, NULL) : 0;
 
 	sweep->xfrm = xfrm;
@@ -170,7 +172,7 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 	int listens = listen_to_others(&arm);
 	r = arm_policies(&arm);
 	int routes = options->routes ? routes_arm(options->routes, &backups) : 0;
-	/* As late as can be: the daemon goes on until this ends. */
+	/* Handle events once more, as late as possible: before a restart, the daemon runs until this command ends. */
 	if (r == 0)
 		r = arm_policies(&arm);
 	if (r == 0)

@@ -19,20 +19,20 @@
 #include "verbs/flush_orphans.h"
 #include "verbs/options.h"
 
-/* The policies and shadows that a pass of --hold replaces. */
+/* The policies and shadows that one pass of --hold replaces. */
 enum turn {
 	TURN_ALL,
-	TURN_BYPASSES, /* those that let traffic pass */
-	TURN_OTHERS,
+	TURN_BYPASSES, /* only bypasses */
+	TURN_OTHERS,   /* all but bypasses */
 };
 
 struct flush {
 	const struct flush_options *options;
 	struct sweep sweep;
-	struct vici *vici;	/* with --orphans: the charon that knows the others, */
-	struct orphans orphans; /* and the SAs that may go alone */
-	struct keep keep;	/* what goes on carrying traffic */
-	enum turn turn;
+	struct vici *vici;	/* client of the running charon with --orphans, otherwise NULL */
+	struct orphans orphans; /* with --orphans, the only SAs that are removed */
+	struct keep keep;	/* with --keep, the SAs that stay in use */
+	enum turn turn;		/* the current pass of --hold */
 };
 
 static void flush_free(struct flush *flush)
@@ -43,14 +43,15 @@ static void flush_free(struct flush *flush)
 	keep_free(&flush->keep);
 }
 
-/* Whether anything does. Without it, --keep is --hold. */
+/* Returns whether any SA stays in use. If none does, --keep has the same effect as --hold. */
 static bool keeps_traffic(const struct flush *flush)
 {
 	return flush->keep.n_reqids != 0;
 }
 
-/* Returns 0 when the state may be removed, -EBUSY when somebody else than `charon` owns it, -ECANCELED when that is no
- * surprise. */
+/* Checks whether a key manager, other than the process `charon`, owns the state. Returns 0 if the state may be removed.
+ * Returns -ECANCELED if the service is being stopped and an IKE daemon is still alive: it removes its own state.
+ * Returns -EBUSY if a key manager owns the state, or another negative errno; it reports these two. */
 static int check_key_manager(const struct flush_options *options, pid_t charon)
 {
 	struct key_manager key_manager;
@@ -90,8 +91,8 @@ static int check_key_manager(const struct flush_options *options, pid_t charon)
 				   "%s is alive and owns the SAs and policies of this network namespace: nothing was "
 				   "removed. Stop it first, or use --force.",
 				   who);
-	/* systemd has seen the end of the unit's own daemon before it starts us: a process without any sign of IKE must
-	 * not keep stale state alive. Somebody at a prompt can be asked. */
+	/* In a unit, systemd runs this command only after the unit's own daemon has ended. A process without any sign
+	 * of IKE must not prevent the removal of stale state. Outside a unit, the user can decide (--force). */
 	if (report_in_unit()) {
 		log_notice(MESSAGE_UNSURE,
 			   "%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
@@ -103,7 +104,7 @@ static int check_key_manager(const struct flush_options *options, pid_t charon)
 			   who);
 }
 
-/* Whether an entry is one that this program has made. */
+/* Returns whether xfrmctl made an entry. */
 static bool is_ours(const struct entry *entry)
 {
 	return shadow_tag(entry) || is_kept_policy(entry) || is_guard_sa(entry);
@@ -121,9 +122,10 @@ static bool selects(const struct flush *flush, const struct entry *entry)
 	       (entry->kind == ENTRY_SA ? !keep_has_sa(&flush->keep, entry) : !keep_has_policy(&flush->keep, entry));
 }
 
-/* The kept shadow comes first: where there is no room behind a policy, the other one has its priority, and of equals
- * the kernel takes the older. The policy goes only when the kernel has confirmed the shadow that blocks: the kept one
- * ends by itself, and something has to stand behind it then. */
+/* Replaces a policy by a kept policy and a shadow behind it. If `policy` is a kept policy already, adds only the
+ * shadow. Adds the kept policy first. If there is no room behind it, the shadow gets the same priority, and of two such
+ * policies the kernel uses the older. Removes `policy` only after the kernel has confirmed the shadow, because the
+ * shadow has to block when the kept policy expires. Returns 0 or a negative errno. */
 static int keep_policy(struct flush *flush, const struct entry *policy)
 {
 	struct sweep *sweep = &flush->sweep;
@@ -139,7 +141,8 @@ static int keep_policy(struct flush *flush, const struct entry *policy)
 	return r < 0 ? r : sweep_exchange(sweep, &shadow, is_kept ? NULL : policy);
 }
 
-/* Lets a kept SA end by itself. What cannot be made to end does not stay. */
+/* Limits the lifetime of a kept SA, so that the kernel removes it. Removes the SA now if the kernel refuses the limit.
+ * Returns 0 or a negative errno. */
 static int keep_sa(struct flush *flush, const struct entry *sa)
 {
 	char description[ENTRY_DESCRIPTION_MAX];
@@ -159,7 +162,8 @@ static int hold_policy(struct sweep *sweep, const struct entry *policy)
 	uint32_t tag = shadow_tag(policy);
 	struct entry shadow;
 
-	/* A shadow that would go by itself has to stay now, whosever it is. */
+	/* Expiring shadows become permanent, even outside the filter. Adjacent shadows are replaced too, unless SAs
+	 * stay in use. */
 	if (tag == SHADOW_HOLD || (keeps_traffic(flush) && tag == SHADOW_ADJACENT) ||
 	    (!tag && !filter_selects(&options->filter, policy)) ||
 	    (flush->turn != TURN_ALL && (flush->turn == TURN_BYPASSES) != policy_is_bypass(policy)))
@@ -190,8 +194,9 @@ static bool selects_all(const struct flush_options *options)
 	return !options->only_ours && filter_is_empty(&options->filter);
 }
 
-/* The kernel's own flush calls: constant memory and no dump, whatever the number. Whatever they leave (a security
- * module may refuse to flush; somebody may be adding) is the sweep's. Returns false when something is left. */
+/* Removes all policies by the kernel's flush requests, which work without a dump and in constant memory. Some policies
+ * may be left: a security module may refuse the request, or another program may be adding policies. Returns true if
+ * none is left. Otherwise the caller removes the rest in a sweep. */
 static bool flush_policies(struct flush *flush)
 {
 	struct xfrm_counts before, after;
@@ -224,15 +229,16 @@ static bool flush_sas(struct flush *flush)
 	for (size_t i = 0; i < ARRAY_SIZE(protos); i++) {
 		uint32_t comp = 0;
 
-		/* With an IPComp SA in tunnel mode goes the IPIP SA that the kernel made for it
-		 * (ipcomp_tunnel_attach()), so that the difference does not tell. */
+		/* Count IPComp SAs before the flush. For an IPComp SA in tunnel mode the kernel has made an IPIP SA
+		 * (ipcomp_tunnel_attach()), and removes both. The difference of the totals would include the IPIP
+		 * SAs. */
 		if (protos[i] == IPPROTO_COMP && before.sas && xfrm_count_sas(flush->sweep.xfrm, protos[i], &comp) < 0)
 			return false;
 		int r = xfrm_flush_sas(flush->sweep.xfrm, protos[i]);
 		if (r < 0)
 			log_detail("The kernel refuses to flush %s SAs: %s; removing them one by one.",
 				   entry_proto_name(protos[i]), strerror(-r));
-		/* The kernel does not say how many it removed. */
+		/* The kernel does not return the number of removed SAs. */
 		if (xfrm_count(flush->sweep.xfrm, &after) < 0)
 			return false;
 		if (protos[i] == IPPROTO_COMP && r == 0)
@@ -244,7 +250,7 @@ static bool flush_sas(struct flush *flush)
 	return before.sas == 0;
 }
 
-/* Finds what goes on. */
+/* Finds the SAs that stay in use. Returns 0, or a negative errno, which it reports. */
 static int find_kept(struct flush *flush, bool dry_run)
 {
 	int r = keep_find(&flush->keep, flush->sweep.xfrm, &flush->options->filter, dry_run);
@@ -253,8 +259,8 @@ static int find_kept(struct flush *flush, bool dry_run)
 		     : 0;
 }
 
-/* Replaces bypasses first: shadow_survey_has_bypass() says why. A bypass that the kernel refused to replace is not
- * tried a second time. */
+/* Replaces policies by shadows, bypasses first, for the reason given at shadow_survey_has_bypass(). If the kernel
+ * refused to replace a bypass, the second pass skips bypasses. Returns 0 or a negative errno. */
 static int hold_policies(struct flush *flush)
 {
 	struct sweep *sweep = &flush->sweep;
@@ -295,7 +301,8 @@ static int remove_sas(struct flush *flush)
 	return sweep_run(&flush->sweep, ENTRY_SA, remove_entry);
 }
 
-/* Routes cannot be selected: with --force, those of a daemon that is to be left alone would go as well. */
+/* Returns whether routes are removed too. They stay if there is a filter and --force: a filter cannot select routes, so
+ * the routes of a live daemon would be removed too. */
 static bool takes_routes(const struct flush_options *options)
 {
 	return options->routes && (filter_is_empty(&options->filter) || !options->force);
@@ -326,7 +333,7 @@ static int remove_all(struct flush *flush, const struct xfrm_counts *counts)
 	progress_begin((options->policies_only ? 0 : counts->sas) +
 			       (options->states_only ? 0 : xfrm_sum_policies(counts)),
 		       "Removing");
-	/* Policies first: without them no packet can ask for a new SA. */
+	/* Remove policies first: without a policy, no packet can cause an acquire. */
 	if (!options->states_only)
 		r = remove_policies(flush);
 	if (!options->policies_only) {
@@ -339,13 +346,13 @@ static int remove_all(struct flush *flush, const struct xfrm_counts *counts)
 		r = r < 0 ? r : routes;
 	}
 	flush->sweep.summary.usec = progress_end();
-	/* The IKE daemon has cleaned up behind itself: not worth a line at each stop. */
+	/* At a stop, report nothing if the IKE daemon has removed its state itself. */
 	if (!options->stop || summary_sas(summary) || summary_policies(summary) || summary->routes || summary->failed)
 		report_flushed(summary);
 	return r < 0 ? r : summary->failed ? -EIO : 0;
 }
 
-/* Whether --dry-run lists an entry. */
+/* Returns whether --dry-run lists an entry. */
 static bool would_go(const struct entry *entry, const void *userdata)
 {
 	const struct flush *flush = userdata;

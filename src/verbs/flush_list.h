@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What `flush --dry-run` shows. */
+/* The list that `flush --dry-run` prints. */
 
 #include <stdbool.h>
 
@@ -12,13 +12,14 @@
 struct flush_list {
 	const struct flush_options *options;
 	struct xfrm *xfrm;
-	struct vici *vici; /* the charon whose routes stay, or NULL */
-	bool routes;	   /* the routes of options->routes are listed, too */
-	/* Whether an entry would go. */
+	struct vici *vici; /* client of the charon whose routes stay; NULL: no routes stay */
+	bool routes;	   /* list the routes of the table options->routes too */
+	/* Returns whether an entry would be removed. */
 	bool (*goes)(const struct entry *entry, const void *userdata);
-	const void *userdata;
-	struct summary summary; /* what was listed */
+	const void *userdata;	/* argument of goes() */
+	struct summary summary; /* numbers of listed entries and routes */
 };
 
-/* Writes to standard output what would go, as text or as JSON. Reports what fails and returns 0 or a negative errno. */
+/* Prints the entries and routes that would be removed, as text or as JSON. Returns 0, or a negative errno, which it
+ * reports. */
 int flush_list(struct flush_list *list);

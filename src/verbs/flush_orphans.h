@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What `flush --orphans` asks charon. The functions report what fails and return 0 or a negative errno. */
+/* Requests of `flush --orphans` to charon. Each function returns 0, or a negative errno, which it reports. */
 
 #include "ike/vici.h"
 #include "status/orphans.h"
 
-/* Opens the VICI socket of the charon that owns this network namespace; NULL names the default one. Without charon's
- * list of SAs every SA would look orphaned. */
+/* Connects to the charon of this network namespace. A `socket` of NULL means the default socket. Fails if that charon
+ * does not answer: without its list of SAs every SA would look orphaned. The caller closes `*ret`, after a failure
+ * too. */
 int flush_open_charon(const char *socket, struct vici **ret);
 
-/* Finds the SAs that charon does not know. */
+/* Finds the SAs that charon does not know. The caller frees `ret` with orphans_free(). */
 int flush_find_orphans(struct xfrm *xfrm, struct vici *vici, struct orphans *ret);

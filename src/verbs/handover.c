@@ -20,25 +20,32 @@
 #include "verbs/options.h"
 #include "xfrm/monitor.h"
 
+/* Default of --timeout, in microseconds. */
 #define TIMEOUT_USEC (10 * USEC_PER_SEC)
 
-/* How long charon may take to tell its configuration and its SAs. */
+/* Timeout for each answer of charon about its configuration and its SAs, in microseconds. */
 #define ANSWER_USEC (30 * USEC_PER_SEC)
 
-/* So many children are negotiated at a time: enough to use charon's threads, and few enough that each is through before
- * its peer repeats a message. */
+/* Maximum number of groups that charon negotiates at a time. They keep charon's threads busy, but each negotiation
+ * still ends before the peer retransmits. Groups with a reqid conflict may exceed this number. */
 #define UNDER_WAY_MAX 32
 
-/* What has failed at once, or was forgotten, is tried again after this time, so many times. */
+/* Delay between charon's answer for a group and the next attempt, in microseconds. A negotiation may fail at once, or
+ * charon may drop it. */
 #define RETRY_USEC (3 * USEC_PER_SEC)
+
+/* Maximum number of attempts for each group. */
 #define TRIES_MAX 3
 
-/* A group that is rivalled goes on for so long at most when charon can be asked for it. */
+/* Maximum time for which a group with a reqid conflict stays in use while charon can be asked, in microseconds. If
+ * charon cannot be asked, --timeout applies. */
 #define RIVALLED_USEC (2 * USEC_PER_SEC)
 
-/* How often systemd is asked whether the unit has started: it tells nobody who does not look. */
+/* Interval at which handover reads the unit's phase from systemd, in microseconds. It does not subscribe to systemd's
+ * signals. */
 #define PHASE_USEC (250 * USEC_PER_MSEC)
 
+/* Maximum size of a message, in bytes. */
 #define SENTENCE_MAX 512
 
 struct options {
@@ -50,14 +57,14 @@ struct handover {
 	const struct options *options;
 	struct migration migration;
 	struct monitor *monitor;
-	struct initiator initiator; /* not open before charon is asked, and when it cannot be */
-	struct children children;
-	size_t n_under_way;
-	uint64_t begun;
-	int error; /* charon could not be asked */
+	struct initiator initiator; /* closed until ask_charon(), and whenever charon cannot be asked */
+	struct children children;   /* charon's configuration */
+	size_t n_under_way;	    /* number of groups that charon negotiates at xfrmctl's request */
+	uint64_t begun;		    /* when the reported duration begins (now_usec()) */
+	int error;		    /* why charon could not be asked: a negative errno, or 0 */
 };
 
-/* Takes charon's own SAs out of the list. */
+/* Removes the SAs that the running charon knows from the list of old SAs. */
 static void drop_known(struct kept *kept, const struct charon_sas *known)
 {
 	size_t n = 0;
@@ -71,7 +78,8 @@ static void drop_known(struct kept *kept, const struct charon_sas *known)
 	kept->n_sas = n;
 }
 
-/* Asks charon for its configuration and its SAs. */
+/* Asks charon for its configuration and its SAs. Removes charon's SAs from the list of old SAs. Returns 0, or a
+ * negative errno, which it reports. */
 static int ask_charon(struct handover *handover)
 {
 	CLEANUP(charon_free_sas) struct charon_sas known = {0};
@@ -101,7 +109,9 @@ static int ask_charon(struct handover *handover)
 			   socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
 }
 
-/* Gives each group a child of charon's; what none explains is of a connection that is not configured any more. */
+/* Assigns to each group the child of charon's configuration that fits best. If no child fits, the connection is not
+ * configured any more, and the group is removed. If the configuration is incomplete, such a group waits for its peer
+ * instead. Returns 0 or a negative errno. */
 static int assign_children(struct handover *handover)
 {
 	struct kept *kept = &handover->migration.kept;
@@ -149,7 +159,8 @@ static int ask(struct handover *handover, struct kept_group *group)
 	return 0;
 }
 
-/* Without anybody who can be asked, what waits gets its time from now on. */
+/* Reports that charon cannot be asked any more. The groups that are still in use then wait for their peers. Those
+ * without a deadline get one, counted from now. */
 static void lose_charon(struct handover *handover, int error)
 {
 	const uint64_t deadline = usec_add(now_usec(), handover->options->timeout_usec);
@@ -199,7 +210,8 @@ static void read_answers(struct handover *handover)
 		take_answer(handover, &answer);
 		if (answer.error == 0 || answer.error == -ENOENT)
 			continue;
-		/* charon closes a client's connection when it ends. One that is silent may answer the others. */
+		/* When charon ends, it closes every client's connection. After a timeout it may still answer the other
+		 * clients. */
 		if (answer.error != -ETIMEDOUT || !initiator_is_open(&handover->initiator))
 			lose_charon(handover, answer.error);
 	}
@@ -233,7 +245,8 @@ static int read_events(struct handover *handover)
 	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not read the kernel's events: %s.", strerror(-r)) : 0;
 }
 
-/* Whether a question for a group would be sent at once, so that no connection's timeout runs while it is queued. */
+/* Returns whether a question for a group would be sent at once. Questions are never queued, so that no connection's
+ * timeout runs while its question waits. */
 static bool can_ask(const struct handover *handover, const struct kept_group *group)
 {
 	return !group->waits_for_peer && initiator_is_free(&handover->initiator, group->child);
@@ -247,7 +260,8 @@ static bool may_ask(const struct handover *handover, const struct kept_group *gr
 					      : group->retry <= now && group->tries < TRIES_MAX;
 }
 
-/* Does for a group what there is to do now. */
+/* Ends a group if its new SAs are complete or its deadline has passed. Otherwise asks charon to negotiate it if that is
+ * due. Returns 0 or a negative errno. */
 static int settle(struct handover *handover, struct kept_group *group)
 {
 	const uint64_t now = now_usec();
@@ -283,7 +297,8 @@ static void count_under_way(struct handover *handover)
 	}
 }
 
-/* One round over all groups; another one when the end of some concerns others. */
+/* Calls settle() for each group in use. Starts again if the end of one group caused a reqid conflict in others. Returns
+ * 0 or a negative errno. */
 static int settle_all(struct handover *handover)
 {
 	struct migration *migration = &handover->migration;
@@ -299,7 +314,8 @@ static int settle_all(struct handover *handover)
 	return r;
 }
 
-/* When there is something to do without an event. */
+/* Returns the next time at which a group is due without an event: a deadline or another attempt. Returns UINT64_MAX if
+ * there is none. */
 static uint64_t next_time(const struct handover *handover)
 {
 	uint64_t first = UINT64_MAX;
@@ -310,14 +326,15 @@ static uint64_t next_time(const struct handover *handover)
 		if (!kept_is_in_use(group))
 			continue;
 		first = usec_min(first, group->deadline);
-		/* As long as charon cannot be asked, the answer to another question is what allows this one. */
+		/* If the question cannot be sent now, it needs no timer: handover sends it after the answer to another
+		 * question. */
 		if (group->outcome == KEPT_NEGOTIATING && group->tries < TRIES_MAX && can_ask(handover, group))
 			first = usec_min(first, group->retry);
 	}
 	return first;
 }
 
-/* Milliseconds for poll(2); -1 for ever. */
+/* Returns the milliseconds until a time, for poll(2). Returns -1 if the time is UINT64_MAX. */
 static int msec_until(uint64_t usec)
 {
 	const uint64_t now = now_usec();
@@ -333,7 +350,7 @@ static bool is_done(const struct migration *migration)
 	return migration->n_over + migration->n_fell_back + migration->n_removed == migration->kept.n_groups;
 }
 
-/* Waits for what happens, until this time at most, and does what there is to do then. */
+/* Waits for an event, an answer or a due time, at most until `until`, and handles it. Returns 0 or a negative errno. */
 static int step(struct handover *handover, uint64_t until)
 {
 	struct pollfd fds[1 + INITIATOR_CLIENTS_MAX] = {{.fd = monitor_fd(handover->monitor), .events = POLLIN}};
@@ -347,7 +364,8 @@ static int step(struct handover *handover, uint64_t until)
 	return r < 0 ? r : settle_all(handover);
 }
 
-/* While the unit is starting, charon loads its connections, and brings up some by itself. */
+/* Moves traffic while the unit is starting: charon then loads its connections, and negotiates some by itself. Ends when
+ * the start is over or all groups are done. Sets `*phase` to the unit's phase. Returns 0 or a negative errno. */
 static int wait_for_start(struct handover *handover, enum unit_phase *phase)
 {
 	int r = 0;
@@ -391,10 +409,11 @@ static void report(const struct handover *handover)
 	log_figures(LOG_INFO, MESSAGE_HANDED_OVER, sentence, fields, ARRAY_SIZE(fields));
 }
 
-/* What charon does not come to by itself. */
+/* Asks charon for the groups that it has not negotiated by itself, and moves their traffic, until all groups are done.
+ * Returns 0 or a negative errno. */
 static int ask_and_move(struct handover *handover)
 {
-	/* The unit's time is charon's; from now on it is ours. */
+	/* Restart the clock: the time that the unit took to start does not count. */
 	handover->begun = now_usec();
 	handover->error = ask_charon(handover);
 	int r = assign_children(handover);
@@ -412,7 +431,7 @@ static int hand_over(struct handover *handover)
 	struct migration *migration = &handover->migration;
 	enum unit_phase phase;
 
-	/* Before anything is looked at: what happens meanwhile waits there. */
+	/* Open the monitor before the first dump, so that the kernel queues the events that occur meanwhile. */
 	int r = monitor_open(&handover->monitor);
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED, "Could not listen to the kernel's events: %s.", strerror(-r));
@@ -436,7 +455,8 @@ static int hand_over(struct handover *handover)
 	return r < 0 ? r : migration->n_failed ? -EIO : handover->error;
 }
 
-/* Enters the unit's network namespace, unless another is given. */
+/* Selects the unit's network namespace, unless --netns= selects one. Makes later messages appear in the unit's
+ * journal. */
 static void find_unit(struct globals *globals, const char *unit, struct unit_state *state)
 {
 	log_about_unit(unit);

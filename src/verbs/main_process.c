@@ -14,17 +14,19 @@
 #include "base/pidfd.h"
 #include "base/util.h"
 
-/* What ends the main process. charon has no handler for it and nothing else uses it, so that it ends a process as
- * SIGKILL does; and the drop-in names it in SuccessExitStatus=: a restart is no failure of the unit, a SIGKILL from
- * elsewhere is. */
+/* Signal that ends the main process. charon has no handler for it, so it ends the process without a clean shutdown, as
+ * SIGKILL does. No other program uses it, so the drop-in can name it in SuccessExitStatus=. A restart is then no
+ * failure of the unit, but a SIGKILL from another sender is. */
 #define END_SIGNAL SIGVTALRM
 
-/* How long a process may take to end of that, and then of SIGKILL. */
+/* Timeout for the end of the process after END_SIGNAL, in milliseconds. */
 #define END_MSEC (2 * 1000)
+
+/* Timeout for the end of the process after SIGKILL, in milliseconds. */
 #define KILL_MSEC (10 * 1000)
 
-/* The main process as systemd names it to the commands of ExecStop=, and not to those of ExecStopPost=; 0 without one.
- */
+/* Returns the PID of the unit's main process, or 0 if there is none. systemd passes it to the commands of ExecStop=,
+ * but not to those of ExecStopPost=. */
 static pid_t main_pid(void)
 {
 	const char *pid = getenv("MAINPID");
@@ -39,7 +41,8 @@ static bool is_of_this_unit(pid_t pid)
 	return sd_pid_get_unit(0, &own) >= 0 && sd_pid_get_unit(pid, &its) >= 0 && strcmp(own, its) == 0;
 }
 
-/* Sends a signal and waits for the end. Returns 0, or a negative errno: -ETIMEDOUT when the process is still there. */
+/* Sends a signal to a process and waits for its end. Returns 0; -ETIMEDOUT if it has not ended after `msec`; or another
+ * negative errno. */
 static int end_by(int pidfd, int signal, int msec)
 {
 	struct pollfd fds = {.fd = pidfd, .events = POLLIN};
@@ -70,7 +73,7 @@ int main_process_end(void)
 {
 	uint64_t begun = now_usec();
 	pid_t pid = main_pid();
-	/* Before anything is found out: it is then of this process, and of none that got its PID later. */
+	/* Open the pidfd before the checks: the signal then never reaches another process that gets this PID later. */
 	CLEANUP(close_fd) int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
 
 	if (pid <= 0 || (pidfd < 0 && errno == ESRCH)) {

@@ -15,20 +15,23 @@
 #include "base/util.h"
 #include "routes/table.h"
 
-/* Maximum number of characters of an option that a sentence repeats. */
+/* Maximum number of characters of an option that a message repeats. */
 #define OPTION_MAX 64
 
-/* Width of a help, and where its second column begins, in characters. */
+/* Width of a help text, in characters. */
 #define HELP_WIDTH 80
+
+/* Number of characters before the second column of a help text. */
 #define HELP_COLUMN 23
 
-/* Maximum number of bytes of the text about an option. */
+/* Maximum size of the text about an option, in bytes. */
 #define HELP_TEXT_MAX 512
 
-/* What getopt_long(3) returns for the first long option without a short form: more than any character. */
+/* For an option without a short form, getopt_long(3) returns this number plus the option's index. The number is greater
+ * than any character. */
 #define LONG_OPTIONS 0x100
 
-/* The options of all verbs, which are taken before and behind the verb. A setting has only the first two of them. */
+/* Options of all verbs, accepted before and after the verb. */
 static const struct verb_option general_options[] = {
 	{"quiet", NULL, SECTION_GENERAL, OPTION_QUIET, 0, "Say nothing but what failed", .letter = 'q'},
 	{"verbose", NULL, SECTION_GENERAL, OPTION_VERBOSE, 0, "Say what is done on the way", .letter = 'v'},
@@ -37,13 +40,21 @@ static const struct verb_option general_options[] = {
 	{"help", NULL, SECTION_GENERAL, OPTION_HELP, 0, "Show the help; behind a verb, that of the verb",
 	 .letter = 'h'},
 };
+
+/* Number of general options that a setting accepts: the first ones. */
 #define SETTING_OPTIONS 2
+
+/* Maximum number of a verb's own options. */
 #define VERB_OPTIONS_MAX 16
+
+/* Maximum number of options that a verb accepts. */
 #define OPTIONS_MAX (VERB_OPTIONS_MAX + ARRAY_SIZE(general_options))
 
-/* The options that a verb takes: its own, then the general ones. */
+/* The options that a verb accepts. */
 struct option_list {
+	/* The verb's own options, then the general ones. */
 	const struct verb_option *options[OPTIONS_MAX];
+	/* Number of all options, and of the verb's own. */
 	size_t n, n_own;
 };
 
@@ -59,8 +70,8 @@ static struct option_list list_options(const struct verb_syntax *syntax)
 	return list;
 }
 
-/* Prints a text between a column, at which the cursor is, and the right margin, and ends the line. Keeps the text's own
- * line breaks. */
+/* Prints a text, wrapped between column `indent` and HELP_WIDTH, and ends the line. The cursor must be at column
+ * `indent`. Keeps the line breaks of the text. */
 static void print_wrapped(const char *text, int indent)
 {
 	int column = indent;
@@ -73,7 +84,7 @@ static void print_wrapped(const char *text, int indent)
 			text++;
 			continue;
 		}
-		/* A word with the blank before it. */
+		/* Print a word with the blank before it. */
 		printf("%.*s", length, text);
 		column += length;
 		text += length;
@@ -136,12 +147,12 @@ static void print_help(const struct verb_syntax *syntax, const struct option_lis
 	}
 }
 
-/* Reports which mistake with an option getopt_long(3) has found, and returns -EINVAL. `c` is what it returned. */
+/* Reports the mistake that getopt_long(3) found in an option. `c` is the result of getopt_long(3). Returns -EINVAL. */
 static int refuse_option(int c, char **argv, const struct verb_syntax *syntax, const char *letters)
 {
 	const char *option = argv[optind - 1], *mistake = "is unknown, or short for several";
-	/* getopt_long(3) sets optopt to the value of a long option that it has found, to the character of a short one
-	 * that there is not, and otherwise to 0. No short option takes a value. */
+	/* getopt_long(3) sets optopt to `val` of a long option that it recognizes, or to the character of an unknown
+	 * short option, otherwise to 0. No short option takes a value. */
 	const bool found = optopt >= LONG_OPTIONS || (optopt && strchr(letters + strlen("+:"), optopt));
 	const char letter[] = {'-', (char)optopt, '\0'};
 	int length = (int)strcspn(option, "=");
@@ -151,7 +162,7 @@ static int refuse_option(int c, char **argv, const struct verb_syntax *syntax, c
 	} else if (found) {
 		mistake = "takes no value";
 	} else if (optopt) {
-		/* It may be in the middle of a cluster. */
+		/* Name the letter alone: the option may be inside a cluster, such as -qxv. */
 		option = letter;
 		length = (int)strlen(letter);
 		mistake = "is unknown";
@@ -194,7 +205,8 @@ int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm
 		return log_failure(r, MESSAGE_FAILED,
 				   "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be "
 				   "asked for SAs and policies.");
-	/* The kernel asks for a capability later (xfrm_user_rcv_msg()). */
+	/* A filter of system calls caused this error: the kernel checks CAP_NET_ADMIN only for a message
+	 * (xfrm_user_rcv_msg()). */
 	if (r == -EPERM || r == -EAFNOSUPPORT)
 		return log_failure(r, MESSAGE_FAILED,
 				   "Could not open a netlink socket: a filter of system calls forbids it (%s). "
@@ -207,7 +219,8 @@ int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm
 		return log_failure(r, MESSAGE_FAILED,
 				   "Not permitted to see and change XFRM state: CAP_NET_ADMIN is needed in the user "
 				   "namespace that owns the network namespace; run as root.");
-	/* Its structures differ by padding (xfrm_user_rcv_msg(), in_compat_syscall()). */
+	/* The structures of a 32-bit program have other padding, so the kernel refuses them (xfrm_user_rcv_msg(),
+	 * in_compat_syscall()). */
 	if (r == -EOPNOTSUPP)
 		return log_failure(r, MESSAGE_FAILED,
 				   "This kernel takes no XFRM messages from a 32-bit program "
@@ -256,8 +269,8 @@ static int parse_number(const struct verb_option *option, const char *value, uin
 	return 0;
 }
 
-/* Stores the value of an option in its variable, or does what the option asks for. Returns 0, -EINVAL if the value is
- * wrong, which it reports, or -ECANCELED if there is nothing else to do. */
+/* Stores the value of an option in its variable. An option without a variable takes effect at once. Returns 0; -EINVAL
+ * if the value is wrong, which it reports; or -ECANCELED after it has shown the version. */
 static int take_option(const struct verb_option *option, const char *value, void *variable)
 {
 	switch (option->kind) {
@@ -298,7 +311,7 @@ static int take_option(const struct verb_option *option, const char *value, void
 	}
 }
 
-/* Returns whether a text such as "--json or --metrics" names an option. */
+/* Returns whether a text such as "--json or --metrics" names the option `name`. A NULL text names none. */
 static bool names_option(const char *text, const char *name)
 {
 	const size_t length = strlen(name);
@@ -309,8 +322,8 @@ static bool names_option(const char *text, const char *name)
 	return false;
 }
 
-/* Checks which options of a verb were given together: a bit of `given` for each row. Returns 0, or -EINVAL if a row
- * forbids it, which it reports. */
+/* Checks that the given options meet `required`, `needs` and `excludes` of each row. Each row whose option was given
+ * has its bit set in `given`. Returns 0, or -EINVAL, which it reports. */
 static int check_together(const struct verb_syntax *syntax, uint32_t given)
 {
 	for (size_t i = 0; syntax->options[i].name; i++) {
@@ -354,7 +367,8 @@ int verb_parse_options(struct globals *globals, int argc, char **argv, const str
 								: required_argument;
 		options[i].val = option->letter ? option->letter : LONG_OPTIONS + (int)i;
 	}
-	/* "+" stops at the first word that is no option: what follows is the verb's, or a command's. */
+	/* With "+", getopt_long(3) stops at the first argument that is no option. The rest belongs to the verb, or to a
+	 * command. */
 	while ((c = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
 		size_t i = 0;
 

@@ -8,22 +8,22 @@
 #include "xfrm/filter.h"
 #include "xfrm/netlink.h"
 
-/* What main() and the verbs agree on, and what the verbs have in common. */
+/* The interface between main() and the verbs, and the functions that the verbs share. */
 
 enum exit_status {
 	STATUS_DONE = 0,
 	STATUS_FAILED = 1,
 	STATUS_USAGE = 2,
-	STATUS_REFUSED = 3,
-	STATUS_ORPHANS = 4, /* of status alone */
+	STATUS_REFUSED = 3, /* a live key manager owns the state */
+	STATUS_ORPHANS = 4, /* only of `status`: it found orphans */
 };
 
-/* The general options, as far as a verb has to know them. */
+/* The general options that a verb needs. */
 struct globals {
-	const char *netns; /* --netns=, or NULL for the namespace that we are in */
+	const char *netns; /* --netns=; NULL: the current network namespace */
 };
 
-/* The sections of a help text, in their order. */
+/* Sections of a help text, in the order in which they are printed. */
 enum option_section {
 	SECTION_SELECTION,
 	SECTION_ACTION,
@@ -32,52 +32,68 @@ enum option_section {
 	SECTIONS,
 };
 
-/* The kind of an option, and the type of the variable that its value is stored in. */
+/* Kind of an option. Each comment begins with the type of the variable that stores the value. */
 enum option_kind {
-	OPTION_FLAG,	/* bool: the option takes no value */
-	OPTION_TEXT,	/* const char * */
-	OPTION_FILE,	/* const char *: a name that is not empty */
+	OPTION_FLAG,	/* bool: true if the option is given; it takes no value */
+	OPTION_TEXT,	/* const char *: any text */
+	OPTION_FILE,	/* const char *: name of a file, not empty */
 	OPTION_TIME,	/* uint64_t: microseconds, from `min` to `max` */
-	OPTION_NUMBER,	/* uint64_t: from `min` to `max` */
-	OPTION_TABLE,	/* uint32_t: a routing table */
-	OPTION_INCLUDE, /* struct filter: an expression of --match */
-	OPTION_EXCLUDE, /* struct filter: an expression of --exclude */
+	OPTION_NUMBER,	/* uint64_t: number, from `min` to `max` */
+	OPTION_TABLE,	/* uint32_t: number of a routing table */
+	OPTION_INCLUDE, /* struct filter: an expression of --match, which is added */
+	OPTION_EXCLUDE, /* struct filter: an expression of --exclude, which is added */
 	OPTION_MODE,	/* enum mode */
-	/* General options without a variable. */
+	/* Options without a variable. */
 	OPTION_QUIET,
 	OPTION_VERBOSE,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
 
-/* A row of the table of a verb's options. The parser, the help, and through the help the completions come from it;
- * tests/unit/verbs/test_manual.py compares the help with the manual. */
+/* A row in a verb's table of options. The parser and the help are made from this table, and the shell completions from
+ * the help. tests/unit/verbs/test_manual.py compares the help with the manual. */
 struct verb_option {
 	const char *name;
-	const char *argument; /* stands for the value; in brackets if it may be left out; NULL if there is none */
+	/* Placeholder of the value in the help, in brackets if the value is optional. NULL: the option takes no
+	 * value. */
+	const char *argument;
 	enum option_section section;
 	enum option_kind kind;
-	size_t offset; /* of the variable, in the structure that verb_parse() gets */
+	/* Offset of the variable in the structure that verb_parse() gets, in bytes. */
+	size_t offset;
 	const char *help;
-	const char *needs;    /* options of which one has to be there as well, as "--json or --metrics" */
-	const char *excludes; /* options that must not be there as well, as "--hold, --keep" */
-	uint64_t min, max;    /* least and greatest value; a time span with a `max` of 0 may be of any length */
+	/* Options of which at least one must be given too, such as "--json or --metrics"; NULL: none. */
+	const char *needs;
+	/* Options that must not be given too, such as "--hold, --keep"; NULL: none. */
+	const char *excludes;
+	/* Minimum and maximum of an OPTION_TIME or OPTION_NUMBER. An OPTION_TIME with a `max` of 0 has no maximum. */
+	uint64_t min, max;
+	/* The verb fails without this option. */
 	bool required;
-	char letter; /* the short form, or 0 */
+	/* Short form of the option; 0: none. */
+	char letter;
 };
 
-/* The command line of a verb. */
+/* Syntax of a verb's command line, and text of its help. */
 struct verb_syntax {
-	const char *name;		   /* NULL: the program itself, before the verb */
-	const char *usage[2];		   /* what can follow the name; the second one may be NULL */
-	const char *about;		   /* the purpose, in sentences */
-	void (*print_list)(void);	   /* prints what it takes besides options, with verb_print_row(), or NULL */
-	const char *more;		   /* what is to be known besides the options, or NULL */
-	const struct verb_option *options; /* up to one without a name */
-	bool setting; /* of a setting of a unit: only --quiet and --verbose of the options of all verbs */
+	/* Name of the verb. NULL: the options of xfrmctl itself, before the verb. */
+	const char *name;
+	/* One or two forms of the command line after the name; the second may be NULL. */
+	const char *usage[2];
+	/* Purpose of the verb, in sentences. */
+	const char *about;
+	/* Prints the arguments that are not options, each with verb_print_row(); may be NULL. */
+	void (*print_list)(void);
+	/* Text after the options; may be NULL. */
+	const char *more;
+	/* Table of options; the last row has no name. */
+	const struct verb_option *options;
+	/* The options come from a unit's setting (settings.h). Of the general options it takes only --quiet and
+	 * --verbose. */
+	bool setting;
 };
 
-/* The options that select entries, for a structure with a member `filter`. */
+/* Rows of the options that select entries, for a structure `type` with a member `filter`. */
 #define SELECTION_OPTIONS(type) \
 	/* clang-format off */ \
 	{"match", "EXPR", SECTION_SELECTION, OPTION_INCLUDE, offsetof(type, filter), \
@@ -86,48 +102,55 @@ struct verb_syntax {
 	 "Not what some --exclude holds for (repeatable)"} \
 	/* clang-format on */
 
-/* What a help with these options says behind them. */
+/* Text after the options in the help of a verb with SELECTION_OPTIONS(). */
 #define SELECTION_MORE "`xfrmctl flush --help` shows what EXPR can be."
 
-/* Enters a network namespace by name or path, unless that is NULL. Reports what fails and returns a negative errno.
- */
+/* Enters a network namespace by name or path, unless `netns` is NULL. Returns 0, or a negative errno, which it
+ * reports. */
 int verb_enter_netns(const char *netns);
 
-/* Opens the door to the kernel in the network namespace that --netns= names, and counts what is there, which shows
- * whether the kernel lets us. No other namespace can be entered then. Reports what fails and returns a negative errno.
- */
+/* Opens an XFRM client in the network namespace of --netns=, which it enters. Counts SAs and policies, which shows
+ * whether the kernel permits access. Gives up the capability to enter another namespace. Returns 0, or a negative
+ * errno, which it reports. The caller closes `*ret` with xfrm_close(), after a failure too. */
 int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm_counts *counts);
 
-/* What becomes of the state of an IKE daemon that restarts: XFRMCTL_MODE, and --mode= of `service`. */
+/* How xfrmctl treats the state of an IKE daemon that restarts: XFRMCTL_MODE, and --mode= of `service`. */
 enum mode {
-	MODE_AUTO,     /* after a crash as MODE_HANDOVER, at a planned restart as MODE_HOLD */
-	MODE_FLUSH,    /* it goes, and nothing takes its place */
-	MODE_HOLD,     /* it goes, and shadows take its place */
-	MODE_HANDOVER, /* it carries the traffic until the new daemon does, for which a planned restart ends the old one
-			*/
+	/* Acts like MODE_HANDOVER after a crash, and like MODE_HOLD at a planned restart. */
+	MODE_AUTO,
+	/* Removes the state and puts nothing in its place. */
+	MODE_FLUSH,
+	/* Removes the state and puts shadows in the place of policies. */
+	MODE_HOLD,
+	/* Keeps SAs in use until the new daemon has new ones. At a planned restart, xfrmctl therefore ends the old
+	 * daemon without a clean shutdown. */
+	MODE_HANDOVER,
 	MODES,
 };
 
-/* Takes the name of a mode. Reports what is wrong with it and returns -EINVAL. */
+/* Reads the name of a mode. Returns 0, or -EINVAL if the name is wrong, which it reports. */
 int parse_mode(const char *value, enum mode *ret);
 
-/* Reads the options of a verb, which takes nothing else, into its structure `userdata`. Returns 0, -EINVAL for wrong
- * usage, which it reports, or -ECANCELED after it has shown the help or the version. */
+/* Reads the command line of a verb that takes only options. Stores their values in the verb's structure `userdata`.
+ * Returns 0; -EINVAL for wrong usage, which it reports; or -ECANCELED after it has shown the help or the version. */
 int verb_parse(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata);
 
-/* Do the same in two steps, for a verb that takes more than options: the first one leaves optind behind the options,
- * the second one refuses words from there on. */
+/* Reads only the options, for a verb that takes other arguments too. Leaves optind at the first argument that is no
+ * option. Returns as verb_parse(). */
 int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax,
 		       void *userdata);
+
+/* Refuses arguments from optind on. Returns 0 if there are none, or -EINVAL, which it reports. */
 int verb_refuse_arguments(int argc, char **argv);
 
-/* Prints a row of a help: a name, and a text about it, which may take several lines. */
+/* Prints a row of a help: a name, and beside it a text, wrapped into as many lines as it needs. */
 void verb_print_row(const char *name, const char *text);
 
-/* Returns the exit status of a verb whose options were not used, from what verb_parse() has returned. */
+/* Returns the exit status for a negative result of verb_parse(). */
 enum exit_status verb_exit_status(int r);
 
-/* Each verb in a file of its name: argv[0] is the verb. They report their failures and return an exit status. */
+/* Runs a verb. argv[0] is the verb's name, and its source file has the same name. Reports failures. Returns an exit
+ * status. */
 int verb_flush(struct globals *globals, int argc, char **argv);
 int verb_arm(struct globals *globals, int argc, char **argv);
 int verb_release(struct globals *globals, int argc, char **argv);

@@ -17,25 +17,32 @@
 #include "xfrm/build.h"
 #include "xfrm/netlink.h"
 
-/* The kernel counts the time of a policy in signed jiffies; nobody waits for longer than this. */
+/* Maximum finite grace, in seconds: ten years. The kernel counts a policy's lifetime in signed jiffies, so a longer
+ * grace counts as infinite. */
 #define GRACE_SECONDS_MAX (UINT64_C(10) * 365 * 24 * 60 * 60)
 
-/* Seconds for which a shadow stands longer than a kept shadow in front of it, without a grace. */
+/* Seconds for which a shadow outlasts the kept policy in front of it, in addition to the grace. */
 #define KEPT_MARGIN_SECONDS 5
 
 struct release {
 	struct sweep sweep;
 	const struct release_options *options;
+	/* The grace of the options, in microseconds; TIMESPAN_INFINITY if that exceeds GRACE_SECONDS_MAX. */
 	uint64_t grace_usec;
-	uint64_t run; /* what the shadows that this run lets expire are known by */
-	uint64_t now; /* seconds since 1970, as the kernel dates policies */
-	/* Shadows behind kept shadows, and the longest time for which these two stand, with the grace. */
+	/* Identifies the shadows that this run makes expire; nanoseconds since boot. */
+	uint64_t run;
+	/* Time of this run in seconds since 1970: the clock by which the kernel dates policies. */
+	uint64_t now;
+	/* Number of shadows behind kept policies, and the longest time until one of them expires, in seconds. */
 	uint64_t n_behind_kept, behind_kept_seconds;
+	/* There was at least one shadow. */
 	bool any;
-	struct xfrm_counters before; /* the counters when the oldest shadow was made */
+	/* Counters of blocked packets at the time when the oldest shadow was made. */
+	struct xfrm_counters before;
 };
 
-/* Finds the kept shadow in front of a shadow: 1 with the seconds after which the kernel removes it, or 0. */
+/* Finds the kept policy in front of a shadow. Returns 1 and the seconds until the kernel removes it; 0 if there is
+ * none; or a negative errno. */
 static int find_kept(struct release *release, const struct entry *shadow, uint64_t *ret_seconds)
 {
 	const struct entry wanted = shadow_kept_before(shadow);
@@ -56,8 +63,8 @@ static uint64_t grace_seconds(const struct release *release)
 	return (release->grace_usec + USEC_PER_SEC - 1) / USEC_PER_SEC;
 }
 
-/* Lets a shadow expire when the grace is over. It has to block for as long as the grace after a kept shadow in front of
- * it has gone, whether handover or the kernel removes that. */
+/* Makes a shadow expire when the grace is over. A shadow behind a kept policy has to block for the whole grace after
+ * handover or the kernel has removed the kept policy. Returns 0 or a negative errno. */
 static int let_expire(struct release *release, const struct entry *entry, bool behind_kept, uint64_t kept_seconds)
 {
 	struct sweep *sweep = &release->sweep;
@@ -65,27 +72,29 @@ static int let_expire(struct release *release, const struct entry *entry, bool b
 	struct entry shadow;
 
 	if (behind_kept) {
-		/* The kernel removes both within about a second of their time. */
+		/* The kernel removes each of the two within about a second of its time, so add a margin. */
 		seconds += kept_seconds + KEPT_MARGIN_SECONDS;
 		release->n_behind_kept++;
 		if (seconds > release->behind_kept_seconds)
 			release->behind_kept_seconds = seconds;
 	}
-	/* A bypass that stands behind the shadow must not get in front of it. */
+	/* With `later` true, no bypass that is behind the shadow gets in front of it. */
 	shadow_make(entry, &sweep->survey, true, &shadow);
-	/* What this release reports, the next one need not. */
+	/* Store the current counters, so that the next release does not report the same packets again. */
 	shadow_set_blocked(&shadow, &sweep->survey.blocked);
 	shadow_let_expire(&shadow, seconds, release->run);
 	return sweep_exchange(sweep, &shadow, entry);
 }
 
-/* The kernel makes an SA in the state ACQ with its acquire message, and xfrm_state_find() sends no other one while that
- * is there. charon drops an acquire for a trap that it is still installing, and would get the next one only when
- * net.core.xfrm_acq_expires is over. One that it negotiates for does not need the SA: xfrm_state_add() takes a new one
- * without. The SAs that charon makes itself (ALLOCSPI) have an SPI. */
+/* Returns whether an SA is a pending acquire. With an acquire message the kernel creates an SA in the state ACQ. While
+ * that SA exists, xfrm_state_find() sends no other acquire. charon drops an acquire for a trap that it is still
+ * installing, and would get the next one only after net.core.xfrm_acq_expires. charon does not need the SA of an
+ * acquire that it negotiates: xfrm_state_add() accepts a new SA without it. SAs that charon allocates itself
+ * (XFRM_MSG_ALLOCSPI) have an SPI above the reserved ones. */
 static bool is_pending_acquire(const struct entry *sa)
 {
-	/* With one that is reserved, a run that was stopped has left it. */
+	/* An acquire with a reserved SPI was left by a run of xfrmctl that was stopped before it could delete the
+	 * SA. */
 	return sa->larval && ntohl(sa->sa.id.spi) <= REQUEST_SPI_RESERVED_MAX;
 }
 
@@ -110,7 +119,8 @@ static int visit_policy(struct sweep *sweep, const struct entry *entry)
 		release->before.in = before.in;
 	release->any = true;
 
-	/* One that lets traffic pass protects nothing, and must not decide on what the new configuration protects. */
+	/* A shadow that is a bypass protects nothing, and must not decide on traffic that the new configuration
+	 * protects. */
 	if (policy_is_bypass(entry))
 		return sweep_remove(sweep, entry);
 	int behind_kept = find_kept(release, entry, &kept_seconds);
@@ -155,13 +165,13 @@ static int run(struct release *release, const struct globals *globals)
 	progress_begin(policies + sas, NULL);
 	bool known = xfrm_read_counters(&sweep->survey.blocked) == 0;
 	if (policies) {
-		/* A shadow that expires is new: nothing is in its place but one of an earlier release. So none is
-		 * looked for before it is added. */
+		/* Leave ask_first unset, so that sweep_exchange() adds without a lookup. Only an expiring shadow of an
+		 * earlier release can be in the way, and then the kernel refuses the addition. */
 		r = sweep_survey(xfrm, &(struct filter){0}, &sweep->survey);
 		if (r == 0)
 			r = sweep_run(sweep, ENTRY_POLICY, visit_policy);
 	}
-	/* Behind the policies: a packet that a shadow blocks asks for nothing. */
+	/* Remove acquires after the shadows, because a packet that a shadow blocks causes no acquire. */
 	if (sas) {
 		int swept = sweep_run(sweep, ENTRY_SA, visit_sa);
 		r = r < 0 ? r : swept;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Removes shadows and stand-ins of routes, at once or after a grace, and pending acquires. */
+/* Removes shadows, at once or after a grace, and backup routes and pending acquires. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,13 +9,20 @@
 #include "verbs/options.h"
 #include "xfrm/filter.h"
 
+/* Options of release_run(). */
 struct release_options {
-	struct filter filter; /* the acquires that go; of shadows it says nothing */
-	bool only_ours;	      /* no acquire goes */
-	uint64_t grace_usec;  /* 0: all go at once */
-	uint32_t routes;      /* the table whose stand-ins go as well, or 0 */
-	const char *socket;   /* charon's */
+	/* Selects the acquires to remove. Shadows are removed regardless of it. */
+	struct filter filter;
+	/* Remove no acquire. */
+	bool only_ours;
+	/* Time after which a shadow expires that no real policy covers by now, in microseconds; 0: no grace. */
+	uint64_t grace_usec;
+	/* Routing table whose backup routes are removed; 0: none. */
+	uint32_t routes;
+	/* charon's VICI socket. */
+	const char *socket;
 };
 
-/* Does what the options say, and reports it. Returns 0 or a negative errno. */
+/* Removes shadows, backup routes and acquires as the options require, and reports the result. Returns 0 or a negative
+ * errno. */
 int release_run(const struct globals *globals, const struct release_options *options);

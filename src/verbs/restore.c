@@ -22,13 +22,14 @@ struct shadows {
 };
 
 struct restore {
-	const char *path;
-	const char *unit;
+	const char *path; /* --file= */
+	const char *unit; /* --unit=; NULL: not given */
 	bool sub, from_sub;
 	struct xfrm *xfrm;
 	struct boot_file_reader reader;
 	struct summary summary;
-	struct shadows again; /* that are there, or of which the kernel's answer was lost */
+	/* Shadows to try again: one is in their place already, or the kernel's answer was lost. */
+	struct shadows again;
 };
 
 static void restore_free(struct restore *restore)
@@ -44,13 +45,13 @@ static int refuse(const struct restore *restore, const char *why)
 			   restore->path, why);
 }
 
-/* Opens the file; -ENOENT, without a word, when there is none. What it says blocks or passes traffic, so only root may
- * have had a hand in it. */
+/* Opens the file. Refuses a file that other users may have written, because its content decides which traffic is
+ * blocked. Returns 0; -ENOENT, which it does not report, if there is no file; or -EBADMSG, which it reports. */
 static int open_file(struct restore *restore)
 {
 	struct stat st;
 
-	/* O_NONBLOCK: so that a FIFO is no trap. */
+	/* O_NONBLOCK: the opening of a FIFO must not wait for a writer. */
 	int fd = open(restore->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : refuse(restore, strerror(errno));
@@ -65,7 +66,8 @@ static int open_file(struct restore *restore)
 	return why ? refuse(restore, why) : 0;
 }
 
-/* Reads all of it, before anything is changed. */
+/* Reads the whole file before anything is changed. Returns 0, or -EBADMSG if the file is not complete and correct,
+ * which it reports. */
 static int check_file(struct restore *restore)
 {
 	struct entry shadow;
@@ -97,8 +99,9 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 	count_failed(restore, &refusal->entry, error);
 }
 
-/* The next shadow of the file, of the type that is wanted: since an earlier --sub may have been left by a daemon that
- * did not start, the file may have both types. */
+/* Reads the next shadow of the file, and changes its type to the one that --sub or --from-sub requires. The file may
+ * contain both types: sub shadows of an earlier --sub are left if the daemon did not start. Returns as
+ * boot_file_next(). */
 static int next_shadow(struct restore *restore, struct entry *ret)
 {
 	int r = boot_file_next(&restore->reader, ret);
@@ -122,7 +125,8 @@ static void on_not_removed(const struct xfrm_refusal *refusal, void *userdata)
 		report_refused(&restore->summary.failed, "remove", &refusal->entry, refusal->error);
 }
 
-/* Only when all main shadows are there: closed is better than open. */
+/* Removes the sub shadows of the file. The caller does so only if all main shadows are in place, so that traffic is
+ * blocked, not unprotected. Returns 0, or a negative errno, which it reports. */
 static int remove_subs(struct restore *restore)
 {
 	struct entry shadow;
@@ -169,7 +173,8 @@ static int put_shadows(struct restore *restore)
 		     : 0;
 }
 
-/* Whether the service has policies of its own by now. */
+/* Returns whether a service runs or is starting, and so installs its own policies. Returns false if `unit` is NULL or
+ * systemd does not answer. */
 static bool is_up(const char *unit)
 {
 	enum unit_phase phase = UNIT_DOWN;

@@ -18,29 +18,39 @@
 #include "verbs/release.h"
 #include "verbs/settings.h"
 
-/* StateDirectory= of the units that save: %S/xfrmctl. */
+/* Directory of the files for the next boot: StateDirectory= of the units that save (%S/xfrmctl). */
 #define SAVED_FOLDER "/var/lib/xfrmctl/"
 
-/* systemd's own limit for names of units, UNIT_NAME_MAX. */
+/* Maximum size of a unit's name, in bytes; systemd's own limit (UNIT_NAME_MAX). */
 #define UNIT_MAX 256
 
-/* systemd starts a daemon again at once (RestartSec=, 100 ms by default). One that fails so soon after its start is
- * given this pause before that, so that all the attempts that StartLimitBurst= allows outlast a passing cause. */
+/* Maximum duration of a short run of the daemon, in microseconds. */
 #define SHORT_RUN_USEC (10 * USEC_PER_SEC)
+
+/* Pause before the automatic restart after a short run, in seconds. systemd alone would restart the daemon almost at
+ * once (RestartSec=, 100 ms by default). The pause makes the attempts that StartLimitBurst= permits outlast a temporary
+ * cause. */
 #define PAUSE_SECONDS 1
 
 struct service {
-	const char *unit; /* of --unit=, or NULL */
-	enum mode mode;	  /* of --mode=, which counts more than XFRMCTL_MODE, or MODES */
-	bool is_own;	  /* this process belongs to the unit */
+	/* --unit=; NULL: not given. */
+	const char *unit;
+	/* --mode=, which overrides XFRMCTL_MODE. MODES: not given. */
+	enum mode mode;
+	/* This process belongs to the service. */
+	bool is_own;
+	/* Name of the service. */
 	char name[UNIT_MAX];
-	char stem[UNIT_MAX];			     /* the name without its suffix, as %N of a unit */
-	char saved[sizeof(SAVED_FOLDER) + UNIT_MAX]; /* what the next boot closes */
+	/* Name without the suffix, like %N in a unit file. */
+	char stem[UNIT_MAX];
+	/* File from which `restore` blocks traffic at the next boot. */
+	char saved[sizeof(SAVED_FOLDER) + UNIT_MAX];
 	struct unit_state state;
 	struct settings settings;
 };
 
-/* Finds out which unit this is about. Reports what is wrong and returns -EINVAL. */
+/* Determines the service: that of --unit=, or the unit of this process. Returns 0, or -EINVAL if that is not a service,
+ * which it reports. */
 static int name_unit(struct service *service)
 {
 	CLEANUP(free_text) char *own = NULL;
@@ -49,7 +59,7 @@ static int name_unit(struct service *service)
 		own = NULL;
 	const char *unit = service->unit ? service->unit : own;
 	const char *suffix = unit ? strrchr(unit, '.') : NULL;
-	/* A shell belongs to a unit as well, which is no service. */
+	/* The process of a user's shell belongs to a unit that is not a service. */
 	if (!suffix || strcmp(suffix, ".service") != 0 || strchr(unit, '/') || strlen(unit) >= sizeof(service->name))
 		return log_failure(-EINVAL, MESSAGE_USAGE,
 				   "service needs the name of a service when systemd has not started it, as in "
@@ -71,7 +81,8 @@ static const struct settings *read_settings(struct service *service, unsigned in
 	return &service->settings;
 }
 
-/* Asks systemd what it is about to do with the unit. An unknown job is no reason to open a gap, nor to end anything. */
+/* Asks systemd for the unit's job. Returns UNIT_NO_JOB if systemd does not answer, which it reports. The caller then
+ * neither leaves traffic unprotected nor ends a process. */
 static enum unit_job find_job(struct service *service)
 {
 	int r = unit_find(service->name, &service->state);
@@ -86,7 +97,8 @@ static enum unit_job find_job(struct service *service)
 	return service->state.job;
 }
 
-/* `table`: whose routes get stand-ins, or 0; `saved`: the file to write anew, or NULL. */
+/* Puts shadows behind the selected policies, and backup routes behind the routes of `table`, unless that is 0. Writes
+ * the file `saved` for the next boot, unless that is NULL. Returns an exit status. */
 static enum exit_status arm(const struct globals *globals, const struct settings *settings, uint32_t table,
 			    const char *saved)
 {
@@ -95,7 +107,7 @@ static enum exit_status arm(const struct globals *globals, const struct settings
 	return arm_run(globals, &options) < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
-/* Has systemd start the unit that ends what was kept. */
+/* Makes systemd start the unit that hands over the kept SAs. Returns 0, or a negative errno, which it reports. */
 static int start_handover(const struct service *service)
 {
 	char unit[UNIT_MAX + sizeof("xfrmctl-handover@.service")];
@@ -116,14 +128,14 @@ static enum exit_status start_pre(struct globals *globals, struct service *servi
 	struct flush_options options = {
 		.filter = settings->filter,
 		.hold = settings->mode != MODE_FLUSH,
-		/* After a clean shutdown there is nothing to keep. */
+		/* In MODE_AUTO, SAs are left only after a crash: after a clean shutdown there is nothing to keep. */
 		.keep = settings->mode == MODE_HANDOVER || settings->mode == MODE_AUTO,
 		.force = settings->force,
 		.routes = settings->routes,
 	};
 	bool kept = false;
 
-	/* Anything may be somebody else's. */
+	/* If XFRMCTL_SELECT is wrong, any entry may belong to another program, so remove none. */
 	if (settings->wrong & SETTING(SELECT)) {
 		privileges_give_up(PRIVILEGE_OTHERS);
 		return arm(globals, settings, settings->backups, NULL);
@@ -133,7 +145,7 @@ static enum exit_status start_pre(struct globals *globals, struct service *servi
 		return status;
 	options.keep = false;
 	options.again = true;
-	/* This is the namespace of --netns= by now. */
+	/* Pass no --netns=: this process is in that namespace already. */
 	flush_run(&(struct globals){0}, &options, NULL);
 	return STATUS_FAILED;
 }
@@ -170,17 +182,20 @@ static enum exit_status stop(struct globals *globals, struct service *service)
 	bool ends = settings->mode == MODE_HANDOVER && job == UNIT_JOB_RESTART && service->is_own && report_in_unit();
 	if (!ends)
 		privileges_give_up(PRIVILEGE_KILL);
-	/* What was saved before is better than what may be of others. */
+	/* If XFRMCTL_SELECT is wrong, a new file could contain policies of other programs, so keep the previous
+	 * file. */
 	if (settings->wrong & SETTING(SELECT))
 		saves = false;
 	enum exit_status status = arm(globals, settings, settings->backups, saves ? service->saved : NULL);
-	/* Whether or not there are shadows: the policies of a daemon that cannot remove them stay. */
+	/* End the process even if some shadows are missing. Its policies stay then, because it cannot remove them any
+	 * more. */
 	if (ends && main_process_end() < 0)
 		return STATUS_FAILED;
 	return status;
 }
 
-/* Frees what was held, and removes what is left of the daemon. */
+/* Removes the file for the next boot, all shadows, and the state that the daemon left. Does nothing while the machine
+ * shuts down. Returns an exit status. */
 static enum exit_status open_all(struct globals *globals, struct service *service)
 {
 	int r = boot_save_forget(service->saved);
@@ -201,8 +216,9 @@ static enum exit_status open_all(struct globals *globals, struct service *servic
 	return flush_run(globals, &options, NULL);
 }
 
-/* For a service that is not that of this process: its own commands are not run when it has failed already, and then
- * there is no job. */
+/* Performs stop-post for a service that this process does not belong to. If that service had failed already, systemd
+ * runs none of its commands when it is stopped, and has no job for it. No job therefore counts as a stop. Returns an
+ * exit status. */
 static enum exit_status stop_post_of_other(struct globals *globals, struct service *service)
 {
 	int r = unit_find(service->name, &service->state);
@@ -221,7 +237,7 @@ static enum exit_status stop_post_of_other(struct globals *globals, struct servi
 	return open_all(globals, service);
 }
 
-/* Delays the automatic restart of a daemon that has failed soon after its start. */
+/* Delays the automatic restart of a daemon that failed within SHORT_RUN_USEC of its start. */
 static void pause_after_short_run(const struct service *service)
 {
 	const char *result = getenv("SERVICE_RESULT");
@@ -256,7 +272,9 @@ static enum exit_status stop_post(struct globals *globals, struct service *servi
 static const struct step {
 	const char *name;
 	enum exit_status (*run)(struct globals *globals, struct service *service);
-	uint64_t needs; /* PRIVILEGE_… */
+	/* Capabilities that the step needs (PRIVILEGE_…). */
+	uint64_t needs;
+	/* Texts of the help: the purpose of the step, and the settings that it reads. */
 	const char *purpose, *settings;
 } steps[] = {
 	{"start-pre", start_pre, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS,
@@ -311,7 +329,7 @@ static const struct verb_syntax syntax = {
 	.options = option_table,
 };
 
-/* Takes the step, and the options before and behind it. */
+/* Reads the name of the step, and the options before and after it. Returns as verb_parse(). */
 static int parse(struct globals *globals, int argc, char **argv, struct service *service, const struct step **ret)
 {
 	char *verb = argv[0];

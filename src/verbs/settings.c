@@ -13,15 +13,18 @@
 #include "routes/route.h"
 #include "verbs/options.h"
 
+/* Default grace of `release`, in microseconds: five minutes. */
 #define DEFAULT_GRACE_USEC (UINT64_C(5) * 60 * USEC_PER_SEC)
 
-/* Long enough for what any parser of options reports. */
+/* Maximum size of a message about a wrong option, in bytes. */
 #define MISTAKE_MAX 768
 
 static const struct {
 	const char *name;
-	const char *instead;	       /* what counts when it is wrong */
-	struct verb_option options[3]; /* up to one without a name; none: it is not made of options */
+	/* Sentence about the value that is used if the setting is wrong. */
+	const char *instead;
+	/* Options that the setting consists of; the last row has no name. No options: the setting is a mode. */
+	struct verb_option options[3];
 } rows[SETTINGS] = {
 	[SETTING_MODE] = {"XFRMCTL_MODE", "The mode is hold instead."},
 	[SETTING_SELECT] =
@@ -42,7 +45,7 @@ static const struct {
 		  {"socket", "PATH", SECTION_ACTION, OPTION_TEXT, offsetof(struct settings, socket)}}},
 };
 
-/* Takes the options that a setting is made of. */
+/* Reads a setting that consists of options. Returns 0, or a negative errno, which it reports. */
 static int take_options(enum setting setting, const char *value, struct settings *settings)
 {
 	static char verb[] = "service";
@@ -50,18 +53,18 @@ static int take_options(enum setting setting, const char *value, struct settings
 	struct globals globals = {0};
 
 	char *text = settings->texts[setting] = strdup(value);
-	/* Before the words the name of the verb, behind them NULL, as in the arguments of a program. */
+	/* As in the arguments of a program, the name of the verb precedes the words, and NULL follows them. */
 	char **words = settings->words[setting] = calloc(WORDS_MAX(strlen(value)) + 2, sizeof(*words));
 	if (!text || !words)
 		return log_failure(-ENOMEM, MESSAGE_FAILED, "%s.", strerror(ENOMEM));
 	words[0] = verb;
 	size_t n = words_split(text, words + 1);
-	/* 0 makes glibc read these from the start (getopt(3)). */
+	/* With 0, getopt_long() of glibc starts again, at the first of these words (getopt(3)). */
 	optind = 0;
 	return verb_parse(&globals, (int)n + 1, words, &syntax, settings);
 }
 
-/* Makes of a setting that is wrong what counts instead. */
+/* Marks a setting as wrong, and gives it the value that is used instead. */
 static void use_instead(enum setting setting, struct settings *settings)
 {
 	settings->wrong |= 1U << setting;
@@ -113,7 +116,8 @@ void settings_read(unsigned int set, struct settings *ret)
 	for (unsigned int i = 0; i < SETTINGS; i++)
 		if (set & 1U << i)
 			read_setting((enum setting)i, ret);
-	/* To end the daemon without its goodbye is for those of whom it is known what is theirs. */
+	/* If XFRMCTL_SELECT is wrong, it is unknown which entries belong to the daemon. The daemon must not be ended
+	 * without a clean shutdown then. */
 	if (ret->wrong & SETTING(SELECT))
 		ret->mode = MODE_HOLD;
 	ret->backups = (ret->wrong & SETTING(ROUTES)) ? ROUTE_TABLE : ret->routes;

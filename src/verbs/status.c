@@ -18,24 +18,26 @@
 #include "verbs/options.h"
 #include "xfrm/netlink.h"
 
+/* Default of --timeout, in microseconds. */
 #define TIMEOUT_DEFAULT (5 * USEC_PER_SEC)
 
-/* Lists may take longer than the other answers by this factor: charon waits in turn for its threads that work on
- * IKE_SAs. */
+/* Ratio of the timeout for charon's lists to that for its other answers. For a list, charon waits in turn for each
+ * thread that works on an IKE_SA. */
 #define LIST_PATIENCE 6
 
-/* What a terminal that does not tell its width has. */
+/* Width of a terminal that does not report its width, in columns. */
 #define WIDTH_DEFAULT 80
 
 struct options {
 	bool json, metrics, all;
-	const char *output; /* a file, or NULL for standard output */
+	const char *output; /* file to replace; NULL: standard output */
 	const char *socket;
 	uint32_t table;
 	uint64_t timeout_usec;
 };
 
-/* rename() would put a plain file in the place of a device or of a link. */
+/* Refuses an output file that is not a regular file, because rename() would replace a device or a link by a regular
+ * file. Returns 0, or -EINVAL, which it reports. */
 static int check_output(const char *output)
 {
 	struct stat st;
@@ -83,7 +85,8 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 static void add_owner(const struct key_manager *key_manager, void *userdata)
 {
 	struct status *status = userdata;
-	/* The last one stands for all that cannot be seen, and has a place in any case. */
+	/* If the array is full, drop the key manager. The one with PID 0 stands for all processes that cannot be seen,
+	 * and replaces the last one instead. */
 	size_t i =
 		status->n_key_managers < STATUS_KEY_MANAGERS_MAX ? status->n_key_managers : STATUS_KEY_MANAGERS_MAX - 1;
 
@@ -116,7 +119,7 @@ static int count_policy(const struct entry *entry, void *userdata)
 	return 0;
 }
 
-/* NULL when the list begins. */
+/* Counts an SA. Resets the numbers if `entry` is NULL, because the list of SAs begins again. */
 static void see_sa(const struct entry *entry, void *userdata)
 {
 	struct status_states *states = userdata;
@@ -160,7 +163,8 @@ static uint64_t list_timeout(uint64_t timeout_usec)
 	return timeout_usec > UINT64_MAX / LIST_PATIENCE ? UINT64_MAX : LIST_PATIENCE * timeout_usec;
 }
 
-/* Counts SAs and finds out which of them are orphans, if that can be found out. */
+/* Counts SAs, and finds the orphans among them if status_can_find_orphans() permits it. Returns 0, or a negative errno
+ * if the kernel's list is not known. */
 static int look_at_sas(struct status *status, struct xfrm *xfrm, struct vici *vici)
 {
 	struct status_charon *charon = &status->charon;
@@ -178,7 +182,8 @@ static int look_at_sas(struct status *status, struct xfrm *xfrm, struct vici *vi
 		charon->child_sas = status->orphans.known.n_child_sas;
 		return 0;
 	}
-	/* Behind an error there is no connection to charon any more; -EMSGSIZE is what it says itself. */
+	/* The error concerns charon if the connection is lost, or if charon left out some of its SAs (-EMSGSIZE). Only
+	 * count the SAs then. */
 	if (up && r != -ENOMEM && (r == -EMSGSIZE || !vici_is_connected(vici))) {
 		charon->error = r;
 		return count_sas(xfrm, &status->states);
@@ -200,7 +205,7 @@ static void look_at_routes(struct status *status, struct vici *vici)
 
 static void look(struct status *status, const struct options *options)
 {
-	/* The folder of the file need not be root's. */
+	/* The directory of the output file may belong to another user, so keep the capability to write there. */
 	const uint64_t to_write = options->output ? PRIVILEGE(CAP_DAC_OVERRIDE) : 0;
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
 	CLEANUP(vici_close) struct vici *vici = NULL;
@@ -234,12 +239,14 @@ static struct status_style terminal_style(bool all)
 	return style;
 }
 
+/* Arguments of write_all(). */
 struct writing {
 	const struct status *status;
 	const struct options *options;
 };
 
-/* Writes it, and finds out whether all of it has arrived. */
+/* Writes the status in the format that the options require. Returns 0, or a negative errno if it could not be written
+ * completely. */
 static int write_all(FILE *f, void *userdata)
 {
 	const struct writing *writing = userdata;
@@ -265,8 +272,8 @@ static int show(const struct status *status, const struct options *options)
 	int r;
 
 	if (options->output) {
-		/* The collector of node_exporter is not root, and takes the time of the file for that of the figures.
-		 */
+		/* The collector of node_exporter does not run as root, so the mode is 0644. It takes the file's time as
+		 * the time of the figures, so the file is replaced even if nothing changed. */
 		r = atomic_file_replace(options->output, 0644, false, write_all, &writing);
 		return r < 0 ? log_failure(r, MESSAGE_UNKNOWN, "Could not write %.128s: %s. It is as it was.",
 					   options->output, strerror(-r))
@@ -278,7 +285,7 @@ static int show(const struct status *status, const struct options *options)
 	return r < 0 ? log_failure(r, MESSAGE_UNKNOWN, "Could not write the status: %s.", strerror(-r)) : 0;
 }
 
-/* What keeps us from an answer; the text shows it in its place. */
+/* Reports why the orphans are not known, unless the text output already does so. */
 static void report_problems(const struct status *status, const struct options *options)
 {
 	char buffer[STATUS_PROBLEM_MAX];

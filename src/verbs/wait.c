@@ -18,13 +18,17 @@
 #include "ike/vici.h"
 #include "verbs/options.h"
 
+/* Default of --timeout, in microseconds. */
 #define TIMEOUT_DEFAULT_USEC (30 * USEC_PER_SEC)
 
-/* What systemd is asked for beyond the timeout, so that it is us who say what was missing. */
+/* Time that systemd is asked for in addition to --timeout, in microseconds. With it, xfrmctl can report the failure
+ * before systemd's own timeout. */
 #define SLACK_USEC (10 * USEC_PER_SEC)
 
+/* Timeout for systemd to read a notification, in microseconds. */
 #define BARRIER_USEC (5 * USEC_PER_SEC)
 
+/* Maximum size of a message, in bytes. */
 #define SENTENCE_MAX 512
 
 struct options {
@@ -32,7 +36,7 @@ struct options {
 	bool exec, starter;
 };
 
-/* What was seen last, and what helps. */
+/* Returns a text about the error of the last attempt, with the remedy. */
 static const char *explain(int r)
 {
 	switch (r) {
@@ -62,7 +66,7 @@ static const char *explain(int r)
 	}
 }
 
-/* Says how the wait ended: returns the sentence about an answer. */
+/* Reports how the wait ended. Returns the message, which it writes into `sentence`. */
 static const char *report(const struct readiness *readiness, int r, const struct readiness_answer *answer,
 			  char *sentence, size_t size)
 {
@@ -80,14 +84,15 @@ static const char *report(const struct readiness *readiness, int r, const struct
 	return sentence;
 }
 
-/* As a command of a unit: its start may take as long as the operator lets us wait. */
+/* Asks systemd for enough time if this is a command of a unit, because --timeout may exceed systemd's own timeout. */
 static void ask_for_time(const struct readiness *readiness)
 {
 	if (readiness->timeout_usec && readiness->timeout_usec < UINT64_MAX - SLACK_USEC)
 		sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64, readiness->timeout_usec + SLACK_USEC);
 }
 
-/* Stays behind while another process becomes the daemon. */
+/* Waits for the daemon's answer in the process that stays behind. Notifies systemd when the daemon answers, or ends the
+ * daemon after the timeout. */
 static void wait_beside(const struct readiness *readiness)
 {
 	struct readiness_answer answer = {0};
@@ -95,36 +100,36 @@ static void wait_beside(const struct readiness *readiness)
 
 	privileges_confine(PRIVILEGE_OTHERS | PRIVILEGE_KILL | PRIVILEGE_SPEAK);
 
-	/* What the daemon got is the daemon's alone: whoever waits for the end of a pipe waits for that of the daemon.
-	 */
+	/* Close the descriptors that the daemon inherits too. A pipe must end for its reader when the daemon ends. */
 	if (readiness->pidfd > STDERR_FILENO + 1)
 		close_range(STDERR_FILENO + 1, (unsigned int)readiness->pidfd - 1, 0);
 	close_range((unsigned int)(readiness->pidfd > STDERR_FILENO ? readiness->pidfd : STDERR_FILENO) + 1, ~0U, 0);
 
 	int r = readiness_answer(readiness, &answer);
-	/* Its end is seen by those who started it. */
+	/* The daemon has ended. Its parent sees that, so do not report it. */
 	if (r == -ECHILD)
 		return;
 	report(readiness, r, &answer, sentence, sizeof(sentence));
 	if (r == 0) {
 		sd_pid_notifyf(readiness->process, 0, "READY=1\nSTATUS=%s", sentence);
-		/* Without the privilege to speak for another, that was in our own name, and systemd has to read it
-		 * before we are gone, to know whose it was. */
+		/* Without CAP_SYS_ADMIN, the sender of the message is this process, not the daemon. systemd must read
+		 * the message before this process ends, to identify its unit. */
 		sd_notify_barrier(0, BARRIER_USEC);
 	} else {
 		pidfd_send_signal(readiness->pidfd, SIGTERM, NULL, 0);
-		/* For a daemon that is stopped. */
+		/* A stopped daemon handles SIGTERM only after SIGCONT. */
 		pidfd_send_signal(readiness->pidfd, SIGCONT, NULL, 0);
 	}
 }
 
-/* The process that systemd has started becomes the daemon, and so it is by itself the unit's main process: its PID,
- * signals, exit status, core dump and descriptors need nobody to pass them on. The other way round, with the daemon as
- * a child, all of that would be an imitation.
+/* Replaces this process by the daemon, and leaves a second process behind that waits for the daemon's answer. The
+ * daemon is then the unit's main process, and its PID, signals, exit status, core dump and descriptors need no
+ * forwarding. With the daemon as a child, xfrmctl would have to imitate all of these. Returns only if it fails, with an
+ * exit status.
  *
- * Who stays behind is no child of the daemon's, which would not know what to do with one, but of PID 1. systemd takes
- * READY=1 from it also with NotifyAccess=main, since with CAP_SYS_ADMIN it may say so in the daemon's name
- * (sd_pid_notify(3)); without that capability, the unit needs NotifyAccess=all. */
+ * The second process is a child of PID 1, because the daemon does not expect a child. With CAP_SYS_ADMIN it can send
+ * READY=1 in the daemon's name (sd_pid_notify(3)), and systemd accepts that even with NotifyAccess=main. Without that
+ * capability, the unit needs NotifyAccess=all. */
 static enum exit_status exec(struct readiness *readiness, char **command)
 {
 	readiness->process = getpid();
@@ -134,7 +139,7 @@ static enum exit_status exec(struct readiness *readiness, char **command)
 				   "Could not watch over %.128s: %s. It was not started.", *command, strerror(errno));
 	ask_for_time(readiness);
 
-	/* What is in a buffer now would be written twice. */
+	/* Flush the buffers, because both processes would write their content. */
 	fflush(NULL);
 	pid_t child = fork();
 	if (child == 0) {
@@ -152,7 +157,7 @@ static enum exit_status exec(struct readiness *readiness, char **command)
 				   "started.",
 				   *command);
 
-	/* It is us who say when it is ready. */
+	/* The second process reports readiness, so the daemon must not do so. */
 	unsetenv("NOTIFY_SOCKET");
 	execvp(*command, command);
 	return log_failure(STATUS_FAILED, MESSAGE_SILENT, "Could not start %.128s: %s.", *command, strerror(errno));

@@ -22,20 +22,31 @@
 #include "verbs/options.h"
 #include "verbs/watch_load.h"
 
+/* Default of --unit. */
 #define UNIT_DEFAULT "strongswan.service"
 
+/* Minimum of --interval and --deadline, in microseconds. */
 #define INTERVAL_MIN_USEC (100 * USEC_PER_MSEC)
+
+/* Maximum of --interval and --deadline, in microseconds: one day. */
 #define INTERVAL_MAX_USEC (UINT64_C(24) * 60 * 60 * USEC_PER_SEC)
+
+/* Maximum of --misses. */
 #define MISSES_MAX 1000
 
-/* The options about a daemon that can be asked. */
+/* Options for asking the daemon. --starter and --load exclude them. */
 #define OF_DAEMON "--socket, --interval, --deadline, --misses, --limit"
 
-/* How long a process may take to die of SIGABRT; as long as the kernel hands its core to whom it concerns, longer. */
+/* Timeout for the end of a process after SIGABRT, in milliseconds. */
 #define ABORT_MSEC (10 * 1000)
+
+/* Additional timeout while the kernel writes the core dump, in milliseconds. */
 #define DUMP_MSEC (120 * 1000)
+
+/* Timeout for the end of a process after SIGKILL, in milliseconds. */
 #define KILL_MSEC (10 * 1000)
 
+/* Maximum size of a message, in bytes. */
 #define SENTENCE_MAX 512
 
 struct options {
@@ -45,20 +56,26 @@ struct options {
 	bool starter, load;
 };
 
-/* What was seen of a daemon at one time. */
+/* The state of a daemon at one time. */
 struct dirty {
-	uint64_t usec; /* when */
+	uint64_t usec; /* the time (now_usec()) */
 	struct proc process;
 };
 
 struct watch {
 	const struct options *options;
+	/* Name of the daemon, for messages. */
 	char daemon[CHARON_NAME_MAX];
-	pid_t pid; /* who answered, or at least took the connection; 0 before */
+	/* PID of the process that answered, or at least accepted the connection; 0: none yet. */
+	pid_t pid;
+	/* State at the last answer, and at the last question. */
 	struct dirty answered, recent;
+	/* Number of unanswered questions in a row, and the longest time for an answer, in microseconds. */
 	uint64_t misses, slowest_usec;
-	unsigned int unreachable; /* questions in a row that could not be asked */
-	bool told;		  /* why it is left alone */
+	/* Number of questions in a row that could not be asked. */
+	unsigned int unreachable;
+	/* xfrmctl has reported why the daemon is not ended. */
+	bool told;
 };
 
 static uint64_t since(uint64_t later, uint64_t earlier)
@@ -66,8 +83,9 @@ static uint64_t since(uint64_t later, uint64_t earlier)
 	return later > earlier ? later - earlier : 0;
 }
 
-/* Each question has a connection of its own: whether charon takes one is part of it, and SO_PEERCRED names the process
- * that a question was asked of. `pid` stays as it is when there is no connection. */
+/* Asks charon for its version. Opens a new connection for each question: this also tests whether charon accepts one,
+ * and SO_PEERCRED identifies the process that was asked. Leaves `*pid` alone if there is no connection. Returns 0 or a
+ * negative errno. */
 static int ask(const struct options *options, uint64_t deadline, struct charon_version *version, pid_t *pid)
 {
 	CLEANUP(vici_close) struct vici *vici = NULL;
@@ -77,11 +95,11 @@ static int ask(const struct options *options, uint64_t deadline, struct charon_v
 		return r;
 	*pid = vici_peer(vici);
 	r = charon_version(vici, deadline, version);
-	/* Not to know a command is an answer. */
+	/* An error about an unknown command is an answer too. */
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
-/* Starts to count anew, for the daemon with this PID. */
+/* Resets the counts, for a daemon with this PID; 0: no daemon. */
 static void forget(struct watch *watch, pid_t pid)
 {
 	if (pid != watch->pid) {
@@ -92,12 +110,15 @@ static void forget(struct watch *watch, pid_t pid)
 	watch->misses = 0;
 	watch->told = false;
 	watch->answered = (struct dirty){.usec = now_usec()};
-	/* One that is gone already shows at the next question. */
+	/* Ignore an error: if the process is already gone, the next question shows that. */
 	if (pid)
 		proc_read_all(pid, &watch->answered.process);
 	watch->recent = watch->answered;
 }
 
+/* Times in microseconds. silent_usec: since the last answer. cpu_usec and queued_usec: on a processor, and in the queue
+ * for one, since the last answer. recent_usec: since the last question. busy_usec: on a processor or in the queue for
+ * one, since the last question. */
 struct figures {
 	uint64_t silent_usec, cpu_usec, queued_usec, recent_usec, busy_usec;
 };
@@ -110,7 +131,7 @@ static struct figures figures_of(const struct watch *watch, const struct dirty *
 	return (struct figures){
 		.silent_usec = since(now->usec, watch->answered.usec),
 		.cpu_usec = since(process->cpu_usec, answered->cpu_usec),
-		/* A thread that has ended takes its share with it. */
+		/* A thread that ends takes its queue time out of the sum, so the sum may have become smaller. */
 		.queued_usec = since(process->queued_usec, answered->queued_usec),
 		.recent_usec = since(now->usec, watch->recent.usec),
 		.busy_usec =
@@ -137,7 +158,7 @@ static const char *explain(enum liveness_verdict verdict)
 	}
 }
 
-/* Says what is about to be done, and why, with the figures. */
+/* Reports the verdict, and whether the daemon will be ended, with the figures. */
 static void report_verdict(const struct watch *watch, enum liveness_verdict verdict, const struct figures *figures,
 			   const struct proc *process)
 {
@@ -167,7 +188,7 @@ static void report_verdict(const struct watch *watch, enum liveness_verdict verd
 		    ARRAY_SIZE(fields));
 }
 
-/* Says once why a daemon that does not answer is not ended. */
+/* Reports why a daemon that does not answer is not ended, unless that was reported since the last forget(). */
 static void __attribute__((format(printf, 2, 3))) tell(struct watch *watch, const char *format, ...)
 {
 	char sentence[SENTENCE_MAX];
@@ -182,7 +203,8 @@ static void __attribute__((format(printf, 2, 3))) tell(struct watch *watch, cons
 	log_notice(MESSAGE_UNWATCHED, "%s", sentence);
 }
 
-/* Whether the process is the unit's to lose. */
+/* Returns whether the daemon is the unit's main process or a descendant of it. If not, reports that watch does not end
+ * it. */
 static bool is_main(struct watch *watch, struct unit_running *state)
 {
 	const char *unit = watch->options->unit;
@@ -202,7 +224,8 @@ static bool is_main(struct watch *watch, struct unit_running *state)
 	return false;
 }
 
-/* Whether systemd leaves it alone, too. */
+/* Returns whether watch may end the daemon: it belongs to the unit, and systemd is not changing the unit. If not,
+ * reports that. */
 static bool may_end(struct watch *watch)
 {
 	struct unit_running state;
@@ -222,8 +245,8 @@ static bool ends_within(int pidfd, int msec)
 	return poll(&fds, 1, msec) > 0;
 }
 
-/* Ends the process, and says how that went. charon has no handler for SIGABRT, so that nothing in it can hold up the
- * core dump. One that is stopped gets the signal when it goes on. */
+/* Ends the process by SIGABRT, or by SIGKILL if that is not enough, and reports the result. charon has no handler for
+ * SIGABRT, so it cannot delay the core dump. A stopped process handles SIGABRT only after SIGCONT. */
 static void end_process(const struct watch *watch, int pidfd)
 {
 	uint64_t begun = now_usec();
@@ -259,12 +282,13 @@ static void end_process(const struct watch *watch, int pidfd)
 	log_figures(ended ? LOG_NOTICE : LOG_ERR, MESSAGE_ENDED, sentence, fields, ARRAY_SIZE(fields));
 }
 
-/* After an unanswered question: what that means, and what follows. */
+/* Judges the daemon after an unanswered question. Reports the verdict, and ends the daemon if the verdict requires
+ * that. */
 static void judge(struct watch *watch)
 {
 	struct dirty now = {.usec = now_usec()};
-	/* Before anything is found out: what is found out is then of this process, and of none that got its PID later.
-	 */
+	/* Open the pidfd before the state is read: the signal then never reaches another process that gets this PID
+	 * later. */
 	CLEANUP(close_fd) int pidfd = watch->pid ? pidfd_open(watch->pid, 0) : -1;
 
 	if (pidfd < 0 || proc_read_all(watch->pid, &now.process) < 0) {
@@ -325,7 +349,7 @@ static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const str
 	forget(watch, pid);
 	if (*version->daemon)
 		snprintf(watch->daemon, sizeof(watch->daemon), "%s", version->daemon);
-	/* A mistake is to be seen before it matters. */
+	/* Report a wrong --unit or --socket now, not only when the daemon hangs. */
 	if (is_new)
 		is_main(watch, &state);
 	if (usec > watch->slowest_usec)
@@ -333,7 +357,7 @@ static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const str
 	log_detail("%s (PID %d) answers after %.3f s.", watch->daemon, pid, (double)usec / 1e6);
 }
 
-/* One question, which was to be asked at `planned`. */
+/* Asks one question and handles the answer. `planned` is when the question was due. */
 static void turn(struct watch *watch, uint64_t planned)
 {
 	const struct options *options = watch->options;
@@ -348,8 +372,8 @@ static void turn(struct watch *watch, uint64_t planned)
 	if (r == 0) {
 		take_answer(watch, pid, now - begun, &version);
 	} else if (r != -ETIMEDOUT) {
-		/* Nobody is there who could hang. A daemon that ends or starts is systemd's business, and looks so for
-		 * a moment. */
+		/* There is no daemon that could hang. A daemon that ends or starts causes this error for a moment, and
+		 * systemd handles that. Report the error only when it repeats. */
 		forget(watch, 0);
 		if (++watch->unreachable == 2)
 			log_notice(MESSAGE_UNWATCHED,

@@ -14,7 +14,7 @@
 #include "base/unit.h"
 #include "base/util.h"
 
-/* The name of a process in /proc/PID/comm, with its newline (proc(5)). */
+/* Maximum size of a process's name in /proc/PID/comm, with its newline, in bytes (proc(5)). */
 #define NAME_SIZE 32
 
 static void report_kill(const char *unit, pid_t main_pid, pid_t pid)
@@ -33,9 +33,9 @@ static void report_kill(const char *unit, pid_t main_pid, pid_t pid)
 	log_figures(LOG_NOTICE, MESSAGE_LOST_AT_LOAD, sentence, fields, ARRAY_SIZE(fields));
 }
 
-/* Kills the command of ExecStartPost= that systemd has named. Not through systemd (KillUnit): that would kill the
- * command that runs by then, such as one of ExecStopPost=. SIGKILL, since systemd takes an end by SIGTERM for success
- * (EXIT_CLEAN_DAEMON) and would go on with the next command, the release. Returns 0 or a negative errno. */
+/* Kills the command of ExecStartPost= whose PID systemd gave. Does not use systemd's KillUnit: that kills the command
+ * that runs by then, which may be one of ExecStopPost=. Uses SIGKILL, because systemd treats an end by SIGTERM as
+ * success (EXIT_CLEAN_DAEMON) and would run the next command, the release. Returns 0 or a negative errno. */
 static int kill_command(struct unit_watch *watch, const char *unit, const struct unit_start *seen)
 {
 	CLEANUP(close_fd) int pidfd = pidfd_open(seen->post_start_pid, 0);
@@ -43,7 +43,8 @@ static int kill_command(struct unit_watch *watch, const char *unit, const struct
 
 	if (pidfd < 0)
 		return errno == ESRCH ? 0 : -errno;
-	/* If systemd still names this PID, the pidfd is of that command, and of no process that got its PID later. */
+	/* If systemd still gives this PID, the pidfd refers to that command, and not to a process that got the PID
+	 * later. */
 	int r = unit_watch_read(watch, &now);
 	if (r < 0 || now.post_start_pid != seen->post_start_pid)
 		return r;

@@ -10,9 +10,10 @@
 #include "base/util.h"
 #include "xfrm/entry.h"
 
-/* More addresses of one connection than these are left out. */
+/* Maximum number of addresses that are read from a connection's local_addrs, and from its remote_addrs. */
 #define ADDRESSES_MAX 16
 
+/* Reads the answer to `version`. */
 static int on_version(struct vici_reader *message, void *userdata)
 {
 	struct charon_version *version = userdata;
@@ -36,6 +37,7 @@ int charon_version(struct vici *vici, uint64_t deadline, struct charon_version *
 	return vici_request(vici, "version", NULL, deadline, on_version, ret);
 }
 
+/* Reads a key in a section of the answer to `stats`. */
 static void take_stat(struct charon_stats *stats, struct vici_text section, const struct vici_item *item)
 {
 	uint64_t number = 0;
@@ -57,6 +59,7 @@ static void take_stat(struct charon_stats *stats, struct vici_text section, cons
 		stats->half_open = number;
 }
 
+/* Reads the answer to `stats`: sections with keys, such as ikesas { total, half-open, ... } */
 static int on_stats(struct vici_reader *message, void *userdata)
 {
 	struct vici_text section = {0};
@@ -78,6 +81,7 @@ int charon_stats(struct vici *vici, uint64_t deadline, struct charon_stats *ret)
 	return vici_request(vici, "stats", NULL, deadline, on_stats, ret);
 }
 
+/* Adds an SA to the list. `spi` is in base 16. Returns 0, -EBADMSG or -ENOMEM. */
 static int add_sa(struct charon_sas *sas, uint8_t proto, struct vici_text spi)
 {
 	uint64_t number;
@@ -92,7 +96,8 @@ static int add_sa(struct charon_sas *sas, uint8_t proto, struct vici_text spi)
 	return 0;
 }
 
-/* A key of a CHILD_SA. `proto` is that of the last key `protocol`, which charon writes before the SPIs. */
+/* Reads a key of a CHILD_SA. `proto` keeps the value of the last key `protocol`, which charon writes before the SPIs.
+ * Returns 0 or a negative errno. */
 static int take_child(struct charon_sas *sas, uint8_t *proto, const struct vici_item *item)
 {
 	if (vici_is(item->name, "protocol"))
@@ -104,7 +109,7 @@ static int take_child(struct charon_sas *sas, uint8_t *proto, const struct vici_
 	return 0;
 }
 
-/* IKE_SA { ..., child-sas { NAME-ID { protocol, spi-in, ... } } } */
+/* Reads an event list-sa: IKE_SA { ..., child-sas { NAME-ID { protocol, spi-in, ... } } } */
 static int on_list_sa(struct vici_reader *message, void *userdata)
 {
 	struct charon_sas *sas = userdata;
@@ -125,6 +130,7 @@ static int on_list_sa(struct vici_reader *message, void *userdata)
 	return r;
 }
 
+/* Orders by protocol and SPI. */
 static int compare_sas(const void *a, const void *b)
 {
 	const struct charon_sa *left = a, *right = b;
@@ -162,13 +168,16 @@ void charon_free_sas(struct charon_sas *sas)
 	*sas = (struct charon_sas){0};
 }
 
-/* The plain addresses of a list. */
+/* Plain addresses of local_addrs or remote_addrs of a connection. */
 struct addresses {
-	struct charon_endpoints list[ADDRESSES_MAX]; /* family and remote address are set */
+	/* `remote` and `family` are set in both cases; the other members are not. */
+	struct charon_endpoints list[ADDRESSES_MAX];
 	size_t n;
-	bool others; /* there are some that are not plain, or too many */
+	/* Whether the list has entries that are not plain addresses, or too many. */
+	bool others;
 };
 
+/* Adds a plain address to the list. For any other text, and %any, sets `others`. */
 static void take_address(struct addresses *addresses, struct vici_text text)
 {
 	char buffer[INET6_ADDRSTRLEN];
@@ -187,6 +196,7 @@ static void take_address(struct addresses *addresses, struct vici_text text)
 	addresses->others = true;
 }
 
+/* Returns the bit of a mode in charon_endpoints.modes, or 0 for any other mode. */
 static uint32_t mode_bit(struct vici_text name)
 {
 	return vici_is(name, "TUNNEL")	    ? 1u << XFRM_MODE_TUNNEL
@@ -207,7 +217,7 @@ static int add_endpoints(struct charon_configuration *configuration, const struc
 	return 0;
 }
 
-/* NAME { local_addrs [ ... ], remote_addrs [ ... ], ..., children { NAME { mode, ... } } } */
+/* Reads an event list-conn: NAME { local_addrs [ ... ], remote_addrs [ ... ], ..., children { NAME { mode, ... } } } */
 static int on_list_conn(struct vici_reader *message, void *userdata)
 {
 	struct addresses locals = {0}, remotes = {0};
@@ -240,6 +250,7 @@ static int on_list_conn(struct vici_reader *message, void *userdata)
 	return r;
 }
 
+/* Orders by family and remote address. */
 static int compare_remotes(const void *a, const void *b)
 {
 	const struct charon_endpoints *left = a, *right = b;
@@ -270,7 +281,8 @@ void charon_free_configuration(struct charon_configuration *configuration)
 	*configuration = (struct charon_configuration){0};
 }
 
-/* Looks for connections with this remote address; false when there are two that fit. */
+/* Finds the connection that fits the addresses and the mode of `sa`, and writes its name to `found`. Returns false if a
+ * second connection fits, or `found` already has the name of another one. */
 static bool find_remote(const struct charon_configuration *configuration, const struct charon_endpoints *sa,
 			const char **found)
 {

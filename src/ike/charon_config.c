@@ -5,15 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Longer than any name, address or traffic selector that charon writes. */
+/* Size in bytes of a buffer for the longest name, address or traffic selector that charon writes. */
 #define TEXT_MAX 512
 
-/* What a message of `list-conn` is about, as far as it was read. */
+/* Progress through an event list-conn. */
 struct reading {
+	/* Where the elements are added. */
 	struct children *children;
+	/* Whether the current section of the connection is `children`. */
 	bool in_children;
 };
 
+/* Adds an element of a list of a connection. Returns 0 or a negative errno. */
 static int take_connection_item(struct children *children, const struct vici_item *item, const char *text)
 {
 	if (vici_is(item->name, "local_addrs"))
@@ -23,6 +26,7 @@ static int take_connection_item(struct children *children, const struct vici_ite
 	return 0;
 }
 
+/* Adds an element of a list of a child. Returns 0 or a negative errno. */
 static int take_child_item(struct children *children, const struct vici_item *item, const char *text)
 {
 	if (vici_is(item->name, "local-ts"))
@@ -32,7 +36,9 @@ static int take_child_item(struct children *children, const struct vici_item *it
 	return 0;
 }
 
-/* NAME { local_addrs [ ... ], remote_addrs [ ... ], ..., children { NAME { local-ts [ ... ], remote-ts [ ... ] } } } */
+/* Reads an element of an event list-conn:
+ * NAME { local_addrs [ ... ], remote_addrs [ ... ], ...,
+ *        children { NAME { local-ts [ ... ], remote-ts [ ... ] } } } */
 static int take_item(struct reading *reading, const struct vici_item *item)
 {
 	char text[TEXT_MAX];
@@ -51,6 +57,7 @@ static int take_item(struct reading *reading, const struct vici_item *item)
 	return 0;
 }
 
+/* Reads an event list-conn. */
 static int on_list_conn(struct vici_reader *message, void *userdata)
 {
 	struct reading reading = {.children = userdata};
@@ -58,7 +65,8 @@ static int on_list_conn(struct vici_reader *message, void *userdata)
 	int r;
 
 	while ((r = vici_next(message, &item)) > 0) {
-		/* A malformed message must not make us add to what is not there. */
+		/* A malformed message may have addresses before any connection, or traffic selectors before any child.
+		 */
 		if (item.depth && !reading.children->n_connections)
 			return -EBADMSG;
 		if (item.element == VICI_LIST_ITEM && item.depth == 3 && reading.in_children && !reading.children->n)
@@ -70,7 +78,7 @@ static int on_list_conn(struct vici_reader *message, void *userdata)
 	return r;
 }
 
-/* conns [ NAME ... ] */
+/* Counts the connections in the answer to get-conns: conns [ NAME ... ] */
 static int on_get_conns(struct vici_reader *message, void *userdata)
 {
 	size_t *n = userdata;
@@ -82,7 +90,7 @@ static int on_get_conns(struct vici_reader *message, void *userdata)
 	return r;
 }
 
-/* NAME { ... } */
+/* Marks the connection in an event list-sa as busy: NAME { ... } */
 static int on_busy(struct vici_reader *message, void *userdata)
 {
 	struct children *children = userdata;
@@ -115,7 +123,8 @@ int charon_children(struct vici *vici, uint64_t deadline, struct children *ret)
 	return 0;
 }
 
-/* NAME { state, tasks-queued [ ... ], tasks-active [ ... ], child-sas { NAME-ID { name, ... } } } */
+/* Reads the progress of a child from an event list-sa:
+ * NAME { state, tasks-queued [ ... ], tasks-active [ ... ], child-sas { NAME-ID { name, ... } } } */
 static int on_list_sa(struct vici_reader *message, void *userdata)
 {
 	struct charon_question *question = userdata;
@@ -149,6 +158,7 @@ int charon_ask_progress(struct vici *vici, struct charon_question *question, uin
 	return vici_start(vici, &call);
 }
 
+/* Reads the answer to `initiate`: success, errmsg */
 static int on_answer(struct vici_reader *message, void *userdata)
 {
 	struct charon_question *question = userdata;

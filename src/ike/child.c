@@ -10,7 +10,8 @@
 #include "base/util.h"
 #include "ike/traffic_selector.h"
 
-/* What a child gets for its end points, and for selectors that are those of the SA. */
+/* Points in children_score(): for a child that fits at all, and for selectors equal to those of the SA. An end point
+ * has points if the configuration allows it (ANY), and more if the configuration names it (NAMED). */
 #define SCORE_FITS 1U
 #define SCORE_SAME_SELECTORS 1U
 #define SCORE_END_POINT_ANY 2U
@@ -40,7 +41,8 @@ static bool is_unspecified(const struct prefix *prefix)
 	return memcmp(prefix->address.a6, none.a6, sizeof(none.a6)) == 0;
 }
 
-/* "192.0.2.1-192.0.2.9": charon has ranges as they were written (ike_cfg.c). Names can have a '-' as well. */
+/* Returns whether a text is a range, such as "192.0.2.1-192.0.2.9". charon writes ranges as the configuration has them
+ * (ike_cfg.c). Host names can contain a '-' too, so an address has to precede it. */
 static bool is_range(const char *text)
 {
 	char first[INET6_ADDRSTRLEN + 1];
@@ -67,7 +69,7 @@ int children_add_address(struct children *children, size_t side, const char *tex
 		return 0;
 	}
 	if (traffic_selector_parse(text, &selector) < 0 || selector.dynamic) {
-		/* A name, whose addresses charon finds when it needs them. */
+		/* This is a host name. charon resolves it when it needs the address. */
 		connection->addresses[side].any = true;
 		connection->can_initiate |= side == CHILDREN_REMOTE;
 		return 0;
@@ -122,7 +124,7 @@ void children_free(struct children *children)
 	*children = (struct children){0};
 }
 
-/* Whether a network is within one of these; `same` is set when it is one of them. */
+/* Returns whether a network is within one of `networks`. Sets `same` if it is equal to one of them. */
 static bool is_within(const struct children_networks *networks, const struct prefix *network, bool *same)
 {
 	bool within = networks->any;
@@ -136,11 +138,12 @@ static bool is_within(const struct children_networks *networks, const struct pre
 	return within;
 }
 
+/* Returns the points of an end point. */
 static unsigned int score_end_point(const struct children_networks *addresses, const struct prefix *address)
 {
 	bool same = false;
 
-	/* Without any, charon takes whatever address fits (local_addrs). */
+	/* Without configured addresses (local_addrs), charon uses any address that fits. */
 	if (!is_within(addresses, address, &same))
 		return addresses->n ? 0 : SCORE_END_POINT_ANY;
 	return same ? SCORE_END_POINT_NAMED : SCORE_END_POINT_ANY;
@@ -168,6 +171,7 @@ unsigned int children_score(const struct children *children, const struct child 
 	return score;
 }
 
+/* Returns whether two sets have the same networks in the same order. */
 static bool is_same(const struct children_networks *a, const struct children_networks *b)
 {
 	bool same = a->any == b->any && a->n == b->n;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* The children of charon's configuration, and which of them could have negotiated an SA of an earlier life. Pure. */
+/* Children of charon's configuration, and which of them can have negotiated an SA of the previous instance. Pure. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,61 +9,75 @@
 
 #include "base/prefix.h"
 
-/* Networks; a single address is one with all its bits. */
+/* A set of networks. A single address is a network whose prefix length covers all bits. */
 struct children_networks {
 	struct prefix *list;
 	size_t n, allocated;
-	bool any; /* or any other: %any, a name, a selector that is `dynamic` */
+	/* Whether the set also contains unknown addresses: those of %any, a host name, a range, or a selector
+	 * `dynamic`. */
+	bool any;
 };
 
-/* Ours and the peer's; `side` below is an index. */
+/* Both ends: this host and the peer. A parameter `side` is one of these. */
 enum { CHILDREN_LOCAL, CHILDREN_REMOTE, CHILDREN_SIDES };
 
+/* A connection of the configuration. */
 struct children_connection {
 	char *name;
+	/* Addresses of both ends (local_addrs, remote_addrs). */
 	struct children_networks addresses[CHILDREN_SIDES];
-	bool can_initiate; /* charon knows an address, or a name, to which to send */
-	bool busy;	   /* it had an IKE_SA when charon was asked for its configuration */
-	bool begun;	   /* somebody has had charon begin with one of its children */
+	/* Whether charon can initiate: it knows an address or a host name of the peer. */
+	bool can_initiate;
+	/* Whether the connection had an IKE_SA when charon was asked for its configuration. */
+	bool busy;
+	/* Whether the caller has made charon begin to negotiate a child of this connection. */
+	bool begun;
 };
 
+/* A child of a connection. */
 struct child {
 	char *name;
-	size_t connection; /* in children.connections */
-	bool taken;	   /* somebody has been given it */
+	/* Index in children.connections. */
+	size_t connection;
+	/* Whether the caller has assigned the child to kept SAs. */
+	bool taken;
+	/* Traffic selectors of both ends. */
 	struct children_networks selectors[CHILDREN_SIDES];
 };
 
-/* Zeroed to begin with. Memory: some 300 bytes for each child and as much for each connection. */
+/* All children of a configuration. The caller zeroes it first. Memory: some 300 bytes for each child, and as much for
+ * each connection. */
 struct children {
 	struct children_connection *connections;
 	size_t n_connections, allocated_connections;
 	struct child *list;
 	size_t n, allocated;
-	bool incomplete; /* charon has connections that it did not tell of */
+	bool incomplete; /* whether charon has connections that it has not listed */
 };
 
-/* The following add to what was added last; -ENOMEM, or -EINVAL for text that charon does not write. A connection comes
- * before its addresses ("192.0.2.1", "192.0.2.0/24", "%any", a name) and its children, a child before its traffic
- * selectors (as traffic_selector_parse() has them). */
+/* Each of the following functions adds to the element that was added last. They return 0, -ENOMEM, or -EINVAL for a
+ * text that charon does not write. The caller adds a connection before its addresses ("192.0.2.1", "192.0.2.0/24",
+ * "%any", a host name) and its children. It adds a child before its traffic selectors, which traffic_selector_parse()
+ * parses. */
 int children_add_connection(struct children *children, const char *name);
 int children_add_address(struct children *children, size_t side, const char *text);
 int children_add(struct children *children, const char *name);
 int children_add_selector(struct children *children, size_t side, const char *text);
 void children_free(struct children *children);
 
-/* What an old SA protected: a pair of networks, ours and the peer's. */
+/* A pair of networks between which an old SA protected traffic: one at this host, one at the peer. */
 struct children_pair {
 	struct prefix networks[CHILDREN_SIDES];
 };
 
-/* How well a child explains SAs between two end points that protected these pairs: 0 when it cannot have negotiated
- * them, since a pair is not within its selectors (peers may narrow these); the more the better. End points count less
- * than that: a peer may have moved. */
+/* Rates how well a child explains old SAs, which had two end points and protected `n` pairs of networks. Returns a
+ * score (the higher, the better), or 0 if the child cannot have negotiated the SAs. It can have negotiated them if each
+ * network is within one of its selectors, because a peer may narrow selectors. An end point that does not match lowers
+ * the score, but excludes no child: the peer's address may have changed. */
 unsigned int children_score(const struct children *children, const struct child *child,
 			    const struct prefix end_points[CHILDREN_SIDES], const struct children_pair *pairs,
 			    size_t n);
 
-/* Whether charon may use one IKE_SA for two connections: only when their addresses are the same. It looks for one of
- * the same configuration, whatever its name is (checkout_by_config() of ike_sa_manager.c). */
+/* Returns whether charon may use one IKE_SA for two connections: only if their addresses are the same. charon searches
+ * for an IKE_SA by its configuration, not by its name (checkout_by_config() of ike_sa_manager.c). */
 bool children_may_share(const struct children_connection *a, const struct children_connection *b);

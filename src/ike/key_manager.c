@@ -15,7 +15,8 @@ int key_manager_parse_netlink(const char *line, struct key_manager_socket *ret)
 	unsigned int protocol, groups;
 	uint64_t inode;
 
-	/* sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode (netlink_native_seq_show()); Groups is the first word. */
+	/* netlink_native_seq_show(): sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode. Groups is only the first word
+	 * of the bit mask. */
 	if (sscanf(line, "%*s %u %*u %x %*u %*u %*u %*u %*u %" SCNu64, &protocol, &groups, &inode) != 3)
 		return -EBADMSG;
 	if (protocol != NETLINK_XFRM || !(groups & XFRMGRP_ACQUIRE))
@@ -28,7 +29,7 @@ int key_manager_parse_pfkey(const char *line, struct key_manager_socket *ret)
 {
 	uint64_t inode;
 
-	/* sk RefCnt Rmem Wmem User Inode (pfkey_seq_show()). Whether it is registered is not shown. */
+	/* pfkey_seq_show(): sk RefCnt Rmem Wmem User Inode. The line does not show whether the socket is registered. */
 	if (sscanf(line, "%*s %*d %*u %*u %*u %" SCNu64, &inode) != 1)
 		return -EBADMSG;
 	*ret = (struct key_manager_socket){.inode = inode};
@@ -40,7 +41,7 @@ int key_manager_parse_udp(const char *line, struct key_manager_socket *ret)
 	unsigned int port;
 	uint64_t inode;
 
-	/* sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode … (udp4_format_sock()). */
+	/* udp4_format_sock(): sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode … */
 	if (sscanf(line, "%*d: %*[0-9A-Fa-f]:%x %*s %*s %*s %*s %*s %*s %*s %" SCNu64, &port, &inode) != 2)
 		return -EBADMSG;
 	if (port != KEY_MANAGER_PORT_IKE && port != KEY_MANAGER_PORT_NATT)
@@ -56,8 +57,9 @@ int key_manager_parse_link(const char *target, uint64_t *ret)
 
 enum key_manager_kind key_manager_classify(const char *name, bool has_ike_port)
 {
-	/* strongSwan's daemons (charon, charon-systemd, charon-nm …), of which some take a random port; libreswan;
-	 * OpenIKED; racoon and racoon2. */
+	/* Beginnings of the names of IKE daemons: strongSwan's (charon, charon-systemd, charon-nm …), libreswan's,
+	 * OpenIKED's, racoon's and racoon2's. Names are needed because some of strongSwan's daemons use a random port.
+	 */
 	static const char *const daemons[] = {"charon", "pluto", "iked", "racoon"};
 
 	if (has_ike_port)

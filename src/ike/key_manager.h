@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Who else may own the XFRM state of this network namespace: the processes that are told of acquires. */
+/* Key managers: the processes that listen for acquires, and so may manage XFRM state of this network namespace. */
 
 #include <limits.h>
 #include <stdbool.h>
@@ -9,58 +9,65 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* How much the evidence says of a process that is told of acquires. */
+/* Kinds of processes that listen for acquires, from weak to strong evidence that they manage SAs. */
 enum key_manager_kind {
-	/* `ip xfrm monitor` and the like: looks on, owns nothing. */
+	/* `ip xfrm monitor` or similar: it only listens, and manages no SAs. */
 	KEY_MANAGER_MONITOR,
-	/* Told of acquires, but no sign of IKE. */
+	/* Listens for acquires, but shows no sign of IKE. */
 	KEY_MANAGER_UNKNOWN,
-	/* An IKE daemon: has its name, or has UDP port 500 or 4500 open. */
+	/* IKE daemon: has the name of one, or has UDP port 500 or 4500 open. */
 	KEY_MANAGER_IKE,
 };
 
-/* What a process has open, in owner.sockets. */
-#define KEY_MANAGER_SOCKET_XFRM 0x1U  /* netlink, told of acquires */
-#define KEY_MANAGER_SOCKET_PFKEY 0x2U /* PF_KEY */
+/* Sockets that a process has open: bits of key_manager.sockets. */
+#define KEY_MANAGER_SOCKET_XFRM 0x1U  /* netlink socket that listens for acquires */
+#define KEY_MANAGER_SOCKET_PFKEY 0x2U /* PF_KEY socket */
 #define KEY_MANAGER_SOCKET_IKE 0x4U   /* UDP port 500 */
 #define KEY_MANAGER_SOCKET_NATT 0x8U  /* UDP port 4500 */
 
+/* A process that listens for acquires. */
 struct key_manager {
 	enum key_manager_kind kind;
-	pid_t pid;	      /* 0 when the process cannot be seen (another PID namespace, no privilege) */
-	unsigned int sockets; /* OWNER_SOCKET_… */
-	char name[NAME_MAX];  /* base name of its executable; "" when unknown */
+	/* PID, or 0 if the process is not visible (another PID namespace, or no privilege). */
+	pid_t pid;
+	/* Bits KEY_MANAGER_SOCKET_…. */
+	unsigned int sockets;
+	/* Base name of the executable; "" if unknown. */
+	char name[NAME_MAX];
 };
 
 /* The UDP ports of IKE (RFC 7296, 2). */
 #define KEY_MANAGER_PORT_IKE 500
 #define KEY_MANAGER_PORT_NATT 4500
 
-/* A socket in one of the tables of /proc/net. */
+/* A socket in a table of /proc/net. */
 struct key_manager_socket {
 	uint64_t inode;
-	uint16_t port; /* local port in /proc/net/udp and udp6, host byte order */
+	uint16_t port; /* local port in host byte order; set only for /proc/net/udp and udp6 */
 };
 
-/* The following parse a line of /proc/net/netlink, pfkey, udp or udp6. They return 1 with `ret` filled when the line is
- * a socket of interest (NETLINK_XFRM and subscribed to XFRMNLGRP_ACQUIRE; any PF_KEY socket; bound to an IKE port),
- * 0 when it is not, and -EBADMSG when it is not such a line (the heading, for example). */
+/* Each of the following functions parses a line of its table: /proc/net/netlink, pfkey, or udp and udp6. They return 1
+ * with `ret` for a socket of interest, and 0 for another socket. They return -EBADMSG for a line without a socket, such
+ * as the heading. Sockets of interest are NETLINK_XFRM sockets that subscribe to XFRMNLGRP_ACQUIRE, all PF_KEY sockets,
+ * and UDP sockets on an IKE port. */
 int key_manager_parse_netlink(const char *line, struct key_manager_socket *ret);
 int key_manager_parse_pfkey(const char *line, struct key_manager_socket *ret);
 int key_manager_parse_udp(const char *line, struct key_manager_socket *ret);
 
-/* Takes the inode from what a socket's link in /proc/PID/fd says; -EBADMSG when it is something else's. */
+/* Parses the target of a link in /proc/PID/fd. Returns 0 with the inode of a socket, or -EBADMSG if the link is to
+ * something else. */
 int key_manager_parse_link(const char *target, uint64_t *ret);
 
-/* Weighs the evidence on a process that is told of acquires: the base name of its executable ("" when unknown) and
- * whether it has an IKE port open. */
+/* Classifies a process that listens for acquires. `name` is the base name of its executable, or "" if unknown. Returns
+ * the kind of the process. */
 enum key_manager_kind key_manager_classify(const char *name, bool has_ike_port);
 
-/* Hands out every process that is told of acquires in the network namespace of the calling thread, through netlink or
- * PF_KEY; as the last one, with PID 0, all that cannot be seen. Returns 0 or a negative errno. */
+/* Calls `fn` for each process in the network namespace of the calling thread that listens for acquires, through netlink
+ * or PF_KEY. A last call, with PID 0, stands for all listening sockets that no visible process has open. Returns 0 or a
+ * negative errno. */
 typedef void (*key_manager_fn)(const struct key_manager *key_manager, void *userdata);
 int key_manager_list(key_manager_fn fn, void *userdata);
 
-/* Looks for such processes too, and returns the one with the strongest evidence; `but` is left out, if it is not 0.
- * Returns 1 when there is one, 0 when nobody is, or a negative errno. */
+/* Finds, among these processes, the one with the strongest evidence. Ignores the process `but`, unless it is 0. Returns
+ * 1 with `ret`, 0 if there is no such process, or a negative errno. */
 int key_manager_find(pid_t but, struct key_manager *ret);

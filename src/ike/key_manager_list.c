@@ -8,23 +8,33 @@
 #include "base/util.h"
 #include "ike/key_manager.h"
 
-/* More sockets of a kind than this in one namespace are looked at up to this number. */
+/* Maximum number of sockets that are examined: of those that listen for acquires, and of those on IKE ports. */
 #define SOCKETS_MAX 64
 
+/* Sockets of interest in one network namespace. */
 struct sockets {
+	/* As the tables of /proc/net show them. */
 	struct key_manager_socket list[SOCKETS_MAX];
-	unsigned int kinds[SOCKETS_MAX]; /* OWNER_SOCKET_… */
-	bool seen[SOCKETS_MAX];		 /* some process has it open */
+	/* KEY_MANAGER_SOCKET_… of each socket. */
+	unsigned int kinds[SOCKETS_MAX];
+	/* Whether a visible process has the socket open. */
+	bool seen[SOCKETS_MAX];
 	size_t n;
 };
 
+/* A table of /proc/net. */
 struct table {
+	/* Its path. */
 	const char *path;
+	/* Parses one of its lines. */
 	int (*parse)(const char *line, struct key_manager_socket *ret);
-	unsigned int kind; /* OWNER_SOCKET_…, or 0 when it is the port that tells */
-	bool optional;	   /* the kernel need not have it (PF_KEY, IPv6), and then has no sockets */
+	/* KEY_MANAGER_SOCKET_… of its sockets, or 0 if that depends on the port. */
+	unsigned int kind;
+	/* Whether a kernel can lack the table, and then has no such sockets (PF_KEY, IPv6). */
+	bool optional;
 };
 
+/* Adds the sockets of interest of a table to `sockets`. Returns 0 or a negative errno. */
 static int read_table(const struct table *table, struct sockets *sockets)
 {
 	CLEANUP(close_file) FILE *f = fopen(table->path, "re");
@@ -44,8 +54,8 @@ static int read_table(const struct table *table, struct sockets *sockets)
 	return 0;
 }
 
-/* Marks the sockets of a list that a process has open among those with `inode`; returns the kind of it, or 0 when there
- * was none. */
+/* Marks the socket with this inode as open in a visible process. Returns the socket's kind, or 0 if there is no such
+ * socket. */
 static unsigned int mark_seen(struct sockets *sockets, uint64_t inode)
 {
 	for (size_t i = 0; i < sockets->n; i++)
@@ -56,7 +66,7 @@ static unsigned int mark_seen(struct sockets *sockets, uint64_t inode)
 	return 0;
 }
 
-/* The kinds of those that no process was seen to have open, or 0. */
+/* Returns the kinds of the sockets that no visible process has open, or 0. */
 static unsigned int unseen(const struct sockets *sockets)
 {
 	unsigned int kinds = 0;
@@ -67,6 +77,7 @@ static unsigned int unseen(const struct sockets *sockets)
 	return kinds;
 }
 
+/* Reads the base name of a process's executable; "" if it cannot be read. */
 static void read_name(int proc, pid_t pid, char *name, size_t size)
 {
 	static const char deleted[] = " (deleted)";
@@ -79,7 +90,7 @@ static void read_name(int proc, pid_t pid, char *name, size_t size)
 		return;
 	target[n] = '\0';
 
-	/* The mark of an executable that was replaced since it was started. */
+	/* The kernel appends this if the executable was replaced after the process had started. */
 	size_t cut = sizeof(deleted) - 1;
 	if ((size_t)n > cut && strcmp(target + n - cut, deleted) == 0)
 		target[(size_t)n - cut] = '\0';
@@ -87,7 +98,7 @@ static void read_name(int proc, pid_t pid, char *name, size_t size)
 	snprintf(name, size, "%.*s", (int)size - 1, base ? base + 1 : target);
 }
 
-/* Looks through the open files of one process; returns whether one of `listeners` is among them. */
+/* Examines the open files of one process. Returns whether one of `listeners` is among them, and fills `ret` if so. */
 static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, struct sockets *ike,
 			    struct key_manager *ret)
 {
@@ -127,7 +138,7 @@ static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, stru
 
 int key_manager_list(key_manager_fn fn, void *userdata)
 {
-	/* /proc/net is that of the process's main thread, which is the only one here. */
+	/* /proc/net shows the network namespace of the main thread, which is the only thread of xfrmctl. */
 	static const struct table listener_tables[] = {
 		{"/proc/net/netlink", key_manager_parse_netlink, KEY_MANAGER_SOCKET_XFRM, false},
 		{"/proc/net/pfkey", key_manager_parse_pfkey, KEY_MANAGER_SOCKET_PFKEY, true},
@@ -159,7 +170,8 @@ int key_manager_list(key_manager_fn fn, void *userdata)
 			fn(&key_manager, userdata);
 	}
 
-	/* A listener without a process that can be seen is an IKE daemon if there are IKE ports without one too. */
+	/* Some listening sockets belong to no visible process. They count as an IKE daemon's if a socket on an IKE port
+	 * belongs to no visible process either. */
 	if (unseen(&listeners)) {
 		key_manager = (struct key_manager){
 			.kind = unseen(&ike) ? KEY_MANAGER_IKE : KEY_MANAGER_UNKNOWN,
@@ -170,12 +182,15 @@ int key_manager_list(key_manager_fn fn, void *userdata)
 	return 0;
 }
 
+/* The process with the strongest evidence so far. */
 struct strongest {
+	/* Process to ignore, or 0. */
 	pid_t but;
 	struct key_manager key_manager;
 	bool found;
 };
 
+/* Remembers a process if the evidence on it is stronger than on the one before. */
 static void compare(const struct key_manager *key_manager, void *userdata)
 {
 	struct strongest *strongest = userdata;

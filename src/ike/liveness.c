@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ike/liveness.h"
 
-/* A daemon with work to do keeps at least one thread running, or in the queue for a processor, all the time: its share
- * is 1 and more. One whose workers wait for each other still receives packets, some tens of microseconds each. */
+/* A daemon counts as busy if its threads ran, or waited for a processor, for 1/BUSY_SHARE of the period or more. A
+ * daemon that works always has at least one such thread: its share is 1 or more. A daemon whose workers wait for each
+ * other still receives packets, but each takes only some tens of microseconds. */
 #define BUSY_SHARE 10
 
 enum liveness_verdict liveness_judge(const struct liveness *liveness, const struct liveness_evidence *evidence)

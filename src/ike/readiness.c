@@ -14,18 +14,18 @@
 #include "base/util.h"
 #include "ike/vici.h"
 
-/* A daemon that takes the connection and is silent is asked anew after this time, and each time after twice as much: it
- * may have lost the question, or answer slowly. */
+/* Time for the first answer, in microseconds. When it passes, the client asks again and allows twice as much: the
+ * daemon may have lost the question, or may answer slowly. */
 #define ANSWER_USEC (2 * USEC_PER_SEC)
 
-/* Between tries that no event tells apart. */
+/* Minimum and maximum pause between tries, in microseconds, where no event announces that another try can succeed. */
 #define PAUSE_MIN_USEC (10 * USEC_PER_MSEC)
 #define PAUSE_MAX_USEC USEC_PER_SEC
 
-/* That the folder itself is removed is told without being asked for (IN_IGNORED). */
+/* inotify events of a folder. The kernel reports the removal of the folder itself in any case (IN_IGNORED). */
 #define EVENTS (IN_CREATE | IN_MOVED_TO | IN_MOVE_SELF)
 
-/* Copies a path without its last part. */
+/* Copies a path without its last component. */
 static void copy_folder(const char *path, char folder[PATH_MAX])
 {
 	const char *slash = strrchr(path, '/');
@@ -36,8 +36,8 @@ static void copy_folder(const char *path, char folder[PATH_MAX])
 		snprintf(folder, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
-/* Watches the folder of a file, or as long as there is no such folder, the one above it. 1 when something may have been
- * missed in the meantime. */
+/* Watches the folder of a file, or the nearest folder above it that exists. Returns 0, or 1 if a missing folder has
+ * appeared meanwhile, so that an event may have been missed. Otherwise returns a negative errno. */
 static int add_watch(int inotify, const char *file)
 {
 	char folder[PATH_MAX], missing[PATH_MAX] = "";
@@ -52,8 +52,8 @@ static int add_watch(int inotify, const char *file)
 	return *missing && access(missing, F_OK) == 0;
 }
 
-/* An inotify descriptor that tells when something appears where a file is to be. Negative when there can be none, as
- * when the user has too many of them. */
+/* Opens an inotify descriptor that reports when something appears at a path, or at a missing folder on the way to it.
+ * Returns the descriptor, or a negative errno, for example if the user has too many inotify descriptors. */
 static int watch_folder(const char *file)
 {
 	int fd, r;
@@ -67,6 +67,7 @@ static int watch_folder(const char *file)
 	return r < 0 ? r : fd;
 }
 
+/* Asks the daemon once. Returns 0 or a negative errno. */
 static int ask(const struct readiness *readiness, uint64_t deadline, struct charon_version *ret)
 {
 	CLEANUP(vici_close) struct vici *vici = NULL;
@@ -74,14 +75,15 @@ static int ask(const struct readiness *readiness, uint64_t deadline, struct char
 	int r = vici_open(readiness->socket, deadline, &vici);
 	if (r < 0)
 		return r;
-	/* A process of another PID namespace is 0 here. */
+	/* The PID of a process in another PID namespace is 0 here. */
 	pid_t peer = vici_peer(vici);
 	if (readiness->process && peer && !proc_descends_from(peer, readiness->process))
 		return -EADDRINUSE;
 	return charon_version(vici, deadline, ret);
 }
 
-/* Whether another try can have another result. A daemon that does not know the command may be about to register it. */
+/* Returns whether another try can have a different result. A daemon that does not know the command may be about to
+ * register it (-EOPNOTSUPP). */
 static bool is_passing(int r)
 {
 	switch (r) {
@@ -99,7 +101,8 @@ static bool is_passing(int r)
 	}
 }
 
-/* Waits until there is an event (1), until a time (0), or for the end of the process (-ECHILD). */
+/* Waits for an event, for the end of the process, or until `until`. Returns 1 for an event, -ECHILD for the end of the
+ * process, 0 for the time, or another negative errno. */
 static int wait_event(int events, int pidfd, uint64_t until)
 {
 	struct pollfd fds[] = {{.fd = events, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
@@ -118,7 +121,7 @@ int readiness_answer(const struct readiness *readiness, struct readiness_answer 
 	int r, event = 0;
 
 	do {
-		/* Before the try: what happens from then on is an event. */
+		/* Watch before the try, so that each later change causes an event. */
 		CLEANUP(close_fd) int events = watch_folder(readiness->socket);
 		uint64_t until = usec_add(now_usec(), answer);
 
@@ -126,8 +129,8 @@ int readiness_answer(const struct readiness *readiness, struct readiness_answer 
 		if (!is_passing(r))
 			break;
 
-		/* A socket that appears is an event. But listen(), which comes a moment after bind(), is none, nor is
-		 * that a daemon has found its tongue. */
+		/* The appearance of a socket is an event. listen(), which follows bind() a moment later, causes no
+		 * event, nor does a daemon that starts to answer. */
 		bool tells = events >= 0 && (r == -ENOENT || r == -ENOTSOCK);
 		event = wait_event(events, readiness->pidfd,
 				   tells ? deadline : usec_min(usec_add(now_usec(), pause), deadline));

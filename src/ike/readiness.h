@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Waiting until an IKE daemon answers. */
+/* Waits until an IKE daemon answers. */
 
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "ike/charon.h"
 
+/* The daemon to wait for. */
 struct readiness {
-	const char *socket;    /* its VICI socket */
-	uint64_t timeout_usec; /* 0 for one try, or TIMESPAN_INFINITY */
-	pid_t process;	       /* who has to answer, itself or by a child; 0 for anybody */
-	int pidfd;	       /* of it: when it ends, so does the wait; -1 without one */
+	/* Path of the daemon's VICI socket. */
+	const char *socket;
+	/* Maximum wait in microseconds; 0 for one try, or TIMESPAN_INFINITY. */
+	uint64_t timeout_usec;
+	/* Process that has to answer, itself or through a descendant; 0 accepts any process. */
+	pid_t process;
+	/* pidfd of a process whose end also ends the wait, or -1. */
+	int pidfd;
 };
 
+/* The daemon's answer. */
 struct readiness_answer {
 	struct charon_version version;
-	uint64_t usec; /* how long it took, also when there was no answer */
+	/* Duration of the wait in microseconds, also if there was no answer. */
+	uint64_t usec;
 };
 
-/* Returns 0 when the daemon answers. -ECHILD when `process` has ended. Otherwise what the last try before the timeout
- * met, or at once what no wait can help against: the errors of vici.h, and -EADDRINUSE when somebody else than
- * `process` answers. */
+/* Waits until the daemon answers. Returns 0 if it has answered, or -ECHILD if the process of `pidfd` has ended. After
+ * the timeout, returns the error of the last try. An error that waiting cannot resolve ends the wait at once, and is
+ * returned. A try has the errors of vici.h, and -EADDRINUSE if a process other than `process` answers. */
 int readiness_answer(const struct readiness *readiness, struct readiness_answer *ret);

@@ -16,10 +16,11 @@
 #include "base/proc.h"
 #include "base/util.h"
 
-/* starter gives no readiness signal, so poll it. */
+/* Interval between two checks, in milliseconds. starter gives no readiness signal, so poll it. */
 #define PAUSE_MSEC 50
 
-/* A starter that stops its charon ends within milliseconds; otherwise it waits 5 s before it starts another one. */
+/* Time in milliseconds in which starter has to end after its charon. A starter that has stopped its charon ends within
+ * milliseconds. A starter whose charon has ended by itself waits 5 s before it starts another one. */
 #define STARTER_END_MSEC 2000
 
 int starter_read_pid(const char *file, pid_t *ret)
@@ -34,7 +35,7 @@ int starter_read_pid(const char *file, pid_t *ret)
 	return proc_parse_pid(text, ret);
 }
 
-/* Whether a process blocks no signal (proc(5), SigBlk). */
+/* Returns whether a process blocks no signal (proc(5), SigBlk). */
 static bool takes_all_signals(pid_t pid)
 {
 	char path[64], line[256];
@@ -48,9 +49,10 @@ static bool takes_all_signals(pid_t pid)
 	return false;
 }
 
-/* starter writes its file, blocks SIGTERM and others, starts charon, waits for charon's file, and hands over one
- * connection after the other, each of which charon acknowledges when it has installed its trap policies. Only then,
- * when there is nothing left to do, does it let signals in (pselect(2)). */
+/* Returns whether starter has given charon all connections. starter writes its PID file, blocks SIGTERM and other
+ * signals, starts charon, and waits for charon's PID file. Then it gives charon one connection after the other; charon
+ * acknowledges each when it has installed its trap policies. starter unblocks the signals (pselect(2)) only when it has
+ * no work left. */
 static bool has_loaded(pid_t main_pid)
 {
 	pid_t starter = 0;
@@ -59,8 +61,8 @@ static bool has_loaded(pid_t main_pid)
 	       takes_all_signals(starter);
 }
 
-/* Opens the process in charon's file: a pidfd, or -1 if there is none yet. The file may still be that of a charon that
- * was killed before. */
+/* Opens the process of charon's PID file. Returns a pidfd, or -1 if there is no such process yet. The file may still be
+ * that of a charon that was killed before. */
 static int open_charon(void)
 {
 	pid_t pid;
@@ -82,7 +84,8 @@ int starter_wait(uint64_t timeout_usec, uint64_t *ret_usec)
 	for (;;) {
 		if (charon < 0)
 			charon = open_charon();
-		/* Before poll(2): starter takes all signals, too, when charon has ended. */
+		/* Check this before poll(2): starter also unblocks the signals when charon has ended, and poll(2) then
+		 * reports that end. */
 		bool is_loaded = charon >= 0 && has_loaded(main_pid);
 		*ret_usec = now_usec() - begun;
 		bool is_late = *ret_usec >= timeout_usec;
@@ -98,8 +101,8 @@ int starter_wait(uint64_t timeout_usec, uint64_t *ret_usec)
 	}
 }
 
-/* Opens the process whose id is in a file: a pidfd, -ESRCH when there is no such file or process, or another negative
- * errno; reports what is not -ESRCH. */
+/* Opens the process of a PID file. Returns a pidfd, -ESRCH if the file or the process does not exist, or another
+ * negative errno. Reports all errors except -ESRCH. */
 static int open_process(const char *file, pid_t *ret_pid)
 {
 	int fd = -1;
@@ -117,8 +120,8 @@ static int open_process(const char *file, pid_t *ret_pid)
 	return fd;
 }
 
-/* Waits until starter has ended, or charon, whose pidfd may be negative (poll(2) leaves that out). Returns 1 when it is
- * starter, 0 when it is not, or a negative errno. */
+/* Waits until starter or charon has ended, or for `msec` milliseconds (-1: without a limit). charon's pidfd may be
+ * negative; poll(2) ignores it then. Returns 1 if starter has ended, 0 if not, or a negative errno. */
 static int wait_for_end(int starter, int charon, int msec)
 {
 	struct pollfd ends[] = {{.fd = starter, .events = POLLIN}, {.fd = charon, .events = POLLIN}};
@@ -130,14 +133,15 @@ static int wait_for_end(int starter, int charon, int msec)
 	return ends[0].revents != 0;
 }
 
-/* Waits for the end of charon; 1 when starter has ended too, or first. */
+/* Waits until charon has ended, and gives starter time to end as well. Returns 1 if starter has ended, 0 if not, or a
+ * negative errno. */
 static int wait_for_charon(int starter)
 {
 	CLEANUP(close_fd) int charon = -1;
 	pid_t pid;
 
 	charon = open_process(STARTER_CHARON_FILE, &pid);
-	/* It has crashed already, or is about to be started. */
+	/* charon has crashed already, or starter is about to start it. */
 	if (charon == -ESRCH) {
 		int r = wait_for_end(starter, -1, STARTER_END_MSEC);
 		if (r != 0)

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* strongSwan's starter: the parent of a charon, to which it gives the connections of ipsec.conf. */
+/* strongSwan's starter: the parent process of a charon, to which it gives the connections of ipsec.conf. */
 
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Where they keep their process ids. */
+/* PID files of starter and of its charon. */
 #define STARTER_FILE CHARON_RUN_DIR "/starter.charon.pid"
 #define STARTER_CHARON_FILE CHARON_RUN_DIR "/charon.pid"
 
-/* Reads a process id. Returns 0, -EBADMSG when the file does not begin with one, or another negative errno. */
+/* Reads a PID from a file. Returns 0, -EBADMSG if the file does not begin with a PID, or another negative errno. */
 int starter_read_pid(const char *file, pid_t *ret);
 
-/* Waits until starter has given charon all its connections, and charon has taken them. In a unit (with $MAINPID)
- * starter has to be the main process. Returns 0; -ECHILD when starter has ended; -ESRCH when charon has ended;
- * -ETIMEDOUT; or another negative errno. `ret_usec` is how long that took, whatever it returns. */
+/* Waits until starter has given charon all connections, and charon has loaded them. In a unit (with $MAINPID), starter
+ * has to be the main process. Writes the duration to `ret_usec` in each case. Returns 0 or a negative errno:
+ * -ECHILD: starter has ended
+ * -ESRCH: charon has ended
+ * -ETIMEDOUT: the time is over */
 int starter_wait(uint64_t timeout_usec, uint64_t *ret_usec);
 
-/* Waits until starter's charon has ended, and kills starter if it goes on then, to start another one: only so does
- * systemd see a crash. Reports what happens and what fails; returns 0 or a negative errno. */
+/* Waits until starter's charon has ended. If that was a crash, starter goes on and starts another charon, and systemd
+ * does not notice. So kills a starter that goes on; systemd then restarts the whole service. Reports what it does, and
+ * errors. Returns 0 if it has killed starter, 1 if starter has ended by itself, or a negative errno. */
 int starter_watch(void);

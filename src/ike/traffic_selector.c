@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Size in bytes of a buffer for the text of a selector. */
 #define TEXT_MAX 128
 
-/* Reads "ADDRESS/LENGTH", "ADDRESS..ADDRESS" or "ADDRESS"; writes into `text`. */
+/* Parses "ADDRESS/LENGTH", "ADDRESS..ADDRESS" or "ADDRESS". Modifies `text`. Returns 0 or -EINVAL. */
 static int parse_networks(char *text, struct prefix *ret)
 {
 	char *slash = strchr(text, '/'), *dots = strstr(text, ".."), *end;

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Traffic selectors as charon writes them over VICI: "10.2.0.0/24", "10.2.0.3..10.2.0.9", "dynamic", each perhaps with
- * "[tcp/80]" behind it. Pure. */
+/* Traffic selectors as charon writes them over VICI: "10.2.0.0/24", "10.2.0.3..10.2.0.9" or "dynamic". Each may have a
+ * suffix, such as "[tcp/80]". Pure. */
 
 #include <stdbool.h>
 
 #include "base/prefix.h"
 
+/* A parsed traffic selector. */
 struct traffic_selector {
-	struct prefix prefix; /* of a range the smallest network around it, as charon makes its policies */
-	bool dynamic;	      /* known only when the peer has its address; `prefix` is not set then */
-	bool protocol;	      /* it is of a single protocol */
+	/* Network of the selector. For a range it is the smallest network around it, as in charon's policies. */
+	struct prefix prefix;
+	/* Whether the network is known only when the peer has its address. `prefix` is not set then. */
+	bool dynamic;
+	/* Whether the selector is limited to a single protocol. */
+	bool protocol;
 };
 
-/* Parses one traffic selector. Returns 0, or -EINVAL for text that is none. */
+/* Parses one traffic selector. Returns 0, or -EINVAL if the text is not a selector. */
 int traffic_selector_parse(const char *text, struct traffic_selector *ret);

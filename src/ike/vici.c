@@ -12,15 +12,17 @@
 
 #include "base/util.h"
 
-/* No system call waits longer at a time, so that no deadline is too far for its clock. */
+/* Maximum wait of one system call, in microseconds. It keeps distant deadlines within the range of the kernel's clock.
+ */
 #define WAIT_MAX (3600 * USEC_PER_SEC)
 
+/* Minimum size of the packet buffer, in bytes. */
 #define BUFFER_MIN 4096
 
-/* Bytes before a packet, which have its length. */
+/* Size in bytes of the header before each packet. The header contains the packet's length. */
 #define HEADER_SIZE sizeof(uint32_t)
 
-/* What a packet is, by its first byte. */
+/* Types of packets; the first byte of a packet is its type. */
 enum packet {
 	CMD_REQUEST = 0,
 	CMD_RESPONSE = 1,
@@ -32,30 +34,39 @@ enum packet {
 	EVENT = 7,
 };
 
-/* The packets that a call sends, in their order; each waits for its answer. A command that does not stream has the
- * second one alone. */
+/* Packets that a call sends, in this order. The client receives the answer to each before it sends the next. A command
+ * that does not stream sends CALL alone. */
 enum step { REGISTER, CALL, UNREGISTER };
 
 struct vici {
-	int fd; /* -1 after an error */
+	/* Socket, or -1 after an error. */
+	int fd;
+	/* Process that listens on the socket, or 0 if that process is not visible. */
 	pid_t peer;
+	/* Call under way. */
 	struct vici_call call;
-	enum step step, last; /* of the call */
-	bool receiving;	      /* the answer to the step's packet */
-	int result;	      /* of the call, when it ends without an error */
-	uint8_t *buffer;      /* for one packet at a time, in either direction */
-	size_t size;	      /* of the buffer, in bytes */
-	size_t length, done;  /* bytes of the packet, and how many of them were sent or received */
+	/* Current and last step of the call. */
+	enum step step, last;
+	/* True while the answer to the current step is received, false while the step's packet is sent. */
+	bool receiving;
+	/* Result of the call if no error closes the connection: 0 or -EOPNOTSUPP. */
+	int result;
+	/* Holds one packet at a time, with its header, in either direction. */
+	uint8_t *buffer;
+	/* Size of the buffer in bytes. */
+	size_t size;
+	/* Length of the packet with its header, and how much of it was sent or received, in bytes. */
+	size_t length, done;
 };
 
-/* A packet that lies in the buffer. */
+/* A packet in the buffer. */
 struct received {
 	enum packet type;
-	struct vici_text name; /* of an event */
+	struct vici_text name; /* name of the event; empty for other types */
 	struct vici_reader message;
 };
 
-/* The microseconds until the deadline, or as long as a system call may wait. */
+/* Returns the microseconds until the deadline, at most WAIT_MAX. */
 static uint64_t time_left(uint64_t deadline)
 {
 	uint64_t now = now_usec();
@@ -65,8 +76,9 @@ static uint64_t time_left(uint64_t deadline)
 	return deadline - now < WAIT_MAX ? deadline - now : WAIT_MAX;
 }
 
-/* The kernel lets connect() wait while the backlog is full; a socket that does not wait would get an EAGAIN for which
- * there is no event to poll for (unix_stream_connect()). */
+/* Connects by the deadline. The socket is a blocking one, since the kernel then lets connect() wait while the backlog
+ * is full. A non-blocking socket would get EAGAIN, and poll(2) has no event for the end of that state
+ * (unix_stream_connect()). Returns 0 or a negative errno. */
 static int connect_until(int fd, const struct sockaddr_un *address, uint64_t deadline)
 {
 	for (;;) {
@@ -76,7 +88,7 @@ static int connect_until(int fd, const struct sockaddr_un *address, uint64_t dea
 			.tv_usec = (suseconds_t)(left % USEC_PER_SEC),
 		};
 
-		/* To the kernel a timeout of 0 is none. */
+		/* To the kernel, a timeout of 0 means no timeout. */
 		if (!left)
 			return -ETIMEDOUT;
 		if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
@@ -95,6 +107,7 @@ static bool is_other_file(const char *path)
 	return stat(path, &st) == 0 && !S_ISSOCK(st.st_mode);
 }
 
+/* Opens the socket, and connects to charon. Returns 0 or a negative errno. */
 static int connect_charon(struct vici *vici, const char *path, uint64_t deadline)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -103,7 +116,7 @@ static int connect_charon(struct vici *vici, const char *path, uint64_t deadline
 	vici->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (vici->fd < 0)
 		return -errno;
-	/* The kernel would take it for an abstract address. */
+	/* The kernel would interpret an empty path as an abstract address. */
 	if (!*path)
 		return -ENOENT;
 	if (strlen(path) >= sizeof(address.sun_path))
@@ -111,7 +124,7 @@ static int connect_charon(struct vici *vici, const char *path, uint64_t deadline
 	memcpy(address.sun_path, path, strlen(path));
 	int r = connect_until(vici->fd, &address, deadline);
 	if (r < 0)
-		/* The kernel refuses what is no socket with the same word. */
+		/* The kernel also returns ECONNREFUSED for a file that is not a socket. */
 		return r == -ECONNREFUSED && is_other_file(path) ? -ENOTSOCK : r;
 	if (getsockopt(vici->fd, SOL_SOCKET, SO_PEERCRED, &peer, &(socklen_t){sizeof(peer)}) == 0)
 		vici->peer = peer.pid;
@@ -137,6 +150,7 @@ const char *vici_explain(int error)
 	return error == -EACCES || error == -EPERM ? VICI_FORBIDDEN : strerror(-error);
 }
 
+/* Closes the connection. */
 static void hang_up(struct vici *vici)
 {
 	close_fd(&vici->fd);
@@ -163,7 +177,7 @@ bool vici_is_connected(const struct vici *vici)
 	return vici->fd >= 0;
 }
 
-/* Makes room for a packet of this length, with its header. */
+/* Makes room for a packet of `length` bytes, header included. Returns 0 or -ENOMEM. */
 static int reserve(struct vici *vici, size_t length)
 {
 	vici->length = length;
@@ -178,7 +192,7 @@ static int reserve(struct vici *vici, size_t length)
 	return 0;
 }
 
-/* Sends or receives what is left of the packet; -EAGAIN when that has to wait. */
+/* Sends or receives the rest of the packet. Returns 0, -EAGAIN if that would block, or another negative errno. */
 static int transfer(struct vici *vici)
 {
 	while (vici->done < vici->length) {
@@ -197,7 +211,7 @@ static int transfer(struct vici *vici)
 	return 0;
 }
 
-/* Writes the packet that a step sends. */
+/* Writes the packet of a step into the buffer. Returns 0, -EMSGSIZE or -ENOMEM. */
 static int begin_step(struct vici *vici, enum step step)
 {
 	static const enum packet types[] = {EVENT_REGISTER, CMD_REQUEST, EVENT_UNREGISTER};
@@ -225,11 +239,12 @@ static int begin_step(struct vici *vici, enum step step)
 	return 0;
 }
 
+/* Receives a packet, or the part of it that has arrived. Returns 0 with `ret`, -EAGAIN, or another negative errno. */
 static int receive_packet(struct vici *vici, struct received *ret)
 {
 	uint32_t header;
 
-	/* The header tells how long it is. */
+	/* Receive the header first, since it contains the length. */
 	int r = vici->done < HEADER_SIZE ? reserve(vici, HEADER_SIZE) : 0;
 	if (r == 0)
 		r = transfer(vici);
@@ -258,6 +273,8 @@ static int receive_packet(struct vici *vici, struct received *ret)
 	return 0;
 }
 
+/* Passes a message to `fn`; if `fn` is NULL, only checks that the message is well-formed. Returns 0 or a negative
+ * errno. */
 static int hand_out(struct vici_reader *message, vici_message_fn fn, void *userdata)
 {
 	struct vici_item item;
@@ -273,8 +290,9 @@ static int hand_out(struct vici_reader *message, vici_message_fn fn, void *userd
 	return r;
 }
 
-/* Returns 1 when a packet is the answer to the step's. charon sends no other event than we registered for
- * (raise_event() of vici_dispatcher.c); those that another of its threads raised may come around the confirmations. */
+/* Handles a packet. Returns 1 for the answer to the step's packet, 0 for an event, or a negative errno. charon sends
+ * only events for which the client has registered (raise_event() of vici_dispatcher.c). Events from other threads of
+ * charon may arrive just before or after the confirmations; they are ignored unless the command is under way. */
 static int take_packet(struct vici *vici, struct received *packet)
 {
 	const struct vici_call *call = &vici->call;
@@ -288,7 +306,8 @@ static int take_packet(struct vici *vici, struct received *packet)
 	}
 	if (packet->type == EVENT_CONFIRM && !calling)
 		return 1;
-	/* An event that charon has just sent is known to it. */
+	/* charon has confirmed the registration before. So EVENT_UNKNOWN as the answer to EVENT_UNREGISTER violates the
+	 * protocol. */
 	if (packet->type != (calling ? CMD_UNKNOWN : EVENT_UNKNOWN) || vici->step == UNREGISTER)
 		return -EBADMSG;
 	vici->result = -EOPNOTSUPP;
@@ -310,12 +329,15 @@ int vici_start(struct vici *vici, const struct vici_call *call)
 	return r;
 }
 
+/* Carries on the call, up to the next packet at most. Returns 0 when the call has ended, -EAGAIN while it has not, or
+ * another negative errno. */
 static int carry_on(struct vici *vici)
 {
 	struct received packet;
 	int r;
 
-	/* Here, and not only where there is something to wait for: a daemon that never pauses is to end too. */
+	/* Check the deadline in each call, not only before a wait: the call must also end if the daemon sends without a
+	 * pause. */
 	if (!time_left(vici->call.deadline))
 		return -ETIMEDOUT;
 	if (!vici->receiving) {
@@ -367,7 +389,7 @@ int vici_stream(struct vici *vici, const char *command, const char *event, const
 		struct pollfd wanted = vici_poll(vici);
 		const struct timespec timeout = timespec_of(time_left(deadline));
 
-		/* Whatever it says: the call itself tells what is the matter. */
+		/* Ignore the result: vici_continue() detects events, errors and the deadline by itself. */
 		ppoll(&wanted, 1, &timeout, NULL);
 	}
 	return r;

@@ -14,7 +14,7 @@ void vici_read(struct vici_reader *reader, const void *message, size_t length)
 	*reader = (struct vici_reader){.at = message, .end = (const uint8_t *)message + length, .list = nothing};
 }
 
-/* Takes a text with a length of `width` bytes before it. */
+/* Reads a length of `width` bytes, and a text of that length. Returns false if the message is too short. */
 static bool take_text(struct vici_reader *reader, size_t width, struct vici_text *ret)
 {
 	size_t length = 0;
@@ -40,7 +40,7 @@ static bool take_value(struct vici_reader *reader, struct vici_text *ret)
 	return take_text(reader, sizeof(uint16_t), ret);
 }
 
-/* In a list. */
+/* Reads the rest of an element of a list. Returns false if the element cannot be in a list, or is malformed. */
 static bool take_item(struct vici_reader *reader, struct vici_item *item)
 {
 	item->name = reader->list;
@@ -52,6 +52,7 @@ static bool take_item(struct vici_reader *reader, struct vici_item *item)
 	return true;
 }
 
+/* Reads the rest of an element outside of lists. Returns false if the element is malformed or out of place. */
 static bool take_element(struct vici_reader *reader, struct vici_item *item)
 {
 	switch (item->element) {
@@ -85,7 +86,7 @@ int vici_next(struct vici_reader *reader, struct vici_item *ret)
 	ret->element = *reader->at++;
 	if (reader->in_list ? take_item(reader, ret) : take_element(reader, ret))
 		return 1;
-	/* From here on a message that ends within a section. */
+	/* Make each later call return -EBADMSG, too, as for a message that ends within a section. */
 	reader->at = reader->end;
 	reader->depth = 1;
 	return -EBADMSG;
@@ -106,7 +107,7 @@ const char *vici_copy(struct vici_text text, char *buffer, size_t size)
 	return buffer;
 }
 
-/* The value of a digit; that of anything else is more than any base. */
+/* Returns the value of a digit, or for another character a number greater than any base. */
 static unsigned int digit_value(char c)
 {
 	if (c >= '0' && c <= '9')

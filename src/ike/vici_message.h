@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Messages of VICI, the protocol in which strongSwan's charon is asked and told things: key/value pairs, lists, and
- * sections that nest (src/libcharon/plugins/vici/README.md of strongSwan). Pure; whatever the bytes are, reading them
- * ends, and never looks beyond them. */
+/* Messages of VICI, the protocol by which clients query and configure charon: key/value pairs, lists, and nested
+ * sections (src/libcharon/plugins/vici/README.md of strongSwan). Pure. The reader always comes to an end, and never
+ * reads beyond the message, whatever bytes it has. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sections nest no deeper than this in a message that is accepted; charon's own reach 4. */
+/* Maximum depth of nested sections that the reader accepts. charon's own messages have at most 4. */
 #define VICI_DEPTH_MAX 16
 
+/* Kinds of elements, with the byte that begins each of them in a message. */
 enum vici_element {
-	VICI_END = 0, /* of the message; never in it */
+	VICI_END = 0, /* end of the message; no byte in a message has this value */
 	VICI_SECTION_START = 1,
 	VICI_SECTION_END = 2,
 	VICI_KEY_VALUE = 3,
@@ -22,52 +23,74 @@ enum vici_element {
 	VICI_LIST_END = 6,
 };
 
-/* Text in a message: not terminated, may hold any byte, valid as long as the message is. */
+/* Text in a message. It is not terminated, may contain any byte, and is valid as long as the message. */
 struct vici_text {
 	const char *at;
 	size_t length;
 };
 
+/* One element of a message. */
 struct vici_item {
 	enum vici_element element;
-	unsigned int depth;	/* of sections around it; a section's own start and end have the same depth */
-	struct vici_text name;	/* of a section's start, a list (items and end included) or a key; empty otherwise */
-	struct vici_text value; /* of VICI_KEY_VALUE and VICI_LIST_ITEM */
-};
-
-struct vici_reader {
-	const uint8_t *at, *end;
+	/* Number of sections around the element. The start and the end of a section have the same depth. */
 	unsigned int depth;
-	bool in_list;
-	struct vici_text list; /* its name */
+	/* Name of the section that starts, of the list (also for its items and its end), or of the key; otherwise
+	 * empty. */
+	struct vici_text name;
+	/* Value of VICI_KEY_VALUE or VICI_LIST_ITEM; otherwise empty. */
+	struct vici_text value;
 };
 
-/* Starts to read a message that stays where it is. */
+/* Position in a message. */
+struct vici_reader {
+	/* Next byte, and the end of the message. */
+	const uint8_t *at, *end;
+	/* Number of sections around the next byte. */
+	unsigned int depth;
+	/* Whether the next byte is in a list. */
+	bool in_list;
+	/* Name of that list. */
+	struct vici_text list;
+};
+
+/* Starts to read a message. The caller keeps the message in memory, unchanged, while it is read. */
 void vici_read(struct vici_reader *reader, const void *message, size_t length);
 
-/* The next element: 1, or 0 with VICI_END at the end of a message that is complete. -EBADMSG when the message is not
- * as the protocol has it: an unknown element, a length that reaches beyond the end, a key in a list, an end without a
- * start, sections deeper than VICI_DEPTH_MAX, an end of the message within a section or list; it stays at that. */
+/* Reads the next element. Returns 1, or 0 with VICI_END at the end of a complete message. Returns -EBADMSG if the
+ * message violates the protocol, and again in each later call. Violations are:
+ * - an unknown element
+ * - a length that reaches beyond the end of the message
+ * - a key in a list
+ * - an end without a start
+ * - sections deeper than VICI_DEPTH_MAX
+ * - an end of the message within a section or list */
 int vici_next(struct vici_reader *reader, struct vici_item *ret);
 
-/* Whether a text is this one. */
+/* Returns whether a text equals `other`. */
 bool vici_is(struct vici_text text, const char *other);
 
-/* Copies a text into a buffer, terminated, cut where it does not fit, with '?' for what is not printable ASCII (charon
- * sends nothing else: chunk_printable()); returns `buffer`. `size` is not 0. */
+/* Copies a text into a buffer as a terminated string. Cuts a text that does not fit. Replaces each byte that is not
+ * printable ASCII with '?'; charon sends printable ASCII only (chunk_printable()). `size` is not 0. Returns `buffer`.
+ */
 const char *vici_copy(struct vici_text text, char *buffer, size_t size);
 
-/* A number that is the whole text, in base 10 or 16 (without "0x"). -EINVAL when it is none or has more than 64 bits.
- */
+/* Parses a text that is one number in base 10 or 16 (without "0x"). Returns 0, or -EINVAL if the text is no such
+ * number, or the number exceeds 64 bits. */
 int vici_number(struct vici_text text, unsigned int base, uint64_t *ret);
 
-/* Writes a message into a buffer of the caller's. What does not fit sets `overflow`, which vici_request() refuses. */
+/* Writes a message into a buffer of the caller. An element that exceeds the buffer or a limit of the protocol sets
+ * `overflow`; vici_request() then returns -EMSGSIZE. */
 struct vici_writer {
+	/* Buffer of the caller. */
 	uint8_t *buffer;
-	size_t size, length; /* bytes */
+	/* Size of the buffer, and number of bytes written so far. */
+	size_t size, length;
+	/* Whether an element did not fit. */
 	bool overflow;
 };
 
+/* Each of the following functions appends to the message: a key with its value, the start of a section, its end, or a
+ * list. */
 void vici_put_value(struct vici_writer *writer, const char *name, const char *value);
 void vici_put_section(struct vici_writer *writer, const char *name);
 void vici_put_section_end(struct vici_writer *writer);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+/* Size in bytes of a buffer for a traffic selector or an address. */
 #define SELECTOR_MAX 128
 
 void explanation_free(struct explanation *explanation)
@@ -11,7 +12,7 @@ void explanation_free(struct explanation *explanation)
 	route_targets_free(&explanation->addresses);
 }
 
-/* Takes in the remote traffic selectors and the virtual addresses of one message, wherever they are in it. */
+/* Adds the remote traffic selectors and the virtual addresses that one message has at any depth. */
 static int collect(struct vici_reader *message, void *userdata)
 {
 	struct explanation *explanation = userdata;
@@ -27,7 +28,7 @@ static int collect(struct vici_reader *message, void *userdata)
 			r = route_targets_add(&explanation->targets, vici_copy(item.value, text, sizeof(text)));
 		else if (vici_is(item.name, "local-vips"))
 			r = route_targets_add(&explanation->addresses, vici_copy(item.value, text, sizeof(text)));
-		/* One that cannot be understood might explain any route. */
+		/* A selector that cannot be parsed might explain any route, so fail. */
 		if (r < 0)
 			return r == -EINVAL ? -EBADMSG : r;
 	}

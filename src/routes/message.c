@@ -14,9 +14,10 @@
 #include "base/netlink.h"
 #include "base/util.h"
 
-/* Of the flags in a dump the kernel takes these; the others tell the state of the link. */
+/* Flags of a dump that the kernel accepts in a request. The other flags describe the state of the link. */
 #define FLAGS_TO_KEEP (RTNH_F_PERVASIVE | RTNH_F_ONLINK)
 
+/* Reads an address of this family. Sets `has` to whether there is one. */
 static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xfrm_address_t *ret)
 {
 	*has = from && nl_addr_get_family(from) == family && nl_addr_get_len(from) == prefix_max_length(family) / 8;
@@ -24,6 +25,7 @@ static void read_address(struct nl_addr *from, sa_family_t family, bool *has, xf
 		memcpy(ret, nl_addr_get_binary_addr(from), nl_addr_get_len(from));
 }
 
+/* Fills `ret` and `ifindex` from a route of libnl, which `ret` refers to as `object`. */
 static void read_route(struct rtnl_route *object, struct route *ret, unsigned int *ifindex)
 {
 	struct nl_addr *dst = rtnl_route_get_dst(object);
@@ -48,14 +50,15 @@ static void read_route(struct rtnl_route *object, struct route *ret, unsigned in
 	*ifindex = hop ? (unsigned int)rtnl_route_nh_get_ifindex(hop) : 0;
 }
 
+/* Removes the flags that describe the link's state from a next hop. */
 static void keep_flags(struct rtnl_nexthop *hop, void *userdata)
 {
 	(void)userdata;
 	rtnl_route_nh_unset_flags(hop, ~(unsigned int)FLAGS_TO_KEEP);
 }
 
-/* libnl (3.7, lib/route/route_obj.c) takes the length of RTA_VIA on trust, and goes from one next hop to the next by
- * their lengths without asking whether that gets it any further, or whether it is still within the attribute. */
+/* Returns whether each RTA_VIA is long enough for its header. libnl (3.7, lib/route/route_obj.c) does not check this.
+ */
 static bool has_sound_vias(const struct nlattr *attributes, int length)
 {
 	const struct nlattr *attr;
@@ -67,6 +70,9 @@ static bool has_sound_vias(const struct nlattr *attributes, int length)
 	return true;
 }
 
+/* Returns whether all next hops of an RTA_MULTIPATH are within the attribute. libnl goes from one next hop to the next
+ * by their lengths. It checks neither that a length takes it further, nor that the next hop is still within the
+ * attribute. */
 static bool has_sound_hops(const struct nlattr *hops)
 {
 	size_t rest = (size_t)nla_len(hops);
@@ -83,6 +89,7 @@ static bool has_sound_hops(const struct nlattr *hops)
 	return true;
 }
 
+/* Returns whether the attributes of a route are safe for libnl's parser. */
 static bool is_sound(const struct nlattr *attributes, int length)
 {
 	const struct nlattr *attr;
@@ -100,7 +107,7 @@ int rtnl_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table,
 	const struct rtmsg *rtm = nlmsg_data(nlh);
 	struct rtnl_route *object;
 
-	/* Where a kernel has no IPv6, it answers with the routes of other families. */
+	/* A kernel without IPv6 answers with the routes of other families. */
 	if (nlh->nlmsg_type != RTM_NEWROUTE || !nlmsg_valid_hdr(nlh, sizeof(*rtm)) || rtm->rtm_family != family ||
 	    rtm->rtm_flags & RTM_F_CLONED)
 		return 0;
@@ -158,7 +165,7 @@ int rtnl_message_next_hop(const struct route *route, bool onlink, uint8_t protoc
 		return -EOPNOTSUPP;
 	onlink |= (rtnl_route_get_flags(route->object) & RTNH_F_ONLINK) != 0;
 	*ret = (struct rtnl_nexthop){
-		/* rtm_to_nh_config() refuses the flag without a gateway. */
+		/* rtm_to_nh_config() refuses RTNH_F_ONLINK without a gateway. */
 		.flags = onlink && route->has_gateway ? RTNH_F_ONLINK : 0,
 		.ifindex = (uint32_t)rtnl_route_nh_get_ifindex(hop),
 		.family = route->dst.family,
@@ -175,6 +182,7 @@ bool rtnl_message_is_same_hop(const struct rtnl_nexthop *a, const struct rtnl_ne
 	       a->has_gateway == b->has_gateway && memcmp(a->gateway.a6, b->gateway.a6, sizeof(a->gateway.a6)) == 0;
 }
 
+/* Returns the value of an attribute of 32 bits, or 0 if there is no such attribute. */
 static uint32_t read_number(struct nlmsghdr *nlh, int header, int type)
 {
 	const struct nlattr *attr = nlmsg_find_attr(nlh, header, type);
@@ -229,6 +237,7 @@ uint32_t rtnl_message_used_nexthop(struct nlmsghdr *nlh)
 	return nlh->nlmsg_type == RTM_NEWROUTE && nlmsg_valid_hdr(nlh, size) ? read_number(nlh, size, RTA_NH_ID) : 0;
 }
 
+/* Returns the value of a rule's attribute of 8 or 32 bits, or `without` if there is no such attribute. */
 static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)
 {
 	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(struct fib_rule_hdr), type);
@@ -257,7 +266,7 @@ int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t b
 	int rest;
 
 	memcpy(&rule, nlmsg_data(nlh), sizeof(rule));
-	/* The others tell of its state. */
+	/* The other flags describe the rule's state. */
 	rule.flags &= FIB_RULE_INVERT;
 	if (priority > UINT32_MAX - behind)
 		return -ERANGE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Messages about routes, rules and addresses, as the kernel sends them. Pure. */
+/* Netlink messages about routes, nexthop objects, rules and addresses. Pure. */
 
 #include <linux/netlink.h>
 #include <stdbool.h>
@@ -11,50 +11,58 @@
 
 struct nl_msg;
 
-/* A nexthop object (ip-nexthop(8)), which a route can name in the place of a gateway and a device. */
+/* A nexthop object (ip-nexthop(8)). A route can refer to it in place of a gateway and a device. */
 struct rtnl_nexthop {
+	/* ID of the object, or 0 if it has none yet. */
 	uint32_t id;
-	uint32_t flags; /* RTNH_F_ONLINK, or 0 */
+	/* RTNH_F_ONLINK or 0. */
+	uint32_t flags;
+	/* Index of the interface, or 0. */
 	uint32_t ifindex;
-	sa_family_t family; /* AF_UNSPEC for a group */
+	/* Family of the gateway; AF_UNSPEC for a group of objects. */
+	sa_family_t family;
+	/* Protocol number (RTPROT_…) of the program that added the object. */
 	uint8_t protocol;
+	/* Whether `gateway` is set. */
 	bool has_gateway;
+	/* Address of the next hop. */
 	xfrm_address_t gateway;
 };
 
-/* Reads a message of a list of routes. Returns 1 with `ret`, whose `device` is still to be found by `ifindex` (0 when
- * it has none), and whose `object` the caller frees; 0 for a route of another family or table, or one that the kernel
- * has only cached; -EBADMSG; -ENOMEM. */
+/* Reads a message of a dump of routes. Returns 1 for a route of this family and table. Returns 0 for another route, or
+ * one that the kernel has only cached; -EBADMSG for a malformed message. `ifindex` is the interface of the first next
+ * hop, or 0. The caller sets `device` of `ret` according to `ifindex`, and frees `object` of `ret`. */
 int rtnl_message_route(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, struct route *ret,
 		       unsigned int *ifindex);
 
-/* Makes a route to the only gateway of `route`, on its device, with the source of `cover`. Returns 0 with `ret`, whose
- * `object` the caller frees, or -ENOMEM. */
+/* Builds a route to the only gateway of `route`, on the same device, with the source of `cover` if that has one.
+ * Returns 0 with `ret`, whose `object` the caller frees, or -ENOMEM. */
 int rtnl_message_to_gateway(const struct route *route, const struct route *cover, struct route *ret);
 
-/* Describes the next hop of a route as an object without an ID; `onlink` adds that flag. Returns 0, or -EOPNOTSUPP for
- * a route with no next hop or several. */
+/* Describes the next hop of a route as a nexthop object without an ID. `onlink` adds RTNH_F_ONLINK if there is a
+ * gateway. Returns 0, or -EOPNOTSUPP if the route does not have exactly one next hop. */
 int rtnl_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct rtnl_nexthop *ret);
 
-/* Whether packets take the same way through these. */
+/* Returns whether packets take the same way through both objects. */
 bool rtnl_message_is_same_hop(const struct rtnl_nexthop *a, const struct rtnl_nexthop *b);
 
-/* Reads a message of a list of nexthop objects. Returns whether it is one. */
+/* Reads a message of a dump of nexthop objects. Returns false if the message is not about such an object. */
 bool rtnl_message_nexthop(struct nlmsghdr *nlh, struct rtnl_nexthop *ret);
 
-/* Writes a request of `type` about a nexthop object. Returns 0 or -ENOMEM. */
+/* Builds a request of `type` about a nexthop object. Returns 0 with `ret`, which the caller frees, or -ENOMEM. */
 int rtnl_message_change_nexthop(const struct rtnl_nexthop *nexthop, int type, int flags, struct nl_msg **ret);
 
-/* Returns the ID of the nexthop object that a route of a list names, or 0. */
+/* Returns the ID of the nexthop object to which a route of a dump refers, or 0. */
 uint32_t rtnl_message_used_nexthop(struct nlmsghdr *nlh);
 
-/* Whether this is a rule of this family and protocol by which packets come to a table. */
+/* Returns whether a message is about a rule of this family and protocol by which the kernel looks up this table. */
 bool rtnl_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol);
 
-/* Writes a request of `type` about the same rule, but for its priority and protocol. -ERANGE when there is no priority
- * behind; -ENOMEM. */
+/* Builds a request of `type` with a copy of a rule. The copy has this protocol, and the rule's priority plus `behind`.
+ * Returns 0 with `ret`, which the caller frees; -ERANGE if that priority is too large; or -ENOMEM. */
 int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
 			   struct nl_msg **ret);
 
-/* Whether this is about an address that has all its bits as prefix length. */
+/* Reads a message of a dump of addresses. Returns whether the message is about an address whose prefix length covers
+ * all its bits. */
 bool rtnl_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex);

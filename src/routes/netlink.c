@@ -16,17 +16,19 @@
 #include "base/util.h"
 #include "routes/message.h"
 
-/* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
+/* Size of the receive buffer in bytes. The kernel uses up to 32 KiB for a dump message if the reader's buffer is as
+ * large (netlink_dump()). */
 #define RECEIVE_SIZE ((size_t)32 * 1024)
 
-/* A dump that the kernel marks as interrupted is taken again, so many times. */
+/* Maximum number of attempts at a dump that the kernel marks as interrupted. */
 #define DUMPS_MAX 10
 
-/* The IDs that nexthop objects get here begin with "XFM"; programs that number theirs from 1 do not get that far. */
+/* First ID of xfrmctl's nexthop objects, and maximum number of these IDs. The IDs begin with "XFM"; programs that count
+ * theirs from 1 do not reach them. */
 #define NEXTHOP_FIRST 0x58464d00U
 #define NEXTHOPS_MAX 256U
 
-/* More rules to one table than this nobody has. */
+/* Maximum number of rules per family that are read. No system is expected to have more for one table. */
 #define RULES_MAX 64
 
 static void put_callbacks(struct nl_cb **callbacks)
@@ -35,7 +37,8 @@ static void put_callbacks(struct nl_cb **callbacks)
 		nl_cb_put(*callbacks);
 }
 
-/* libnl passes over what a datagram lacks. */
+/* Receives a datagram. Returns its length or an error of libnl. A datagram with an incomplete message is an error here,
+ * since libnl ignores the missing part. */
 static int receive_whole(struct nl_sock *sock, struct sockaddr_nl *from, unsigned char **buffer, struct ucred **creds)
 {
 	int n = nl_recv(sock, from, buffer, creds);
@@ -58,7 +61,8 @@ int rtnl_open(struct nl_sock **ret)
 	int r = netlink_open(NETLINK_ROUTE, ret);
 	if (r < 0)
 		return r;
-	/* The kernel leaves out other tables, which can be large; one that cannot (before Linux 4.20) lists them. */
+	/* Make the kernel list only the table that was asked for, since others can be large. A kernel before Linux 4.20
+	 * lacks this option, and lists all tables. */
 	setsockopt(nl_socket_get_fd(*ret), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
 	nl_socket_set_msg_buf_size(*ret, RECEIVE_SIZE);
 	callbacks = nl_socket_get_cb(*ret);
@@ -66,7 +70,7 @@ int rtnl_open(struct nl_sock **ret)
 	return 0;
 }
 
-/* libnl's own error codes merge the kernel's. */
+/* Keeps the kernel's errno, because an error code of libnl can stand for several errnos. */
 static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *userdata)
 {
 	(void)from;
@@ -74,7 +78,7 @@ static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *user
 	return NL_STOP;
 }
 
-/* libnl does not look at the errno with which the kernel ends a dump. */
+/* Keeps the errno with which the kernel ends a dump, because libnl ignores it. */
 static int on_finish(struct nl_msg *message, void *userdata)
 {
 	const struct nlmsghdr *nlh = nlmsg_hdr(message);
@@ -84,14 +88,16 @@ static int on_finish(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-/* Sends a request and reads its answer to the end. */
+/* Sends a request, and reads the answer to its end. `fn` handles each message; NULL means that only an acknowledgement
+ * is expected. Returns 0 or a negative errno; -EAGAIN if the kernel has marked a dump as interrupted. */
 static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg_cb_t fn, void *userdata)
 {
 	int error = 0, r;
 
 	nl_socket_modify_err_cb(sock, NL_CB_CUSTOM, on_error, &error);
 	nl_socket_modify_cb(sock, NL_CB_FINISH, NL_CB_CUSTOM, on_finish, &error);
-	/* What an earlier request has left behind when it failed is none of its caller's any more. */
+	/* Set the handler even if `fn` is NULL. A failed request may have left messages, and its handler must not
+	 * receive them. */
 	nl_socket_modify_cb(sock, NL_CB_VALID, fn ? NL_CB_CUSTOM : NL_CB_DEFAULT, fn, userdata);
 	errno = 0;
 	r = nl_send_auto(sock, request);
@@ -101,19 +107,23 @@ static int transact(struct nl_sock *sock, struct nl_msg *request, nl_recvmsg_msg
 		return error;
 	if (r == -NLE_DUMP_INTR)
 		return -EAGAIN;
-	/* Something happened on the way. */
+	/* Otherwise libnl leaves the errno of the socket. EAGAIN, or none, means that the kernel has not answered in
+	 * time. */
 	return r >= 0 ? 0 : errno && errno != EAGAIN ? -errno : -ETIMEDOUT;
 }
 
-/* A table that does not exist is ENOENT to a kernel that checks strictly. */
+/* Returns whether an error means an empty list. A kernel with strict checks returns ENOENT for a table that does not
+ * exist. */
 static bool is_nothing(int error)
 {
 	return error == -ENOENT || error == -EAFNOSUPPORT || error == -EOPNOTSUPP;
 }
 
+/* Families of routes and rules. */
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
-/* Asks once for a list, whose request begins with `header`; `table` is a number of RTA_TABLE, or 0. */
+/* Requests a dump once. The request begins with `header`, and has the number of a table (RTA_TABLE) unless `table` is
+ * 0. Returns 0, -EAGAIN if the dump was interrupted, or another negative errno. */
 static int request_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
 			nl_recvmsg_msg_cb_t fn, void *userdata)
 {
@@ -126,8 +136,8 @@ static int request_list(struct nl_sock *sock, int type, const void *header, size
 	return is_nothing(r) ? 0 : r;
 }
 
-/* Asks for a list until the kernel gives it without an interruption, so many times; `again`, unless it is NULL, drops
- * what `fn` was given before. */
+/* Requests a dump until it is not interrupted, at most DUMPS_MAX times. Before each repetition, `again` drops the
+ * result of `fn`, unless `again` is NULL. Returns 0 or a negative errno. */
 static int read_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
 		     void (*again)(void *userdata), nl_recvmsg_msg_cb_t fn, void *userdata)
 {
@@ -141,17 +151,24 @@ static int read_list(struct nl_sock *sock, int type, const void *header, size_t 
 	return r;
 }
 
-/* The routes of one family. */
+/* Receives the routes of one family. */
 struct route_list {
+	/* Family and table of the routes. */
 	sa_family_t family;
 	uint32_t table;
+	/* List to which the routes are added. */
 	struct routes *routes;
-	size_t n_before; /* routes of another family */
+	/* Number of routes of the other family, at the beginning of the list. */
+	size_t n_before;
+	/* 0, or the negative errno of a message. */
 	int error;
-	unsigned int last; /* interface, and its name: most routes have the same */
+	/* Interface of the last route, and its name. Most routes have the same one, so the name is looked up only when
+	 * the interface changes. */
+	unsigned int last;
 	char device[IF_NAMESIZE];
 };
 
+/* Copies the name of an interface to `ret`, or "" if it does not exist any more. */
 static void read_device(struct route_list *list, unsigned int ifindex, char *ret)
 {
 	if (ifindex != list->last && !if_indextoname(ifindex, list->device))
@@ -160,6 +177,7 @@ static void read_device(struct route_list *list, unsigned int ifindex, char *ret
 	memcpy(ret, list->device, sizeof(list->device));
 }
 
+/* Adds a route of a dump to the list. */
 static int on_route(struct nl_msg *message, void *userdata)
 {
 	struct route_list *list = userdata;
@@ -179,6 +197,7 @@ static int on_route(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
+/* Drops the routes of an interrupted dump. */
 static void drop_routes(void *userdata)
 {
 	struct route_list *list = userdata;
@@ -235,7 +254,7 @@ int rtnl_copy(struct nl_sock *sock, const struct route *route, const struct rtnl
 	struct rtnl_nexthop *hop = copy->nexthop ? rtnl_route_nexthop_n(object, 0) : NULL;
 	bool marks = copy->onlink && !hop && !(rtnl_route_get_flags(object) & RTNH_F_ONLINK);
 
-	/* The kernel takes either an ID or a next hop. */
+	/* The kernel accepts either an ID or a next hop. */
 	if (hop)
 		rtnl_route_remove_nexthop(object, hop);
 	if (marks)
@@ -264,16 +283,23 @@ int rtnl_delete(struct nl_sock *sock, const struct route *route)
 	return transact(sock, request, NULL, NULL);
 }
 
-/* Nexthop objects by their IDs, from NEXTHOP_FIRST on. */
+/* Nexthop objects with the IDs from NEXTHOP_FIRST on; arrays are indexed by ID - NEXTHOP_FIRST. */
 struct nexthops {
+	/* Object to look for. */
 	struct rtnl_nexthop wanted;
-	uint32_t found;		  /* the ID of one that is as wanted, or 0 */
-	bool there[NEXTHOPS_MAX]; /* whosever they are */
-	bool ours[NEXTHOPS_MAX];  /* with the protocol that is wanted */
+	/* ID of an object that equals `wanted`, or 0. */
+	uint32_t found;
+	/* Whether the object exists, with any protocol. */
+	bool there[NEXTHOPS_MAX];
+	/* Whether the object has the protocol of `wanted`. */
+	bool ours[NEXTHOPS_MAX];
+	/* Whether any object has that protocol. */
 	bool any_ours;
+	/* Whether a route refers to the object. */
 	bool used[NEXTHOPS_MAX];
 };
 
+/* Notes a nexthop object of a dump, if it has one of xfrmctl's IDs. */
 static int on_nexthop(struct nl_msg *message, void *userdata)
 {
 	struct nexthops *nexthops = userdata;
@@ -290,6 +316,7 @@ static int on_nexthop(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
+/* Marks the nexthop object to which a route refers as used. */
 static int on_user(struct nl_msg *message, void *userdata)
 {
 	struct nexthops *nexthops = userdata;
@@ -300,7 +327,8 @@ static int on_user(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-/* What an interrupted list has shown is right all the same, or has gone. */
+/* Lists the nexthop objects. An interrupted dump needs no reset: an object that it has shown still exists, or was
+ * removed meanwhile. Returns 0 or a negative errno. */
 static int list_nexthops(struct nl_sock *sock, struct nexthops *nexthops)
 {
 	const struct nhmsg nhm = {.nh_family = AF_UNSPEC};
@@ -358,7 +386,8 @@ int rtnl_delete_nexthops(struct nl_sock *sock, uint8_t protocol)
 	return ret;
 }
 
-/* The rules of one family that are of interest. Of each few attributes matter here, and all have to come along. */
+/* Rules of one family that lead to `table` and have `protocol`. Each is kept as a whole message: xfrmctl reads only a
+ * few of its attributes, but a copy needs all of them. */
 struct rules {
 	sa_family_t family;
 	uint32_t table;
@@ -373,6 +402,7 @@ static void free_rules(struct rules *rules)
 		nlmsg_free(rules->list[--rules->n]);
 }
 
+/* Keeps a message of a dump if it is about a rule of interest. */
 static int on_rule(struct nl_msg *message, void *userdata)
 {
 	struct rules *rules = userdata;
@@ -397,6 +427,9 @@ static int find_rules(struct nl_sock *sock, struct rules *rules)
 	return read_list(sock, RTM_GETRULE, &rule, sizeof(rule), 0, drop_rules, on_rule, rules);
 }
 
+/* Sends a request of `type` for each rule that has the protocol `of` and leads to `table`. The request has `protocol`,
+ * and the rule's priority plus `behind`. Returns 0 or a negative errno. It is no error if a rule to be added exists
+ * already, or a rule to be removed does not. */
 static int change_rules(struct nl_sock *sock, uint32_t table, uint8_t of, int type, int flags, uint32_t behind,
 			uint8_t protocol)
 {
@@ -430,11 +463,13 @@ int rtnl_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
 	return change_rules(sock, table, protocol, RTM_DELRULE, 0, 0, protocol);
 }
 
+/* Arguments of rtnl_host_addresses(). */
 struct address_reader {
 	rtnl_address_fn fn;
 	void *userdata;
 };
 
+/* Passes an address of a dump to the caller's function. */
 static int on_address(struct nl_msg *message, void *userdata)
 {
 	const struct address_reader *reader = userdata;

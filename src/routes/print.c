@@ -12,9 +12,11 @@
 #include "ike/vici_message.h"
 #include "xfrm/entry.h"
 
+/* Size in bytes of a buffer for the number of a type of route. */
 #define TYPE_MAX 4
 
-/* Returns the name that `ip route` has for a type of route (RTN_…), or its number, written into `buffer`. */
+/* Returns the name of a type of route (RTN_…) in `ip route`. Writes the number of an unknown type into `buffer`, and
+ * returns that. */
 static const char *type_name(uint8_t type, char buffer[TYPE_MAX])
 {
 	static const char *const names[] = {
@@ -63,7 +65,7 @@ static void add_address(json_t *object, const char *name, sa_family_t family, co
 	add_text(object, name, entry_address(family, value, text));
 }
 
-/* A device's name need not be UTF-8. */
+/* Adds the name of a device, which need not be UTF-8. */
 static void add_device(json_t *object, const char *name, const char *value)
 {
 	char device[IF_NAMESIZE];

@@ -59,7 +59,8 @@ int route_targets_add(struct route_targets *targets, const char *text)
 	struct traffic_selector selector;
 
 	int r = traffic_selector_parse(text, &selector);
-	/* add_policy() in kernel_netlink_ipsec.c; a range of ports alone may still have a route there. */
+	/* charon adds no route for a single protocol (add_policy() in kernel_netlink_ipsec.c). It may add one for a
+	 * selector that is limited to ports only. */
 	if (selector.protocol)
 		return 0;
 	if (r == 0 && selector.dynamic) {
@@ -79,8 +80,8 @@ static int compare_for_sort(const void *a, const void *b)
 	return prefix_compare(a, b);
 }
 
-/* Networks lie within each other or apart. Without those within others, a single one can contain a given address: the
- * last that begins at or before it. */
+/* Two networks are nested or disjoint. This drops each network that is within another one. Then at most one network can
+ * contain an address: the last one that begins at or before the address. */
 void route_targets_sort(struct route_targets *targets)
 {
 	size_t n = 0;

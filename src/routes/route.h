@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Routes of the table in which charon keeps its own, and what of charon's configuration explains them. Pure.
+/* Routes in charon's table, and which of them charon's configuration explains: those that one of its connections may
+ * need. Pure.
  *
- * For each outbound policy of a tunnel charon installs a route (protocol static) in a table of its own, whose source is
- * an address of this machine within the local traffic selector: the machine's own packets get that source, and so match
- * the policy. A stand-in is a copy of such a route that xfrmctl adds: it has a protocol number of its own, by which it
- * is known, and a metric behind every real route, so that it has a say only where the real one is missing. */
+ * For each outbound policy of a tunnel, charon adds a route (protocol static) to a table of its own. The route's source
+ * is an address of this host within the local traffic selector. So packets of the host itself get this source, and
+ * match the policy. A backup route is a copy of such a route that xfrmctl adds. Its protocol number identifies it. Its
+ * metric is higher than that of any real route: the kernel uses it only when the real route is absent. */
 
 #include <net/if.h>
 #include <stdbool.h>
@@ -15,80 +16,97 @@
 
 #include "base/prefix.h"
 
-/* charon.rtnl_table, unless somebody has configured another. */
+/* Number of charon's table, unless charon.routing_table is another. */
 #define ROUTE_TABLE 220
 
-/* The protocol number (rtm_protocol) of a stand-in; the kernel leaves it to programs what they write there, and
- * iproute2's rt_protos has no such number. */
+/* Protocol number (rtm_protocol) of a backup route. The kernel does not interpret the number, and iproute2's rt_protos
+ * does not have it. */
 #define ROUTE_BACKUP 88
 
-/* Metrics at or above this one leave no room for stand-ins behind them. */
+/* Lowest metric that leaves no room for a backup route with a higher one. Metrics of backup routes have this bit set.
+ */
 #define ROUTE_METRIC 0x80000000U
 
-/* The metric of a stand-in that leads to the gateway of others. */
+/* Metric of a backup route that leads to the gateway of other backup routes. */
 #define ROUTE_GATEWAY_METRIC UINT32_MAX
 
 struct rtnl_route;
 
+/* A route of a table. */
 struct route {
+	/* Destination. */
 	struct prefix dst;
-	xfrm_address_t src;	/* the preferred source, if has_src; of the family of `dst` */
-	xfrm_address_t gateway; /* likewise; none where there are several next hops */
+	/* Preferred source, of the family of `dst`; set if `has_src`. */
+	xfrm_address_t src;
+	/* Gateway, of the family of `dst`; set if `has_gateway`. A route with several next hops has none here. */
+	xfrm_address_t gateway;
+	/* Whether `src` and `gateway` are set. */
 	bool has_src, has_gateway;
-	char device[IF_NAMESIZE]; /* of the first next hop; "" when it has none */
+	/* Name of the first next hop's device, or "". */
+	char device[IF_NAMESIZE];
+	/* Number of the table, and priority of the route in it. */
 	uint32_t table, metric;
-	uint8_t protocol, tos, type; /* RTPROT_STATIC or ROUTE_BACKUP; RTN_UNICAST, RTN_THROW, … */
+	/* Protocol number (RTPROT_STATIC for charon's routes, ROUTE_BACKUP for backup routes), TOS, and type
+	 * (RTN_UNICAST, RTN_THROW, …). */
+	uint8_t protocol, tos, type;
 
-	/* By routes_find(). */
-	bool explained; /* a connection of the running charon may need it */
-	/* The source is, with all bits as its prefix length, an address of an interface, and neither a virtual address
-	 * of an IKE_SA of the running charon nor the source of a static route that is explained: probably one that an
-	 * earlier charon installed. "" if it is not. */
+	/* Whether a connection of the running charon may need the route. Set by routes_find(). */
+	bool explained;
+	/* Name of the interface that has the source as a stale address, or "" if the source is not stale. The prefix
+	 * length of a stale address covers all its bits. A stale address is no virtual address of an IKE_SA of the
+	 * running charon, and no source of an explained static route. A previous instance has probably added it. Set by
+	 * routes_find(). */
 	char stale_address_on[IF_NAMESIZE];
 
-	struct rtnl_route *object; /* all of it, for the door */
+	/* The complete route, for routes/netlink.h. */
+	struct rtnl_route *object;
 };
 
-/* Whether this is one that xfrmctl made. */
+/* Returns whether xfrmctl has added the route as a backup route. */
 bool route_is_backup(const struct route *route);
 
-/* Whether this is a stand-in that leads to the gateway of others: to a single address, through no gateway. */
+/* Returns whether this is a backup route that leads to the gateway of other backup routes. Its destination is a single
+ * address, and it has no gateway. */
 bool route_leads_to_gateway(const struct route *route);
 
-/* Whether the gateway of `route` lies within the destination of `cover`. */
+/* Returns whether the gateway of `route` is within the destination of `cover`. */
 bool route_covers_gateway(const struct route *cover, const struct route *route);
 
-/* The metric of the stand-in of a route: behind every real one, and in their order. -ERANGE when there is no room. */
+/* Computes the metric of the backup route of a route. It is higher than that of any real route, and keeps the order of
+ * the routes. Returns 0, or -ERANGE if there is no such metric. */
 int route_backup_metric(const struct route *route, uint32_t *ret);
 
-/* Orders by what the kernel tells routes of one table apart by, and by protocol. */
+/* Orders routes of one table by the properties that identify them to the kernel (destination, TOS, metric), and then by
+ * protocol. Returns a number as for qsort(3). */
 int route_compare(const struct route *a, const struct route *b);
 
-/* Whether these have the same destination and TOS, so that the one with the lower metric decides. */
+/* Returns whether both routes have the same destination and TOS. If so, the kernel uses the one with the lower metric.
+ */
 bool route_competes(const struct route *a, const struct route *b);
 
-/* The preferred source, with all its bits; for a route that has one. */
+/* Returns the preferred source of a route that has one, as a network of a single address. */
 struct prefix route_source(const struct route *route);
 
-/* Where a configuration sends packets through its tunnels: remote traffic selectors. Zeroed to begin with. */
+/* Networks to which a configuration sends packets through its tunnels: its remote traffic selectors. The caller zeroes
+ * it first. */
 struct route_targets {
 	struct prefix *list;
 	size_t n, allocated;
-	bool dynamic; /* some are known only when the peer has its address */
+	bool dynamic; /* whether a selector is known only when the peer has its address */
 };
 
-/* Takes in one traffic selector. Those of a single protocol have no route and are left out. Errors: those of
- * traffic_selector_parse(), -ENOMEM. */
+/* Adds a traffic selector. Ignores one that is limited to a single protocol, since charon adds no route for it. Returns
+ * 0, -ENOMEM, or an error of traffic_selector_parse(). */
 int route_targets_add(struct route_targets *targets, const char *text);
 
-/* Takes in a network. -ENOMEM. */
+/* Adds a network. Returns 0 or -ENOMEM. */
 int route_targets_add_prefix(struct route_targets *targets, const struct prefix *prefix);
 
-/* To be called when all are in it, before the following. */
+/* Sorts the networks. The caller does this after the last addition, and before it calls route_targets_explain(). */
 void route_targets_sort(struct route_targets *targets);
 
-/* Whether a route may be of one of these: its destination lies within a selector (peers may narrow them), or is a
- * single address and there are dynamic ones. */
+/* Returns whether a route may be for one of these networks. It may be if its destination lies within one of them, since
+ * peers may narrow selectors. A route to a single address may also be for a dynamic selector. */
 bool route_targets_explain(const struct route_targets *targets, const struct route *route);
 
 void route_targets_free(struct route_targets *targets);

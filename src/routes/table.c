@@ -20,7 +20,7 @@
 #include "routes/print.h"
 #include "xfrm/entry.h"
 
-/* How long charon may take to say what it is configured for. */
+/* Time for charon's answers about its configuration, in microseconds. */
 #define CHARON_USEC (5 * USEC_PER_SEC)
 
 int routes_parse_table(const char *text, uint32_t *ret)
@@ -32,7 +32,7 @@ int routes_parse_table(const char *text, uint32_t *ret)
 		*ret = ROUTE_TABLE;
 		return 0;
 	}
-	/* Not octal: strtoull(3) with base 0 would take 0220 for something else. */
+	/* Do not use base 0: strtoull(3) would read 0220 as an octal number. */
 	int base = strncasecmp(text, "0x", 2) == 0 ? 16 : 10;
 
 	errno = 0;
@@ -51,14 +51,16 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	return 0;
 }
 
-/* Addresses of interfaces that have all their bits as prefix length. */
+/* Addresses of interfaces whose prefix length covers all their bits. */
 struct hosts {
 	struct host {
+		/* Address as a network of a single address. */
 		struct prefix address;
+		/* Name of the interface. */
 		char device[IF_NAMESIZE];
 	} * list;
 	size_t n, allocated;
-	int error;
+	int error; /* 0 or -ENOMEM */
 };
 
 static void free_hosts(struct hosts *hosts)
@@ -66,6 +68,7 @@ static void free_hosts(struct hosts *hosts)
 	free(hosts->list);
 }
 
+/* Adds an address to the list, unless its interface does not exist any more. */
 static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex, void *userdata)
 {
 	struct hosts *hosts = userdata;
@@ -77,11 +80,13 @@ static void add_host(sa_family_t family, const xfrm_address_t *address, unsigned
 		hosts->error = -ENOMEM;
 }
 
+/* Orders by address. */
 static int compare_addresses(const void *a, const void *b)
 {
 	return prefix_compare(&((const struct host *)a)->address, &((const struct host *)b)->address);
 }
 
+/* Orders by address and device. */
 static int compare_hosts(const void *a, const void *b)
 {
 	int r = compare_addresses(a, b);
@@ -89,6 +94,8 @@ static int compare_hosts(const void *a, const void *b)
 	return r ? r : strcmp(((const struct host *)a)->device, ((const struct host *)b)->device);
 }
 
+/* Lists the addresses of interfaces whose prefix length covers all their bits. The list is sorted by address and
+ * device. Returns 0 or a negative errno. */
 static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
 {
 	int r = rtnl_host_addresses(sock, add_host, hosts);
@@ -98,7 +105,8 @@ static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
 	return r < 0 ? r : hosts->error;
 }
 
-/* Finds the sources that are addresses of their own, and that charon has no use for. */
+/* Sets stale_address_on of each route whose source list_hosts() finds, unless explanation->addresses has that source.
+ * Returns 0 or a negative errno. */
 static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, const struct explanation *explanation)
 {
 	CLEANUP(free_hosts) struct hosts hosts = {0};
@@ -120,14 +128,16 @@ static int find_stale_addresses(struct nl_sock *sock, struct routes *routes, con
 	return 0;
 }
 
-/* Says of each route whether charon explains it, and of which the source is of no use to charon. */
+/* Sets `explained` and stale_address_on of each route. Does nothing if `vici` is NULL. Returns 0 or a negative errno.
+ */
 static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vici, uint64_t deadline)
 {
 	CLEANUP(explanation_free) struct explanation explanation = {0};
 
 	if (!routes->n || !vici)
 		return 0;
-	/* The routes were there before charon is asked, so it knows what it has them for. */
+	/* The routes were listed before this. So charon's answer includes the connections for which it has added them.
+	 */
 	int r = explanation_ask(vici, deadline, &explanation);
 	for (size_t i = 0; r == 0 && i < routes->n; i++) {
 		struct route *route = &routes->list[i];
@@ -141,12 +151,13 @@ static int explain(struct nl_sock *sock, struct routes *routes, struct vici *vic
 	return r < 0 ? r : find_stale_addresses(sock, routes, &explanation);
 }
 
+/* Returns whether a route is static, as charon's are, or a backup route. */
 static bool is_ours(const struct route *route)
 {
 	return route->protocol == RTPROT_STATIC || route_is_backup(route);
 }
 
-/* Drops the routes of others from the list. */
+/* Drops each route from the list for which is_ours() is false. */
 static void keep_ours(struct routes *routes)
 {
 	size_t n = 0;
@@ -177,12 +188,14 @@ int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct rou
 	return r;
 }
 
-/* A table that is to be changed. */
+/* A change of a table. */
 struct change {
 	struct nl_sock *sock;
+	/* All routes of the table, as they were before the change. */
 	struct routes routes;
 	struct routes_summary *summary;
-	struct hosts hosts; /* for routes_arm() alone */
+	/* Addresses of interfaces; set only by routes_arm(). */
+	struct hosts hosts;
 };
 
 static void end_change(struct change *change)
@@ -192,7 +205,7 @@ static void end_change(struct change *change)
 	netlink_close(&change->sock);
 }
 
-/* Opens the door and lists the table; reports what fails. */
+/* Opens the socket and lists the table. Reports errors. Returns 0 or a negative errno. */
 static int begin_change(uint32_t table, struct routes_summary *summary, struct change *ret)
 {
 	*summary = (struct routes_summary){0};
@@ -205,6 +218,7 @@ static int begin_change(uint32_t table, struct routes_summary *summary, struct c
 		     : 0;
 }
 
+/* Counts and reports a change that has failed. */
 static void refused(struct change *change, const char *what, const struct route *route, int error)
 {
 	char description[ROUTE_DESCRIPTION_MAX];
@@ -215,17 +229,19 @@ static void refused(struct change *change, const char *what, const struct route 
 		error == -ERANGE ? "no metric is behind its own" : strerror(-error));
 }
 
+/* Reports the number of failed changes that were not named. */
 static void report_unnamed(const struct change *change)
 {
 	log_rest(change->summary->failed, LOG_ERR, MESSAGE_INCOMPLETE, "routes could not be changed");
 }
 
+/* Removes a route. Counts the result, and reports an error. */
 static void remove_route(struct change *change, const struct route *route)
 {
 	int r = rtnl_delete(change->sock, route);
 
 	progress_advance(change->summary->removed);
-	/* Somebody else has removed it, perhaps with its interface. */
+	/* The route was removed by another process, or with its interface. */
 	if (r == -ESRCH || r == -ENODEV)
 		return;
 	if (r < 0)
@@ -234,7 +250,7 @@ static void remove_route(struct change *change, const struct route *route)
 		change->summary->removed++;
 }
 
-/* Finds the stand-in of an earlier life that is where this one is to be, or NULL. */
+/* Finds an existing backup route with the destination, TOS and metric of the new one. Returns it or NULL. */
 static const struct route *find_predecessor(const struct routes *routes, const struct route *route, uint32_t metric)
 {
 	struct route wanted = *route;
@@ -244,10 +260,11 @@ static const struct route *find_predecessor(const struct routes *routes, const s
 	return bsearch(&wanted, routes->list, routes->n, sizeof(*routes->list), rtnl_compare);
 }
 
-/* Whether charon may delete the source when it ends, so that the kernel strips it from the route. It does so with IPv6
- * routes on the device of the address, unless they name a nexthop object (fib6_remove_prefsrc()). IPv4 routes of other
- * tables than main keep theirs (fib_sync_down_addr()). All other stand-ins are plain routes, since an object goes as
- * soon as its device loses the carrier (nh_netdev_event()). */
+/* Returns whether the kernel may strip the source from a backup route, because charon deletes that address when it
+ * ends. The kernel does so for an IPv6 route on the device of the address, unless the route refers to a nexthop object
+ * (fib6_remove_prefsrc()). IPv4 routes outside of the table main keep their source (fib_sync_down_addr()). Only such a
+ * backup route refers to an object, since the kernel removes an object as soon as its device loses the carrier
+ * (nh_netdev_event()). */
 static bool may_lose_source(const struct change *change, const struct route *route)
 {
 	struct host key = {.address = route_source(route)};
@@ -258,20 +275,22 @@ static bool may_lose_source(const struct change *change, const struct route *rou
 	return bsearch(&key, change->hosts.list, change->hosts.n, sizeof(key), compare_hosts) != NULL;
 }
 
-/* Whether the kernel finds no direct way to the gateway of a route that is to be added. */
+/* Returns whether the kernel refused a route because it finds no direct way to the route's gateway. */
 static bool is_unreachable(int error)
 {
 	return error == -EHOSTUNREACH || error == -ENETUNREACH;
 }
 
-/* Adds or renews a stand-in; with `onlink` whether or not the gateway can be reached. */
+/* Adds or replaces a backup route. `onlink` makes the kernel accept a gateway that is not reachable. Returns 0 or a
+ * negative errno. */
 static int put_stand_in(struct change *change, const struct route *route, uint32_t metric, bool onlink)
 {
 	const struct route *predecessor = find_predecessor(&change->routes, route, metric);
 	struct rtnl_copy copy = {
 		.protocol = ROUTE_BACKUP, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
 
-	/* The route has lost its source, and the stand-in from before has not. */
+	/* The route has lost its source since the existing backup route was added. Keep that one, which has the source.
+	 */
 	if (predecessor && predecessor->has_src && !route->has_src)
 		return 0;
 	if (may_lose_source(change, route)) {
@@ -280,7 +299,8 @@ static int put_stand_in(struct change *change, const struct route *route, uint32
 			return r;
 		if (r < 0)
 			copy.nexthop = 0;
-		/* Without objects (Linux before 5.3, several next hops, no carrier) it is a plain route. */
+		/* If the kernel cannot make an object (Linux before 5.3, several next hops, no carrier), the backup is
+		 * a plain route. */
 		if (r < 0 && r != -EOPNOTSUPP && r != -ENETDOWN)
 			refused(change, "keep the source of the stand-in for", route, r);
 	}
@@ -290,9 +310,11 @@ static int put_stand_in(struct change *change, const struct route *route, uint32
 	return r;
 }
 
-/* The kernel refuses an IPv6 route when packets to its gateway take another gateway, or a throw route, in the same
- * table and by the rules (ip6_route_check_nh()). Stand-ins that cover a gateway would have it refuse charon's next
- * route. So another stand-in leads to that gateway directly, with the source that packets to it had. */
+/* Adds a backup route that leads directly to the gateway of an IPv6 route, if another route of the table covers that
+ * gateway. The kernel refuses an IPv6 route if packets to its gateway take another gateway or a throw route
+ * (ip6_route_check_nh()). It looks this up both in the same table and by the rules. Without the route added here, a
+ * backup route that covers the gateway would make the kernel refuse charon's next route. The route added here has the
+ * source that packets to the gateway had. */
 static void lead_to_gateway(struct change *change, const struct route *route)
 {
 	const struct route *cover = NULL;
@@ -316,7 +338,7 @@ static void lead_to_gateway(struct change *change, const struct route *route)
 		refused(change, "lead to the gateway of", route, r);
 }
 
-/* Adds or renews the stand-in of a route. Reports what fails. */
+/* Adds or replaces the backup route of a route. Reports errors. Returns whether that succeeded. */
 static bool add_stand_in(struct change *change, const struct route *route)
 {
 	uint32_t metric;
@@ -333,7 +355,7 @@ static bool add_stand_in(struct change *change, const struct route *route)
 	return r == 0;
 }
 
-/* Adds a stand-in for each static route, and only then removes the route, if that is to go. */
+/* Adds a backup route for each static route. With `remove`, removes each route after its backup route was added. */
 static void add_stand_ins(struct change *change, bool remove)
 {
 	const struct route *last = NULL;
@@ -345,8 +367,8 @@ static void add_stand_ins(struct change *change, bool remove)
 			change->summary->backups++;
 		if (route->protocol != RTPROT_STATIC)
 			continue;
-		/* Behind one with the same metric (`ip route append`) it has no say, and its stand-in would have none.
-		 */
+		/* The kernel never uses a route behind another one with the same metric (`ip route append`), so it
+		 * needs no backup route. */
 		bool has_no_say = last && route_compare(last, route) == 0;
 		last = route;
 		if ((has_no_say || add_stand_in(change, route)) && remove)
@@ -387,7 +409,8 @@ int routes_arm(uint32_t table, struct routes_summary *summary)
 		     : 0;
 }
 
-/* charon has its own rule again, or nobody needs one. */
+/* Removes the rules of routes_arm(): charon has its own rule again, or no rule is needed. Reports an error. Returns 0
+ * or a negative errno. */
 static int remove_rules(struct nl_sock *sock, uint32_t table)
 {
 	int r = rtnl_delete_rules(sock, table, ROUTE_BACKUP);
@@ -398,7 +421,8 @@ static int remove_rules(struct nl_sock *sock, uint32_t table)
 		     : 0;
 }
 
-/* Behind the removal of their stand-ins. */
+/* Removes the unused nexthop objects of routes_arm(). The caller has removed backup routes before. Reports an error.
+ * Returns 0 or a negative errno. */
 static int remove_nexthops(struct nl_sock *sock)
 {
 	int r = rtnl_delete_nexthops(sock, ROUTE_BACKUP);
@@ -410,7 +434,7 @@ static int remove_nexthops(struct nl_sock *sock)
 		     : 0;
 }
 
-/* Removes what routes_arm() made besides stand-ins. */
+/* Removes the rules and nexthop objects of routes_arm(). Returns 0 or a negative errno. */
 static int disarm(struct change *change, uint32_t table)
 {
 	int rules = remove_rules(change->sock, table), nexthops = remove_nexthops(change->sock);
@@ -418,7 +442,8 @@ static int disarm(struct change *change, uint32_t table)
 	return rules < 0 ? rules : nexthops;
 }
 
-/* Asks charon over its socket. Reports what fails. */
+/* Connects to charon at `socket`, and sets which routes it explains. Reports an error. Returns 0 or a negative errno.
+ */
 static int explain_by(const char *socket, struct change *change)
 {
 	CLEANUP(vici_close) struct vici *vici = NULL;
@@ -438,7 +463,7 @@ static int explain_by(const char *socket, struct change *change)
 	return r;
 }
 
-/* Says what charon itself will not see to: it does not take an address for its own that is there already. */
+/* Reports an address that charon will not remove by itself: charon does not adopt an address that exists already. */
 static void report_stale_address(uint64_t *n, const struct route *route)
 {
 	char address[INET6_ADDRSTRLEN];
@@ -457,7 +482,8 @@ static bool have_same_source(const struct route *a, const struct route *b)
 	       memcmp(a->src.a6, b->src.a6, sizeof(a->src.a6)) == 0;
 }
 
-/* Tells once of each source that only routes had which are not needed. */
+/* Reports each stale address once, and at most LOG_NAMED_MAX of them. Leaves out an address that is the source of a
+ * route that stays. */
 static void report_stale_addresses(struct routes *routes)
 {
 	uint64_t told = 0;
@@ -477,7 +503,7 @@ static void report_stale_addresses(struct routes *routes)
 	}
 }
 
-/* Whether a stand-in that stays leads through the gateway to which `way` leads. */
+/* Returns whether `way` leads to the gateway of a backup route that stays. */
 static bool is_way_of_another(const struct routes *routes, const struct route *way)
 {
 	for (size_t i = 0; i < routes->n; i++)
@@ -487,7 +513,10 @@ static bool is_way_of_another(const struct routes *routes, const struct route *w
 	return false;
 }
 
-/* Makes `explained` of every route in the list say whether it stays. */
+/* Sets `explained` of each route to whether it stays. Real routes, which are no backup routes, stay. Without `grace`,
+ * no backup route stays. With `grace`, a backup route goes if a real route has the same destination and TOS. Otherwise
+ * it stays if charon explains it, or was not asked. A backup route to a gateway stays if another backup route that
+ * stays needs it. */
 static void choose(struct routes *routes, bool grace, bool asked)
 {
 	const struct route *front = NULL;

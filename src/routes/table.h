@@ -1,50 +1,56 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What flush, release and status do with the routes in charon's table (see route.h). All functions work in the network
- * namespace of the calling thread, and nothing outside the table is touched. A table that does not exist is empty. They
- * return 0 or a negative errno. */
+/* Operations of flush, arm, release and status on the routes in charon's table (see route.h). They work in the network
+ * namespace of the calling thread, and change no route outside of the table. A table that does not exist counts as
+ * empty. They return 0 or a negative errno. */
 
 #include "ike/vici.h"
 #include "routes/route.h"
 
-/* Routes of one table, with what a dump tells of each. Memory: about 500 bytes a route. */
+/* Routes of one table. Memory: about 500 bytes per route. */
 struct routes {
-	struct route *list; /* in the order of route_compare() */
+	/* Sorted in the order of route_compare(). */
+	struct route *list;
 	size_t n, allocated;
 };
 
-/* What was done. */
+/* Result of a change. */
 struct routes_summary {
-	uint64_t removed; /* routes, stand-ins included */
-	uint64_t backups; /* are there in the end */
-	uint64_t failed;
+	uint64_t removed; /* number of routes removed, backup routes included */
+	uint64_t backups; /* number of backup routes that exist after the change */
+	uint64_t failed;  /* number of changes that have failed */
 };
 
-/* The number of a table, for --routes[=TABLE]; ROUTE_TABLE for NULL. Reports what is wrong with it and returns -EINVAL.
- */
+/* Parses the number of a table, for --routes[=TABLE]; NULL stands for ROUTE_TABLE. Reports an invalid number, and
+ * returns -EINVAL for it. */
 int routes_parse_table(const char *text, uint32_t *ret);
 
-/* Lists the static routes and the stand-ins of a table, and says which of them the running charon explains. With `vici`
- * NULL there is no charon: none is explained, and nothing is said of their sources. `deadline` is that of charon's
- * answers (vici.h). Errors: those of vici_stream(), -ENOMEM, and what the kernel says. */
+/* Lists the static routes and the backup routes of a table, and marks those that the running charon explains. `vici` is
+ * NULL if no charon runs: then no route is explained, and stale_address_on is not set. `deadline` is the one for
+ * charon's answers (vici.h). Returns 0, -ENOMEM, or an error of vici_stream() or of the kernel. */
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret);
 void routes_free(struct routes *routes);
 
-/* The following report what fails, and name what could not be removed, up to a limit; the errno that they return is
- * about the way to the kernel, and `failed` counts the rest. */
+/* The following functions report errors. They name up to LOG_NAMED_MAX routes that could not be changed; `failed`
+ * counts all of these, and the result does not depend on them. They return 0, or a negative errno if they could not
+ * list the routes, ask charon, or change rules or nexthop objects. */
 
-/* Removes the static routes and stand-ins that the charon behind `vici` does not explain; with `vici` NULL, all. */
+/* Removes the static routes and backup routes that the charon of `vici` does not explain, and unused nexthop objects.
+ * With `vici` NULL, removes all these routes, and the rules that routes_arm() added. */
 int routes_flush(uint32_t table, struct vici *vici, uint64_t deadline, struct routes_summary *summary);
 
-/* Puts a stand-in in the place of each static route: at no time both are missing. */
+/* Replaces each static route with a backup route. Adds the backup route first, so that one of them exists at any time.
+ */
 int routes_hold(uint32_t table, struct routes_summary *summary);
 
-/* Puts a stand-in behind each static route, and a rule of xfrmctl's own behind charon's, since charon takes its routes
- * and its rule away when it ends. A stand-in whose source is a virtual address names a nexthop object, and so outlasts
- * that address. routes_release() and routes_flush() remove rule and objects again. */
+/* Adds a backup route for each static route, and a rule directly behind charon's, because charon removes its routes and
+ * its rule when it ends. A backup route whose source is a virtual address may refer to a nexthop object; then the route
+ * outlasts that address. routes_release(), and routes_flush() with `vici` NULL, remove the rule. Both remove unused
+ * nexthop objects in any case. */
 int routes_arm(uint32_t table, struct routes_summary *summary);
 
-/* Removes stand-ins: those in front of which there is another route, and of the others all, or with `grace` those that
- * the charon at `socket` does not explain; when it does not answer, they stay. */
+/* Removes backup routes, and the rules and unused nexthop objects of routes_arm(). Without `grace`, removes all backup
+ * routes. With `grace`, removes those for which a real route exists (same destination and TOS), and those that the
+ * charon at `socket` does not explain. If that charon does not answer, removes only the former. */
 int routes_release(uint32_t table, bool grace, const char *socket, struct routes_summary *summary);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-/* Writes the new contents of a file. Returns 0, or a negative errno, after which the old file stays. */
+/* Writes the new contents of a file. Returns 0 or a negative errno. After an error the old file stays. */
 typedef int (*atomic_file_write_fn)(FILE *f, void *userdata);
 
 /* Replaces a file atomically: a reader gets the old contents or the new ones. With `lasting`, that is also true after a

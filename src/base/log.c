@@ -29,7 +29,7 @@
  * cannot ask again during a flush. */
 #define ENTRY_USEC USEC_PER_MSEC
 
-/* Time to ask for in each request for more time, in microseconds, beside that for the entries. */
+/* Time that each request for more time asks for, in microseconds. The first request adds the time for the entries. */
 #define EXTENSION_USEC (30 * USEC_PER_SEC)
 
 /* Time between requests for more time, in microseconds. */
@@ -299,7 +299,7 @@ static void draw_bar(uint64_t done)
 
 void progress_advance(uint64_t done)
 {
-	/* Continue only for each 64th entry: even to read the clock for every entry would take too long. */
+	/* Check the time only for each 64th entry, because reading the clock for every entry would take too long. */
 	if (done % 64 != 0)
 		return;
 

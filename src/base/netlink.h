@@ -19,8 +19,8 @@ int netlink_open(int protocol, struct nl_sock **ret);
 /* Closes a socket and sets it to NULL. */
 void netlink_close(struct nl_sock **sock);
 
-/* Returns whether messages fill a datagram to its end. Readers would skip a message that is cut off or malformed: an
- * entry of a list, or the refusal of a change. */
+/* Returns whether messages fill a datagram to its end. Readers would skip a message that is cut off or malformed, which
+ * may be an entry of a list or the refusal of a change. */
 bool netlink_is_whole(const struct nlmsghdr *first, size_t length);
 
 static inline void free_message(struct nl_msg **message)

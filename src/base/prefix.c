@@ -42,7 +42,7 @@ int prefix_parse(const char *text, struct prefix *ret)
 		return -EINVAL;
 	ret->length = (uint8_t)bits;
 
-	/* Refuse bits behind the prefix: 10.1.2.3/16 is a typing error for 10.1.0.0/16 or for 10.1.2.3/32. */
+	/* Refuse bits behind the prefix: 10.1.2.3/16 may be a typing error for 10.1.0.0/16 or for 10.1.2.3/32. */
 	struct prefix cleared = *ret;
 	prefix_clear_host_bits(&cleared);
 	return memcmp(&cleared.address, &ret->address, sizeof(cleared.address)) == 0 ? 0 : -EINVAL;

@@ -26,11 +26,11 @@
 #define PRIVILEGE_KILL PRIVILEGE(CAP_KILL)
 
 /* Gives up, irrevocably, all capabilities outside of `keep`, the system calls of base/forbidden.h (seccomp(2)), and any
- * gain of capabilities by execve(2) (no_new_privs). This also binds children. When a step fails, the program continues
- * without it and reports a detail (--verbose), because the protection of traffic matters more.
+ * gain of capabilities by execve(2) (no_new_privs). Children have the same limits. When a step fails, the program
+ * continues without it and reports a detail (--verbose), because the protection of traffic matters more.
  *
- * The caller calls it before it opens the first socket. If the filter forbids a call that the program needs, the error
- * then appears there.
+ * The caller calls it before it opens the first socket. If the filter forbids a call that the program needs, the
+ * program then fails early, at that socket.
  *
  * A build without seccomp (meson option) keeps all system calls. Sanitizers need such a build. */
 void privileges_confine(uint64_t keep);

@@ -26,7 +26,8 @@ int proc_parse_stat(const char *line, uint64_t ticks, struct proc *ret);
 /* Parses /proc/PID/status: sets `traced` and `dumping`. */
 void proc_parse_status(const char *text, struct proc *ret);
 
-/* Parses the time in the queue from /proc/PID/task/TID/schedstat, in microseconds. Returns 0 or -EBADMSG. */
+/* Parses /proc/PID/task/TID/schedstat: the time for which the thread has waited for a processor, in microseconds.
+ * Returns 0 or -EBADMSG. */
 int proc_parse_queued(const char *text, uint64_t *ret_usec);
 
 /* Parses the blocked signals from a line of /proc/PID/status (SigBlk). Returns 0, or -EBADMSG for another line. */

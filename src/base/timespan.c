@@ -61,7 +61,7 @@ static int add_whole(const char *digits, size_t n, uint64_t unit, uint64_t *sum)
 	return __builtin_mul_overflow(value, unit, &value) || __builtin_add_overflow(*sum, value, sum) ? -ERANGE : 0;
 }
 
-/* Adds to `sum` the `n` digits behind a decimal point, without fractions of a microsecond. Returns 0 or -ERANGE. */
+/* Adds to `sum` the `n` digits behind a decimal point, and drops fractions of a microsecond. Returns 0 or -ERANGE. */
 static int add_fraction(const char *digits, size_t n, uint64_t unit, uint64_t *sum)
 {
 	for (size_t i = 0; i < n; i++) {

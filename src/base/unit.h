@@ -25,8 +25,8 @@ struct unit_state {
 	uint64_t main_began_usec;
 };
 
-/* Asks systemd about a unit of the system manager. With NULL it is the unit of this process. Returns 0 or a negative
- * errno. */
+/* Asks systemd about a unit of the system manager. With NULL, asks about the unit of this process. Returns 0 or a
+ * negative errno. */
 int unit_find(const char *unit, struct unit_state *ret);
 
 /* Returns 1 when systemd is shutting the machine down, 0 when it is not, or a negative errno. */

@@ -52,7 +52,7 @@ int batches_read_additions(struct batches *batches, struct nlmsghdr *first, int 
 			   void *userdata);
 
 /* Withdraws all remaining additions with the deletions that depend on them, and reports them with `error`. The caller
- * needs it after lost answers, when no addition is certain. */
+ * calls it when the batch could not be sent or answers were lost, because then no addition is certain. */
 void batches_retract_additions(struct batches *batches, int error, xfrm_refused_fn fn, void *userdata);
 
 /* Parses the kernel's answers to the deletions, and reports refused ones to `fn`. Returns 0 or a negative errno. */

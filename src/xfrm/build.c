@@ -85,16 +85,16 @@ void build_deletion(struct nlmsghdr *message, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_SA) {
 		fill_sa_id(build_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
-		/* The kernel does not use it to find the SA. It returns it in a refusal, which then describes the
-		 * SA. */
+		/* The kernel finds the SA without its source. A refusal sends the source back, so that reports can name
+		 * it. */
 		build_put(message, XFRMA_SRCADDR, &entry->sa.saddr, sizeof(entry->sa.saddr));
 		put_mark(message, &entry->mark);
 		put_if_id(message, entry->if_id);
 	} else {
 		const struct xfrm_userpolicy_info *policy = &entry->policy.info;
 		struct xfrm_userpolicy_id *id = build_begin(message, XFRM_MSG_DELPOLICY, 0, sizeof(*id));
-		/* The kernel ignores the selector beside an index. It returns it in a refusal, which then describes the
-		 * policy. */
+		/* If there is an index, the kernel ignores the selector. A refusal sends it back, so that reports can
+		 * name it. */
 		*id = (struct xfrm_userpolicy_id){.sel = policy->sel, .index = policy->index, .dir = policy->dir};
 		put_policy_attributes(message, entry);
 	}

@@ -12,9 +12,11 @@
 /* Maximum size of a security context, in bytes: the kernel accepts a page. */
 #define REQUEST_SECURITY_MAX 4096
 
-/* Maximum size of a request, in bytes. A deletion has at most 112 bytes. A policy has at most 224 bytes, plus its
- * templates and its security context. */
+/* Maximum size of the templates of a policy, in bytes. */
 #define REQUEST_TEMPLATES_MAX (ENTRY_TEMPLATES_MAX * sizeof(struct xfrm_user_tmpl))
+
+/* Size of the buffer for a request, in bytes. A deletion has at most 112 bytes. A policy has at most 224 bytes, plus
+ * its templates and its security context. */
 #define REQUEST_SIZE (512 + REQUEST_TEMPLATES_MAX + REQUEST_SECURITY_MAX)
 
 /* A single request, with room for its attributes. */
@@ -57,6 +59,6 @@ int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nl
 /* Largest reserved SPI (RFC 4303, 2.1; RFC 3173, 3.3). IKE daemons allocate only larger ones. */
 #define REQUEST_SPI_RESERVED_MAX 0xff
 
-/* Builds the allocation of one reserved SPI for a larval SA that has none, so that the SA can be deleted by SPI. The
- * kernel refuses the request with -ENOENT when another SA has this SPI. */
+/* Builds the request that allocates a reserved SPI for a larval SA without one, so that the SA can be deleted by SPI.
+ * The kernel refuses the request with -ENOENT when another SA has this SPI. */
 void build_spi(struct nlmsghdr *message, const struct entry *sa, uint32_t spi);

@@ -137,8 +137,8 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 		return header;
 	if (nlmsg_parse(nlh, header, tb, XFRMA_MAX, attributes) < 0)
 		return -EBADMSG;
-	/* nlmsg_parse() stops at an attribute that does not fit, and reports no error. The entry would seem to have no
-	 * mark, and an --exclude would miss it. */
+	/* nlmsg_parse() stops at an attribute that does not fit, and reports no error. The entry could then seem to
+	 * have no mark, and an --exclude would not match it. */
 	struct nlattr *attr;
 	int rest;
 	nlmsg_for_each_attr(attr, nlh, header, rest)

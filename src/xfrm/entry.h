@@ -34,7 +34,7 @@ struct entry {
 			uint8_t ptype; /* XFRM_POLICY_TYPE_MAIN or XFRM_POLICY_TYPE_SUB */
 			size_t n_templates;
 			const struct xfrm_user_tmpl *templates;
-			size_t security_length; /* bytes of `security`, with the text behind it; 0 without context */
+			size_t security_length; /* bytes of `security` and its text; 0 without a context */
 			const struct xfrm_user_sec_ctx *security;
 			/* Whether the policy is offloaded to a device. It then uses only SAs that are offloaded to the
 			 * same device. */

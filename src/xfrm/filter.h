@@ -53,8 +53,8 @@ struct filter {
 	size_t n_include, n_exclude;
 };
 
-/* Parses KEY=VALUE[,KEY=VALUE...]. Refuses also an expression that no entry can match, with a key of SAs and a key of
- * policies: as an --exclude it would protect no entry. Returns 0, or -EINVAL with a sentence in `why` that names the
+/* Parses KEY=VALUE[,KEY=VALUE...]. Also refuses an expression with a key of SAs and a key of policies, which no entry
+ * can match: as an --exclude it would protect no entry. Returns 0, or -EINVAL with a sentence in `why` that names the
  * error and the accepted values. */
 int match_parse(const char *expression, struct match *ret, char *why, size_t size);
 

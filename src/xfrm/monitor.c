@@ -15,7 +15,7 @@
 #include "xfrm/parse.h"
 
 /* Size of the receive buffer, in bytes: room for the events of some hundred negotiations. With CAP_NET_ADMIN the kernel
- * grants it beyond net.core.rmem_max (SO_RCVBUFFORCE). Without, the buffer keeps its size. */
+ * grants it beyond net.core.rmem_max (SO_RCVBUFFORCE). Without that capability the buffer keeps its size. */
 #define RECEIVE_BUFFER (4 * 1024 * 1024)
 
 /* Maximum size of an event, in bytes: an SA with all its attributes takes less than a page. */
@@ -35,8 +35,8 @@ static int join(struct monitor *monitor, int group)
 													       : 0;
 }
 
-/* Attaches a filter that accepts only events about policies that are added or updated. It drops those whose
- * selector.user has the bits of `user` under `mask`. The policy is the first structure in its message
+/* Attaches a filter that accepts only events about policies that are added or updated. Of these it drops events about
+ * policies whose selector.user has the bits of `user` under `mask`. The policy is the first structure in its message
  * (xfrm_notify_policy() in net/xfrm/xfrm_user.c). The filter loads numbers in network byte order. Returns 0 or a
  * negative errno. */
 static int ignore_policies_of(struct monitor *monitor, uint32_t user, uint32_t mask)

@@ -206,7 +206,8 @@ static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *us
 	for (;;) {
 		ssize_t n = receive(xfrm->dump, &xfrm->dump_buffer, 0);
 		if (n == -ENOBUFS) {
-			/* A kernel that runs out of memory ends a dump without a message (netlink_dump()). */
+			/* A kernel that runs out of memory ends a dump without a message (netlink_dump()). So the next
+			 * dump gets a new socket. */
 			netlink_close(&xfrm->dump);
 			return -EAGAIN;
 		}
@@ -382,7 +383,7 @@ static int check_not_hidden(struct xfrm *xfrm, const struct entry *entry)
 	return xfrm->refused ? -EEXIST : 0;
 }
 
-/* Number of SPIs to try for one SA. An SA that an interrupted run left may have one of them. */
+/* Number of SPIs to try for one SA. An SA that an interrupted run has left may have one of these SPIs. */
 #define SPIS_EACH 3
 
 _Static_assert(BATCH_MESSAGES *SPIS_EACH <= REQUEST_SPI_RESERVED_MAX, "each message of a batch has SPIs of its own");

@@ -25,8 +25,8 @@ uint64_t xfrm_sum_policies(const struct xfrm_counts *counts);
 
 /* A change that was not made. */
 struct xfrm_refusal {
-	/* The entry that was to be deleted. If the change was only an addition, the policy that was to be added. From a
-	 * message of a deletion it has no lifetimes and no templates. */
+	/* The entry that was to be deleted. If the change was only an addition, the policy that was to be added. An
+	 * entry from the message of a deletion has no lifetimes and no templates. */
 	struct entry entry;
 	/* Negative errno. -ENOENT and -ESRCH of a deletion mean that the entry was already absent. -EEXIST of an
 	 * addition means that there is such a policy; of a deletion, that another SA hides this one. -EAGAIN means
@@ -92,11 +92,11 @@ int xfrm_delete(struct xfrm *xfrm, const struct entry *entry, xfrm_refused_fn fn
 
 /* Queues the addition of a policy (XFRM_MSG_NEWPOLICY), and behind it the deletion of `old`, which may be NULL. The new
  * policy has the selector (with `user`), priority, action, flags, lifetimes, ptype, mark, if_id, templates and security
- * context of `policy`. `old` is deleted only after the kernel has added the policy, so that one of the two
- * always exists. Refusals and errors are as in xfrm_delete().
+ * context of `policy`. `old` is deleted only after the kernel has added the policy, so that one of the two always
+ * exists. Refusals and errors are as in xfrm_delete().
  *
  * The kernel refuses an addition with -EEXIST when there is a policy with the same selector, ptype, mark, if_id and
- * security context. For a policy between networks it compares all such policies to find that out
+ * security context. If the policy is between networks, the kernel has to walk over all policies between networks
  * (xfrm_policy_inexact_insert()). */
 int xfrm_exchange(struct xfrm *xfrm, const struct entry *policy, const struct entry *old, xfrm_refused_fn fn,
 		  void *userdata);
@@ -108,16 +108,16 @@ int xfrm_find_policy(struct xfrm *xfrm, const struct entry *policy, struct entry
 /* Returns 1 when xfrm_find_policy() finds the policy, 0 when there is none, or another negative errno. */
 int xfrm_has_policy(struct xfrm *xfrm, const struct entry *policy);
 
-/* Replaces the policy with the same key in one step (XFRM_MSG_UPDPOLICY). For a policy between networks the kernel
- * compares all such policies. */
+/* Replaces the policy with the same key in one step (XFRM_MSG_UPDPOLICY). If the policy is between networks, the kernel
+ * has to walk over all policies between networks. */
 int xfrm_update_policy(struct xfrm *xfrm, const struct entry *policy);
 
 /* Finds the SA with the destination, SPI, protocol and mark of `sa`; other members do not matter. `ret` is valid until
  * the next call. Fails with -ESRCH when there is no such SA. */
 int xfrm_find_sa(struct xfrm *xfrm, const struct entry *sa, struct entry *ret);
 
-/* Sets the lifetime of an SA that a dump returned: by its own clock, the kernel ends the SA `seconds` after its
- * addition. */
+/* Sets the lifetime of an SA that a dump returned: the kernel ends the SA `seconds` after its addition, by its own
+ * clock. */
 int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct entry *sa, uint64_t seconds);
 
 /* Sends a request that the caller has built, with the next sequence number, and waits for the acknowledgement. */

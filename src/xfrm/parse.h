@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Parses what the kernel sent over XFRM: a buffer with one or more netlink messages. Pure. Parsing ends for any bytes,
- * and never reads beyond the buffer. */
+/* Parses what the kernel sent over XFRM: a buffer with one or more netlink messages. Pure. Parsing ends whatever the
+ * bytes are, and never reads beyond the buffer. */
 
 #include <linux/netlink.h>
 #include <stdbool.h>
@@ -25,7 +25,7 @@ int parse_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size);
  * (NLM_F_DUMP_INTR). */
 int parse_dump(struct nlmsghdr *first, int length, uint32_t seq, xfrm_entry_fn fn, void *userdata);
 
-/* Handles one request that the kernel refused, as it returned it. A negative errno ends parse_refusals(). */
+/* Handles one refused request, which the kernel has sent back. A negative errno ends parse_refusals(). */
 typedef int (*parse_refusal_fn)(const struct nlmsghdr *request, int error, void *userdata);
 
 /* Calls `fn` for each request that the kernel refused. Returns 0, -EBADMSG for a malformed answer, or an error of

@@ -19,7 +19,8 @@ static void put_json(json_t **json)
 	json_decref(*json);
 }
 
-/* Returns the name of a selector's protocol as IANA assigned it, or NULL. Minimal systems have no /etc/protocols. */
+/* Returns the name of a selector's protocol as IANA assigned it, or NULL. It does not read /etc/protocols, which
+ * minimal systems lack. */
 static const char *selector_proto_name(int proto)
 {
 	switch (proto) {

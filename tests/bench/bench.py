@@ -58,8 +58,8 @@ class Benchmark:
         self.goals.append({"goal": what, "found": found, "limit": limit, "met": found <= limit, "text": text})
 
     def goal_of_growth(self, name, sizes, limit):
-        """Adds a goal for the time per entry, relative to that of the smallest size. The time for 0 entries, in which the
-        program starts, is not counted. The sides are the sizes, and 0."""
+        """Adds a goal for the time per entry, relative to that of the smallest size. The program's start, which is the
+        time for 0 entries, does not count. The sides are the sizes, and 0."""
         start = self.median(name, "0")
         each = [(self.median(name, str(size)) - start) / size for size in sizes]
         text = ", ".join(f"{nanoseconds / 1000:.2f} µs at {size:,}" for size, nanoseconds in zip(sizes, each))

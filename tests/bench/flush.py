@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compares `xfrmctl flush` with iproute2 in the same run, prints a table, and writes the raw figures to a file.
+"""Compares `xfrmctl flush` with iproute2 in the same run. Prints a table, and writes the raw figures to a file.
 
     flush.py RESULTS.json
 """
@@ -45,8 +45,8 @@ def compare(bench, name, number, ours, theirs, limit):
 
 
 def compare_start(bench):
-    """Measures runs with nothing to flush, in which the start of the process takes most of the time. Also shows the time
-    on a processor, which other load changes less."""
+    """Measures runs with nothing to flush, in which the start of the process takes most of the time. Also shows the
+    time on a processor, which other load changes less."""
     name = "nothing to flush, whole process"
     sides = {OURS: FLUSH, THEIRS: IP_FLUSH_BOTH, EMPTY: ["true"]}
     rounds(bench, name, START_ROUNDS, {side: (0, command, 0) for side, command in sides.items()})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Measures `xfrmctl flush --hold` and `xfrmctl release` against `ip xfrm policy flush` in the same run, prints a table,
-and writes the raw figures to a file.
+"""Compares `xfrmctl flush --hold` and `xfrmctl release` with `ip xfrm policy flush` in the same run. Prints a table and
+writes the raw figures to a file.
 
     hold.py RESULTS.json
 """

@@ -47,8 +47,8 @@ static const struct architecture {
 	{"s390x", SCMP_ARCH_S390X, 359, false, false, false},
 };
 
-/* Calls of the program, libnl, libsystemd, jansson and the C library on any architecture. Tests of their own cover
- * socket() and the calls that map memory. */
+/* Calls of the program, libnl, libsystemd, jansson and the C library on any architecture. Separate tests cover socket()
+ * and the calls that map memory. */
 static const char *const needed_calls[] = {
 	/* files */
 	"access",
@@ -405,8 +405,8 @@ static void executable_memory(void **state)
 	}
 }
 
-/* Checks that a call of another architecture ends the program. Its number means another call: amd64's filter would
- * allow forbidden calls of i386. */
+/* Checks that a call of another architecture ends the program. The same number means a different call there, so amd64's
+ * filter would allow forbidden calls of i386. */
 static void calls_of_another_end_the_program(void **state)
 {
 	const struct architecture *of = *state;

@@ -895,9 +895,9 @@ static void make_order(struct order *order, const struct policy *policies)
 	}
 }
 
-/* Checks a pair at each time during flush --hold. It first replaces the bypasses, in any order, and then the other
- * policies. During that, a packet that a policy protects or drops must not match a bypass first. At the end, each
- * packet must match the entry that represents its policy. */
+/* Checks a pair at each time during flush --hold, which first replaces the bypasses, in any order, and then the other
+ * policies. Meanwhile, a packet that a policy protects or drops must not match a bypass first. At the end, each packet
+ * must match the entry that represents its policy. */
 static void check_hold(const struct order *order, size_t first, size_t second)
 {
 	struct pair pair = {.first = order->policies[first], .second = order->policies[second]};

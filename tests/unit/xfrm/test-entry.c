@@ -130,7 +130,8 @@ static int make_templates(void **state)
 	return 0;
 }
 
-/* Adds the attributes that a 6.1 kernel adds to charon's SAs, with their lengths there. xfrmctl ignores them. */
+/* Adds the attributes that a 6.1 kernel adds to charon's SAs, with their lengths there. xfrmctl does not read their
+ * contents. */
 static void add_sa_extras(struct message *message)
 {
 	static const uint8_t zeros[128];

@@ -8,7 +8,7 @@
 
 #include "base/util.h"
 
-/* Both are read from where they are to their ends. */
+/* Returns whether two files are equal from their current positions to their ends. Moves both positions. */
 static bool is_same(FILE *a, FILE *b)
 {
 	char from_a[4096], from_b[sizeof(from_a)];
@@ -22,6 +22,7 @@ static bool is_same(FILE *a, FILE *b)
 	return !ferror(a) && !ferror(b);
 }
 
+/* Returns whether the file at `path` already has the contents of `f`. */
 static bool is_there(const char *path, FILE *f)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -33,7 +34,7 @@ static bool is_there(const char *path, FILE *f)
 	return old && is_same(old, f);
 }
 
-/* The name is on the disk when its folder is. */
+/* Writes the folder of a file to the disk: only then is the file's name on the disk. Returns 0 or a negative errno. */
 static int sync_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -47,6 +48,7 @@ static int sync_folder(const char *path)
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+/* Completes a replacement after `f` was written. Returns like atomic_file_replace(). */
 static int finish(FILE *f, const char *temporary, const char *path, bool lasting)
 {
 	if (fflush(f) != 0 || ferror(f))

@@ -3,5 +3,6 @@
 
 #include <linux/filter.h>
 
-/* The filter that forbids what base/forbidden.h names, for seccomp(2). The build makes it (base/make_call_filter.c). */
+/* The filter for seccomp(2) that forbids the calls of base/forbidden.h. The build generates it
+ * (base/make_call_filter.c). */
 extern const struct sock_fprog call_filter;

@@ -12,8 +12,8 @@
 
 #include "base/util.h"
 
-/* The program is to go on after a call that a library makes for no need: a signal would end it in the middle of a hold.
- */
+/* Result of a forbidden call: an errno. A signal would end the program in the middle of a hold, even after a call that
+ * a library made without need. */
 #define FORBIDDEN SCMP_ACT_ERRNO(EPERM)
 
 const char *const forbidden_calls[] = {
@@ -21,7 +21,7 @@ const char *const forbidden_calls[] = {
 	"execve",
 	"execveat",
 	"uselib",
-	/* memory that becomes executable in other ways than below: SHM_EXEC, READ_IMPLIES_EXEC, segments of code */
+	/* memory that becomes executable without mmap() or mprotect(): SHM_EXEC, READ_IMPLIES_EXEC, code segments */
 	"ipc",
 	"modify_ldt",
 	"personality",
@@ -34,7 +34,7 @@ const char *const forbidden_calls[] = {
 	"process_vm_readv",
 	"process_vm_writev",
 	"ptrace",
-	/* a way around this filter: io_uring makes calls in the kernel */
+	/* io_uring: the kernel then makes the calls, and this filter does not see them */
 	"io_uring_enter",
 	"io_uring_register",
 	"io_uring_setup",
@@ -70,7 +70,7 @@ const char *const forbidden_calls[] = {
 	"umount",
 	"umount2",
 	"unshare",
-	/* the machine */
+	/* clocks, I/O ports, swap, accounting, reboot */
 	"acct",
 	"adjtimex",
 	"clock_adjtime",
@@ -93,8 +93,10 @@ const char *const forbidden_calls[] = {
 
 const size_t n_forbidden_calls = ARRAY_SIZE(forbidden_calls);
 
-/* Numbers below 0 are valid: libseccomp has them for calls that the architecture lacks, or multiplexes, and rewrites
- * the latter (seccomp_rule_add(3)). __NR_SCMP_ERROR is a name that an older libseccomp does not have. */
+/* Forbids a call if its arguments match the `n` comparisons of `argument` (0 or 1). Call numbers below 0 are valid:
+ * libseccomp uses them for calls that the architecture lacks or multiplexes, and rewrites the latter
+ * (seccomp_rule_add(3)). A name that an older libseccomp does not have resolves to __NR_SCMP_ERROR, and is skipped.
+ * Returns 0 or a negative errno. */
 static int forbid_if(scmp_filter_ctx filter, const char *name, unsigned int n, struct scmp_arg_cmp argument)
 {
 	int call = seccomp_syscall_resolve_name(name);
@@ -107,17 +109,18 @@ static int forbid(scmp_filter_ctx filter, const char *name)
 	return forbid_if(filter, name, 0, (struct scmp_arg_cmp){0});
 }
 
-/* In mmap(), mmap2(), mprotect() and pkey_mprotect() the protection is the third argument. */
+/* Forbids a call with PROT_EXEC, which is in the third argument of mmap(), mmap2(), mprotect() and pkey_mprotect(). */
 static int forbid_executable(scmp_filter_ctx filter, const char *name)
 {
 	return forbid_if(filter, name, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
 }
 
-/* A rule can compare an argument once only, so each family has one of its own. */
+/* Forbids sockets of all families but AF_UNIX and AF_NETLINK. A rule can compare an argument only once, so each family
+ * has its own rule. Returns 0 or a negative errno. */
 static int forbid_families(scmp_filter_ctx filter)
 {
-	/* It takes the family through a pointer, and no C library of these architectures calls it for that. The kernel
-	 * compares 32 bits (sys_socketcall()). */
+	/* socketcall() takes the family through a pointer. No C library of these architectures opens sockets with it.
+	 * The kernel compares 32 bits of its first argument (sys_socketcall()). */
 	int r = forbid_if(filter, "socketcall", 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, SYS_SOCKET));
 
 	for (scmp_datum_t family = AF_UNSPEC; family < AF_NETLINK && r == 0; family++)
@@ -126,8 +129,9 @@ static int forbid_families(scmp_filter_ctx filter)
 	return r < 0 ? r : forbid_if(filter, "socket", 1, SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
 }
 
-/* What the program itself needs is compared only where its arguments are sure to be in registers. On i386 and s390x the
- * C library opens sockets by socketcall(), whose arguments are behind a pointer, as those of mmap() are. */
+/* Restricts the arguments of calls that the program itself needs, on architectures where these arguments are always in
+ * registers. On i386 and s390x the C library opens sockets with socketcall(), whose arguments are behind a pointer. The
+ * arguments of mmap() are behind a pointer there too. Returns 0 or a negative errno. */
 static int forbid_arguments(scmp_filter_ctx filter, uint32_t architecture)
 {
 	int r;
@@ -145,7 +149,7 @@ static int forbid_arguments(scmp_filter_ctx filter, uint32_t architecture)
 			r = forbid_executable(filter, "mmap");
 		return r < 0 ? r : forbid_executable(filter, "mmap2");
 	case SCMP_ARCH_X86:
-		/* The C library calls mmap2(). */
+		/* The C library calls mmap2() instead. */
 		r = forbid(filter, "mmap");
 		return r < 0 ? r : forbid_executable(filter, "mmap2");
 	default:
@@ -164,16 +168,18 @@ static int forbid_calls(scmp_filter_ctx filter, uint32_t architecture)
 	return r < 0 ? r : forbid_executable(filter, "pkey_mprotect");
 }
 
-/* Turns a new filter, which has our architecture, into one of another. */
+/* Changes the architecture of a new filter, which has the native one. Returns 0 or a negative errno. */
 static int set_architecture(scmp_filter_ctx filter, uint32_t architecture)
 {
 	if (architecture == seccomp_arch_native())
 		return 0;
-	/* In this order: all of one filter have the same byte order. */
+	/* Remove the native one first: all architectures of a filter must have the same byte order. */
 	int r = seccomp_arch_remove(filter, seccomp_arch_native());
 	return r < 0 ? r : seccomp_arch_add(filter, architecture);
 }
 
+/* Reads an exported filter, and converts it from the byte order of its architecture to that of this machine. Returns
+ * the number of instructions, or a negative errno. */
 static int read_program(int fd, uint32_t architecture, struct sock_filter *ret, size_t max)
 {
 	const bool big_endian = !(architecture & __AUDIT_ARCH_LE);
@@ -208,8 +214,8 @@ int forbidden_program(uint32_t architecture, struct sock_filter *ret, size_t max
 		return -ENOMEM;
 	if (fd < 0)
 		return -errno;
-	/* As a binary tree: the kernel runs the filter for every call that there is when it installs it, to find those
-	 * that are always allowed (seccomp_cache_prepare()), and a list takes it twice as long. */
+	/* Generate a binary tree. When a filter is installed, the kernel runs it for each existing call, to find those
+	 * that are always allowed (seccomp_cache_prepare()). With a list that takes twice as long. */
 	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
 		r = set_architecture(filter, architecture);

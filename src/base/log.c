@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The place in the source says nothing to an operator, and differs between builds. */
+/* The location in the source does not help an operator, and differs between builds. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
@@ -19,33 +19,48 @@
 
 #include "base/util.h"
 
+/* Maximum size of a message, in bytes. */
 #define MESSAGE_MAX 1024
 
-/* Fewer entries are through long before any timeout. */
+/* Minimum number of entries for which progress_begin() asks for more time. Fewer are done long before any timeout. */
 #define MANY_ENTRIES 10000
 
-/* Far more than an entry takes (about a microsecond), since a flush cannot say in between that it is still alive. */
+/* Time to ask for per entry, in microseconds. An entry takes about one microsecond. The margin is large because xfrmctl
+ * cannot ask again during a flush. */
 #define ENTRY_USEC USEC_PER_MSEC
+
+/* Time that each request for more time asks for, in microseconds. The first request adds the time for the entries. */
 #define EXTENSION_USEC (30 * USEC_PER_SEC)
+
+/* Time between requests for more time, in microseconds. */
 #define EXTENSION_INTERVAL_USEC (5 * USEC_PER_SEC)
 
+/* Time until the progress bar appears, in microseconds. */
 #define BAR_AFTER_USEC (500 * USEC_PER_MSEC)
+
+/* Time between updates of the progress bar, in microseconds. */
 #define BAR_INTERVAL_USEC (100 * USEC_PER_MSEC)
+
+/* Width of the progress bar, in characters. */
 #define BAR_WIDTH 40
 
 static struct {
+	/* Set by log_quiet() and by log_verbose(). */
 	bool quiet, verbose;
-	bool journal; /* standard error is a stream to the journal, so native messages are welcome */
-	char *unit;
-	char *captured; /* where failures go instead, or NULL */
-	size_t captured_size;
+	bool journal;	      /* standard error is a stream to the journal, so messages go there with fields */
+	char *unit;	      /* unit that messages belong to, or NULL */
+	char *captured;	      /* buffer that receives failures instead of the log, or NULL */
+	size_t captured_size; /* of `captured`, in bytes */
 
+	/* Time of progress_begin(), and the number of entries that it got. */
 	uint64_t begun, total;
-	uint64_t extended, drawn; /* when last, 0 for never */
+	/* Times of the last request for more time, and of the last update of the progress bar (0 without a bar). */
+	uint64_t extended, drawn;
 } state;
 
-/* $JOURNAL_STREAM holds device and inode of the stream that systemd connected to the journal (systemd.exec(5)); it is
- * inherited by processes whose output was redirected since. */
+/* Returns whether a descriptor is the stream that systemd connected to the journal. $JOURNAL_STREAM holds the device
+ * and inode of that stream (systemd.exec(5)). They must be compared, because processes with redirected output inherit
+ * the variable too. */
 static bool is_journal_stream(int fd)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
@@ -58,10 +73,10 @@ static bool is_journal_stream(int fd)
 
 void log_init(void)
 {
-	/* libsystemd is silent when it cannot reach the socket, as in a unit with a /run of its own. */
+	/* libsystemd reports no error when it cannot reach the socket, as in a unit with its own /run. */
 	state.journal = is_journal_stream(STDERR_FILENO) && access("/run/systemd/journal/socket", W_OK) == 0;
-	/* journald finds a message's unit through /proc, where a process as short-lived as this one may be gone by
-	 * then; this field makes `journalctl -u` find it all the same (journalctl(1), --unit=). */
+	/* journald finds the unit of a message through /proc. A process as short-lived as this one may be gone by then.
+	 * With this field, `journalctl -u` finds the message anyway (journalctl(1), --unit=). */
 	if (state.journal && sd_pid_get_unit(0, &state.unit) < 0)
 		state.unit = NULL;
 }
@@ -94,11 +109,11 @@ void log_about_unit(const char *unit)
 	state.unit = strdup(unit);
 }
 
-/* Sends a message to the journal with up to `n` fields of its own; false when that is not possible. */
+/* Sends a message to the journal with up to `n` additional fields. Returns false when that is not possible. */
 static bool to_journal(int priority, const sd_id128_t *id, const char *message, const struct iovec *fields, size_t n)
 {
 	char text[sizeof("MESSAGE=") + MESSAGE_MAX], level[sizeof("PRIORITY=0")], unit[300];
-	/* cppcheck-suppress variableScope ; it has to live until it is sent */
+	/* cppcheck-suppress variableScope ; sd_journal_sendv() reads it */
 	char message_id[sizeof("MESSAGE_ID=") + SD_ID128_STRING_MAX];
 	struct iovec iov[20];
 	size_t used = 0;
@@ -126,7 +141,7 @@ static void erase_bar(void)
 	state.drawn = 0;
 }
 
-/* Length of the UTF-8 sequence that `text` begins with, or 0 when it is none, or a control character. */
+/* Returns the length of the UTF-8 sequence at the start of `text`, or 0 when it is invalid or a control character. */
 static size_t printable_length(const unsigned char *text)
 {
 	size_t length = *text < 0x80 ? 1 : *text >= 0xf0 ? 4 : *text >= 0xe0 ? 3 : *text >= 0xc2 ? 2 : 0;
@@ -139,8 +154,8 @@ static size_t printable_length(const unsigned char *text)
 	return length;
 }
 
-/* Arguments that a message repeats can hold anything, and are cut: journalctl shows a message that is not clean text as
- * a blob only, and a terminal obeys control characters. */
+/* Replaces each byte that is not clean text by '?'. Messages repeat arguments, which can hold any bytes and may be cut
+ * off. journalctl would show such a message only as a blob, and a terminal obeys control characters. */
 static void make_printable(char *message)
 {
 	for (unsigned char *c = (unsigned char *)message; *c;) {
@@ -151,8 +166,8 @@ static void make_printable(char *message)
 	}
 }
 
-/* Says one sentence on standard error, or in the journal; a notice unless it is to be quiet, a detail if it is to be
- * verbose. */
+/* Writes one sentence to the journal or to standard error. Skips notices if the log is quiet, and details unless it is
+ * verbose. Failures go to the buffer of log_capture(), if there is one. */
 static void __attribute__((format(printf, 3, 0)))
 say(int priority, const sd_id128_t *id, const char *format, va_list args)
 {
@@ -284,7 +299,7 @@ static void draw_bar(uint64_t done)
 
 void progress_advance(uint64_t done)
 {
-	/* Not even the clock is read for each of them. */
+	/* Check the time only for each 64th entry, because reading the clock for every entry would take too long. */
 	if (done % 64 != 0)
 		return;
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What xfrmctl says: on a terminal or a pipe in sentences; started by systemd, in the journal with fields, as the
- * unit's status and as a request for more time. */
+/* The output of xfrmctl. On a terminal or a pipe it consists of sentences. In a unit of systemd, messages go to the
+ * journal with fields; xfrmctl also sets the unit's status and asks systemd for more time. */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <syslog.h>
 #include <systemd/sd-id128.h>
 
+/* Maximum number of fields of log_figures(). */
 #define LOG_FIELDS_MAX 16
 
-/* The messages that the journal catalog (units/xfrmctl.catalog) explains. */
+/* MESSAGE_IDs of the messages that the journal catalog (units/xfrmctl.catalog) explains. */
 #define MESSAGE_FLUSHED SD_ID128_MAKE(3f, 52, a1, 35, 7c, 9d, 46, b7, 91, 44, b6, 7f, 54, 2e, b3, d8)
 #define MESSAGE_ARMED SD_ID128_MAKE(3e, 4c, 0f, 6a, 8b, 52, 4d, 0e, a0, 7d, 5f, 19, 62, c8, 11, e7)
 #define MESSAGE_RELEASED SD_ID128_MAKE(b7, 1d, 90, 43, 5e, 2a, 4f, 6c, 8d, c3, 07, 9a, f4, 36, e2, 5b)
@@ -46,82 +47,86 @@
 #define MESSAGE_STALE_ADDRESS SD_ID128_MAKE(db, 7a, 5b, d8, a7, 15, 4a, da, 81, 17, 9a, 4d, 4d, 41, 52, a6)
 #define MESSAGE_DETAIL SD_ID128_MAKE(88, 0a, 51, ba, 41, fa, 4b, 61, b0, 7a, 80, 58, 19, d9, 03, 5d)
 
-/* To be called once, first. Finds out whether the journal listens. */
+/* Detects whether standard error goes to the journal. The program calls it once, before the other functions. */
 void log_init(void);
 
-/* Silences notices and summaries. */
+/* Turns notices and summaries off. */
 void log_quiet(void);
+
+/* Returns whether log_quiet() was called. */
 bool log_is_quiet(void);
 
-/* Lets details through. */
+/* Turns details on. */
 void log_verbose(void);
 
-/* Whether systemd started this very process as a command of a unit. */
+/* Returns whether systemd started this very process as a command of a unit. */
 bool report_in_unit(void);
 
-/* Lets `journalctl -u UNIT` find what is said from now on, also when this process belongs to another unit. */
+/* Makes `journalctl -u UNIT` find all later messages, also when this process belongs to another unit. */
 void log_about_unit(const char *unit);
 
-/* Says one sentence about a failure, with `id` as its MESSAGE_ID in the journal. Returns `error`, so that a caller can
- * report and pass on in one line. */
+/* Reports a failure in one sentence, with `id` as MESSAGE_ID in the journal. Returns `error`, so that a caller can
+ * report and return in one line. */
 int log_failure(int error, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Of many things that happened in the same way, so many are named, and the others counted. */
+/* Maximum number of similar events that are reported one by one. Further ones are only counted. */
 #define LOG_NAMED_MAX 10
 
-/* Counts one more in `*n`, and says the sentence for the first LOG_NAMED_MAX: with LOG_ERR like log_failure(), with
- * LOG_NOTICE like log_notice(). */
+/* Increments `*n`, and reports the sentence unless LOG_NAMED_MAX were reported before. With LOG_ERR it reports like
+ * log_failure(), with LOG_NOTICE like log_notice(). */
 void log_one(uint64_t *n, int priority, sd_id128_t id, const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* To be called at the end: says how many of the `n` were not named, if any ("3 more routes could not be changed."). */
+/* Reports how many of `n` events were only counted, if any ("3 more routes could not be changed."). The caller calls it
+ * after the last log_one(). */
 void log_rest(uint64_t n, int priority, sd_id128_t id, const char *what);
 
-/* Maximum number of bytes of a sentence that is kept for later. */
+/* Maximum size of a sentence in a list, in bytes. */
 #define LOG_SENTENCE_MAX 512
 
-/* Sentences to be said later, or not at all. Zeroed, there are none; with `n` set to 0, there are none any more. */
+/* Sentences that are reported later, or not at all. A list is empty when `n` is 0. */
 struct log_list {
-	uint64_t n;
-	char sentences[LOG_NAMED_MAX][LOG_SENTENCE_MAX];
+	uint64_t n; /* number of events, also of those whose sentence the list does not have */
+	char sentences[LOG_NAMED_MAX][LOG_SENTENCE_MAX]; /* those of the first events */
 };
 
-/* Counts one more in a list, and keeps the sentence if it may be named. */
+/* Counts an event in a list, and adds its sentence unless the list has LOG_NAMED_MAX. */
 void log_later(struct log_list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Says what a list has kept, and counts all of it in `*n`, like log_one() for each. */
+/* Reports the sentences of a list like log_one(), and adds the number of all its events to `*n`. */
 void log_list(const struct log_list *list, uint64_t *n, int priority, sd_id128_t id);
 
-/* Checks, at the end of the program, that standard output has taken what was written there. Reports that it has not,
- * and returns a negative errno then, or 0. */
+/* Flushes standard output at the end of the program, and reports an error of this write or an earlier one. Returns 0 or
+ * a negative errno. */
 int log_finish_output(void);
 
-/* Writes the next failures into `text` instead of reporting them, until this is called with NULL. */
+/* Writes later failures into `text`, a buffer of `size` bytes, instead of reporting them. NULL ends that. */
 void log_capture(char *text, size_t size);
 
-/* Says one sentence that an operator should see although nothing failed. */
+/* Reports, in one sentence, an event that an operator should see although no operation failed. */
 void log_notice(sd_id128_t id, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Says a detail of the way. */
+/* Reports a detail, if log_verbose() was called. */
 void log_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A figure of a message, in the journal a field (`name` in capitals, as XFRM_SAS). */
+/* A figure of a message. In the journal it is a field. */
 struct log_field {
-	const char *name;
+	const char *name; /* in capitals, as XFRM_SAS */
 	uint64_t value;
 };
 
-/* Says one sentence with its figures: in the journal with `priority` (syslog(3)) and up to REPORT_FIELDS_MAX fields,
- * otherwise on standard output, or from LOG_NOTICE on upwards on standard error. */
+/* Reports one sentence with its figures. In the journal the message has `priority` (syslog(3)) and up to LOG_FIELDS_MAX
+ * fields. Otherwise the sentence goes to standard output, or to standard error with LOG_NOTICE and more urgent
+ * priorities. log_quiet() turns off LOG_NOTICE and less urgent ones. */
 void log_figures(int priority, sd_id128_t id, const char *sentence, const struct log_field *fields, size_t n);
 
-/* Starts work on so many entries: asks the service manager for the time that they may take (sd_notify(3),
- * EXTEND_TIMEOUT_USEC=), and starts the clock of the progress bar. With `doing` ("Removing") the unit's status says so,
- * when there are many. */
+/* Starts work on a number of entries, and the clock of the progress bar. When there are many, asks the service manager
+ * for the time that they may take (sd_notify(3), EXTEND_TIMEOUT_USEC=). The unit's status then begins with `doing`
+ * ("Removing"), unless that is NULL. */
 void progress_begin(uint64_t entries, const char *doing);
 
-/* To be called for each entry; cheap. Draws a progress bar when standard error is a terminal and the work takes longer
- * than half a second, and asks the service manager for more time while it goes on. */
+/* Reports progress: `done` entries are finished. It is cheap enough to be called for each entry. If standard error is a
+ * terminal, draws a progress bar after half a second of work. Asks the service manager for more time at intervals. */
 void progress_advance(uint64_t done);
 
-/* Ends the work: the progress bar goes. Returns the microseconds since progress_begin(). */
+/* Ends the work and erases the progress bar. Returns the microseconds since progress_begin(). */
 uint64_t progress_end(void);

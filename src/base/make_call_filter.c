@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Prints the source of call_filter (base/call_filter.h), for the architecture on which it runs:
+/* Prints the source of call_filter (base/call_filter.h):
  *
  *     make-call-filter [ARCHITECTURE]
  *
- * or, when the build is for another one, for that, by libseccomp's name of it. */
+ * The filter is for ARCHITECTURE, a name of libseccomp, or by default for the architecture on which the program runs. A
+ * build for another architecture has to name it. */
 
 #include <stdio.h>
 #include <stdlib.h>

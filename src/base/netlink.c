@@ -15,7 +15,7 @@ int netlink_open(int protocol, struct nl_sock **ret)
 
 	if (!sock)
 		return -ENOMEM;
-	/* libnl's own codes merge the reasons; the system call's errno is still there. */
+	/* libnl's error codes merge several reasons, but errno still holds that of the system call. */
 	errno = 0;
 	if (nl_connect(sock, protocol) < 0)
 		return errno ? -errno : -EIO;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Sockets of libnl, what the kernel sends through them, and CLEANUP() of what libnl allocates. */
+/* Opens sockets of libnl, checks what the kernel sends through them, and frees objects of libnl for CLEANUP(). */
 
 #include <netlink/addr.h>
 #include <netlink/msg.h>
@@ -9,14 +9,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Opens a socket that waits for so long for each answer: the kernel answers while it is asked, and an answer that is
- * this late will not come. Works in the network namespace of the calling thread. Returns 0 or a negative errno. */
+/* Maximum time to wait for an answer, in seconds. The kernel answers during the request, so a later answer will not
+ * come. */
 #define NETLINK_ANSWER_SECONDS 30
+
+/* Opens a socket in the network namespace of the calling thread. Returns 0 or a negative errno. */
 int netlink_open(int protocol, struct nl_sock **ret);
+
+/* Closes a socket and sets it to NULL. */
 void netlink_close(struct nl_sock **sock);
 
-/* Whether messages fill a datagram to its end. What was cut off, or is none, is what readers would pass over: an entry
- * of a list, or the refusal of a change. */
+/* Returns whether messages fill a datagram to its end. Readers would skip a message that is cut off or malformed, which
+ * may be an entry of a list or the refusal of a change. */
 bool netlink_is_whole(const struct nlmsghdr *first, size_t length);
 
 static inline void free_message(struct nl_msg **message)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* pidfd_open(2) and pidfd_send_signal(2): glibc has them since 2.36. */
+/* pidfd_open(2) and pidfd_send_signal(2), for glibc before 2.36. */
 
 #if HAVE_SYS_PIDFD_H
 #include <sys/pidfd.h>

@@ -42,7 +42,7 @@ int prefix_parse(const char *text, struct prefix *ret)
 		return -EINVAL;
 	ret->length = (uint8_t)bits;
 
-	/* Bits behind the prefix are a typing error of unknown intent: 10.1.2.3/16 or 10.1.2.3/32? */
+	/* Refuse bits behind the prefix: 10.1.2.3/16 may be a typing error for 10.1.0.0/16 or for 10.1.2.3/32. */
 	struct prefix cleared = *ret;
 	prefix_clear_host_bits(&cleared);
 	return memcmp(cleared.address.a6, ret->address.a6, sizeof(cleared.address.a6)) == 0 ? 0 : -EINVAL;
@@ -81,7 +81,8 @@ int prefix_compare(const struct prefix *a, const struct prefix *b)
 	return r ? r : (a->length > b->length) - (a->length < b->length);
 }
 
-/* strtoul() takes signs, white space, octal and overflow; an operator's typing error must not pass. */
+/* Reads the digits itself: strtoul() would accept typing errors such as signs, white space, octal numbers and
+ * overflow. */
 int number_parse(const char *text, uint32_t *ret)
 {
 	const char *digits = "0123456789";

@@ -8,19 +8,20 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+/* A network. */
 struct prefix {
 	sa_family_t family; /* AF_INET or AF_INET6 */
-	uint8_t length;	    /* bits */
+	uint8_t length;	    /* number of bits */
 	xfrm_address_t address;
 };
 
 /* Returns the number of bits of an address of this family. */
 uint8_t prefix_max_length(sa_family_t family);
 
-/* Makes the prefix that contains a single address. */
+/* Returns the prefix that contains only this address. */
 struct prefix prefix_of_address(sa_family_t family, const xfrm_address_t *address);
 
-/* Parses ADDRESS or ADDRESS/LENGTH. Returns 0, or -EINVAL, also when a bit behind the length is set. */
+/* Parses ADDRESS or ADDRESS/LENGTH. Returns 0 or -EINVAL. A bit that is set behind the length is an error. */
 int prefix_parse(const char *text, struct prefix *ret);
 
 /* Parses ADDRESS alone. Returns 0 or -EINVAL. */
@@ -29,13 +30,13 @@ int prefix_parse_address(const char *text, sa_family_t *family, xfrm_address_t *
 /* Clears the bits behind the length. */
 void prefix_clear_host_bits(struct prefix *prefix);
 
-/* Returns the number of bits at their beginning that two addresses have in common, at most `max`. */
+/* Returns how many bits at their beginning two addresses have in common, at most `max`. */
 uint8_t prefix_common_bits(const xfrm_address_t *a, const xfrm_address_t *b, uint8_t max);
 
-/* Returns whether `inner` lies within `outer`, or is equal to it. */
+/* Returns whether `inner` lies within `outer` or is equal to it. */
 bool prefix_contains(const struct prefix *outer, const struct prefix *inner);
 
-/* Orders by family, address and length, for qsort(3): a network comes before the networks within it. */
+/* Compares by family, address and length, for qsort(3): a network comes before the networks within it. */
 int prefix_compare(const struct prefix *a, const struct prefix *b);
 
 /* Parses a number of 32 bits, decimal, or hexadecimal after 0x. Returns 0, -EINVAL or -ERANGE. */

@@ -4,35 +4,36 @@
 #include <linux/capability.h>
 #include <stdint.h>
 
-/* What the process may still do: it begins with what its verb needs, and gives that up part by part. */
+/* The privileges of the process. It starts with those that its verb needs, and gives them up step by step. */
 
-/* A set of capabilities (capabilities(7)). */
+/* Returns a set with one capability (capabilities(7)). */
 #define PRIVILEGE(capability) (UINT64_C(1) << (capability))
 
-/* To read and change XFRM state, routes and rules. */
+/* Capability to read and change XFRM state, routes and rules. */
 #define PRIVILEGE_NETWORK PRIVILEGE(CAP_NET_ADMIN)
 
-/* To enter a network namespace (setns(2)). */
+/* Capability to enter a network namespace (setns(2)). */
 #define PRIVILEGE_ENTER PRIVILEGE(CAP_SYS_ADMIN)
 
-/* To tell systemd something in the name of another process (sd_pid_notify(3)). */
+/* Capability to notify systemd on behalf of another process (sd_pid_notify(3)). */
 #define PRIVILEGE_SPEAK PRIVILEGE(CAP_SYS_ADMIN)
 
-/* To see which files and namespaces other processes have (/proc/PID/fd, /proc/PID/ns), and to connect to charon's
- * socket, whoever it belongs to. */
+/* Capabilities to see the files and namespaces of other processes (/proc/PID/fd, /proc/PID/ns), and to connect to
+ * charon's socket, whatever user owns it. */
 #define PRIVILEGE_OTHERS (PRIVILEGE(CAP_SYS_PTRACE) | PRIVILEGE(CAP_DAC_OVERRIDE) | PRIVILEGE(CAP_DAC_READ_SEARCH))
 
-/* To signal a process of another user. */
+/* Capability to signal a process of another user. */
 #define PRIVILEGE_KILL PRIVILEGE(CAP_KILL)
 
-/* Gives up, for good, all capabilities but those of a set, the way to get any by execve(2) (no_new_privs), and the
- * system calls that forbidden.h names (seccomp(2)). Children are bound by the same. Where that is not possible, the
- * program goes on with what it has, and says so (--verbose): it has been called to protect traffic.
+/* Gives up, irrevocably, all capabilities outside of `keep`, the system calls of base/forbidden.h (seccomp(2)), and any
+ * gain of capabilities by execve(2) (no_new_privs). Children have the same limits. When a step fails, the program
+ * continues without it and reports a detail (--verbose), because the protection of traffic matters more.
  *
- * Call it before the first socket is opened: a filter that forbids what the program needs is found out there.
+ * The caller calls it before it opens the first socket. If the filter forbids a call that the program needs, the
+ * program then fails early, at that socket.
  *
- * A build without seccomp (meson option), as sanitizers need one, keeps all system calls. */
+ * A build without seccomp (meson option) keeps all system calls. Sanitizers need such a build. */
 void privileges_confine(uint64_t keep);
 
-/* Gives up these capabilities too. */
+/* Gives up more capabilities. */
 void privileges_give_up(uint64_t capabilities);

@@ -23,7 +23,7 @@ int proc_read(pid_t pid, struct proc *ret)
 	return read_stat(path, ret);
 }
 
-/* A thread may have gone by the time that it is looked at. */
+/* Adds the values of a thread to those of its process. Skips a thread that has ended meanwhile. */
 static void add_thread(pid_t pid, const char *thread, struct proc *process)
 {
 	char path[64], text[128];

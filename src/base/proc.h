@@ -1,39 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What /proc shows of a process (proc(5)). */
+/* Reads the state of processes from /proc (proc(5)). */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+/* The state of a process. proc_read() sets the first three members, proc_read_all() sets all. */
 struct proc {
-	char state; /* of its main thread, a letter as ps(1) shows it */
+	char state; /* of the main thread, as a letter of ps(1) */
 	pid_t parent;
-	uint64_t cpu_usec; /* that all its threads have used, the ended ones too */
+	uint64_t cpu_usec; /* processor time of all threads, also of ended ones, in microseconds */
 
-	/* Of proc_read_all() only: */
-	uint64_t queued_usec; /* that its threads of now have waited for a processor; 0 where the kernel does not say */
-	bool on_disk;	      /* one of them is in an uninterruptible sleep */
-	bool traced;
-	bool dumping; /* the kernel writes its core */
+	uint64_t queued_usec; /* time that existing threads waited for a processor; 0 if the kernel does not count it */
+	bool on_disk;	      /* a thread is in an uninterruptible sleep */
+	bool traced;	      /* another process traces it (ptrace(2)) */
+	bool dumping;	      /* the kernel is writing its core */
 };
 
-/* Reads a line of /proc/PID/stat; `ticks` is how many of its units of time make a second. -EBADMSG when it is none. */
+/* Parses a line of /proc/PID/stat. `ticks` is the number of clock ticks per second. Returns 0, or -EBADMSG for other
+ * text. */
 int proc_parse_stat(const char *line, uint64_t ticks, struct proc *ret);
 
-/* Takes from /proc/PID/status who traces it, and whether the kernel writes its core. */
+/* Parses /proc/PID/status: sets `traced` and `dumping`. */
 void proc_parse_status(const char *text, struct proc *ret);
 
-/* Each reads one thing, or says -EBADMSG: what /proc/PID/task/TID/schedstat says of the time in the queue, which
- * signals a line of /proc/PID/status says are blocked, the number that a process has written into its file. */
+/* Parses /proc/PID/task/TID/schedstat: the time for which the thread has waited for a processor, in microseconds.
+ * Returns 0 or -EBADMSG. */
 int proc_parse_queued(const char *text, uint64_t *ret_usec);
+
+/* Parses the blocked signals from a line of /proc/PID/status (SigBlk). Returns 0, or -EBADMSG for another line. */
 int proc_parse_blocked(const char *line, uint64_t *ret);
+
+/* Parses the number in the PID file of a process. Returns 0 or -EBADMSG. */
 int proc_parse_pid(const char *text, pid_t *ret);
 
-/* Each returns 0, or a negative errno: -ENOENT or -ESRCH when there is no such process. */
+/* Reads the first three members. Returns 0 or a negative errno: -ENOENT or -ESRCH when there is no such process. */
 int proc_read(pid_t pid, struct proc *ret);
+
+/* Reads all members. Returns like proc_read(). */
 int proc_read_all(pid_t pid, struct proc *ret);
 
-/* Whether a process is another, or a child of it, or a child's child. */
+/* Returns whether `pid` is `from` or a descendant of it. */
 bool proc_descends_from(pid_t pid, pid_t from);

@@ -13,7 +13,7 @@
 
 int proc_parse_stat(const char *line, uint64_t ticks, struct proc *ret)
 {
-	/* The name of the program, in parentheses, can hold anything. */
+	/* The name of the program, in parentheses, can contain any character. */
 	const char *behind_name = strrchr(line, ')');
 	uint64_t user, system;
 	int parent;

@@ -15,14 +15,14 @@
 #define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 #define WEEK (7 * DAY)
-/* 30.44 and 365.25 days. */
+/* A month has 30.44 days, and a year 365.25. */
 #define MONTH (UINT64_C(2629800) * SEC)
 #define YEAR (UINT64_C(31557600) * SEC)
 
 #define WHITE_SPACE " \t\n\r"
 #define DIGITS "0123456789"
 
-/* Each unit's first name is the one that is written. */
+/* The units, from the longest to the shortest. timespan_format() writes the first name of a unit. */
 static const struct unit {
 	uint64_t usec;
 	const char *names[6];
@@ -34,7 +34,8 @@ static const struct unit {
 	{USEC, {"us", "usec", "µs", "μs"}},
 };
 
-/* The unit that the text begins with; `length` is that of its name. Without a name it is the second. */
+/* Finds the unit whose name `text` begins with, or the second without a name. Sets `length` to the length of the name.
+ * Returns NULL for another name. */
 static const struct unit *find_unit(const char *text, size_t *length)
 {
 	*length = strcspn(text, WHITE_SPACE DIGITS ".+-");
@@ -47,7 +48,8 @@ static const struct unit *find_unit(const char *text, size_t *length)
 	return NULL;
 }
 
-/* Adds `digits` of a number before its point, in this unit. */
+/* Adds to `sum` the number of `n` digits before a decimal point, in a unit of `unit` microseconds. Returns 0 or
+ * -ERANGE. */
 static int add_whole(const char *digits, size_t n, uint64_t unit, uint64_t *sum)
 {
 	uint64_t value = 0;
@@ -59,7 +61,7 @@ static int add_whole(const char *digits, size_t n, uint64_t unit, uint64_t *sum)
 	return __builtin_mul_overflow(value, unit, &value) || __builtin_add_overflow(*sum, value, sum) ? -ERANGE : 0;
 }
 
-/* Adds the digits behind the point; what is less than a microsecond is cut off. */
+/* Adds to `sum` the `n` digits behind a decimal point, and drops fractions of a microsecond. Returns 0 or -ERANGE. */
 static int add_fraction(const char *digits, size_t n, uint64_t unit, uint64_t *sum)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -86,7 +88,7 @@ int timespan_parse(const char *text, uint64_t *ret)
 		return -EINVAL;
 
 	while (*next) {
-		/* As strtoll(), with which systemd reads them, takes it. */
+		/* systemd reads numbers with strtoll(), which accepts a '+'. */
 		next += *next == '+' && strspn(next + 1, DIGITS) > 0;
 		const char *whole = next, *fraction = NULL;
 		size_t n_whole = strspn(whole, DIGITS), n_fraction = 0, length;
@@ -103,7 +105,8 @@ int timespan_parse(const char *text, uint64_t *ret)
 		size_t space = strspn(next, WHITE_SPACE);
 		next += space;
 		const struct unit *unit = find_unit(next, &length);
-		/* "12.34.56" and "5+3" are mistakes; "12.34 .56" is not. */
+		/* After a number without a unit, only white space or the end may come: "12.34.56" and "5+3" are
+		 * invalid, "12.34 .56" is valid. */
 		if (!unit || (!length && !space && *next))
 			return -EINVAL;
 		next += length;

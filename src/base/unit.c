@@ -11,7 +11,8 @@
 
 #include "base/util.h"
 
-/* The manager answers while it starts and stops units; it must not hold up the stop of one for long. */
+/* Maximum time to wait for an answer of systemd, in microseconds. systemd answers while it starts and stops units. A
+ * missing answer must not delay the stop of a unit for long. */
 #define ANSWER_USEC UINT64_C(10000000)
 
 #define SYSTEMD "org.freedesktop.systemd1"
@@ -26,8 +27,8 @@ static void free_message(sd_bus_message **message)
 	sd_bus_message_unref(*message);
 }
 
-/* systemctl(1), as root, talks to the manager in the same way: there need not be a message bus, and at shutdown there
- * is none any more. */
+/* Connects to the system manager by its private socket, as systemctl(1) does for root: there may be no message bus, and
+ * at shutdown it has already ended. Returns 0 or a negative errno. */
 static int connect_manager(sd_bus **ret)
 {
 	CLEANUP(close_bus) sd_bus *bus = NULL;
@@ -45,7 +46,8 @@ static int connect_manager(sd_bus **ret)
 	return 0;
 }
 
-/* Reads the number of a unit's job, 0 without one, and its object. The path of that lives as long as `reply`. */
+/* Reads the ID of a unit's job, which is 0 without a job, and the job's object path. The path is valid as long as
+ * `reply`. */
 static int read_job(sd_bus *bus, const char *path, sd_bus_message **reply, uint32_t *id, const char **job)
 {
 	int r = sd_bus_get_property(bus, SYSTEMD, path, SYSTEMD ".Unit", "Job", NULL, reply, "(uo)");
@@ -75,7 +77,7 @@ static int find_job(sd_bus *bus, const char *path, enum unit_job *ret)
 	return 0;
 }
 
-/* Asks for a unit's object. Its path is in `reply` and lives as long as that does. */
+/* Requests the object path of a unit. The path is valid as long as `reply`. */
 static int load_unit(const char *unit, sd_bus **bus, sd_bus_message **reply, const char **path)
 {
 	int r = connect_manager(bus);
@@ -99,7 +101,7 @@ int unit_find(const char *unit, struct unit_state *ret)
 		r = find_job(bus, path, &ret->job);
 	if (r < 0)
 		return r;
-	/* Units that are no services have no such properties. */
+	/* Units that are not services do not have these properties. */
 	ret->netns[0] = '\0';
 	ret->main_began_usec = 0;
 	sd_bus_get_property_trivial(bus, SYSTEMD, path, SYSTEMD ".Service", "ExecMainStartTimestampMonotonic", NULL,
@@ -114,7 +116,8 @@ int unit_is_shutdown(void)
 {
 	struct unit_state state;
 
-	/* Ordered behind all that is stopped, its start waits for the end of that (systemd.special(7)). */
+	/* shutdown.target is ordered behind all units that are stopped (systemd.special(7)), so its start job lasts
+	 * until they have ended. */
 	int r = unit_find("shutdown.target", &state);
 	return r < 0 ? r : state.job == UNIT_JOB_OTHER;
 }
@@ -131,7 +134,7 @@ int unit_start(const char *unit)
 	return r < 0 ? r : 0;
 }
 
-/* Whether a property of a unit is this text. */
+/* Clears `is` unless a property of a unit has the expected text. Returns 0 or a negative errno. */
 static int check_text(sd_bus *bus, const char *path, const char *property, const char *expected, bool *is)
 {
 	CLEANUP(free_text) char *text = NULL;
@@ -168,7 +171,7 @@ int unit_find_running(const char *unit, struct unit_running *ret)
 	return 0;
 }
 
-/* Reads ActiveState= and SubState=; the caller frees both. */
+/* Reads ActiveState= and SubState=. The caller frees both texts. Returns 0 or a negative errno. */
 static int read_states(sd_bus *bus, const char *path, char **active, char **sub)
 {
 	int r = sd_bus_get_property_string(bus, SYSTEMD, path, SYSTEMD ".Unit", "ActiveState", NULL, active);
@@ -188,7 +191,7 @@ int unit_find_phase(const char *unit, enum unit_phase *ret)
 		r = read_states(bus, path, &active, &sub);
 	if (r < 0)
 		return r;
-	/* "activating" is also a unit that waits for its automatic restart. */
+	/* A unit that waits for its automatic restart is "activating" too. */
 	*ret = strcmp(active, "active") == 0 || strcmp(active, "reloading") == 0 ? UNIT_UP
 	       : strcmp(active, "activating") == 0 && strncmp(sub, "auto-restart", strlen("auto-restart")) != 0
 		       ? UNIT_STARTING
@@ -198,9 +201,9 @@ int unit_find_phase(const char *unit, enum unit_phase *ret)
 
 struct unit_watch {
 	sd_bus *bus;
-	sd_bus_message *unit; /* has `path` */
-	const char *path;
-	bool has_changed;
+	sd_bus_message *unit; /* the message that contains `path` */
+	const char *path;     /* object path of the unit */
+	bool has_changed;     /* a change was reported since unit_watch_wait() was called */
 };
 
 void unit_watch_close(struct unit_watch **watch)
@@ -229,7 +232,7 @@ int unit_watch_open(const char *unit, struct unit_watch **ret)
 	if (!watch)
 		return -ENOMEM;
 	int r = load_unit(unit, &watch->bus, &watch->unit, &watch->path);
-	/* Without a message bus, systemd sends its signals to each client (bus_foreach_bus()). */
+	/* Without a message bus, systemd sends its signals to each connected client (bus_foreach_bus()). */
 	if (r >= 0)
 		r = sd_bus_match_signal(watch->bus, NULL, NULL, watch->path, "org.freedesktop.DBus.Properties",
 					"PropertiesChanged", note_change, watch);
@@ -250,8 +253,8 @@ static int read_pid(const struct unit_watch *watch, const char *property, pid_t 
 	return r;
 }
 
-/* Reads whether the start is over, and whether a command of ExecStartPost= runs. The job comes last: when systemd has
- * removed it, the state is the one that it has led to. */
+/* Reads whether the start is over, and whether a command of ExecStartPost= runs. Reads the job after the states.
+ * Returns 0 or a negative errno. */
 static int read_phase(const struct unit_watch *watch, bool *is_over, bool *is_post_start)
 {
 	CLEANUP(free_text) char *active = NULL, *sub = NULL;
@@ -281,7 +284,7 @@ int unit_watch_read(struct unit_watch *watch, struct unit_start *ret)
 		r = read_pid(watch, "MainPID", &main_pid);
 	if (r >= 0)
 		r = read_pid(watch, "ExecMainPID", &last_main_pid);
-	/* 0 for a main process that runs, and for a service that systemd does not know one of. */
+	/* 0 while the main process runs, and for a service whose main process systemd does not know. */
 	if (r >= 0)
 		r = sd_bus_get_property_trivial(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Service",
 						"ExecMainExitTimestampMonotonic", NULL, 't', &ended_usec);

@@ -15,10 +15,10 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* The structure of a type that a pointer to its member belongs to. */
+/* Returns the structure of a type that has the member to which `pointer` points. */
 #define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-/* Runs a function on the address of a variable when the variable goes out of scope. */
+/* Calls a function with the address of a variable when the variable goes out of scope. */
 #define CLEANUP(function) __attribute__((cleanup(function)))
 
 static inline void close_fd(int *fd)
@@ -44,7 +44,8 @@ static inline void free_text(char **text)
 	free(*text);
 }
 
-/* Reads the beginning of a file of text, as /proc has them. */
+/* Reads the beginning of a text file, such as a file of /proc, into a buffer of `size` bytes. Returns 0 or a negative
+ * errno. */
 static inline int read_text(const char *path, char *text, size_t size)
 {
 	CLEANUP(close_file) FILE *f = fopen(path, "re");
@@ -56,8 +57,8 @@ static inline int read_text(const char *path, char *text, size_t size)
 	return ferror(f) ? -errno : 0;
 }
 
-/* Makes room for one more element of `size` bytes behind the `n` of a list; a list grows in steps that keep the cost of
- * all additions linear. Returns the list, or NULL when there is no memory, and then the list is as it was. */
+/* Makes room for one more element of `size` bytes behind the `n` of a list. The room doubles each time, so that the
+ * cost of all additions is linear. Returns the list, or NULL when memory is short; the list is then unchanged. */
 static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 {
 	if (n < *allocated)
@@ -69,8 +70,8 @@ static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 	return list;
 }
 
-/* Appends an element to a structure that has a `list`, the number `n` of its elements and how many are `allocated`.
- * Its value is 0, or -ENOMEM, and then the list is as it was. */
+/* Appends an element to a structure with a `list`, the number `n` of its elements, and the number of `allocated` ones.
+ * Returns 0, or -ENOMEM; the list is then unchanged. */
 #define APPEND(to, ...) \
 	__extension__({ \
 		__typeof__((to)->list) grown_ = grow((to)->list, (to)->n, &(to)->allocated, sizeof(*grown_)); \
@@ -81,7 +82,7 @@ static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 		grown_ ? 0 : -ENOMEM; \
 	})
 
-/* Microseconds of CLOCK_MONOTONIC, in which deadlines are given. */
+/* Returns the time of CLOCK_MONOTONIC in microseconds. Deadlines are times of this clock. */
 static inline uint64_t now_usec(void)
 {
 	struct timespec ts;
@@ -107,7 +108,7 @@ static inline struct timespec timespec_of(uint64_t usec)
 				 .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
 }
 
-/* Sleeps until such a time, whatever signals come. */
+/* Sleeps until a time of CLOCK_MONOTONIC in microseconds, even when signals arrive. */
 static inline void sleep_until(uint64_t usec)
 {
 	const struct timespec until = timespec_of(usec);
@@ -116,7 +117,7 @@ static inline void sleep_until(uint64_t usec)
 		;
 }
 
-/* Orders two numbers as qsort(3) wants it. */
+/* Compares two numbers for qsort(3). */
 static inline int compare_u32(uint32_t a, uint32_t b)
 {
 	return (a > b) - (a < b);

@@ -6,8 +6,8 @@
 
 #define WHITE_SPACE " \t\n\r"
 
-/* Takes one word from `*text`, which begins with it, and leaves `*text` behind it and the white space that ends it. A
- * word is never longer than what it is written as, so that it can take that place. */
+/* Unquotes the word at which `*text` points, in its place: the result is never longer than its source. Moves `*text`
+ * behind the word and the white space that ends it. */
 static void take_word(char **text)
 {
 	char *from = *text, *to = *text;

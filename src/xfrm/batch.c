@@ -5,9 +5,9 @@
 
 #include "xfrm/parse.h"
 
-/* Whom to tell of what was refused. */
+/* The receiver of refusals. */
 struct listener {
-	struct batches *batches;
+	struct batches *batches; /* NULL for refusals of deletions */
 	xfrm_refused_fn fn;
 	void *userdata;
 };
@@ -18,13 +18,13 @@ bool batches_have_room(const struct batches *batches)
 	       batches->additions.length + sizeof(union request) <= sizeof(batches->additions.bytes);
 }
 
-/* Where the next message of a batch goes; the caller has made sure that there is room. */
+/* Returns the place of the next message of a batch. The caller ensures that there is room for it. */
 static struct nlmsghdr *batch_end(struct batch *batch)
 {
 	return (void *)(batch->bytes + batch->length);
 }
 
-/* Takes in the message that was written there. Returns its sequence number. */
+/* Adds the message that was written at batch_end(). Returns its sequence number. */
 static uint32_t batch_add(struct batch *batch, uint32_t *seq)
 {
 	struct nlmsghdr *message = batch_end(batch);
@@ -60,13 +60,14 @@ int batches_exchange(struct batches *batches, const struct entry *policy, const 
 	return 0;
 }
 
-/* Takes a message of a batch back; the kernel passes over those that are no requests (netlink_rcv_skb()). */
+/* Withdraws a message of a batch: the kernel skips messages that are not requests (netlink_rcv_skb()). */
 static void withdraw(struct nlmsghdr *message)
 {
 	message->nlmsg_type = NLMSG_NOOP;
 	message->nlmsg_flags = 0;
 }
 
+/* Reports a refused request to `fn`. Returns 0, or an error of entry_decode(). */
 static int report_refusal(const struct nlmsghdr *request, int error, bool addition, xfrm_refused_fn fn, void *userdata)
 {
 	struct xfrm_refusal refusal = {.error = error, .addition = addition};
@@ -77,7 +78,7 @@ static int report_refusal(const struct nlmsghdr *request, int error, bool additi
 	return r;
 }
 
-/* The message of a batch with this sequence number, unless it was taken back. */
+/* Returns the message of a batch with this sequence number, or NULL when there is none or it was withdrawn. */
 static struct nlmsghdr *find_message(struct batch *batch, uint32_t seq)
 {
 	struct nlmsghdr *nlh = &batch->first;
@@ -88,7 +89,7 @@ static struct nlmsghdr *find_message(struct batch *batch, uint32_t seq)
 	return NULL;
 }
 
-/* The deletion that waits for an addition, or NULL. */
+/* Returns the deletion that depends on an addition, or NULL. */
 static struct nlmsghdr *find_dependent(struct batches *batches, uint32_t addition)
 {
 	for (unsigned int i = 0; i < batches->deletions.n; i++)
@@ -97,7 +98,8 @@ static struct nlmsghdr *find_dependent(struct batches *batches, uint32_t additio
 	return NULL;
 }
 
-/* Takes back an addition that did not come about, or may not have, and the deletion that depends on it. */
+/* Withdraws an addition that failed, or may have failed, with the deletion that depends on it. Reports the deletion, or
+ * the addition when no deletion depends on it. Returns 0, or an error of entry_decode(). */
 static int retract(struct batches *batches, struct nlmsghdr *addition, int error, xfrm_refused_fn fn, void *userdata)
 {
 	struct nlmsghdr *deletion = find_dependent(batches, addition->nlmsg_seq);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Changes to XFRM that wait to be sent in one go: additions of policies, and deletions, some of which may only be
- * carried out when an addition was; and what the kernel's answers to them lead to. Pure. */
+/* Queues changes to XFRM, so that many are sent at once: additions of policies, and deletions. A deletion can depend on
+ * an addition: it is withdrawn when the addition fails. Evaluates the kernel's answers to both. Pure. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,46 +10,56 @@
 #include "xfrm/build.h"
 #include "xfrm/netlink.h"
 
-/* Each can be answered by an error message, which takes 832 bytes of the receive buffer (Rmem in /proc/net/netlink,
- * Linux 6.18): all of them fit even into the 64 KiB that libnl sets. */
+/* Maximum number of messages in a batch. The kernel can answer each with an error message, which takes 832 bytes of the
+ * receive buffer (Rmem in /proc/net/netlink, Linux 6.18). All of them fit even into the 64 KiB that libnl sets. */
 #define BATCH_MESSAGES 64
+
+/* Size of a batch, in bytes. */
 #define BATCH_SIZE (BATCH_MESSAGES * 320)
 
-/* Messages that wait to be sent. */
+/* Messages that are queued. */
 struct batch {
-	size_t length;
-	unsigned int n;
+	size_t length;	/* bytes of all messages */
+	unsigned int n; /* number of messages */
 	union {
 		struct nlmsghdr first;
 		char bytes[BATCH_SIZE];
 	};
 };
 
-/* Zeroed to begin with. */
+/* The queues of additions and of deletions. They are empty when all bytes are 0. */
 struct batches {
 	struct batch additions, deletions;
+	/* For each deletion its sequence number and that of the addition that it depends on, or 0 without one. */
 	struct {
-		uint32_t deletion, addition; /* sequence numbers; the second is 0 for a deletion on its own */
+		uint32_t deletion, addition;
 	} depends_on[BATCH_MESSAGES];
 };
 
-/* Whether there is room for one more of each. */
+/* Returns whether there is room for one more addition and one more deletion. */
 bool batches_have_room(const struct batches *batches);
 
-/* Each takes in one change; `seq` is the last sequence number that was used, and is counted up. batches_exchange() is
- * for the addition of a policy, and behind it the deletion of `old`, which may be NULL; errors as build_policy(). */
+/* Queues the deletion of an entry. `seq` is the last sequence number in use, and is incremented. */
 void batches_delete(struct batches *batches, const struct entry *entry, uint32_t *seq);
+
+/* Queues the addition of a policy and the deletion of `old`, which depends on it and may be NULL. `seq` is the last
+ * sequence number in use, and is incremented for each message. Returns 0, or an error of build_policy(). */
 int batches_exchange(struct batches *batches, const struct entry *policy, const struct entry *old, uint32_t *seq);
 
-/* Reads what the kernel answered to the additions: takes back what depends on those that it refused, and reports it. */
+/* Parses the kernel's answers to the additions. Withdraws each refused addition with the deletion that depends on it,
+ * and reports it to `fn`. Returns 0 or a negative errno. */
 int batches_read_additions(struct batches *batches, struct nlmsghdr *first, int length, xfrm_refused_fn fn,
 			   void *userdata);
-/* The same for all that were not refused, since none of them is certain. */
+
+/* Withdraws all remaining additions with the deletions that depend on them, and reports them with `error`. The caller
+ * calls it when the batch could not be sent or answers were lost, because then no addition is certain. */
 void batches_retract_additions(struct batches *batches, int error, xfrm_refused_fn fn, void *userdata);
 
-/* Reads what the kernel answered to the deletions, and reports what it refused; */
+/* Parses the kernel's answers to the deletions, and reports refused ones to `fn`. Returns 0 or a negative errno. */
 int batches_read_deletions(struct nlmsghdr *first, int length, xfrm_refused_fn fn, void *userdata);
-/* reports all, since they could not be sent. */
+
+/* Reports all deletions with `error`, because they could not be sent. */
 void batches_report_deletions(struct batches *batches, int error, xfrm_refused_fn fn, void *userdata);
 
+/* Removes all messages from a batch. */
 void batch_empty(struct batch *batch);

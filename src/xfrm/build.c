@@ -59,9 +59,9 @@ static void put_policy_attributes(struct nlmsghdr *message, const struct entry *
 	put_if_id(message, policy->if_id);
 }
 
-/* The security context is part of what a policy is found by, unless it is by index. The kernel puts a NUL behind what
- * it gets, and counts it in what it tells (selinux_xfrm_alloc_user()): without these a context would grow with each
- * copy. */
+/* Adds the security context, which is part of a policy's key except in a request by index. Leaves out the NULs at its
+ * end: the kernel appends a NUL to each context that it gets, and counts it in the length that it reports
+ * (selinux_xfrm_alloc_user()). Otherwise a context would grow with each copy. */
 static void put_security(struct nlmsghdr *message, const struct entry *policy)
 {
 	const char *bytes = (const char *)policy->policy.security;
@@ -85,14 +85,16 @@ void build_deletion(struct nlmsghdr *message, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_SA) {
 		fill_sa_id(build_begin(message, XFRM_MSG_DELSA, 0, sizeof(struct xfrm_usersa_id)), &entry->sa);
-		/* Not needed to find the SA, but to name it if the kernel refuses. */
+		/* The kernel finds the SA without its source. A refusal sends the source back, so that reports can name
+		 * it. */
 		build_put(message, XFRMA_SRCADDR, &entry->sa.saddr, sizeof(entry->sa.saddr));
 		put_mark(message, &entry->mark);
 		put_if_id(message, entry->if_id);
 	} else {
 		const struct xfrm_userpolicy_info *policy = &entry->policy.info;
 		struct xfrm_userpolicy_id *id = build_begin(message, XFRM_MSG_DELPOLICY, 0, sizeof(*id));
-		/* With an index the kernel does not read the selector: it comes back if the kernel refuses. */
+		/* If there is an index, the kernel ignores the selector. A refusal sends it back, so that reports can
+		 * name it. */
 		*id = (struct xfrm_userpolicy_id){.sel = policy->sel, .index = policy->index, .dir = policy->dir};
 		put_policy_attributes(message, entry);
 	}
@@ -104,8 +106,8 @@ int build_policy(struct nlmsghdr *message, uint16_t type, const struct entry *po
 
 	if (policy->policy.security_length > REQUEST_SECURITY_MAX)
 		return -EMSGSIZE;
-	info.index = 0; /* the kernel finds one */
-	/* The structure wants to be aligned to 8 bytes, netlink aligns to 4. */
+	info.index = 0; /* the kernel chooses one */
+	/* The structure needs an alignment of 8 bytes, but netlink aligns to 4. */
 	memcpy(build_begin(message, type, 0, sizeof(info)), &info, sizeof(info));
 	if (policy->policy.n_templates)
 		build_put(message, XFRMA_TMPL, policy->policy.templates,
@@ -146,7 +148,7 @@ int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nl
 	memcpy(&info, nlmsg_data(dumped), sizeof(info));
 	info.lft.hard_add_expires_seconds = seconds;
 	memcpy(build_begin(message, XFRM_MSG_UPDSA, 0, sizeof(info)), &info, sizeof(info));
-	/* With its device the kernel would offload the SA a second time (xfrm_state_construct()). */
+	/* If the request named the device, the kernel would offload the SA a second time (xfrm_state_construct()). */
 	nlmsg_for_each_attr(attr, (struct nlmsghdr *)dumped, sizeof(info), rest)
 		if (nla_type(attr) != XFRMA_OFFLOAD_DEV)
 			build_put(message, (uint16_t)nla_type(attr), nla_data(attr), (size_t)nla_len(attr));

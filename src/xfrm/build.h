@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Writes what the kernel is asked over XFRM: messages with their attributes. Pure. Who calls has made sure that there
- * is room. */
+/* Builds requests to XFRM: messages with their attributes. Pure. The caller ensures that the buffer is large enough. */
 
 #include <linux/netlink.h>
 #include <stddef.h>
@@ -10,51 +9,56 @@
 
 #include "xfrm/entry.h"
 
-/* The kernel takes a page of security context. */
+/* Maximum size of a security context, in bytes: the kernel accepts a page. */
 #define REQUEST_SECURITY_MAX 4096
 
-/* A deletion has at most 120 bytes; a policy 228, its templates, and its security context. */
+/* Maximum size of the templates of a policy, in bytes. */
 #define REQUEST_TEMPLATES_MAX (ENTRY_TEMPLATES_MAX * sizeof(struct xfrm_user_tmpl))
+
+/* Size of the buffer for a request, in bytes. A deletion has at most 112 bytes. A policy has at most 224 bytes, plus
+ * its templates and its security context. */
 #define REQUEST_SIZE (512 + REQUEST_TEMPLATES_MAX + REQUEST_SECURITY_MAX)
 
 /* A single request, with room for its attributes. */
 union request {
 	struct nlmsghdr header;
-	uint64_t alignment;	  /* cppcheck-suppress unusedStructMember ; that of what XFRM's messages begin with */
-	char bytes[REQUEST_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
+	uint64_t alignment;	  /* cppcheck-suppress unusedStructMember ; it aligns XFRM's structures */
+	char bytes[REQUEST_SIZE]; /* cppcheck-suppress unusedStructMember ; it sets the size */
 };
 
-/* Starts a message at `nlh` with a zeroed payload of `size` bytes; returns the payload. */
+/* Starts a message at `nlh` with a zeroed payload of `size` bytes. Returns the payload. */
 void *build_begin(struct nlmsghdr *nlh, uint16_t type, uint16_t flags, size_t size);
 
-/* Each adds an attribute. */
+/* Adds an attribute with a copy of `data`, which has `size` bytes. */
 void build_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t size);
+
+/* Adds the type of a policy (XFRMA_POLICY_TYPE). */
 void build_put_ptype(struct nlmsghdr *nlh, uint8_t ptype);
 
-/* The deletion of an entry: policies by index, with direction, ptype, mark and if_id; SAs by destination, SPI, protocol
- * and mark. */
+/* Builds the deletion of an entry. It names a policy by index, direction, ptype, mark and if_id, and an SA by
+ * destination, SPI, protocol and mark. */
 void build_deletion(struct nlmsghdr *message, const struct entry *entry);
 
-/* XFRM_MSG_NEWPOLICY or _UPDPOLICY, which differ in their type alone, of a whole policy. -EMSGSIZE when its security
- * context is longer than the kernel takes. */
+/* Builds XFRM_MSG_NEWPOLICY or XFRM_MSG_UPDPOLICY, which differ only in their type, with all of a policy but its index.
+ * Returns 0, or -EMSGSIZE when the security context is longer than the kernel accepts. */
 int build_policy(struct nlmsghdr *message, uint16_t type, const struct entry *policy);
 
-/* The question for a policy of this selector, direction, ptype, mark, if_id and security context. -EMSGSIZE as above.
- */
+/* Builds the request for the policy with this selector, direction, ptype, mark, if_id and security context. Returns
+ * like build_policy(). */
 int build_find_policy(struct nlmsghdr *message, const struct entry *policy);
 
-/* The question for an SA of this destination, SPI, protocol and mark. */
+/* Builds the request for the SA with this destination, SPI, protocol and mark. */
 void build_find_sa(struct nlmsghdr *message, const struct entry *sa);
 
-/* Writes, into a buffer of `size` bytes, the request that lets an SA end so many seconds after it was added
- * (XFRM_MSG_UPDSA, of which the kernel takes over the lifetimes: xfrm_state_update()). `dumped` is the message in which
- * a dump showed the SA, as entry_decode() has accepted it: the kernel wants all of it, keys included. Returns 0,
- * -EMSGSIZE, or -EBADMSG for a message of another type. */
+/* Builds, in a buffer of `size` bytes, the request that ends an SA `seconds` after it was added. This is
+ * XFRM_MSG_UPDSA, from which the kernel takes the lifetimes (xfrm_state_update()). `dumped` is the message of the SA in
+ * a dump, which entry_decode() has accepted. The request repeats it with its keys, because the kernel needs the whole
+ * SA. Returns 0, -EMSGSIZE when the buffer is too small, or -EBADMSG when `dumped` has another type. */
 int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nlmsghdr *message, size_t size);
 
-/* SPIs up to this are reserved (RFC 4303, 2.1; RFC 3173, 3.3): IKE daemons allocate none of them. */
+/* Largest reserved SPI (RFC 4303, 2.1; RFC 3173, 3.3). IKE daemons allocate only larger ones. */
 #define REQUEST_SPI_RESERVED_MAX 0xff
 
-/* The allocation of a reserved SPI for a larval SA that has none: with it the SA can be deleted. The kernel refuses it
- * with -ENOENT when another SA has that SPI. */
+/* Builds the request that allocates a reserved SPI for a larval SA without one, so that the SA can be deleted by SPI.
+ * The kernel refuses the request with -ENOENT when another SA has this SPI. */
 void build_spi(struct nlmsghdr *message, const struct entry *sa, uint32_t spi);

@@ -3,10 +3,10 @@
 
 #include <stdint.h>
 
-/* The packets that policies have blocked in this network namespace since it was made. */
+/* Numbers of packets that policies have blocked in a network namespace since its creation. */
 struct xfrm_counters {
 	uint64_t out, in; /* XfrmOutPolBlock and XfrmInPolBlock of /proc/net/xfrm_stat */
 };
 
-/* Reads both numbers from the text of /proc/net/xfrm_stat. Returns 0, or -EBADMSG when one is missing. */
+/* Parses both numbers in the text of /proc/net/xfrm_stat. Returns 0, or -EBADMSG when one is missing. */
 int counters_parse(const char *text, struct xfrm_counters *ret);

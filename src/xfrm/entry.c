@@ -74,7 +74,7 @@ int entry_ptype_from_name(const char *name)
 	return value_of(ptypes, ARRAY_SIZE(ptypes), name);
 }
 
-/* Lengths that libnl checks before an attribute is touched. */
+/* Lengths of attributes, in bytes. libnl checks them before an attribute is read. */
 static const struct nla_policy attributes[XFRMA_MAX + 1] = {
 	[XFRMA_MARK] = {.minlen = sizeof(struct xfrm_mark)},
 	[XFRMA_IF_ID] = {.minlen = sizeof(uint32_t)},
@@ -84,8 +84,8 @@ static const struct nla_policy attributes[XFRMA_MAX + 1] = {
 	[XFRMA_SEC_CTX] = {.minlen = sizeof(struct xfrm_user_sec_ctx)},
 };
 
-/* Copies the structure that the messages of a type begin with. Its size, or -ENOMSG for a type that is none of ours, is
- * the answer; `data` may be NULL to ask only for that. */
+/* Copies the structure that a message of this type begins with into `entry`, unless `data` is NULL. Returns the size of
+ * that structure, or -ENOMSG for a type that entry_decode() does not decode. */
 static int decode_header(uint16_t type, const void *data, struct entry *entry)
 {
 	struct xfrm_userpolicy_id policy;
@@ -128,7 +128,7 @@ static int decode_header(uint16_t type, const void *data, struct entry *entry)
 int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 {
 	struct nlattr *tb[XFRMA_MAX + 1];
-	/* libnl's readers take messages that are not const, and change nothing in them. */
+	/* libnl's functions take messages that are not const, but change nothing in them. */
 	struct nlmsghdr *nlh = (struct nlmsghdr *)message;
 	struct entry entry = {.message = message};
 
@@ -137,8 +137,8 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 		return header;
 	if (nlmsg_parse(nlh, header, tb, XFRMA_MAX, attributes) < 0)
 		return -EBADMSG;
-	/* libnl stops in silence at an attribute that does not fit; an entry that seems to lack its mark must not slip
-	 * past an --exclude. */
+	/* nlmsg_parse() stops at an attribute that does not fit, and reports no error. The entry could then seem to
+	 * have no mark, and an --exclude would not match it. */
 	struct nlattr *attr;
 	int rest;
 	nlmsg_for_each_attr(attr, nlh, header, rest)
@@ -150,7 +150,8 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 	if (entry.kind == ENTRY_SA) {
 		if (tb[XFRMA_SRCADDR])
 			memcpy(&entry.sa.saddr, nla_data(tb[XFRMA_SRCADDR]), sizeof(entry.sa.saddr));
-		/* copy_to_user_state_extra(): an SA that was only given an SPI, or only asked for, has none of them. */
+		/* copy_to_user_state_extra(): an SA that has only an SPI, or stands for an acquire, has no
+		 * algorithm. */
 		entry.larval = !tb[XFRMA_ALG_AEAD] && !tb[XFRMA_ALG_CRYPT] && !tb[XFRMA_ALG_AUTH] &&
 			       !tb[XFRMA_ALG_AUTH_TRUNC] && !tb[XFRMA_ALG_COMP];
 	} else {
@@ -228,7 +229,7 @@ const char *entry_describe(const struct entry *entry, char *buffer, size_t size)
 	}
 
 	size_t used = strlen(buffer);
-	/* A deletion does not carry the reqid. */
+	/* The message of a deletion does not carry the reqid: it is 0 then. */
 	if (entry->kind == ENTRY_SA && entry->sa.reqid)
 		used += (size_t)snprintf(buffer + used, size - used, " reqid %u", entry->sa.reqid);
 	if (entry->mark.m && used < size)

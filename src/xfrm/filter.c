@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The parts of an expression that a sentence repeats are cut to this, so that the sentence stays readable. */
+/* Maximum number of characters of a key or value that an error text repeats, so that the text stays readable. */
 #define SHOWN 64
 
 static int __attribute__((format(printf, 3, 4))) refuse(char *why, size_t size, const char *format, ...)
@@ -55,7 +55,8 @@ static int parse_prefix(const char *value, void *ret)
 	return prefix_parse(value, ret);
 }
 
-/* Splits "A<separator>B" into buffers; `second` is NULL without a separator. */
+/* Splits "A<separator>B" into `buffer`, which holds A, and `second`, which is NULL without a separator. Returns 0, or
+ * -EINVAL when the value is longer than the buffer. */
 static int split(const char *value, char separator, char *buffer, size_t size, const char **second)
 {
 	if (snprintf(buffer, size, "%s", value) >= (int)size)
@@ -106,8 +107,8 @@ static int parse_mark(const char *value, void *userdata)
 	r = number_parse(mask, &ret->m);
 	if (r < 0)
 		return r;
-	/* A mask of 0 would hold for every entry, while in `ip xfrm` it means "no mark"; bits outside of the mask would
-	 * hold for none. Neither can be what was meant. */
+	/* A mask of 0 would match every entry, although it means "no mark" in `ip xfrm`. A value with bits outside the
+	 * mask would match none. So both are mistakes. */
 	return ret->m && (ret->v & ~ret->m) == 0 ? 0 : -EINVAL;
 }
 
@@ -116,13 +117,14 @@ static int parse_mark(const char *value, void *userdata)
 #define ACCEPTED_RANGE "N or N-M with N <= M, 32 bits each, decimal or 0x hex"
 #define ACCEPTED_NUMBER "a 32-bit number, decimal or 0x hex"
 
-/* In the order of enum match_key. */
+/* The keys of expressions, in the order of enum match_key. */
 static const struct key {
 	const char *name;
+	/* Whether SAs have the key, and whether policies have it. */
 	bool of_sa, of_policy;
 	int (*parse)(const char *value, void *ret);
-	size_t offset; /* in struct match, of what is parsed */
-	const char *accepted;
+	size_t offset;	      /* of the parsed value in struct match, in bytes */
+	const char *accepted; /* description of valid values, for errors */
 } keys[MATCH_KEYS] = {
 	[MATCH_PROTO] = {"proto", true, true, parse_proto, offsetof(struct match, proto), "esp, ah or comp"},
 	[MATCH_REQID] = {"reqid", true, true, parse_range, offsetof(struct match, reqid), ACCEPTED_RANGE},
@@ -217,7 +219,7 @@ static bool mark_holds(const struct match *match, const struct xfrm_mark *mark)
 {
 	if (!match->mark.m)
 		return mark->v == match->mark.v;
-	/* As a prefix holds for what lies within it, V/M holds for a mark whose every packet has V under M. */
+	/* V/M matches a mark if each packet with that mark has V under M, as a prefix contains smaller networks. */
 	return (mark->m & match->mark.m) == match->mark.m && (mark->v & match->mark.m) == match->mark.v;
 }
 
@@ -274,8 +276,8 @@ static bool peer_holds(const struct prefix *prefix, const struct entry *entry)
 	if (tunnel || entry->policy.n_templates == 0)
 		return false;
 
-	/* In transport mode the kernel takes the packet's own addresses for the end points (xfrm_tmpl_resolve_one() in
-	 * net/xfrm/xfrm_policy.c), and the template has none: what the selector allows is what there is. */
+	/* A template in transport mode has no addresses: the kernel uses those of the packet (xfrm_tmpl_resolve_one()
+	 * in net/xfrm/xfrm_policy.c). So compare the addresses that the selector allows. */
 	return endpoints_hold(prefix, sel->family, &sel->saddr, sel->prefixlen_s, &sel->daddr, sel->prefixlen_d);
 }
 

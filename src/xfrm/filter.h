@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Which entries to take: the expressions of --match and --exclude. Pure functions over plain data. */
+/* Selects entries by the expressions of --match and --exclude. Pure. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,13 +10,13 @@
 #include "base/prefix.h"
 #include "xfrm/entry.h"
 
-/* An expression of more characters is refused; all keys with their longest values fit. */
+/* Maximum number of characters of an expression. All keys with their longest values fit. */
 #define MATCH_EXPRESSION_MAX 512
 
-/* How many expressions of each kind a filter takes. */
+/* Maximum number of expressions of each kind in a filter. */
 #define MATCH_EXPRESSIONS_MAX 64
 
-/* Long enough for every sentence that match_parse() writes, whatever the expression. */
+/* Maximum size of an error text of match_parse(), in bytes, for any expression. */
 #define MATCH_ERROR_MAX 512
 
 enum match_key {
@@ -35,15 +35,15 @@ enum match_key {
 };
 
 struct match_range {
-	uint32_t first, last; /* both included */
+	uint32_t first, last; /* both belong to the range */
 };
 
-/* One expression: all keys whose bit is set in `keys` must hold. */
+/* One expression. An entry must match all keys whose bit is set in `keys`. */
 struct match {
-	uint32_t keys; /* 1 << MATCH_… */
+	uint32_t keys; /* bits 1 << MATCH_… */
 	uint8_t proto, dir, ptype;
-	uint32_t if_id, spi;   /* host byte order */
-	struct xfrm_mark mark; /* m is 0 when the expression names a value alone */
+	uint32_t if_id, spi;   /* in host byte order */
+	struct xfrm_mark mark; /* m is 0 when the expression has a value without a mask */
 	struct match_range reqid, priority;
 	struct prefix src, dst, peer;
 };
@@ -53,20 +53,21 @@ struct filter {
 	size_t n_include, n_exclude;
 };
 
-/* Parses KEY=VALUE[,KEY=VALUE...]. Returns 0, or -EINVAL with one sentence in `why` that says what is wrong and what is
- * accepted. An expression that no entry could ever satisfy (a key of SAs beside a key of policies) is refused too: as
- * an --exclude it would protect nothing. */
+/* Parses KEY=VALUE[,KEY=VALUE...]. Also refuses an expression with a key of SAs and a key of policies, which no entry
+ * can match: as an --exclude it would protect no entry. Returns 0, or -EINVAL with a sentence in `why` that names the
+ * error and the accepted values. */
 int match_parse(const char *expression, struct match *ret, char *why, size_t size);
 
-/* Whether every key of the expression holds for the entry. */
+/* Returns whether an entry matches all keys of an expression. */
 bool match_holds(const struct match *match, const struct entry *entry);
 
-/* Parses an expression and appends it to the filter's includes or excludes. Errors as match_parse(). */
+/* Parses an expression and adds it to the includes or the excludes of a filter. Returns like match_parse(), and -EINVAL
+ * when the filter is full. */
 int filter_add(struct filter *filter, bool exclude, const char *expression, char *why, size_t size);
 
-/* Whether the filter says nothing, so that it selects every entry. */
+/* Returns whether a filter has no expression, and so selects every entry. */
 bool filter_is_empty(const struct filter *filter);
 
-/* Whether an entry goes: some include holds (or there is none), no exclude holds, and it is one of those xfrmctl is
- * for: an ESP, AH or IPComp SA, or a policy that is not per-socket. */
+/* Returns whether a filter selects an entry. It selects only ESP, AH and IPComp SAs, and policies that are not
+ * per-socket. The entry must match an include, unless there are none, and must not match an exclude. */
 bool filter_selects(const struct filter *filter, const struct entry *entry);

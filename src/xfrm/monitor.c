@@ -14,18 +14,18 @@
 #include "base/util.h"
 #include "xfrm/parse.h"
 
-/* Room for the events of some hundred negotiations; the kernel grants as much as net.core.rmem_max says, or all of it
- * to the privileged (SO_RCVBUFFORCE). */
+/* Size of the receive buffer, in bytes: room for the events of some hundred negotiations. With CAP_NET_ADMIN the kernel
+ * grants it beyond net.core.rmem_max (SO_RCVBUFFORCE). Without that capability the buffer keeps its size. */
 #define RECEIVE_BUFFER (4 * 1024 * 1024)
 
-/* No event is longer: an SA with all its attributes has less than a page. */
+/* Maximum size of an event, in bytes: an SA with all its attributes takes less than a page. */
 #define EVENT_SIZE (16 * 1024)
 
 struct monitor {
 	struct nl_sock *sock;
 	union {
 		struct nlmsghdr first;
-		char bytes[EVENT_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
+		char bytes[EVENT_SIZE]; /* cppcheck-suppress unusedStructMember ; it sets the size */
 	} buffer;
 };
 
@@ -35,8 +35,10 @@ static int join(struct monitor *monitor, int group)
 													       : 0;
 }
 
-/* The policy is the first thing in its message (xfrm_notify_policy() in net/xfrm/xfrm_user.c). The filter takes numbers
- * for such in network byte order. */
+/* Attaches a filter that accepts only events about policies that are added or updated. Of these it drops events about
+ * policies whose selector.user has the bits of `user` under `mask`. The policy is the first structure in its message
+ * (xfrm_notify_policy() in net/xfrm/xfrm_user.c). The filter loads numbers in network byte order. Returns 0 or a
+ * negative errno. */
 static int ignore_policies_of(struct monitor *monitor, uint32_t user, uint32_t mask)
 {
 	struct sock_filter program[] = {
@@ -55,7 +57,7 @@ static int ignore_policies_of(struct monitor *monitor, uint32_t user, uint32_t m
 	return setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ? -errno : 0;
 }
 
-/* Opens a socket; without a mask for all events, otherwise for those of other policies. */
+/* Opens a monitor of all events if `mask` is 0; otherwise as monitor_open_policies(). */
 static int open_monitor(uint32_t user, uint32_t mask, struct monitor **ret)
 {
 	CLEANUP(monitor_close) struct monitor *monitor = calloc(1, sizeof(*monitor));
@@ -67,7 +69,7 @@ static int open_monitor(uint32_t user, uint32_t mask, struct monitor **ret)
 	if (r < 0)
 		return r;
 	setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	/* Before any event: the kernel filters what it queues. */
+	/* Attach the filter before joining a group: the kernel filters an event when it queues it. */
 	r = mask ? ignore_policies_of(monitor, user, mask) : join(monitor, XFRMNLGRP_SA);
 	if (r == 0)
 		r = join(monitor, XFRMNLGRP_POLICY);
@@ -93,7 +95,7 @@ void monitor_close(struct monitor **monitor)
 	if (!*monitor)
 		return;
 	nl_socket_free((*monitor)->sock);
-	/* Events about SAs carry their keys. */
+	/* Events about SAs contain their keys. */
 	explicit_bzero(*monitor, sizeof(**monitor));
 	free(*monitor);
 	*monitor = NULL;
@@ -118,7 +120,8 @@ int monitor_read(struct monitor *monitor, monitor_fn fn, void *userdata)
 			continue;
 		if (n < 0 && errno != ENOBUFS)
 			return errno == EAGAIN ? r : -errno;
-		/* The kernel says so once, and drops events until the queue is empty (netlink_overrun()): read on. */
+		/* The kernel reports ENOBUFS once, and drops events until the queue is empty (netlink_overrun()). So
+		 * read on. */
 		if (n < 0 || (from.nl_pid == 0 && !netlink_is_whole(&monitor->buffer.first, (size_t)n))) {
 			r = -ENOBUFS;
 			continue;

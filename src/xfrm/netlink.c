@@ -13,28 +13,31 @@
 #include "xfrm/build.h"
 #include "xfrm/parse.h"
 
-/* The kernel fills dump messages up to 32 KiB when the reader's buffer is as large (netlink_dump()). */
+/* Size of a receive buffer, in bytes. netlink_dump() fills messages of a dump up to 32 KiB if the reader's buffer is as
+ * large. */
 #define RECEIVE_SIZE (32 * 1024)
 
-/* Room for kernels that take more for an error message; the kernel doubles it, up to twice net.core.rmem_max. */
+/* Size to request for the receive buffer of the socket for changes, in bytes. It leaves room for kernels that need more
+ * for an error message than batch.h assumes. The kernel doubles it, up to twice net.core.rmem_max. */
 #define CHANGE_RECEIVE_BUFFER (256 * 1024)
 
-/* Maximum number of attempts at a dump of which the kernel lost a part. */
+/* Maximum number of attempts at a dump while the kernel loses parts of it. */
 #define DUMPS_MAX 5
 
 union buffer {
 	struct nlmsghdr first;
-	char bytes[RECEIVE_SIZE]; /* cppcheck-suppress unusedStructMember ; it is the size */
+	char bytes[RECEIVE_SIZE]; /* cppcheck-suppress unusedStructMember ; it sets the size */
 };
 
 struct xfrm {
+	/* One socket for dumps, and one for all other requests. */
 	struct nl_sock *dump, *change;
-	uint32_t seq;
-	bool refused; /* the kernel itself answered the last transaction with an error */
-	bool sent;    /* the last batch went to the kernel */
-	bool lost_refusals;
+	uint32_t seq;	    /* sequence number of the last request */
+	bool refused;	    /* the kernel answered the last transaction with an error */
+	bool sent;	    /* the kernel accepted the last batch from sendto() */
+	bool lost_refusals; /* refusals of deletions were lost since the last xfrm_lost_refusals() */
 	struct batches batches;
-	/* One for each socket: changes are made while a dump message is being read. */
+	/* One buffer for each socket, because entries are changed while a message of a dump is being read. */
 	union buffer dump_buffer, change_buffer;
 };
 
@@ -49,7 +52,7 @@ int xfrm_open(struct xfrm **ret)
 		r = netlink_open(NETLINK_XFRM, &xfrm->change);
 	if (r < 0)
 		return r;
-	/* Without it the buffer stays as it is. */
+	/* If this fails, the buffer keeps its size. */
 	nl_socket_set_buffer_size(xfrm->change, CHANGE_RECEIVE_BUFFER, 0);
 	*ret = xfrm;
 	xfrm = NULL;
@@ -62,7 +65,7 @@ void xfrm_close(struct xfrm **xfrm)
 		return;
 	nl_socket_free((*xfrm)->dump);
 	nl_socket_free((*xfrm)->change);
-	/* Dumps of SAs carry their keys. */
+	/* Dumps of SAs contain their keys. */
 	explicit_bzero(&(*xfrm)->dump_buffer, sizeof((*xfrm)->dump_buffer));
 	explicit_bzero(&(*xfrm)->change_buffer, sizeof((*xfrm)->change_buffer));
 	free(*xfrm);
@@ -79,11 +82,12 @@ static int send_messages(struct nl_sock *sock, const void *buffer, size_t length
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	/* A datagram goes as a whole or not at all. */
+	/* The kernel takes a datagram as a whole or not at all. */
 	return (size_t)n == length ? 0 : -EIO;
 }
 
-/* Returns the number of bytes received from the kernel, or a negative errno (-EAGAIN only with MSG_DONTWAIT). */
+/* Receives one datagram from the kernel. Returns its length in bytes, or a negative errno: -EAGAIN when there is none
+ * (only with MSG_DONTWAIT), -ETIMEDOUT when none came in time, -EBADMSG when it is cut off. */
 static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 {
 	for (;;) {
@@ -98,7 +102,7 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 			return -ETIMEDOUT;
 		if (n < 0)
 			return -errno;
-		/* Other processes can write to this socket too. */
+		/* Other processes can send to this socket too. */
 		if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
 			continue;
 		const bool whole = !(msg.msg_flags & MSG_TRUNC) && netlink_is_whole(&buffer->first, (size_t)n);
@@ -106,9 +110,9 @@ static ssize_t receive(struct nl_sock *sock, union buffer *buffer, int flags)
 	}
 }
 
-/* Sends one request on the socket for changes and waits for its answer: a message of `type`, or an acknowledgement when
- * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. With an error, xfrm->refused tells
- * whether it is the kernel's answer or something that happened on the way. */
+/* Sends one request on the socket for changes and waits for its answer: a message of `type`, or an acknowledgement if
+ * `type` is NLMSG_ERROR. `answer` may be NULL; it is valid until the next call. Returns 0 or a negative errno. After an
+ * error, xfrm->refused is set if the kernel answered with it, and not set if communication failed. */
 static int transact(struct xfrm *xfrm, struct nlmsghdr *request, uint16_t type, struct nlmsghdr **answer)
 {
 	if (type == NLMSG_ERROR)
@@ -134,8 +138,8 @@ static int transact(struct xfrm *xfrm, struct nlmsghdr *request, uint16_t type, 
 	}
 }
 
-/* XFRM_MSG_GETSADINFO and _GETSPDINFO: a flags word that the kernel ignores (it answers everything), then attributes.
- */
+/* Sends XFRM_MSG_GETSADINFO or XFRM_MSG_GETSPDINFO, and copies one attribute of the answer. The request is a 32-bit
+ * number of flags, which the kernel ignores: it always answers with all attributes. Returns 0 or a negative errno. */
 static int query_info(struct xfrm *xfrm, uint16_t ask, uint16_t type, int attribute, void *ret, size_t size)
 {
 	union request request;
@@ -196,13 +200,14 @@ int xfrm_flush_policies(struct xfrm *xfrm, uint8_t ptype)
 	return transact(xfrm, &request.header, NLMSG_ERROR, NULL);
 }
 
-/* Reads a dump to its end. */
+/* Reads a dump to its end. Returns 0, -EAGAIN when a part was lost, or another negative errno. */
 static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *userdata)
 {
 	for (;;) {
 		ssize_t n = receive(xfrm->dump, &xfrm->dump_buffer, 0);
 		if (n == -ENOBUFS) {
-			/* Without memory the kernel ends a dump without a word (netlink_dump()). */
+			/* A kernel that runs out of memory ends a dump without a message (netlink_dump()). So the next
+			 * dump gets a new socket. */
 			netlink_close(&xfrm->dump);
 			return -EAGAIN;
 		}
@@ -215,7 +220,7 @@ static int read_dump(struct xfrm *xfrm, uint32_t seq, xfrm_entry_fn fn, void *us
 	}
 }
 
-/* Takes a dump from its request to its end. */
+/* Requests a dump and reads it to its end. Returns like read_dump(). */
 static int dump(struct xfrm *xfrm, union request *request, xfrm_entry_fn fn, void *userdata)
 {
 	int r = 0;
@@ -229,7 +234,7 @@ static int dump(struct xfrm *xfrm, union request *request, xfrm_entry_fn fn, voi
 	r = send_messages(xfrm->dump, &request->header, request->header.nlmsg_len);
 	if (r == 0)
 		r = read_dump(xfrm, request->header.nlmsg_seq, fn, userdata);
-	/* What is left of a dump that breaks off would keep the socket busy. */
+	/* The rest of a dump that was not read to its end would keep the socket busy. */
 	if (r < 0 && r != -EAGAIN)
 		netlink_close(&xfrm->dump);
 	return r;
@@ -285,7 +290,8 @@ int xfrm_count_sas(struct xfrm *xfrm, uint8_t proto, uint32_t *ret)
 	union request request;
 	uint32_t n = 0;
 
-	/* Unlike everywhere else, the attributes of this request follow its header at once (xfrm_dump_sa()). */
+	/* The attributes of this request follow the netlink header directly, unlike in other requests
+	 * (xfrm_dump_sa()). */
 	build_begin(&request.header, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
 	build_put(&request.header, XFRMA_PROTO, &proto, sizeof(proto));
 	int r = dump(xfrm, &request, count_entry, &n);
@@ -294,7 +300,7 @@ int xfrm_count_sas(struct xfrm *xfrm, uint8_t proto, uint32_t *ret)
 	return r;
 }
 
-/* Sends a batch and reads the answers. Sets `lost` when some did not arrive. */
+/* Sends a batch and reads the answers. Sets `lost` when some of them did not arrive. Returns 0 or a negative errno. */
 static int send_batch(struct xfrm *xfrm, struct batch *batch, bool *lost, xfrm_refused_fn fn, void *userdata)
 {
 	int r = send_messages(xfrm->change, &batch->first, batch->length);
@@ -302,8 +308,8 @@ static int send_batch(struct xfrm *xfrm, struct batch *batch, bool *lost, xfrm_r
 	if (r < 0)
 		return r;
 
-	/* The kernel works through the batch before sendto() returns (netlink_unicast_kernel()), and answers only what
-	 * it refused: what there is to read is there now. */
+	/* The kernel processes the batch before sendto() returns (netlink_unicast_kernel()), and answers only requests
+	 * that it refuses. So all answers have arrived by now. */
 	for (;;) {
 		ssize_t n = receive(xfrm->change, &xfrm->change_buffer, MSG_DONTWAIT);
 		if (n == -EAGAIN)
@@ -364,7 +370,8 @@ int xfrm_find_sa(struct xfrm *xfrm, const struct entry *sa, struct entry *ret)
 	return r == 0 ? entry_decode(answer, ret) : r;
 }
 
-/* Checks that the SA that the kernel finds under this SA's name is this one. */
+/* Checks that the kernel finds this SA by its destination, SPI, protocol and mark, and not another one. Returns 0,
+ * -EEXIST when it finds another one, or an error of xfrm_find_sa(). */
 static int check_not_hidden(struct xfrm *xfrm, const struct entry *entry)
 {
 	struct entry found = {0};
@@ -376,14 +383,15 @@ static int check_not_hidden(struct xfrm *xfrm, const struct entry *entry)
 	return xfrm->refused ? -EEXIST : 0;
 }
 
-/* Number of SPIs that an SA can get: an SA that a run left before its end may have one of them. */
+/* Number of SPIs to try for one SA. An SA that an interrupted run has left may have one of these SPIs. */
 #define SPIS_EACH 3
 
 _Static_assert(BATCH_MESSAGES *SPIS_EACH <= REQUEST_SPI_RESERVED_MAX, "each message of a batch has SPIs of its own");
 
-/* Gives a larval SA without SPI one, so that it can be named: no other one of the batch, since of two SAs with the same
- * SPI but different marks the kernel might delete the wrong one. Tries each SPI by itself: from a range the kernel
- * takes as many SPIs at random as the range has, and may miss the free one (xfrm_alloc_spi()). */
+/* Gives an SPI to a larval SA that has none, so that a request can name the SA. Each SA of a batch gets an SPI of its
+ * own: of two SAs with the same SPI but different marks the kernel might delete the wrong one. Requests one SPI at a
+ * time: for a range, xfrm_alloc_spi() makes as many random attempts as the range has SPIs, and can miss the free one.
+ * Returns 0, -ENOSPC when no SPI is free, or another negative errno. */
 static int allocate_spi(struct xfrm *xfrm, struct entry *entry)
 {
 	const uint32_t first = 1 + xfrm->batches.deletions.n * SPIS_EACH;
@@ -396,7 +404,7 @@ static int allocate_spi(struct xfrm *xfrm, struct entry *entry)
 		build_spi(&request.header, entry, first + i);
 		r = transact(xfrm, &request.header, XFRM_MSG_NEWSA, &answer);
 	}
-	/* "No SPI is free"; about an entry, ENOENT says that it has gone. */
+	/* Here -ENOENT means that no SPI is free. The caller would take it for an entry that is already absent. */
 	if (r == -ENOENT)
 		return -ENOSPC;
 	if (r == 0)
@@ -406,7 +414,8 @@ static int allocate_spi(struct xfrm *xfrm, struct entry *entry)
 	return r;
 }
 
-/* Makes sure that a deletion of this SA names this one and no other. As transact(), also for xfrm->refused. */
+/* Ensures that a deletion of this SA names this SA and no other. Returns 0 or a negative errno, and sets xfrm->refused,
+ * like transact(). */
 static int name_sa(struct xfrm *xfrm, struct entry *entry)
 {
 	if (!entry->sa.id.spi)
@@ -484,7 +493,7 @@ int xfrm_set_sa_lifetime(struct xfrm *xfrm, const struct entry *sa, uint64_t sec
 	int r = build_sa_lifetime(sa->message, seconds, &request.header, sizeof(request));
 	if (r == 0)
 		r = transact(xfrm, &request.header, NLMSG_ERROR, NULL);
-	/* It has the keys of the SA. */
+	/* The request contains the keys of the SA. */
 	explicit_bzero(&request, sizeof(request));
 	return r;
 }

@@ -6,7 +6,8 @@
 #include <netlink/msg.h>
 #include <string.h>
 
-/* The errno in an NLMSG_ERROR or NLMSG_DONE message: 0 or negative. */
+/* Returns the errno in an NLMSG_ERROR or NLMSG_DONE message, which is 0 or negative, or -EBADMSG for a malformed
+ * one. */
 static int message_error(const struct nlmsghdr *nlh)
 {
 	int error;
@@ -38,7 +39,7 @@ int parse_answer(struct nlmsghdr *first, int length, uint32_t seq, uint16_t type
 
 int parse_info(struct nlmsghdr *answer, int attribute, void *ret, size_t size)
 {
-	/* A word of flags, which the kernel leaves as it was sent, then attributes. */
+	/* The answer is 32 bits of flags, which the kernel returns unchanged, and then the attributes. */
 	const struct nlattr *attr = nlmsg_find_attr(answer, sizeof(uint32_t), attribute);
 
 	if (!attr || (size_t)nla_len(attr) < size)
@@ -79,7 +80,7 @@ int parse_refusals(struct nlmsghdr *first, int length, parse_refusal_fn fn, void
 		int error = message_error(nlh);
 		if (error == 0)
 			continue;
-		/* The kernel sends the request back whole. */
+		/* The answer contains the whole request. */
 		if (answer->msg.nlmsg_len > nlh->nlmsg_len - NLMSG_LENGTH(sizeof(answer->error)))
 			return -EBADMSG;
 		int r = fn(&answer->msg, error, userdata);

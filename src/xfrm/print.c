@@ -19,7 +19,8 @@ static void put_json(json_t **json)
 	json_decref(*json);
 }
 
-/* The protocols of selectors, by the names of IANA; not from /etc/protocols, which minimal systems lack. */
+/* Returns the name of a selector's protocol as IANA assigned it, or NULL. It does not read /etc/protocols, which
+ * minimal systems lack. */
 static const char *selector_proto_name(int proto)
 {
 	switch (proto) {
@@ -40,7 +41,7 @@ static const char *selector_proto_name(int proto)
 	}
 }
 
-/* "10.1.0.1", or with a prefix length "10.1.0.0/16"; without one it is negative. */
+/* Returns an address as a JSON string: "10.1.0.0/16", or "10.1.0.1" if `prefix_length` is negative. */
 static json_t *address(const xfrm_address_t *value, sa_family_t family, int prefix_length)
 {
 	char text[INET6_ADDRSTRLEN];
@@ -59,7 +60,8 @@ static void add_name_or_number(json_t *object, const char *key, const char *name
 	json_object_set_new(object, key, name ? json_string(name) : json_sprintf("%d", value));
 }
 
-/* `family` is that of the entry, for selectors that have none (SAs of tunnels that carry both families). */
+/* Adds the members of a selector. `family` is that of the entry, and is used if the selector has none, as in SAs of
+ * tunnels that carry both families. */
 static void add_selector(json_t *object, const struct xfrm_selector *sel, sa_family_t family)
 {
 	const int proto = sel->proto, ifindex = sel->ifindex;
@@ -70,7 +72,7 @@ static void add_selector(json_t *object, const struct xfrm_selector *sel, sa_fam
 	json_object_set_new(object, "dst", address(&sel->daddr, family, sel->prefixlen_d));
 	if (proto)
 		add_name_or_number(object, "proto", selector_proto_name(proto), proto);
-	/* For ICMP the ports are type and code, for GRE the halves of the key. */
+	/* For ICMP the ports are type and code; for GRE they are the halves of the key. */
 	if (sel->sport_mask)
 		add_number(object, "sport", ntohs(sel->sport));
 	if (sel->dport_mask)
@@ -93,7 +95,7 @@ static void add_mark_and_if_id(json_t *object, const struct entry *entry)
 
 static void add_encapsulation(json_t *object, const struct nlmsghdr *message)
 {
-	/* libnl's readers take messages that are not const, and change nothing in them. */
+	/* libnl's functions take messages that are not const, but change nothing in them. */
 	const struct nlattr *attr =
 		nlmsg_find_attr((struct nlmsghdr *)message, sizeof(struct xfrm_usersa_info), XFRMA_ENCAP);
 	struct xfrm_encap_tmpl encap;
@@ -168,7 +170,7 @@ static json_int_t number_of(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
-/* " proto tcp", or with a number " sport 80", only when there is such a member. */
+/* Prints a member with its name, as " proto tcp" or " sport 80", if the object has it. */
 static void print_if_any(const json_t *object, const char *name)
 {
 	const json_t *value = json_object_get(object, name);
@@ -200,7 +202,7 @@ static void print_mark_and_if_id(const json_t *object)
 		printf("\tif_id 0x%" PRIx64 "\n", (uint64_t)number_of(object, "if_id"));
 }
 
-/* The second line of an SA and of a template. */
+/* Prints the second line of an SA or of a template. */
 static void print_id(const json_t *object)
 {
 	printf("proto %s", string_of(object, "proto"));

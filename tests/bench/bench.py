@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks share: runs of commands on fresh policies, medians, goals, the table and the raw figures."""
+"""Shared parts of the benchmarks: runs of commands on fresh policies, medians, goals, the table and the raw figures."""
 
 import json
 import os
@@ -18,13 +18,13 @@ MEASURE = os.environ["MEASURE"]
 
 IP_FLUSH_POLICIES = ["ip", "xfrm", "policy", "flush"]
 
-# Policies between networks serve when so many can be made in so many seconds.
+# Policies between networks are used if the kernel adds this number of them within this number of seconds.
 TRIED, TRIED_SECONDS = 20_000, 1
 
 
 
 class Benchmark:
-    """Raw figures, and what they say about the goals."""
+    """Raw figures, and the goals that they meet or miss."""
 
     def __init__(self, kind):
         self.kind = kind
@@ -32,13 +32,13 @@ class Benchmark:
         self.goals = []
 
     def prepare(self, policies, kind=None):
-        """Leaves so many policies, and nothing else, in the present namespace."""
+        """Replaces all SAs and policies of the present namespace by `policies` new policies."""
         xfrm.clear()
         if policies:
             xfrm.fill(kind or self.kind, policies)
 
     def measure(self, name, side, policies, command, policies_left):
-        """Measures a command in the present namespace, which it must leave with so many policies."""
+        """Measures a command in the present namespace. Exits unless the command leaves `policies_left` policies."""
         done = subprocess.run([MEASURE, *command], stdout=subprocess.PIPE, text=True, check=True)
         left = xfrm.counts()[0]
         if left != policies_left:
@@ -58,8 +58,8 @@ class Benchmark:
         self.goals.append({"goal": what, "found": found, "limit": limit, "met": found <= limit, "text": text})
 
     def goal_of_growth(self, name, sizes, limit):
-        """Time per entry, without what the program takes to start, against that of the smallest size; the sides are the
-        sizes, and 0."""
+        """Adds a goal for the time per entry, relative to that of the smallest size. The program's start, which is the
+        time for 0 entries, does not count. The sides are the sizes, and 0."""
         start = self.median(name, "0")
         each = [(self.median(name, str(size)) - start) / size for size in sizes]
         text = ", ".join(f"{nanoseconds / 1000:.2f} µs at {size:,}" for size, nanoseconds in zip(sizes, each))
@@ -67,14 +67,14 @@ class Benchmark:
                   f"{text} (start of {milliseconds(start)} not counted)")
 
     def goal_of_size(self, name, large):
-        """Resident size with so many policies, against none."""
+        """Adds a goal for the resident size with `large` policies, above that with none."""
         least, most = (self.median(name, str(size), what="maxrss_kib") for size in (0, large))
         self.goal(f"{name}: resident size, in MiB above that at none", (most - least) / 1024, 1,
                   f"{least:.0f} KiB at none, {most:.0f} KiB at {large:,}")
 
 
 def by_turns(rounds, contestants):
-    """Calls each of the functions so many times, in a namespace of their own; who comes first changes."""
+    """Calls each function `rounds` times in a new network namespace. Every second round reverses their order."""
     sandbox.new_network()
     for number in range(rounds):
         for contestant in contestants if number % 2 else reversed(contestants):
@@ -90,7 +90,8 @@ def step(what):
 
 
 def kind_of_policies(networks):
-    """Policies between networks, if this kernel takes them fast enough to be made for every round (see fill.c)."""
+    """Returns `networks` if this kernel adds policies between networks fast enough for each round (see fill.c), or else
+    "hosts"."""
     sandbox.new_network()
     begun = time.monotonic()
     xfrm.fill("networks", TRIED)
@@ -98,7 +99,8 @@ def kind_of_policies(networks):
 
 
 def conclude(bench):
-    """Writes the raw figures into the file that the command line names, prints the table, and ends the program."""
+    """Writes the raw figures to the file that the command line names, and prints the table. Exits with 0 if all goals
+    are met, or else with 1."""
     machine = {"kernel": platform.release(), "policies": bench.kind, "processors": os.cpu_count(),
                "load": os.getloadavg(),
                "iproute2": subprocess.run(["ip", "-V"], capture_output=True, text=True, check=True).stdout.strip()}

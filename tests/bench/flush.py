@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compares `xfrmctl flush` with iproute2 in the same run, prints a table, and keeps the raw figures.
+"""Compares `xfrmctl flush` with iproute2 in the same run. Prints a table, and writes the raw figures to a file.
 
     flush.py RESULTS.json
 """
@@ -26,7 +26,7 @@ SLOW_ROUNDS = 3
 
 
 def rounds(bench, name, number, contestants):
-    """Measures {side: (policies, command, policies left)} by turns, each on fresh policies."""
+    """Measures contestants by turns, each on fresh policies: {side: (policies, command, policies left)}."""
     def contestant(side, policies, command, left):
         def run():
             bench.prepare(policies)
@@ -37,7 +37,7 @@ def rounds(bench, name, number, contestants):
 
 
 def compare(bench, name, number, ours, theirs, limit):
-    """A goal for the ratio of two medians."""
+    """Measures xfrmctl and iproute2, and adds a goal for the ratio of their medians."""
     rounds(bench, name, number, {OURS: ours, THEIRS: theirs})
     mine, other = bench.median(name, OURS), bench.median(name, THEIRS)
     bench.goal(name, mine / other, limit,
@@ -45,8 +45,8 @@ def compare(bench, name, number, ours, theirs, limit):
 
 
 def compare_start(bench):
-    """With nothing to flush, what counts is how long a process takes to start; beside it the time on a processor, which
-    other load changes less."""
+    """Measures runs with nothing to flush, in which the start of the process takes most of the time. Also shows the
+    time on a processor, which other load changes less."""
     name = "nothing to flush, whole process"
     sides = {OURS: FLUSH, THEIRS: IP_FLUSH_BOTH, EMPTY: ["true"]}
     rounds(bench, name, START_ROUNDS, {side: (0, command, 0) for side, command in sides.items()})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Measures `xfrmctl flush --hold` and `xfrmctl release` against `ip xfrm policy flush` in the same run, prints a table,
-and keeps the raw figures.
+"""Compares `xfrmctl flush --hold` and `xfrmctl release` with `ip xfrm policy flush` in the same run. Prints a table and
+writes the raw figures to a file.
 
     hold.py RESULTS.json
 """
@@ -21,14 +21,14 @@ SIZES = (1_000, 10_000, POLICIES)
 LARGE = 200_000
 
 ROUNDS = 7
-# What takes little time is measured several times in each round, so that its median is as good.
+# Short runs are repeated in each round, so that their medians are as good as those of long runs.
 REPEATS = {0: 3, 1_000: 3, 10_000: 2, POLICIES: 1, LARGE: 1}
 
 AGAIN = "hold over leftovers"
 GRADED = "hold, 9 priorities"
 
-# Time per entry may grow by so much from the smallest size on, for which the kernel's lists are still in the caches: to
-# walk over all others for each would make it 65 times, or 200.
+# Maximum growth of the time per entry, relative to the smallest size, for which the kernel's lists are still in the
+# caches. If each entry caused a walk over all others, the time per entry would grow 65 or 200 times.
 LINEAR = 2
 
 
@@ -37,21 +37,23 @@ def measure(bench, name, size, words, left):
 
 
 def life(bench, size):
-    """From policies to shadows and to nothing: that release leaves none shows that all were shadows."""
+    """Measures hold and release. Release leaves no policy, so hold has replaced all of them by shadows."""
     bench.prepare(size)
     measure(bench, "hold", size, HOLD, size)
     measure(bench, "release", size, RELEASE, 0)
 
 
 def graded_life(bench):
-    """A priority for each length of prefix, as IKE daemons choose them: the hold has to keep their order."""
+    """Measures policies with a priority for each prefix length, as IKE daemons choose it. The hold must keep their
+    order."""
     bench.prepare(POLICIES, "graded")
     measure(bench, GRADED, POLICIES, HOLD, POLICIES)
     measure(bench, "release, 9 priorities", POLICIES, RELEASE, 0)
 
 
 def second_life(bench, size):
-    """Each policy has its shadow already, as after a start that was cut short; then all shadows get a time to live."""
+    """Measures a hold when each policy already has its shadow, as after an interrupted start. Then measures a release
+    after which all shadows expire."""
     bench.prepare(size)
     measure(bench, "arm", size, ARM, 2 * size)
     measure(bench, AGAIN, size, HOLD, size)
@@ -64,7 +66,7 @@ def ip_flush(bench):
 
 
 def is_graded(bench):
-    """Whether this kernel takes policies between networks fast enough."""
+    """Returns whether this kernel adds policies between networks fast enough."""
     return bench.kind == "spread"
 
 
@@ -82,7 +84,7 @@ def rounds(bench):
 
 
 def compare(bench, name, limit):
-    """A goal for the ratio of two medians; beside it the time on a processor, which other load changes less."""
+    """Adds a goal for the ratio of two medians. Also shows the time on a processor, which other load changes less."""
     times = [[bench.median(which, str(POLICIES), what=what) for which in (name, "ip xfrm policy flush")]
              for what in ("nanoseconds", "cpu_nanoseconds")]
     (mine, other), (mine_on, other_on) = times
@@ -92,7 +94,7 @@ def compare(bench, name, limit):
 
 
 def count_updates(bench):
-    """What is sent to the kernel, in runs that are not timed."""
+    """Counts the messages to the kernel, in runs that are not timed."""
     sandbox.new_network()
     bench.prepare(POLICIES)
     sent = {}
@@ -104,7 +106,7 @@ def count_updates(bench):
             assert result.status == 0, result
             sent[name] = faults.count(0), faults.count(1)
     assert xfrm.counts()[0] == POLICIES
-    # A count of none says something only if the others are right.
+    # That no update is counted proves something only if the additions are counted correctly.
     assert [additions for _, additions in sent.values()] == [POLICIES, 0, POLICIES, 0, POLICIES], sent
     bench.goal("updates of policies sent", sum(updates for updates, _ in sent.values()), 0,
                ", ".join(f"{name} {updates} (additions {additions:,})" for name, (updates, additions) in sent.items()))

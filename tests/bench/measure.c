@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Runs a command once, with its output thrown away, and prints how many nanoseconds it took from its start to its end,
- * how many of these it was on a processor (in the kernel and out of it), and its largest resident size in KiB:
+/* Runs a command once, without its output, and prints three numbers: its duration in nanoseconds, its time on a
+ * processor in nanoseconds (in user space and in the kernel), and its largest resident size in KiB.
  *
  *     measure COMMAND [ARGUMENT...]
  *
- * It is small for two reasons: to start a process takes the longer the larger the parent is, and what a process had
- * resident before it called execve() counts as its own (getrusage(2), ru_maxrss). */
+ * The program is small for two reasons. The start of a process takes longer the larger its parent is. A process also
+ * counts as its own what was resident before it called execve() (getrusage(2), ru_maxrss). */
 
 #include <fcntl.h>
 #include <inttypes.h>

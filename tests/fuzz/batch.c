@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Whatever the kernel answers to a batch, a policy goes only when its shadow was not refused, and what is refused is
- * reported once. The input: the length of policies and SAs, two bytes; these; the answers. */
+/* Checks a batch with any answers of the kernel: a policy is deleted only if its shadow was not refused, and each
+ * refusal is reported once. The input consists of two bytes with the length of the policies and SAs, these entries, and
+ * the answers. */
 
 #include <errno.h>
 #include <netlink/msg.h>
@@ -14,8 +15,8 @@
 
 struct queue {
 	struct batches batches;
-	uint32_t seq;
-	unsigned int refused;
+	uint32_t seq;	      /* last sequence number in use */
+	unsigned int refused; /* number of reported refusals */
 };
 
 static void fill(const struct entry *entry, void *userdata)
@@ -31,7 +32,7 @@ static void fill(const struct entry *entry, void *userdata)
 		return;
 	}
 	shadow_make(entry, &survey, false, &shadow);
-	/* Some stand alone. */
+	/* Some additions have no deletion that depends on them. */
 	int r = batches_exchange(&queue->batches, &shadow, entry->policy.info.index % 4 ? entry : NULL, &queue->seq);
 	CHECK(r == (shadow.policy.security_length > REQUEST_SECURITY_MAX ? -EMSGSIZE : 0));
 }
@@ -116,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&length, data, sizeof(length));
 	size -= sizeof(length);
 	size_t n = length < size ? length : size;
-	/* Each where it has its alignment, and nothing behind it. */
+	/* Each part gets a block of its own, which is aligned and ends with the part. */
 	uint8_t *entries = malloc(n), *answers = malloc(size - n);
 	CHECK((entries || !n) && (answers || n == size));
 	if (n)

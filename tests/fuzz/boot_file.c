@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Whatever the bytes are, reading them as a boot file ends and keeps within them; and what was read, written and read
- * again, is the same. */
+/* Checks that reading any bytes as a boot file ends and stays within them. A file that is read, written and read again
+ * must be the same. */
 
 #include <errno.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static void write_entry(FILE *copy, const struct entry *entry)
 	boot_file_add(copy, entry);
 }
 
-/* Reads all of a file and writes it to `copy`. */
+/* Reads a whole file and writes its entries to `copy`. Returns the last result of boot_file_next(). */
 static int copy_file(const uint8_t *data, size_t size, FILE *copy)
 {
 	struct boot_file_reader reader = {.f = fmemopen((void *)data, size, "r")};

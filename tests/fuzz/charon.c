@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Whatever charon says, as the answer to any command, or as its event: what it is taken for is whole. The socket is
- * replaced: each call gets the input as its answer, and as events before that. */
+/* Checks how any message of charon is read, as an answer to any command or as an event. Results must be complete.
+ * Functions in place of those of vici.h give each call the input as its answer, and as events before that. */
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -12,13 +12,13 @@
 #include "ike/charon.h"
 #include "routes/explain.h"
 
-/* As many events as come before an answer. */
+/* Number of events before an answer. */
 #define EVENTS 2
 
 struct vici {
-	const uint8_t *data;
-	size_t size;
-	struct vici_call call;
+	const uint8_t *data;   /* the input */
+	size_t size;	       /* of the input, in bytes */
+	struct vici_call call; /* started by vici_start() */
 };
 
 int vici_request(struct vici *vici, const char *command, const struct vici_writer *arguments, uint64_t deadline,
@@ -60,13 +60,14 @@ int vici_continue(struct vici *vici)
 		       : vici_request(vici, call->command, call->arguments, call->deadline, call->fn, call->userdata);
 }
 
-/* It ends in one of the ways that are documented. */
+/* Checks that a result is one of those that are documented. Returns whether the call succeeded. */
 static bool is_through(int r)
 {
 	CHECK(r == 0 || r == -EBADMSG || r == -EINVAL);
 	return r == 0;
 }
 
+/* Checks that a text ends within its buffer. Returns true. */
 static bool is_plain(const char *text, size_t size)
 {
 	CHECK(strnlen(text, size) < size);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Runs a fuzzer without libFuzzer: on the files of a folder, and on mutations of them, always the same ones.
+/* Runs a fuzzer without libFuzzer, on the files of a folder and on mutations of them. The mutations are the same in
+ * each run.
  *
  *     driver MUTATIONS FOLDER
  *
- * Prints TAP. Where everything takes longer (valgrind), there are as many mutations as SECONDS_MAX has room for. */
+ * Prints TAP. If the mutations take longer than SECONDS_MAX, as under valgrind, the driver omits the rest. */
 
 #include <dirent.h>
 #include <string.h>
@@ -12,8 +13,13 @@
 #include "base/util.h"
 #include "fuzz.h"
 
+/* Maximum number of files in the folder. */
 #define SEEDS_MAX 256
+
+/* Maximum size of an input, in bytes. */
 #define SIZE_MAX_INPUT 16384
+
+/* Maximum time for the mutations, in seconds. */
 #define SECONDS_MAX 5
 
 struct input {
@@ -24,7 +30,7 @@ struct input {
 static struct input seeds[SEEDS_MAX];
 static size_t n_seeds;
 
-/* Knuth's generator (MMIX); a number below `limit`, which is not 0. */
+/* Returns a pseudo-random number below `limit`, which is not 0 (Knuth's generator, MMIX). */
 static size_t below(size_t limit)
 {
 	static uint64_t random = 1;
@@ -50,7 +56,7 @@ static int is_seed(const struct dirent *entry)
 	return entry->d_name[0] != '.';
 }
 
-/* In an order that is the same everywhere. */
+/* Reads the files in an order that is the same on each machine. */
 static void read_seeds(const char *folder)
 {
 	struct dirent **entries;
@@ -64,7 +70,7 @@ static void read_seeds(const char *folder)
 	free(entries);
 }
 
-/* Replaces `length` bytes at `at` by others. */
+/* Replaces `length` bytes at `at` by `n` other bytes. */
 static void replace(struct input *input, size_t at, size_t length, const uint8_t *bytes, size_t n)
 {
 	if (input->size - length + n > sizeof(input->bytes))
@@ -74,6 +80,7 @@ static void replace(struct input *input, size_t at, size_t length, const uint8_t
 	input->size += n - length;
 }
 
+/* Makes one random change. */
 static void mutate(struct input *input)
 {
 	static const uint8_t extremes[] = {0, 1, 2, 3, 4, 5, 6, 7, 127, 128, 254, 255};
@@ -81,33 +88,33 @@ static void mutate(struct input *input)
 	size_t at = below(input->size + 1), length = below(input->size - at + 1), from = below(other->size + 1);
 
 	switch (below(7)) {
-	case 0: /* a bit */
+	case 0: /* flip a bit */
 		if (at < input->size)
 			input->bytes[at] ^= (uint8_t)(1 << below(8));
 		break;
-	case 1: /* a length or an element */
+	case 1: /* set a byte, such as a length or a type of element, to an extreme value */
 		if (at < input->size)
 			input->bytes[at] = extremes[below(sizeof(extremes))];
 		break;
-	case 2: /* a length a little off */
+	case 2: /* change a byte, such as a length, a little */
 		if (at < input->size)
 			input->bytes[at] += (uint8_t)(below(9) - 4);
 		break;
-	case 3: /* the end */
+	case 3: /* cut the end off */
 		input->size = at;
 		break;
-	case 4: /* a part goes */
+	case 4: /* remove a part */
 		replace(input, at, length % 32, other->bytes, 0);
 		break;
-	case 5: /* the end of another one */
+	case 5: /* replace the end by the end of another input */
 		replace(input, at, input->size - at, other->bytes + from, other->size - from);
 		break;
-	default: /* a part of another one */
+	default: /* insert a part of another input */
 		replace(input, at, 0, other->bytes + from, below(other->size - from + 1));
 	}
 }
 
-/* What is behind the input belongs to nobody, for those who watch over memory. */
+/* Runs the fuzzer on a copy of exactly the input's size, so that memory checkers detect reads behind it. */
 static void run(const struct input *input)
 {
 	uint8_t *exact = malloc(input->size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* An expression of --match is taken, and then holds for entries or not, or is refused with a sentence. */
+/* Checks that an expression of --match is accepted, and then matches entries or not, or is refused with an error
+ * text. */
 
 #include <errno.h>
 #include <netinet/in.h>

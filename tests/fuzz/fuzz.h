@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What each fuzzer is: libFuzzer's entry point, which driver.c calls too. */
+/* The interface of the fuzzers: libFuzzer's entry point, which driver.c calls too. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Nothing that holds may depend on the input. */
+/* Aborts unless a condition is true. It must be true for each input. */
 #define CHECK(condition) \
 	do { \
 		if (!(condition)) { \
@@ -18,7 +18,7 @@
 		} \
 	} while (0)
 
-/* The input as text that ends where it ends; to be freed. */
+/* Returns the input as text, in a block that ends with the text. The caller frees it. */
 static inline char *fuzz_text(const uint8_t *data, size_t size)
 {
 	char *text = malloc(size + 1);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Files of /proc, and what processes write into theirs: whatever their text is, reading it ends, and keeps within it.
- */
+/* Checks that reading any text as a file of /proc, or as the PID file of a process, ends and stays within the text. */
 
 #include <errno.h>
 #include <string.h>

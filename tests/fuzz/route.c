@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Messages about routes, rules, addresses and nexthop objects: reading them ends and keeps within them, and what is
- * made of them can be sent back. */
+/* Checks that reading any bytes as messages about routes, rules, addresses and nexthop objects ends and stays within
+ * them. The results must be valid in requests to the kernel. */
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
@@ -24,7 +24,7 @@ static void check_request(struct nl_msg *request, int type)
 
 static const bool onlink[] = {false, true};
 
-/* What is made of a next hop is read back as the same. */
+/* Checks that a nexthop object made from a route is read back unchanged, and that a route to the gateway is correct. */
 static void check_next_hop(const struct route *route)
 {
 	struct rtnl_nexthop wanted, found;
@@ -98,7 +98,7 @@ static void check_rule(struct nlmsghdr *nlh, sa_family_t family)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	/* libnl's readers take messages that are not const, and change nothing in them. */
+	/* libnl's functions take messages that are not const, but change nothing in them. */
 	struct nlmsghdr *nlh = (struct nlmsghdr *)(uintptr_t)data;
 	xfrm_address_t address;
 	unsigned int ifindex;

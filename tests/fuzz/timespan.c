@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* A time span that is taken can be written, and read again; for people it is never longer than it is. */
+/* Checks that an accepted time span can be written and read again. Its coarse form must not be longer than the time
+ * span. */
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The addresses and traffic selectors of charon's configuration, as text. */
+/* Checks addresses and traffic selectors of charon's configuration, as text. */
 
 #include <errno.h>
 #include <string.h>

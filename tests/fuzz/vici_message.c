@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Whatever the bytes are, reading them as a message of VICI ends and keeps within them, and what is read is what was
- * there. */
+/* Checks that reading any bytes as a VICI message ends and stays within them, and that the results are in the
+ * message. */
 
 #include <errno.h>
 #include <string.h>
@@ -9,11 +9,11 @@
 #include "fuzz.h"
 #include "ike/vici_message.h"
 
-/* What reading has come to. */
+/* The expected state of the reader. */
 struct model {
-	const uint8_t *at, *end;
-	unsigned int depth;
-	struct vici_text list; /* `at` is NULL outside of one */
+	const uint8_t *at, *end; /* the rest of the message */
+	unsigned int depth;	 /* number of open sections */
+	struct vici_text list;	 /* name of the open list; `at` is NULL without one */
 };
 
 static uint8_t take_byte(struct model *model)
@@ -22,7 +22,7 @@ static uint8_t take_byte(struct model *model)
 	return *model->at++;
 }
 
-/* The text is the very one that comes next, behind its length. */
+/* Checks that a text is the next one in the message, behind its length of `width` bytes. */
 static void check_text(struct model *model, struct vici_text text, size_t width)
 {
 	size_t length = 0;
@@ -86,7 +86,7 @@ static void check_item(struct model *model, const struct vici_item *item)
 		CHECK(item->value.length == 0);
 }
 
-/* A number is what strtoull() takes, without what else it would. */
+/* Checks vici_number(): it must accept what strtoull() accepts, if all characters are digits. */
 static void check_number(struct vici_text text, const char *copy, unsigned int base)
 {
 	size_t digits = strspn(copy, base == 10 ? "0123456789" : "0123456789abcdefABCDEF");
@@ -99,7 +99,7 @@ static void check_number(struct vici_text text, const char *copy, unsigned int b
 	CHECK(valid ? r == 0 && number == expected : r == -EINVAL);
 }
 
-/* What callers do with texts, in exactly the room that there is. */
+/* Uses a text like callers do, with a buffer of exactly its size. */
 static void use_text(struct vici_text text)
 {
 	char *copy = malloc(text.length + 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Whatever a daemon sends before it hangs up, a conversation ends at once, and in one of the ways that vici.h has. */
+/* Checks that, with any bytes from a daemon that then hangs up, a conversation ends at once with a result of vici.h. */
 
 #include <errno.h>
 #include <string.h>
@@ -12,10 +12,10 @@
 #include "fuzz.h"
 #include "ike/vici.h"
 
-/* A socket takes as much without anybody who reads. */
+/* Maximum size of an input, in bytes. A socket queues that much without a reader. */
 #define INPUT_MAX (64 * 1024)
 
-/* Nothing here has to be waited for. */
+/* Time limit of a conversation, in microseconds. It is never reached. */
 #define DEADLINE (30 * USEC_PER_SEC)
 
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -41,7 +41,7 @@ static int listener(void)
 	return fd;
 }
 
-/* Reads all of a message, and says so when it is none. */
+/* Reads a whole message. Returns 0 or a negative errno. */
 static int on_message(struct vici_reader *message, void *userdata)
 {
 	struct vici_item item;
@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(daemon >= 0 && send(daemon, data, size, MSG_DONTWAIT) == (ssize_t)size);
 	CHECK(shutdown(daemon, SHUT_WR) == 0);
 
-	/* One with functions, one without: the messages are read in either way. */
+	/* Stream once with functions and once without, because messages are read in both cases. */
 	int r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_message, on_message, NULL);
 	CHECK(r == 0 || r == -EOPNOTSUPP || r == -EBADMSG || r == -ECONNRESET);
 	int again = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, NULL, NULL, NULL);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Words lie within the text, one behind the other, no more of them than there is room for; and each, in quotes, is one
- * word again. */
+/* Checks that words lie one behind the other within the text, and are no more than WORDS_MAX(). Each word, in quotes,
+ * must be one word again. */
 
 #include "base/words.h"
 
 #include "fuzz.h"
 
-/* Writes a word so that it is taken for itself. Returns the text, to be freed. */
+/* Quotes a word so that words_split() returns it unchanged. The caller frees the text. */
 static char *quoted(const char *word)
 {
 	char *text = malloc(2 * strlen(word) + 3), *to = text;

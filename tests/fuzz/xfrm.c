@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* What the kernel sends over XFRM, as a part of a dump, an answer, or events: whatever it is, reading it ends and keeps
- * within it. What is made of the entries that are found is read again as what it is meant to be. */
+/* Checks that reading any bytes of the kernel ends and stays within them: as a part of a dump, as an answer, and as
+ * events. Requests and shadows that are made from the entries must be read back with their intended values. */
 
 #include <errno.h>
 #include <netlink/attr.h>
@@ -26,7 +26,7 @@ static const char *const expressions[] = {"reqid=1,proto=esp",
 					  "peer=2001:db8::/32,priority=1-9",
 					  "spi=0x101"};
 
-/* The second look at a list, with what was seen at the first. */
+/* The state of two passes over a dump: the second uses the results of the first. */
 struct looking {
 	struct filter filter;
 	struct shadow_survey survey;
@@ -34,7 +34,7 @@ struct looking {
 	struct status_states states;
 	struct status_policies policies;
 	struct summary summary;
-	size_t n;
+	size_t n; /* number of entries that only the first pass has seen */
 };
 
 static struct entry decode(const union request *request)
@@ -88,7 +88,7 @@ static void check_policy(const struct entry *policy)
 	CHECK(!written.policy.security_length == !policy->policy.security_length);
 }
 
-/* A shadow blocks where its policy protected, and stands in for that policy alone. */
+/* Checks that the shadows of a policy block traffic that it protected, and belong to that policy alone. */
 static void check_shadow(const struct looking *looking, const struct entry *policy)
 {
 	struct entry shadows[4];
@@ -161,7 +161,7 @@ static void check_stopper(struct looking *looking, const struct entry *sa)
 	CHECK(kept_add_sa(&looking->kept, sa) == 0);
 }
 
-/* What is shown goes nowhere. */
+/* Prints an entry to /dev/null. */
 static void show(const struct entry *entry)
 {
 	static FILE *nowhere;
@@ -293,7 +293,7 @@ static void on_event(const struct entry *entry, void *userdata)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	/* libnl's readers take messages that are not const, and change nothing in them. */
+	/* libnl's functions take messages that are not const, but change nothing in them. */
 	struct nlmsghdr *first = (struct nlmsghdr *)(uintptr_t)data;
 	size_t n = 0;
 

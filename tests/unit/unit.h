@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* What the unit tests share: cases made from the rows of tables, and builders of SAs and policies. */
+/* Shared parts of the unit tests: test cases from the rows of tables, and builders of SAs and policies. */
 
-/* cmocka.h needs these four before it. */
+/* cmocka.h needs these four headers before it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@
 #include "base/util.h"
 #include "xfrm/entry.h"
 
-/* cmocka skips the slots of an array that have no name, so an array can be longer than what is in it. */
+/* Test cases. The list may be longer than its contents, because cmocka skips entries without a name. */
 struct cases {
 	struct CMUnitTest list[512];
 	size_t n;
@@ -36,7 +36,8 @@ static inline void add_case(struct cases *cases, const char *name, CMUnitTestFun
 
 #define ADD_CASE(cases, function) add_case(cases, #function, function, NULL)
 
-/* One case for each row of a table, so that a failure tells the row's `name`. The function finds its row at *state. */
+/* Adds a test case for each row of a table, so that a failure shows the row's `name`. The function gets its row in
+ * *state. */
 #define ADD_ROWS(cases, function, rows) \
 	for (size_t row_ = 0; row_ < ARRAY_SIZE(rows); row_++) \
 	add_case(cases, (rows)[row_].name, function, &(rows)[row_])
@@ -44,8 +45,8 @@ static inline void add_case(struct cases *cases, const char *name, CMUnitTestFun
 /* Writes a text about `what` into a buffer of `size` bytes. */
 typedef void (*writer)(char *buffer, size_t size, const void *what);
 
-/* A text must keep to buffers of every size: nothing is written behind them (test_malloc() guards the blocks), and what
- * fits of it is there. With `max` bytes nothing may be missing. */
+/* Checks that a text fits into buffers of every size: test_malloc() detects a write behind a buffer, and as much of the
+ * text as fits is there. A buffer of `max` bytes must hold all of it. */
 static inline void check_text_fits(writer write, const void *what, size_t max)
 {
 	char whole[4096];
@@ -93,7 +94,7 @@ static inline uint8_t split_prefix(const char *text, xfrm_address_t *address)
 	return (uint8_t)strtoul(slash + 1, NULL, 10);
 }
 
-/* From two prefixes, each ADDRESS/LENGTH. */
+/* Returns the selector of two prefixes, each ADDRESS/LENGTH. */
 static inline struct xfrm_selector make_selector(const char *src, const char *dst)
 {
 	struct xfrm_selector sel = {.family = family_of(src)};
@@ -103,13 +104,13 @@ static inline struct xfrm_selector make_selector(const char *src, const char *ds
 	return sel;
 }
 
-/* What the fields of entries have that no test asks for by its own value; all differ. */
+/* Values of members for which a test needs no value of its own. All differ. */
 #define ANY_SPI 0xc1234567
 #define ANY_REQID 11
 #define ANY_PRIORITY 371327
 #define ANY_INDEX 0xaa61
 
-/* A tunnel mode ESP SA between two addresses, with the empty selector that charon gives it. */
+/* Returns a tunnel mode ESP SA between two addresses, with an empty selector, as charon installs it. */
 static inline struct entry make_sa(const char *src, const char *dst)
 {
 	return (struct entry){
@@ -140,7 +141,7 @@ static inline struct xfrm_user_tmpl make_template(uint8_t proto, uint8_t mode, c
 	};
 }
 
-/* An outbound main policy; the templates must live as long as it does. */
+/* Returns an outbound main policy. The caller keeps the templates as long as the policy. */
 static inline struct entry make_policy(const char *src, const char *dst, const struct xfrm_user_tmpl *templates,
 				       size_t n_templates)
 {
@@ -163,7 +164,7 @@ static inline struct entry make_policy(const char *src, const char *dst, const s
 	};
 }
 
-/* A security context as the kernel carries it: the text lies behind the structure, with its end. */
+/* A security context as the kernel sends it: the text, with its NUL, follows the structure. */
 struct context {
 	struct xfrm_user_sec_ctx header;
 	char text[32];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The filter of system calls, as the kernel would run it, on each architecture that Debian releases: what xfrmctl
- * needs passes, what it gives up fails. And the program opens its socket under it where this test is built. */
+/* Runs the filter of system calls as the kernel would, for each architecture that Debian releases. Calls that xfrmctl
+ * needs must pass, calls that it gives up must fail. Also checks, on the build's own architecture, that the program
+ * opens its socket under the filter. */
 
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -23,17 +24,17 @@
 
 #define ARGUMENTS_MAX 6
 
-/* libseccomp numbers calls that are multiplexed downwards from these. */
+/* libseccomp numbers multiplexed calls downwards from these. */
 #define MULTIPLEXED_SOCKET (-100)
 #define MULTIPLEXED_IPC (-200)
 
 static const struct architecture {
-	const char *name; /* Debian's */
-	uint32_t id;
-	int socket;	    /* number of the call that has its arguments in registers */
-	bool families_seen; /* the C library calls that one, not socketcall() */
+	const char *name;   /* as Debian names it */
+	uint32_t id;	    /* SCMP_ARCH_… */
+	int socket;	    /* number of socket(), whose arguments are in registers */
+	bool families_seen; /* the C library calls socket() and not socketcall() */
 	bool mapping_seen;  /* the protection of new memory is in a register */
-	bool mmap_not_used; /* the C library calls mmap2() */
+	bool mmap_not_used; /* the C library calls mmap2() instead of mmap() */
 } architectures[] = {
 	{"amd64", SCMP_ARCH_X86_64, 41, true, true, false},
 	{"arm64", SCMP_ARCH_AARCH64, 198, true, true, false},
@@ -46,8 +47,8 @@ static const struct architecture {
 	{"s390x", SCMP_ARCH_S390X, 359, false, false, false},
 };
 
-/* What the program, libnl, libsystemd, jansson and the C library call, on one architecture or another; socket() and
- * what maps memory are looked at by themselves. */
+/* Calls of the program, libnl, libsystemd, jansson and the C library on any architecture. Separate tests cover socket()
+ * and the calls that map memory. */
 static const char *const needed_calls[] = {
 	/* files */
 	"access",
@@ -168,7 +169,7 @@ static const char *const needed_calls[] = {
 	"wait4",
 	"waitid",
 	"waitpid",
-	/* itself */
+	/* the program's own privileges */
 	"capget",
 	"capset",
 	"getegid",
@@ -197,7 +198,7 @@ static const char *const needed_calls[] = {
 	"uname",
 };
 
-/* A call, with the arguments that matter; the others are all ones. */
+/* A call with some arguments. All others have all bits set. */
 struct call {
 	uint32_t architecture;
 	int number;
@@ -216,7 +217,7 @@ static bool is_big_endian(const struct architecture *of)
 	return !(of->id & __AUDIT_ARCH_LE);
 }
 
-/* Makes the filter for an architecture, which need not be ours. */
+/* Generates the filter for an architecture, which need not be that of the build. */
 static void make_program(struct program *program, const struct architecture *of)
 {
 	int n = forbidden_program(of->id, program->code, ARRAY_SIZE(program->code));
@@ -226,7 +227,7 @@ static void make_program(struct program *program, const struct architecture *of)
 	program->n = (size_t)n;
 }
 
-/* What the program finds at an offset of its struct seccomp_data. */
+/* Returns the 32 bits at an offset of struct seccomp_data, as the filter loads them. */
 static uint32_t load(const struct program *program, const struct call *call, uint32_t offset)
 {
 	if (offset == offsetof(struct seccomp_data, nr))
@@ -240,7 +241,7 @@ static uint32_t load(const struct program *program, const struct call *call, uin
 	return (uint32_t)((sa_pending & 1) == is_big_endian(program->of) ? value : value >> 32);
 }
 
-/* Runs the program as seccomp(2) does. */
+/* Runs the filter on a call like seccomp(2). Returns its result. */
 static uint32_t verdict(const struct program *program, const struct call *call)
 {
 	uint32_t a = 0;
@@ -288,8 +289,8 @@ static uint32_t verdict_of(const struct program *program, int number, size_t n, 
 	return verdict(program, &call);
 }
 
-/* Finds a call's number, and the number in the call by which it is multiplexed (0 if it is not). Returns false if the
- * architecture does not have it. */
+/* Finds the number of a call, and the number by which socketcall() or ipc() multiplexes it (0 if neither does). Returns
+ * false if the architecture does not have the call. */
 static bool find(const struct architecture *of, const char *name, int *number, uint64_t *multiplexed)
 {
 	int call = seccomp_syscall_resolve_name_arch(of->id, name);
@@ -309,7 +310,7 @@ static void expect(const struct program *program, const char *name, uint32_t exp
 
 	if (!find(program->of, name, &number, &multiplexed))
 		return;
-	/* Of some arguments one value is forbidden: neither extreme may be. */
+	/* For some arguments one value is forbidden. It must be neither of the extremes: all bits set, or none. */
 	const uint64_t zero[ARGUMENTS_MAX] = {multiplexed};
 	uint32_t with_ones = verdict_of(program, number, multiplexed ? 1 : 0, zero);
 	uint32_t with_zeros = verdict_of(program, number, ARGUMENTS_MAX, zero);
@@ -336,7 +337,7 @@ static void what_is_forbidden_fails(void **state)
 		expect(&program, forbidden_calls[i], DENIED);
 }
 
-/* A call that no architecture has yet is one of a newer C library's. */
+/* Checks that a call that no architecture has yet passes, because a newer C library may need it. */
 static void unknown_calls_pass(void **state)
 {
 	const struct architecture *of = *state;
@@ -404,7 +405,8 @@ static void executable_memory(void **state)
 	}
 }
 
-/* The numbers of another architecture's calls are different: with amd64's filter i386's would be allowed. */
+/* Checks that a call of another architecture ends the program. The same number means a different call there, so amd64's
+ * filter would allow forbidden calls of i386. */
 static void calls_of_another_end_the_program(void **state)
 {
 	const struct architecture *of = *state;
@@ -419,13 +421,13 @@ static void calls_of_another_end_the_program(void **state)
 		assert_int_equal(verdict(&program, &call),
 				 &architectures[i] == of ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL);
 	}
-	/* __X32_SYSCALL_BIT */
+	/* The x32 ABI sets __X32_SYSCALL_BIT. */
 	if (of->id == SCMP_ARCH_X86_64)
 		assert_int_equal(verdict_of(&program, 0x40000000 + of->socket, 0, NULL), SECCOMP_RET_KILL);
 }
 
-/* The program says so itself if it has no filter, or if that keeps it from opening its socket. Everything else that it
- * may say, such as that it is not root, it says with its socket. */
+/* Checks the program under its filter. The program reports when it has no filter, and when the filter prevents it from
+ * opening its socket. All other errors, such as missing privileges, come after that. */
 static void the_program_opens_its_socket(void **state)
 {
 	(void)state;
@@ -438,15 +440,15 @@ static void the_program_opens_its_socket(void **state)
 	assert_non_null(output);
 	said[fread(said, 1, sizeof(said) - 1, output)] = '\0';
 	int status = pclose(output);
-	/* As an emulator of processes (qemu-user) has no filters. */
+	/* An emulator of processes, such as qemu-user, has no filters. */
 	if (strstr(said, "Going on with all system calls"))
 		skip();
-	/* A shell that does not find the program ends with 127. */
+	/* The status of a shell that does not find the program is 127. */
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 126);
 	assert_null(strstr(said, "filter of system calls"));
 }
 
-/* A case for each architecture. */
+/* Adds a test case for each architecture. */
 static void add_cases(struct cases *cases, const char *what, CMUnitTestFunction function)
 {
 	static char names[ARRAY_SIZE(cases->list)][64];

@@ -20,7 +20,7 @@
 
 #define INFINITELY TIMESPAN_INFINITY
 
-/* Parsing: what is accepted, by us and by systemd. */
+/* Parsing: texts that systemd and xfrmctl accept. */
 
 static const struct accepted_row {
 	const char *name; /* the text */
@@ -138,7 +138,7 @@ static void accepts(void **state)
 	check_accepted(row->name, row->usec);
 }
 
-/* What would tear the test's own output to pieces. */
+/* Texts with white space. As names they would break the output of the test. */
 static const struct space_row {
 	const char *name, *text;
 	uint64_t usec;
@@ -158,7 +158,7 @@ static void accepts_space(void **state)
 	check_accepted(row->text, row->usec);
 }
 
-/* What is refused, by us and by systemd; the result is left alone. */
+/* Parsing: texts that systemd and xfrmctl refuse. The result must stay unchanged. */
 
 static const struct refused_row {
 	const char *name; /* the text */
@@ -250,7 +250,7 @@ static void refuses_nothing(void **state)
 	assert_int_equal(usec, 77);
 }
 
-/* systemd says EINVAL or ERANGE of these; all that matters is that they are refused. */
+/* Negative time spans. systemd refuses them with EINVAL or ERANGE; either is correct. */
 static const struct negative_row {
 	const char *name;
 } negative_rows[] = {
@@ -266,9 +266,9 @@ static void refuses_negative(void **state)
 	assert_int_equal(usec, 77);
 }
 
-/* systemd's own word on the same texts. */
+/* The answers of systemd about the same texts. */
 
-/* Runs `systemd-analyze timespan` on a text; returns its exit status, and what it says on microseconds in `usec`. */
+/* Runs `systemd-analyze timespan` on a text, and reads its microseconds into `usec`. Returns its exit status. */
 static int ask_systemd(const char *text, uint64_t *usec)
 {
 	char *argv[] = {(char *)"systemd-analyze", (char *)"timespan", (char *)"--", (char *)text, NULL};
@@ -391,7 +391,7 @@ static void writes(void **state)
 	check_text_fits(write_timespan, &row->usec, TIMESPAN_MAX);
 }
 
-/* Reading is the inverse of writing. */
+/* Parsing is the inverse of writing. */
 
 static void check_inverse(uint64_t usec)
 {
@@ -426,7 +426,7 @@ static void is_inverse_around_powers(void **state)
 		check_inverse(UINT64_MAX - less);
 }
 
-/* Knuth's generator (MMIX); numbers of all lengths. */
+/* Checks pseudo-random numbers of all lengths (Knuth's generator, MMIX). */
 static void is_inverse_anywhere(void **state)
 {
 	uint64_t random = 1;
@@ -438,7 +438,7 @@ static void is_inverse_anywhere(void **state)
 	}
 }
 
-/* The longest of all: every number with as many digits as it can have. */
+/* Checks the longest text: each unit has a number with as many digits as possible. */
 static void writes_the_longest(void **state)
 {
 	const uint64_t usec =

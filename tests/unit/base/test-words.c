@@ -3,7 +3,7 @@
 
 #include "unit.h"
 
-/* What systemd 252 makes of the same texts as an unquoted $VARIABLE. */
+/* Texts, and the words into which systemd 252 splits them as an unquoted $VARIABLE. */
 static const struct row {
 	const char *name; /* the text */
 	const char *words[5];

@@ -14,7 +14,7 @@
 #define THERE "198.51.100.1"
 #define OURS "10.1.0.0/16"
 
-/* Templates have to live as long as their policies do. */
+/* Templates of policies. They must exist as long as the policies. */
 static struct xfrm_user_tmpl templates[64];
 static size_t n_templates;
 
@@ -60,7 +60,7 @@ static void add_connection(struct kept *kept, const char *theirs, uint32_t reqid
 	}
 }
 
-/* Connections 2 and 1, in this order. */
+/* Returns connections 2 and 1, in this order. */
 static struct kept make_two(void)
 {
 	struct kept kept = {0};
@@ -172,7 +172,7 @@ static void shadows_are_found(void **state)
 
 	start();
 	struct kept kept = make_two();
-	/* Whatever its reqid, end points and priority are. */
+	/* The reqid, end points and priority of the real policy do not matter. */
 	struct entry real = make_real(row->theirs, 99, row->dir, "192.0.2.77", "198.51.100.77");
 	real.policy.info.priority = 1;
 	real.if_id = row->if_id;
@@ -188,7 +188,7 @@ static const struct sa_row {
 	const char *name;
 	uint32_t reqid;
 	const char *src, *dst;
-	size_t group; /* SIZE_MAX: of none */
+	size_t group; /* SIZE_MAX: in no group */
 } sa_rows[] = {
 	{"SA: out", 1, HERE, THERE, 0},
 	{"SA: in", 2, THERE, HERE, 1},
@@ -219,7 +219,7 @@ static void sas_find_their_group(void **state)
 	kept_free(&kept);
 }
 
-/* Of two connections to one peer, as `list-conns` tells of them. */
+/* A connection with one child, as `list-conns` describes it. */
 struct child_of_test {
 	const char *name, *local, *remote, *ours, *theirs;
 };
@@ -243,7 +243,7 @@ static struct children make_children(const struct child_of_test *list)
 static const struct child_row {
 	const char *name;
 	struct child_of_test list[4];
-	const char *best; /* for what goes to 10.11.0.0/16; NULL: none explains it */
+	const char *best; /* name of the child for the connection to 10.11.0.0/16, or NULL */
 } child_rows[] = {
 	{"child: none is loaded", {{0}}, NULL},
 	{"child: its own selectors", {{"own", HERE, THERE, OURS, "10.11.0.0/16"}}, "own"},
@@ -298,7 +298,7 @@ static void children_alike_are_shared_out(void **state)
 	assert_true(kept_find_child(&kept, &kept.groups[1], &children, &second));
 	assert_int_not_equal(first, second);
 	children.list[second].taken = true;
-	/* What is taken is better than nothing. */
+	/* Without a free child, a taken one is found. */
 	assert_true(kept_find_child(&kept, &kept.groups[0], &children, &first));
 	children_free(&children);
 	kept_free(&kept);
@@ -413,7 +413,7 @@ static const struct rival_row {
 	uint8_t dir;
 	const char *there;
 	uint32_t user;
-	bool rivals; /* group 1 */
+	bool rivals; /* whether it conflicts with group 1 */
 } rival_rows[] = {
 	{"rival: other traffic with its reqid", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, true},
 	{"rival: the same, inbound", "10.13.0.0/16", 1, XFRM_POLICY_IN, THERE, 0, true},
@@ -494,7 +494,7 @@ static void descriptions(void **state)
 
 static const struct guard_sa_keys keys;
 
-/* The message as the kernel would give it back. */
+/* Returns the guard SA of an SA, decoded from the request. */
 static struct entry composed(const struct entry *sa, struct nl_msg **message)
 {
 	struct entry entry;
@@ -530,7 +530,7 @@ static void a_stopper_is_like_its_sa(void **state)
 	assert_int_equal(guard_sa.sa.mode, XFRM_MODE_TUNNEL);
 	assert_int_equal(guard_sa.if_id, 7);
 	assert_memory_equal(&guard_sa.mark, &sa.mark, sizeof(sa.mark));
-	/* With ESN its sequence number would not be at its end. */
+	/* With XFRM_STATE_ESN the sequence number of the guard SA would not be at its end. */
 	assert_int_equal(guard_sa.sa.flags, XFRM_STATE_AF_UNSPEC);
 	assert_int_equal(guard_sa.sa.lft.hard_byte_limit, XFRM_INF);
 	assert_int_equal(guard_sa.sa.lft.hard_add_expires_seconds, GUARD_SA_SECONDS);

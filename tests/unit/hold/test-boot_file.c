@@ -10,7 +10,7 @@
 #define LINE "src 10.1.0.0/24 dst 10.2.0.0/24 dir out ptype main action block priority 2147855000 replaces 371352"
 #define MINIMAL "src 0.0.0.0/0 dst 0.0.0.0/0 dir in ptype main action allow priority 0 replaces 0"
 
-/* What can be saved, and how. */
+/* Lines that can be written and read. */
 
 static const struct line_row {
 	const char *name; /* the line */
@@ -106,7 +106,7 @@ static void reads(void **state)
 	fclose(reader.f);
 }
 
-/* What is no complete and correct file. */
+/* Files that are incomplete or incorrect. */
 
 static const struct refused_row {
 	const char *name; /* the reason */
@@ -153,7 +153,7 @@ static const struct refused_row {
 	{"line 2 has a wrong 'replaces'", FIRST "replaces x\nend 1\n"},
 };
 
-/* Reads to the end: how that came about. */
+/* Reads a file to its end or to a mistake. Returns the last result of boot_file_next(). */
 static int read_all(const char *text, size_t size, struct boot_file_reader *reader)
 {
 	struct entry entry;
@@ -213,7 +213,7 @@ static void refuses_long_lines(void **state)
 	check_contains(reader.why, "line 2 is too long");
 }
 
-/* What cannot be saved. */
+/* Policies that cannot be saved. */
 
 static void has_obstacle(void **state)
 {

@@ -10,7 +10,7 @@
 #define LAST_BEFORE 0x7fffffff
 #define HIGH 0x80000000
 
-/* The tag: which entries are shadows. */
+/* Tags: which entries are shadows. */
 
 static const struct tag_row {
 	const char *name;
@@ -41,23 +41,23 @@ static void knows_tag(void **state)
 	else
 		entry.policy.info.sel.user = row->user;
 	assert_int_equal(shadow_tag(&entry), row->tag);
-	/* Where a policy has it, an SA has something else. */
+	/* In an SA, the bytes of a policy's tag have another meaning. */
 	entry.policy.info.sel.user = row->user;
 	assert_int_equal(shadow_tag(&entry), row->tag);
 }
 
-/* Surveys: policies in short, each with what becomes of it. */
+/* Surveys: policies in short form, each with its outcome. */
 
 enum outcome {
-	NONE, /* the end of a list */
-	GOES, /* a policy that protects */
-	GOES_PASSING,
-	GOES_BLOCKING,
-	STAYS,
-	STAYS_PASSING,
-	IS_GRACE,
-	IS_HOLD,
-	OF_SOCKET,
+	NONE,	       /* the end of a list */
+	GOES,	       /* a policy that protects, and is replaced */
+	GOES_PASSING,  /* a bypass that is replaced */
+	GOES_BLOCKING, /* a discard that is replaced */
+	STAYS,	       /* a policy that protects, and that the filter leaves out */
+	STAYS_PASSING, /* a bypass that the filter leaves out */
+	IS_GRACE,      /* an expiring shadow */
+	IS_HOLD,       /* a shadow that stays until it is released */
+	OF_SOCKET,     /* a per-socket policy */
 };
 
 struct policy {
@@ -109,7 +109,7 @@ static struct entry entry_of(const struct policy *policy)
 	return entry;
 }
 
-/* What leaves those alone that stay. */
+/* Returns the filter that leaves out the policies that stay. */
 static const struct filter *but_those_that_stay(void)
 {
 	static struct filter filter;
@@ -200,7 +200,7 @@ static const struct survey_row {
 	 {{GOES_PASSING, FWD, 0}},
 	 {.directions[FWD] = {.bypasses = true, .n = 1, .at = {{0}}}}},
 
-	/* No filter selects these, and yet they do not stay behind anything. */
+	/* No filter selects these, but they do not count as policies that stay. */
 	{"survey: those of sockets", {{OF_SOCKET, OUT, 5}, {OF_SOCKET, IN, HIGH}}, {.n_hold = 0}},
 	{"survey: a shadow", {{IS_HOLD, OUT, 5}}, {.n_hold = 1, .directions[OUT] = {.n = 1, .at = {{5}}}}},
 	{"survey: a shadow that expires",
@@ -263,7 +263,7 @@ static void surveys(void **state)
 		check_direction(&survey.directions[dir], &row->survey.directions[dir]);
 }
 
-/* A shadow that the filter leaves out is a shadow all the same, and stays behind nothing. */
+/* Checks that a shadow that the filter leaves out counts as a shadow, and not as a policy that stays. */
 static void surveys_shadows_left_out(void **state)
 {
 	struct shadow_survey survey = {0};
@@ -281,7 +281,7 @@ static void surveys_shadows_left_out(void **state)
 	assert_false(survey.directions[OUT].at[0].stays);
 }
 
-/* So many priorities that not all are told apart. */
+/* Checks more priorities than a survey distinguishes. */
 static void surveys_many_priorities(void **state)
 {
 	struct shadow_survey survey = {0};
@@ -299,7 +299,7 @@ static void surveys_many_priorities(void **state)
 		assert_true(out->at[i - 1].priority < out->at[i].priority);
 	assert_false(out->many);
 
-	/* One of these once more is none too many. */
+	/* A priority that is known does not exceed the maximum. */
 	const struct entry again = entry_of(&(struct policy){GOES, OUT, 1000});
 	shadow_survey_add(&survey, but_those_that_stay(), &again);
 	assert_false(out->many);
@@ -312,7 +312,7 @@ static void surveys_many_priorities(void **state)
 	assert_int_equal(out->last_stays, 5000);
 }
 
-/* Making: what a shadow has of its policy. */
+/* Making: what a shadow takes from its policy. */
 
 static const struct xfrm_counters blocked = {.out = 12, .in = 3};
 static const struct shadow_survey nothing_seen;
@@ -325,7 +325,7 @@ static struct shadow_survey with_counters(const struct shadow_survey *survey, co
 	return with;
 }
 
-/* Everything that a policy can have, each value its own. */
+/* Returns a policy with all that a policy can have, each with a different value. */
 static struct entry full_policy(void)
 {
 	static struct xfrm_user_tmpl templates[2];
@@ -363,7 +363,7 @@ static struct entry make_shadow_of(const struct entry *policy, const struct shad
 	const struct shadow_survey seen = with_counters(survey, &blocked);
 	struct entry shadow;
 
-	/* What was in it must not show through. */
+	/* Old contents must not remain. */
 	memset(&shadow, 0xa5, sizeof(shadow));
 	shadow_make(policy, &seen, later, &shadow);
 	return shadow;
@@ -382,7 +382,7 @@ static void check_selector(const struct entry *shadow, const struct entry *polic
 	assert_memory_equal(&shadow->policy.info.sel, &expected, sizeof(expected));
 }
 
-/* What says which packets it is for, and to whom. */
+/* Checks the members that determine which packets a shadow matches, and for whom. */
 static void check_key(const struct entry *shadow, const struct entry *policy)
 {
 	assert_int_equal(shadow->kind, ENTRY_POLICY);
@@ -397,7 +397,7 @@ static void check_key(const struct entry *shadow, const struct entry *policy)
 	assert_int_equal(shadow->policy.info.share, policy->policy.info.share);
 }
 
-/* No time and no amount ends it. */
+/* Checks that neither time nor traffic ends a shadow, and that its limits of packets hold the counters. */
 static void check_lifetimes(const struct entry *shadow, const struct xfrm_counters *counters)
 {
 	const struct xfrm_lifetime_cfg *lft = &shadow->policy.info.lft;
@@ -417,7 +417,7 @@ static void check_shadow(const struct entry *shadow, const struct entry *policy,
 {
 	check_selector(shadow, policy, SHADOW_HOLD);
 	check_key(shadow, policy);
-	/* Where it can be found when its own priority does not tell. */
+	/* The shadow holds its policy's priority here, because its own may differ. */
 	assert_int_equal(shadow->policy.info.lft.soft_byte_limit, policy->policy.info.priority);
 	check_lifetimes(shadow, &blocked);
 	assert_int_equal(shadow->policy.info.action, action);
@@ -446,7 +446,7 @@ static struct entry deepest_policy(void)
 	return protecting(ENTRY_TEMPLATES_MAX);
 }
 
-/* Its traffic may pass unprotected, but the daemon wanted it protected. */
+/* Returns a policy with an optional template: its traffic may pass unprotected, but the daemon wants it protected. */
 static struct entry optional_policy(void)
 {
 	struct entry entry = protecting(1);
@@ -493,7 +493,7 @@ static struct entry marked_policy(void)
 {
 	struct entry entry = protecting(1);
 
-	/* A mark of 0 is one too. */
+	/* A value of 0 with a mask is a mark too. */
 	entry.mark = (struct xfrm_mark){.v = 0, .m = UINT32_MAX};
 	return entry;
 }
@@ -542,7 +542,7 @@ static void makes(void **state)
 	assert_memory_equal(&policy, &before, sizeof(before));
 }
 
-/* Each field alone, with every value that it can have. */
+/* Checks members of a policy with all their values. */
 static void keeps_what_it_matches(void **state)
 {
 	(void)state;
@@ -597,9 +597,10 @@ static void changes_counters_alone(void **state)
 
 static const struct priority_row {
 	const char *name;
-	struct policy policy; /* which is one of those that were seen */
+	struct policy policy; /* the survey counts it too */
 	struct policy others[POLICIES_MAX - 1];
-	uint32_t now, later; /* the shadow's, when the policy goes now or later */
+	/* Priorities of the shadow, when the policy is removed now, and when it is removed later. */
+	uint32_t now, later;
 } priority_rows[] = {
 	{"priority: 0", {GOES, OUT, 0}, {{NONE}}, HIGH, HIGH},
 	{"priority: charon's", {GOES, OUT, 371327}, {{NONE}}, HIGH | 371327, HIGH | 371327},
@@ -715,7 +716,8 @@ static void takes_priority(void **state)
 	assert_int_equal(make_shadow_of(&policy, &survey, true).policy.info.priority, row->later);
 }
 
-/* Where priorities were not told apart, one right behind may belong to another. */
+/* Checks more priorities than a survey distinguishes. The priority right behind a policy may belong to another one, so
+ * the shadow takes the policy's own priority. */
 static void takes_priority_among_many(void **state)
 {
 	struct shadow_survey survey = {0};
@@ -731,7 +733,7 @@ static void takes_priority_among_many(void **state)
 	assert_int_equal(make_shadow(&behind_all, &survey).policy.info.priority, HIGH | 5000);
 }
 
-/* A shadow that would expire becomes one that stays: it is what it was but for its time. */
+/* Checks that an expiring shadow becomes a permanent one, and otherwise stays the same. */
 static void makes_of_shadow(void **state)
 {
 	const struct entry policy = full_policy(), bypass = bypass_shunt();
@@ -760,7 +762,7 @@ static void makes_of_shadow(void **state)
 	}
 }
 
-/* What arm puts close behind its policy is found a place behind all others by flush --hold. */
+/* Checks that flush --hold moves a shadow that arm put right behind its policy to a place behind all policies. */
 static void makes_of_close_shadow(void **state)
 {
 	struct policy seen[POLICIES_MAX] = {{GOES, OUT, 5}, {GOES_PASSING, OUT, 9}};
@@ -778,7 +780,8 @@ static void makes_of_close_shadow(void **state)
 	check_lifetimes(&hold, &blocked);
 	assert_int_equal(hold.policy.info.priority, 5 | SHADOW_PRIORITY);
 
-	/* The last that lets pass has none behind it, and flush --hold removes them in order. */
+	/* The last bypass has no bypass behind it. flush --hold removes policies in order, so it needs no adjacent
+	 * shadow. */
 	shadow_make(&bypass, &survey, true, &hold);
 	check_shadow(&hold, &bypass, XFRM_POLICY_ALLOW);
 	assert_int_equal(hold.policy.info.priority, 9 | SHADOW_PRIORITY);
@@ -786,7 +789,8 @@ static void makes_of_close_shadow(void **state)
 	assert_int_equal(shadow_tag(&hold), SHADOW_HOLD);
 	assert_int_equal(hold.policy.info.priority, 5 | SHADOW_PRIORITY);
 
-	/* What stays behind it does so for flush --hold too. */
+	/* A bypass that stays behind the policy also stays there for flush --hold, so the shadow is right behind the
+	 * policy. */
 	seen[1].outcome = STAYS_PASSING;
 	const struct shadow_survey staying = survey_of(seen);
 	for (int later = 0; later < 2; later++) {
@@ -796,7 +800,8 @@ static void makes_of_close_shadow(void **state)
 	}
 }
 
-/* After the survey a policy turns out to stay: nothing can be put behind it. */
+/* Checks a policy of unknown priority that turns out to stay after the survey. No shadow may be behind it, so each
+ * shadow is right behind its own policy. */
 static void makes_where_one_stays(void **state)
 {
 	struct policy seen[POLICIES_MAX] = {{GOES, OUT, 5}, {GOES, OUT, 9}, {GOES, IN, 5}};
@@ -812,7 +817,7 @@ static void makes_where_one_stays(void **state)
 	}
 }
 
-/* What is counted: real policies, shadows by kind, and those that let traffic pass. */
+/* Checks the numbers of real policies, of shadows by kind, and of shadows that are bypasses. */
 static void counts_shadows(void **state)
 {
 	static const uint32_t tags[] = {SHADOW_HOLD, SHADOW_EXPIRING, SHADOW_ADJACENT, 0, 0};
@@ -833,12 +838,12 @@ static void counts_shadows(void **state)
 	assert_int_equal(survey.n_bypasses, 2);
 }
 
-/* The order of precedence: of policies that match a packet the kernel takes that with the lowest priority, and of equal
- * ones the oldest; so shadows come behind real policies of their priority. Whatever part of the policies matches a
- * packet, the one that decided on it must go on to decide, or its shadow: that is so when it is so for each two. Of two
- * policies with the same priority nothing is said. */
+/* The order of precedence. Of the policies that match a packet, the kernel takes the one with the lowest priority, and
+ * of equal priorities the oldest. So a shadow comes behind real policies of its priority. A packet may match any subset
+ * of the policies. The policy that decided on it before, or its shadow, must still decide. This is true for each subset
+ * if it is true for each pair. The order of two policies with the same priority is not defined. */
 
-/* What stands for a policy: itself, its shadow, or (of one that stays) always itself. */
+/* The entry that represents a policy: the policy itself or its shadow. A policy that stays always represents itself. */
 struct place {
 	uint32_t priority;
 	bool shadow;
@@ -853,7 +858,7 @@ static bool is_before(struct place a, struct place b)
 
 struct pair {
 	struct policy first, second;	    /* in the order of their priorities */
-	struct place now_first, now_second; /* and what stands for them */
+	struct place now_first, now_second; /* the entries that represent them */
 };
 
 static void check_before(const struct pair *pair)
@@ -865,7 +870,8 @@ static void check_before(const struct pair *pair)
 			 pair->now_second.priority, pair->second.priority);
 }
 
-/* Shadows of an earlier life block here: whatever they come before is protected, or blocked as well. */
+/* Returns whether the order of an outcome is checked. Stale shadows are left out: they block here, and traffic that
+ * they precede is protected or blocked. */
 static bool is_in_order(enum outcome outcome)
 {
 	return outcome != OF_SOCKET && outcome != IS_HOLD && outcome != IS_GRACE;
@@ -875,7 +881,8 @@ struct order {
 	const struct policy *policies;
 	size_t n;
 	struct shadow_survey survey;
-	uint32_t now[POLICIES_MAX], later[POLICIES_MAX]; /* priorities of shadows */
+	/* Priorities of the shadows of policies that are removed now, and later. */
+	uint32_t now[POLICIES_MAX], later[POLICIES_MAX];
 };
 
 static void make_order(struct order *order, const struct policy *policies)
@@ -888,9 +895,9 @@ static void make_order(struct order *order, const struct policy *policies)
 	}
 }
 
-/* Each two at each time of flush --hold, which replaces the policies that let traffic pass first, in any order, and
- * then the others. In between, a packet that a policy protects or drops must not meet one that lets it pass. In the
- * end, each packet has to meet what stands for its policy. */
+/* Checks a pair at each time during flush --hold, which first replaces the bypasses, in any order, and then the other
+ * policies. Meanwhile, a packet that a policy protects or drops must not match a bypass first. At the end, each packet
+ * must match the entry that represents its policy. */
 static void check_hold(const struct order *order, size_t first, size_t second)
 {
 	struct pair pair = {.first = order->policies[first], .second = order->policies[second]};
@@ -916,20 +923,21 @@ static void check_hold(const struct order *order, size_t first, size_t second)
 	}
 }
 
-/* Behind policies that the daemon takes away in its own order: what is protected or dropped does not get to pass. */
+/* Checks a pair after arm, when the daemon removes the policies in any order: a packet that was protected or dropped
+ * must not match a bypass first. */
 static void check_arm(const struct order *order, size_t first, size_t second)
 {
 	struct pair pair = {.first = order->policies[first], .second = order->policies[second]};
 
 	if (!is_replaced(pair.first.outcome))
 		return;
-	/* Both gone. */
+	/* Both policies are removed. */
 	pair.now_first = (struct place){order->later[first], true};
 	if (is_replaced(pair.second.outcome)) {
 		pair.now_second = (struct place){order->later[second], true};
 		check_before(&pair);
 	}
-	/* Only the first. */
+	/* Only the first is removed. */
 	pair.now_second = (struct place){pair.second.priority, false};
 	if (stays(pair.second.outcome) || (bypasses(pair.second.outcome) && !bypasses(pair.first.outcome)))
 		check_before(&pair);
@@ -943,10 +951,10 @@ static void check_order(const struct policy *policies)
 	for (size_t i = 0; i < order.n; i++) {
 		if (!is_replaced(policies[i].outcome))
 			continue;
-		/* What is there still comes before its shadow, which is younger. */
+		/* A present policy comes before its shadow, which is younger. */
 		assert_true(order.now[i] >= policies[i].priority);
 		assert_true(order.later[i] >= policies[i].priority);
-		/* Where nothing is in the way, what the daemon installs next comes before the shadow. */
+		/* If no policy prevents it, policies that the daemon installs next come before the shadow. */
 		if (!order.survey.high && !order.survey.directions[policies[i].dir].stays)
 			assert_true(order.now[i] >= SHADOW_PRIORITY || policies[i].outcome == IS_GRACE);
 	}
@@ -1005,7 +1013,7 @@ static void keeps_order(void **state)
 	check_order(row->policies);
 }
 
-/* All sets of policies with some of these priorities, one of each fate. */
+/* Checks all sets of policies with some of these priorities, each with one of the outcomes. */
 static void keeps_order_of_all_sets(void **state)
 {
 	static const uint32_t priorities[] = {0, 1, 2, LAST_BEFORE, HIGH, UINT32_MAX};
@@ -1028,14 +1036,14 @@ static void keeps_order_of_all_sets(void **state)
 	}
 }
 
-/* Among more priorities than a survey distinguishes, nothing that was protected or dropped gets to pass at any time. */
+/* Checks, with more priorities than a survey distinguishes, that no protected or dropped packet ever passes. */
 static void lets_nothing_pass_among_many(void **state)
 {
 	static const enum outcome fates[] = {GOES, GOES_PASSING, GOES_BLOCKING, GOES_PASSING, GOES, STAYS_PASSING};
-	/* So that those that stay come at the beginning, in the middle, at the end, or not at all. */
+	/* The policies that stay are at the beginning, in the middle, at the end, or absent. */
 	static const uint32_t n_fates[] = {5, 6};
 	enum { N = SHADOW_PRIORITIES_MAX + 7 };
-	static struct order order; /* of the last few: the others are there to be too many */
+	static struct order order; /* of a few of the policies; the others only exceed the maximum */
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_SIZE(n_fates); k++)
@@ -1065,7 +1073,7 @@ static void lets_nothing_pass_among_many(void **state)
 		}
 }
 
-/* What has to be replaced first. */
+/* Checks that a survey finds the bypasses, which are replaced first. */
 static void finds_bypasses(void **state)
 {
 	struct entry shadow = entry_of(&(struct policy){IS_HOLD, OUT, 5});
@@ -1083,7 +1091,7 @@ static void finds_bypasses(void **state)
 	assert_true(shadow_survey_has_bypass(&survey));
 }
 
-/* Shadows that expire. */
+/* Expiring shadows. */
 
 static const struct expire_row {
 	const char *name;
@@ -1109,7 +1117,7 @@ static void expires(void **state)
 	assert_false(shadow_is_of_run(&shadow, row->run + 1));
 	assert_false(shadow_is_of_run(&shadow, ~row->run));
 
-	/* It is what it was otherwise: nothing but this time ends it, and the counters are there. */
+	/* Otherwise it is unchanged: only this time ends it, and it holds the counters. */
 	check_selector(&shadow, &policy, SHADOW_EXPIRING);
 	check_key(&shadow, &policy);
 	assert_int_equal(shadow.policy.info.action, hold.policy.info.action);
@@ -1119,7 +1127,7 @@ static void expires(void **state)
 	check_lifetimes(&shadow, &blocked);
 }
 
-/* Only a shadow that expires is of any run. */
+/* Checks that only an expiring shadow belongs to a run. */
 static void is_of_no_run(void **state)
 {
 	const struct entry policy = full_policy();
@@ -1140,7 +1148,7 @@ static void is_of_no_run(void **state)
 	assert_false(shadow_is_of_run(&sa, 5));
 }
 
-/* Shadows in the way of others. */
+/* Shadows that are present where others are to be added. */
 
 #define ALLOW XFRM_POLICY_ALLOW
 #define BLOCK XFRM_POLICY_BLOCK
@@ -1197,14 +1205,14 @@ static void suffices(void **state)
 	const struct entry wanted = shadow_with(row->tag, row->want, row->want_priority);
 
 	assert_int_equal(shadow_suffices(&present, &wanted), row->suffices);
-	/* The time at which it was made does not matter, nor what the kernel calls it. */
+	/* The time of its addition, its index and its counters do not matter. */
 	present.policy.info.index = ANY_INDEX;
 	present.policy.info.curlft.add_time = 1;
 	shadow_set_blocked(&present, &(struct xfrm_counters){99, 98});
 	assert_int_equal(shadow_suffices(&present, &wanted), row->suffices);
 }
 
-/* What protects a shadow's traffic. */
+/* Policies that protect the traffic of a shadow. */
 
 static void finds_covering(void **state)
 {

@@ -90,7 +90,7 @@ static const struct sentence_row {
 	 "Removed 65000 SAs (65000 esp) and 195000 policies (195000 in) in 940.000 ms."},
 };
 
-/* Every number with as many digits as 64 bits can have; the totals wrap, but keep their 20 digits. */
+/* Sentences in which every number has as many digits as 64 bits can have. The totals wrap, but keep their 20 digits. */
 static const struct sentence_row longest_rows[] = {
 	{"longest",
 	 {.sas = {[IPPROTO_ESP] = UINT64_MAX, [IPPROTO_AH] = UINT64_MAX, [IPPROTO_COMP] = UINT64_MAX},
@@ -119,7 +119,7 @@ static const struct sentence_row longest_rows[] = {
 	 "18446744073709551615 fwd)."},
 };
 
-/* What is written, whether SUMMARY_SENTENCE_MAX suffices, and what becomes of it where less is there. */
+/* Checks a sentence, that SUMMARY_SENTENCE_MAX suffices for it, and that smaller buffers hold as much as fits. */
 static void check_sentence(writer write, const void *what, const char *sentence)
 {
 	char buffer[4 * SUMMARY_SENTENCE_MAX];
@@ -145,7 +145,7 @@ static void says(void **state)
 	check_sentence(write_sentence, row, row->sentence);
 }
 
-/* What arm says. */
+/* Sentences about arm. */
 
 static const struct arm_row {
 	const char *name;
@@ -200,7 +200,7 @@ static void says_of_arm(void **state)
 	check_sentence(write_of_arm, row, row->sentence);
 }
 
-/* What release says. */
+/* Sentences about release. */
 
 #define SECONDS(n) (UINT64_C(1000000) * (n))
 
@@ -365,7 +365,7 @@ static const struct release_row {
 	  .behind_kept = UINT64_C(1) << 63,
 	  .behind_kept_usec = UINT64_MAX - 1,
 	  .backups = UINT64_MAX,
-	  /* 584541 years and the most of each other unit */
+	  /* 584541 years, and the maximum of each other unit */
 	  .grace_usec = UINT64_C(584541) * SECONDS(31557600) + 11 * SECONDS(2629800) + SECONDS(30 * 86400 - 1) + 999999,
 	  .blocked_known = true,
 	  .blocked_out = UINT64_MAX,
@@ -398,7 +398,7 @@ static void says_of_release(void **state)
 static const struct count_row {
 	const char *name;
 	enum entry_kind kind;
-	uint8_t proto, dir; /* of an SA, of a policy */
+	uint8_t proto, dir; /* `proto` for an SA, `dir` for a policy */
 	uint64_t sas, policies;
 } count_rows[] = {
 	{"counts esp", ENTRY_SA, IPPROTO_ESP, 0, 1, 0},
@@ -446,12 +446,12 @@ static void counts(void **state)
 		assert_int_equal(summary_sas(&summary), n * row->sas);
 		assert_int_equal(summary_policies(&summary), n * row->policies);
 	}
-	/* One more than there are. */
+	/* Take back one more than was added. */
 	summary_take_back(&summary, &entry);
 	assert_memory_equal(&summary, &(struct summary){0}, sizeof(summary));
 }
 
-/* Every entry is counted, or taken back, in its own place alone. */
+/* Checks that each entry is counted and taken back only in its own place. */
 static void counts_apart(void **state)
 {
 	struct summary summary = {0};

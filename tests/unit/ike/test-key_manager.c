@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* The lines of netlink, udp and udp6 are what a 6.18 kernel wrote (charon's groups are those of 6.1), some with one
- * field changed; those of pfkey follow pfkey_seq_show() in net/key/af_key.c. */
+/* A 6.18 kernel wrote the lines of netlink, udp and udp6; charon's groups are those of 6.1. Some lines have one field
+ * changed. The lines of pfkey follow pfkey_seq_show() in net/key/af_key.c. */
 
 #include "unit.h"
 
@@ -26,7 +26,7 @@ static const struct line_row {
 	parser parse;
 	const char *line;
 	int result;
-	struct key_manager_socket socket; /* what `ret` has when the result is 1 */
+	struct key_manager_socket socket; /* expected in `ret` when the result is 1 */
 } line_rows[] = {
 	{"netlink: heading",
 	 key_manager_parse_netlink,
@@ -161,7 +161,7 @@ static const struct line_row {
 	{"udp6: port 53", key_manager_parse_udp, UDP6("0035", "53519"), 0, {0, 0}},
 };
 
-/* A value that no parser writes: fields of a socket that must not change have it. */
+/* Values that no parser writes, to detect changes of members that must stay. */
 static const struct key_manager_socket untouched = {.inode = 0xa5a5, .port = 0xa5a5};
 
 static void check_line(parser parse, const char *line, int result, const struct key_manager_socket *expected)
@@ -190,7 +190,7 @@ static const struct line_row overlong_rows[] = {
 	{"udp: overlong", key_manager_parse_udp, UDP("00000000:01F4", "00000000:0000", "53513"), 1, {53513, 500}},
 };
 
-/* getline() gives a line of any length to the parsers. */
+/* Checks overlong lines: getline() passes a line of any length to the parsers. */
 static void parses_overlong_line(void **state)
 {
 	static const char fillings[] = "a0 :9\n";
@@ -205,7 +205,7 @@ static void parses_overlong_line(void **state)
 		check_line(row->parse, line, -EBADMSG, &untouched);
 	}
 
-	/* What follows the inode does not matter; "\n" is the end of the line above. */
+	/* The text behind the inode does not matter. The "\n" of the row's line is left out. */
 	memset(line, ' ', length);
 	memcpy(line, row->line, strlen(row->line) - 1);
 	memset(line + length / 2, '9', length / 2);
@@ -245,7 +245,7 @@ static void classifies(void **state)
 	assert_int_equal(key_manager_classify(row->executable, row->has_ike_port), row->kind);
 }
 
-/* key_manager_find() returns the strongest evidence by comparing kinds. */
+/* Checks the order of kinds: key_manager_find() compares kinds to return the strongest evidence. */
 static void kinds_rise_with_evidence(void **state)
 {
 	(void)state;

@@ -10,10 +10,10 @@
 
 #define SEC UINT64_C(1000000)
 
-/* What `xfrmctl watch` has by default. */
+/* The defaults of `xfrmctl watch`. */
 static const struct liveness liveness = {.misses = 3, .limit_usec = 300 * SEC};
 
-/* A daemon that has not answered three questions in 30 s. */
+/* Evidence of a daemon that has not answered three questions in 30 s. */
 #define SILENT .misses = 3, .silent_usec = 30 * SEC, .recent_usec = 10 * SEC
 
 static const struct judge_row {
@@ -93,7 +93,7 @@ static void counts_only_in_time(void **state)
 	assert_false(liveness_counts(100 * SEC, 1000 * SEC, 10 * SEC));
 }
 
-/* What a 6.18 kernel wrote of a charon, with other names and states. */
+/* A line that a 6.18 kernel wrote about charon, with another name and state. */
 #define STAT(name, state) \
 	"812 (" name ") " state " 1 812 812 0 -1 4194560 6311 0 21 0 137 45 0 0 20 0 18 0 2210 612450304 2945 " \
 	"18446744073709551615 1 1 0 0 0 0 16387 4096 1134 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"

@@ -5,7 +5,7 @@
 
 #include "ike/vici_message.h"
 
-/* Elements as they are encoded; names and values have their lengths before them. */
+/* Encoded elements. Names and values begin with their lengths. */
 #define SECTION(name) "\1" name
 #define SECTION_END "\2"
 #define KEY(name, value) "\3" name value
@@ -25,7 +25,7 @@
 
 #define BYTES(text) (text), sizeof(text) - 1
 
-/* The example of strongSwan's README.md, and as it is written by trace(). */
+/* The example of strongSwan's README.md. EXAMPLE_TRACE is how trace() writes it. */
 #define EXAMPLE \
 	KEY("\4key1", "\0\6value1") \
 	SECTION("\10section1") \
@@ -66,7 +66,7 @@ static const struct read_row {
 	 "15} 14} 13} 12} 11} 10} 9} 8} 7} 6} 5} 4} 3} 2} 1} 0} "},
 };
 
-/* `trace` has what comes before the mistake. */
+/* Messages with a mistake. `trace` is the part before the mistake. */
 static const struct read_row broken_rows[] = {
 	{"an end of the message in the message", BYTES("\0"), ""},
 	{"an unknown element", BYTES(KEY(A, ONE) "\7"), "0.a=one "},
@@ -99,7 +99,7 @@ static const struct read_row broken_rows[] = {
 	 "0{a 1{a 2{a 3{a 4{a 5{a 6{a 7{a 8{a 9{a 10{a 11{a 12{a 13{a 14{a 15{a "},
 };
 
-/* Writes an element with its depth, for example `1.key=value `. */
+/* Writes an element with its depth, such as `1.key=value `. */
 static void trace_item(FILE *f, const struct vici_item *item)
 {
 	static const char signs[] = {
@@ -116,7 +116,7 @@ static void trace_item(FILE *f, const struct vici_item *item)
 	fputc(' ', f);
 }
 
-/* Reads until the end, or until the first mistake; returns what vici_next() said there. */
+/* Reads until the end or the first mistake. Returns the last result of vici_next(). */
 static int trace(struct vici_reader *reader, char *buffer, size_t size)
 {
 	CLEANUP(close_file) FILE *f = fmemopen(buffer, size, "w");
@@ -130,7 +130,7 @@ static int trace(struct vici_reader *reader, char *buffer, size_t size)
 	return r;
 }
 
-/* What is behind these bytes is guarded (test_malloc()). */
+/* Checks how a message is read. test_malloc() detects reads behind it. */
 static void check_trace(const void *bytes, size_t length, const char *expected, int result)
 {
 	char found[4096] = "";
@@ -162,7 +162,7 @@ static void refuses(void **state)
 	check_trace(row->bytes, row->length, row->trace, -EBADMSG);
 }
 
-/* A message that is cut is complete only where nothing is open. */
+/* Checks that a message that is cut off is complete only where no section and no list is open. */
 static void refuses_what_is_cut(void **state)
 {
 	static const size_t complete[] = {0, sizeof(KEY("\4key1", "\0\6value1")) - 1, sizeof(EXAMPLE) - 1};
@@ -187,7 +187,7 @@ static void refuses_what_is_cut(void **state)
 	assert_int_equal(n_complete, ARRAY_SIZE(complete));
 }
 
-/* All bytes of texts count, whatever they are. */
+/* Checks that names and values can hold any byte. */
 static void reads_any_byte(void **state)
 {
 	static const char bytes[] = KEY("\3a\0b", "\0\3\377\0\n");
@@ -204,7 +204,7 @@ static void reads_any_byte(void **state)
 	assert_int_equal(vici_next(&reader, &item), 0);
 }
 
-/* The event of an IKE_SA with one CHILD_SA, as charon 5.9.8 sent it. */
+/* Checks the event of an IKE_SA with one CHILD_SA, as charon 5.9.8 sent it. */
 static void reads_what_charon_says(void **state)
 {
 	static const char *const parts[] = {
@@ -373,7 +373,7 @@ static void writes_what_fits(void **state)
 	}
 }
 
-/* What `initiate` is asked with. */
+/* Checks the arguments of `initiate`. */
 static void writes_a_request(void **state)
 {
 	uint8_t buffer[128];
@@ -388,7 +388,7 @@ static void writes_a_request(void **state)
 	check_trace(buffer, request.length, "0.child=net4 0.ike=net4 0.timeout=-1 0[none 0]none ", 0);
 }
 
-/* What the bytes of a length can tell. */
+/* Lengths around the maximum of their encoding. */
 static const struct limit_row {
 	const char *name;
 	size_t name_length, value_length;

@@ -16,7 +16,7 @@ static struct route make_route(const char *dst, uint32_t metric, uint8_t protoco
 	return route;
 }
 
-/* Whether the selectors of a configuration explain a route. */
+/* Selectors of a configuration, and the routes that they explain. */
 
 static const struct explained_row {
 	const char *name;
@@ -44,7 +44,7 @@ static const struct explained_row {
 	{"one of several", {"10.9.0.0/24", "10.2.0.0/24", "fd00:2::/64"}, "10.2.0.0/24", true},
 	{"the last of several", {"10.2.0.0/24", "fd00:2::/64", "10.9.0.0/24"}, "fd00:2::/64", true},
 	{"between several", {"10.1.0.0/24", "10.3.0.0/24"}, "10.2.0.0/24", false},
-	/* The one with the last beginning before it is not the one that it lies in. */
+	/* Of the networks that begin before the route, the last one does not contain it. */
 	{"behind one within another", {"10.0.0.0/8", "10.1.0.0/16"}, "10.2.0.0/24", true},
 	{"behind one within another, other order", {"10.1.0.0/16", "10.0.0.0/8"}, "10.2.0.0/24", true},
 	{"in one within another", {"10.0.0.0/8", "10.1.0.0/16", "10.1.0.0/24"}, "10.1.0.0/24", true},
@@ -122,7 +122,7 @@ static void refuses(void **state)
 	route_targets_free(&targets);
 }
 
-/* As many as a large gateway has, half of them nested: against looking at each of them. */
+/* Checks as many selectors as a large gateway has, half of them nested, against a comparison with each selector. */
 static void explains_many(void **state)
 {
 	struct route_targets targets = {0};
@@ -152,7 +152,7 @@ static void explains_many(void **state)
 	route_targets_free(&targets);
 }
 
-/* Stand-ins. */
+/* Backup routes. */
 
 static const struct metric_row {
 	const char *name;
@@ -187,7 +187,7 @@ static void knows_stand_ins(void **state)
 	assert_true(route_is_backup(&backup));
 }
 
-/* Order: each is before the next one. */
+/* Checks that each route is ordered before the next one. */
 static void orders(void **state)
 {
 	struct route routes[] = {
@@ -258,7 +258,7 @@ static void describes(void **state)
 	assert_string_equal(route_describe(&bare, text, sizeof(text)), "throw 10.3.0.0/24");
 	bare.type = RTN_UNREACHABLE;
 	assert_string_equal(route_describe(&bare, text, sizeof(text)), "unreachable 10.3.0.0/24");
-	/* Of a later kernel. */
+	/* A type of a later kernel. */
 	bare.type = 200;
 	assert_string_equal(route_describe(&bare, text, sizeof(text)), "200 10.3.0.0/24");
 	assert_string_equal(route_describe(&v6, text, sizeof(text)),

@@ -35,7 +35,7 @@ static const struct sa_row {
 	{"SA: unheard-of mode", IPPROTO_ESP, "192.0.2.1", 255, STATUS_ESP, STATUS_IPV4, STATUS_MODES - 1},
 };
 
-/* It is counted in its own place, and nowhere else. */
+/* Checks that an SA is counted only in its own place. */
 static void counts_sa(void **state)
 {
 	const struct sa_row *row = *state;
@@ -73,7 +73,7 @@ static void counts_others_apart(void **state)
 
 	(void)state;
 	larval.larval = true;
-	/* One of another protocol never has what tells an SA from a larval one. */
+	/* An SA of another protocol has no algorithms, so it always seems larval. */
 	other.larval = true;
 	status_add_sa(&states, &larval);
 	status_add_sa(&states, &other);
@@ -197,7 +197,7 @@ static const struct state_row {
 	int error;
 	bool elsewhere;
 	enum status_charon_state state;
-	const char *word, *why; /* NULL when there is nothing to say */
+	const char *word, *why; /* `why` is NULL without a problem */
 } state_rows[] = {
 	{"charon: up", 0, false, STATUS_CHARON_UP, "up", NULL},
 	{"charon: no socket", -ENOENT, false, STATUS_CHARON_ABSENT, "absent",
@@ -248,7 +248,7 @@ static const struct orphans_row {
 	const char *name;
 	struct status status;
 	bool can;
-	const char *why; /* what is said of charon; NULL for nothing */
+	const char *why; /* part of the text about charon, or NULL for none */
 } orphans_rows[] = {
 	{"orphans: charon answers",
 	 {.n_key_managers = 1, .key_managers = {{.kind = KEY_MANAGER_IKE, .pid = 612}}},
@@ -281,7 +281,7 @@ static const struct orphans_row {
 	{"orphans: charon elsewhere", {.charon.elsewhere = true}, false, "works in another network namespace"},
 };
 
-/* Without charon's list of its SAs, an SA is an orphan only if no key manager is alive that may have it. */
+/* Checks that without charon's list of SAs an SA counts as an orphan only if no running key manager may own it. */
 static void finds_orphans(void **state)
 {
 	const struct orphans_row *row = *state;
@@ -341,11 +341,11 @@ static void ages(void **state)
 
 	(void)state;
 	assert_int_equal(status_age(&status, NOW - 3), 3 * USEC_PER_SEC);
-	/* The clock was set back since. */
+	/* The clock was set back meanwhile. */
 	assert_int_equal(status_age(&status, NOW + 3), 0);
 }
 
-/* Twelve orphans; the first has a connection of this name. */
+/* Twelve orphans. The first belongs to a connection. */
 static struct orphan some_orphans[12];
 
 static struct route route_of(const char *dst, const char *src)
@@ -368,7 +368,7 @@ static void add_sas(struct status *status, uint8_t proto, const char *src, uint6
 		status_add_sa(&status->states, &sa);
 }
 
-/* A gateway after a crash. */
+/* Returns the status of a gateway after a crash of charon. */
 static struct status make_status(void)
 {
 	struct status status = {
@@ -418,7 +418,7 @@ static struct status make_status(void)
 	return status;
 }
 
-/* More than any renderer writes here. */
+/* Size of the buffers for rendered texts, in bytes. No text here is longer. */
 #define TEXT_SIZE 16384
 
 static void text_of(const struct status *status, struct status_style style, char text[TEXT_SIZE])
@@ -510,12 +510,12 @@ static void writes_text_of_what_is_missing(void **state)
 	assert_null(strstr(text, "\nSAs "));
 	assert_null(strstr(text, "\nroutes "));
 
-	/* Nothing at all is known of charon. */
+	/* Without a socket, nothing is known of charon. */
 	status.charon = (struct status_charon){.socket = "/run/x", .error = -ENOENT};
 	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "charon       does not answer: there is no socket /run/x.\n");
 
-	/* Another key manager cannot be asked. */
+	/* VICI does not reach another key manager. */
 	status.n_key_managers = 1;
 	text_of(&status, (struct status_style){0}, text);
 	check_contains(text, "charon       cannot be asked: there is no socket /run/x, and the key manager "
@@ -534,7 +534,7 @@ static size_t columns(const char *line)
 	return n;
 }
 
-/* Whatever the width of the terminal, no line is longer, and nobody's address so short that it is of no use. */
+/* Checks that no line is wider than the terminal, and that addresses stay long enough to be useful. */
 static void keeps_to_the_width(void **state)
 {
 	struct status status = make_status();
@@ -551,17 +551,17 @@ static void keeps_to_the_width(void **state)
 		check_contains(text, width < 110 ? "2001:db8" : "2001:db8:1111:2222:3333:");
 		check_contains(text, "threads idle, 0 jobs queued\n");
 	}
-	/* The addresses give way, and no other column. */
+	/* The column of addresses shrinks, and no other column does. */
 	text_of(&status, (struct status_style){.width = 80}, text);
 	check_contains(text, " net\\4\"\n");
-	/* Words are not lost where lines are broken. */
+	/* Line breaks lose no text. */
 	status.charon.error = -ETIMEDOUT;
 	text_of(&status, (struct status_style){.width = 80}, text);
 	check_contains(text, "\n             does not answer: no word on /run/charon.vici within 0. It hangs or\n"
 			     "             is very busy (--timeout= waits longer).\n");
 }
 
-/* Escape sequences are around whole lines, and without them the text is the same. */
+/* Checks that escape sequences enclose whole lines, and that the text without them is the same. */
 static void colours_lines(void **state)
 {
 	const struct status status = make_status();
@@ -652,7 +652,7 @@ static void writes_json(void **state)
 	json_decref(json);
 }
 
-/* What is not known is not there, rather than 0. */
+/* Checks that JSON omits unknown values and does not write 0 for them. */
 static void writes_json_of_what_is_missing(void **state)
 {
 	struct status status = make_status();
@@ -719,7 +719,7 @@ static void writes_metrics(void **state)
 	metrics_of(&status, text);
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
 		check_contains(text, samples[i]);
-	/* Sub policies are so rare that they are left out where there are none. */
+	/* Sub policies are omitted if there are none, because they are rare. */
 	assert_null(strstr(text, "dir=\"out\",kind=\"protect\",ptype=\"sub\""));
 }
 

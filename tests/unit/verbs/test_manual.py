@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compares the options in the help of each verb, which come from its table, with those in its part of the manual."""
+"""Compares the options in the help of each verb, which come from its table, with those in its section of the manual."""
 
 import os
 import re
@@ -15,7 +15,7 @@ def help_of(*verb):
 
 
 def in_help(text):
-    """Returns the options of a help as the manual writes them: Fl -routes Ns Op = Ns Ar TABLE."""
+    """Returns the options of a help in the notation of the manual: Fl -routes Ns Op = Ns Ar TABLE."""
     found = set()
     for letter, name, bracket, argument in OPTION.findall(text):
         item = f"Fl {letter} , {name}" if letter else f"Fl {name}"
@@ -32,7 +32,7 @@ def in_manual(text):
 
 
 def comparisons():
-    """Yields a title, what the manual has, and what the help has."""
+    """Yields titles, each with a set from the manual and the set from the help that it must equal."""
     pages = {page.name: page.read_text(encoding="utf-8") for page in FOLDER.glob("*.[1-8]")}
     text = re.search(r"^\.Sh VERBS$(.*?)^\.Sh ", pages["xfrmctl.8"], re.MULTILINE | re.DOTALL)[1]
     intro, *parts = re.split(r"^\.Ss (.*)\n", text, flags=re.MULTILINE)
@@ -44,7 +44,7 @@ def comparisons():
     yield "options of all verbs", in_manual(intro), general
     for verb, shown in helps.items():
         yield f"options of {verb}", in_manual(sections.get(verb, "")), in_help(shown) - general
-    # Those that sentences name, too.
+    # Compare the options that sentences mention, too.
     existing = set(re.findall(r"(?<= )-[a-z-]{2,}", " ".join(general.union(*map(in_help, helps.values())))))
     named = {option for page in pages.values() for line in re.findall(r".*\bFl (.*)", page)
              for option in re.findall(r"\B-[a-z-]{2,}", line)}

@@ -5,7 +5,7 @@
 
 #include "xfrm/build.h"
 
-/* A message as the kernel sends it, built in place. */
+/* A message as the kernel sends it. */
 struct message {
 	union {
 		struct nlmsghdr header;
@@ -13,7 +13,7 @@ struct message {
 	};
 };
 
-/* Appends data and the padding that netlink puts behind everything. */
+/* Appends data at the next multiple of 4 bytes. */
 static void append(struct message *message, const void *data, size_t size)
 {
 	size_t used = NLMSG_ALIGN(message->header.nlmsg_len);
@@ -39,11 +39,11 @@ static void add_attribute(struct message *message, uint16_t type, const void *da
 	message->header.nlmsg_len = NLMSG_ALIGN(message->header.nlmsg_len);
 }
 
-/* Netlink aligns to 4 bytes, the XFRM structures want 8: messages are decoded at addresses of both kinds. */
+/* Offsets of messages, in bytes. Netlink aligns to 4 bytes and the XFRM structures need 8, so both must work. */
 static const size_t offsets[] = {0, 4};
 
-/* Decodes a copy in a block that ends where the message ends, so that memory checkers see every byte read behind it.
- * The caller frees `block`, into which the entry's templates point. */
+/* Decodes a copy of a message. Its block ends with the message, so that memory checkers detect each read behind it. The
+ * entry's templates point into `block`, which the caller frees. Returns the result of entry_decode(). */
 static int decode(const struct message *message, size_t offset, struct entry *ret, void **block)
 {
 	size_t length = message->header.nlmsg_len;
@@ -55,7 +55,7 @@ static int decode(const struct message *message, size_t offset, struct entry *re
 	return entry_decode(copy, ret);
 }
 
-/* A message that must not be decoded, wherever it lies, and must leave the result alone. */
+/* Checks that a message is refused at each offset, and that the entry stays unchanged. */
 static void check_refused(const struct message *message, int result)
 {
 	struct entry entry, before;
@@ -90,7 +90,8 @@ static bool is_sa(uint16_t type)
 	return type == XFRM_MSG_NEWSA || type == XFRM_MSG_UPDSA || type == XFRM_MSG_DELSA;
 }
 
-/* Begins a message of one of the types that are decoded, or one of another type that looks like a policy. */
+/* Begins a message with the payload of its type, or with that of a policy if entry_decode() does not decode the
+ * type. */
 static void begin_any(struct message *message, uint16_t type)
 {
 	const struct entry sa = some_sa(), policy = some_policy();
@@ -116,7 +117,7 @@ static void begin_any(struct message *message, uint16_t type)
 		begin(message, type, &policy.policy.info, sizeof(policy.policy.info));
 }
 
-/* One more than the kernel allows. */
+/* One template more than the kernel allows. */
 static struct xfrm_user_tmpl templates[ENTRY_TEMPLATES_MAX + 1];
 
 static int make_templates(void **state)
@@ -129,7 +130,8 @@ static int make_templates(void **state)
 	return 0;
 }
 
-/* What the kernel adds to an SA of charon's: none of it is for xfrmctl. The lengths are those of a 6.1 kernel. */
+/* Adds the attributes that a 6.1 kernel adds to charon's SAs, with their lengths there. xfrmctl does not read their
+ * contents. */
 static void add_sa_extras(struct message *message)
 {
 	static const uint8_t zeros[128];
@@ -141,7 +143,7 @@ static void add_sa_extras(struct message *message)
 	add_attribute(message, XFRMA_REPLAY_ESN_VAL, zeros, sizeof(struct xfrm_replay_state_esn) + 4);
 }
 
-/* A newer kernel than the headers. */
+/* Adds attributes of a kernel that is newer than the headers. */
 static void add_unknown(struct message *message)
 {
 	static const uint8_t ones[] = {0xff, 0xff, 0xff, 0xff, 0xff};
@@ -164,9 +166,10 @@ enum {
 	WITH_EMPTY_SECURITY = 1 << 9,
 };
 
-/* The context, or the structure alone. */
+/* Text of the security context. */
 #define CONTEXT "system_u:object_r:spd_t:s0"
 
+/* Returns the size of the security context of a row, with its text or without, in bytes. */
 static size_t security_length(unsigned int with)
 {
 	if (with & WITH_SECURITY)
@@ -222,7 +225,7 @@ static const struct decode_row {
 	{"SA with security context", XFRM_MSG_NEWSA, WITH_SECURITY | WITH_MARK | WITH_IF_ID, 0},
 };
 
-/* In the order in which the kernel sends them. */
+/* Builds the message of a row, with the attributes in the kernel's order. */
 static void build(const struct decode_row *row, struct message *message)
 {
 	struct xfrm_userpolicy_type ptype = {.type = row->with & WITH_SUB ? XFRM_POLICY_TYPE_SUB
@@ -252,7 +255,7 @@ static void build(const struct decode_row *row, struct message *message)
 		add_unknown(message);
 }
 
-/* Of what a message to delete with does not carry, nothing may be left from elsewhere. */
+/* Checks an SA. Members that a deletion does not carry must be 0. */
 static void check_sa(const struct decode_row *row, const struct xfrm_usersa_info *sa)
 {
 	const struct xfrm_usersa_info expected = some_sa().sa;
@@ -286,7 +289,7 @@ static void check_policy(const struct decode_row *row, const struct xfrm_userpol
 	assert_int_equal(policy->lft.hard_packet_limit, whole ? expected.lft.hard_packet_limit : 0);
 }
 
-/* In the message, and not read behind its end: decode() ends the block there. */
+/* Checks the security context. decode() ends its block with the message, so a read behind it would be detected. */
 static void check_security(const struct decode_row *row, const struct entry *entry)
 {
 	const struct context context = make_context(CONTEXT);
@@ -344,7 +347,7 @@ static const struct type_row {
 	{"too short: SA to delete", XFRM_MSG_DELSA}, {"too short: policy to delete", XFRM_MSG_DELPOLICY},
 };
 
-/* Every length below that of the structure, and below that of the message's own header. */
+/* Checks each length below that of the structure, and each below that of the netlink header. */
 static void refuses_too_short(void **state)
 {
 	const struct type_row *row = *state;
@@ -404,7 +407,7 @@ static void refuses_malformed(void **state)
 	begin_any(&message, row->message);
 	add_attribute(&message, row->attribute, templates, row->size);
 	check_refused(&message, -EBADMSG);
-	/* Nor does a good attribute before it or behind it help. */
+	/* A valid attribute before and behind it makes no difference. */
 	begin_any(&message, row->message);
 	add_unknown(&message);
 	add_attribute(&message, row->attribute, templates, row->size);
@@ -412,7 +415,7 @@ static void refuses_malformed(void **state)
 	check_refused(&message, -EBADMSG);
 }
 
-/* What an attribute says of its own length, which has a header and 8 bytes. */
+/* Lengths for an attribute that has a header and 8 bytes. */
 static const struct length_row {
 	const char *name;
 	uint16_t length;
@@ -458,7 +461,7 @@ static void refuses_other_messages(void **state)
 
 	begin_any(&message, row->type);
 	check_refused(&message, -ENOMSG);
-	/* What is in it is nobody's business. */
+	/* The contents do not matter. */
 	message.header.nlmsg_len = NLMSG_HDRLEN;
 	check_refused(&message, -ENOMSG);
 }
@@ -466,7 +469,7 @@ static void refuses_other_messages(void **state)
 static const struct name_row {
 	const char *name;
 	const char *(*name_of)(uint8_t value);
-	int (*value_of)(const char *name); /* NULL when there is no way back */
+	int (*value_of)(const char *name); /* NULL when no function converts names to values */
 	struct {
 		int value;
 		const char *name;
@@ -499,7 +502,7 @@ static const struct name_row {
 	 {0}},
 };
 
-/* Of all values only those of the row have a name, and of all texts only those names have a value. */
+/* Checks that only the values of a row have a name, and only the names of a row have a value. */
 static void names(void **state)
 {
 	const struct name_row *row = *state;
@@ -561,7 +564,7 @@ static void knows_per_socket(void **state)
 	const struct per_socket_row *row = *state;
 	struct entry entry = some_policy();
 
-	/* The bytes of an index in an entry that is an SA: they mean something else there. */
+	/* In an SA these bytes are no index. */
 	entry.policy.info.index = row->index;
 	entry.kind = row->kind;
 	assert_int_equal(entry_is_per_socket(&entry), row->per_socket);
@@ -684,7 +687,7 @@ static struct entry fwd_sub_policy(void)
 #define LONGEST_ADDRESS "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 #define LONGEST_PREFIX LONGEST_ADDRESS "/255"
 
-/* Everything as long as its type allows, be it valid or not. */
+/* Sets members to values with the longest texts, valid or not. */
 static struct entry longest(struct entry entry)
 {
 	entry.mark = (struct xfrm_mark){.v = UINT32_MAX, .m = UINT32_MAX};
@@ -715,8 +718,8 @@ static struct entry longest_policy(void)
 static const struct describe_row {
 	const char *name;
 	struct entry (*entry)(void);
-	const char *parts[8]; /* the first is the beginning */
-	const char *not_there;
+	const char *parts[8];  /* the description begins with the first */
+	const char *not_there; /* the description does not contain it */
 } describe_rows[] = {
 	{"describes an SA", some_sa, {"esp SA", "2001:db8::1 → 2001:db8::2", "spi 0xc1234567", "reqid 11"}, "mark"},
 	{"describes an SA of IPv4", ipv4_sa, {"esp SA", "192.0.2.1 → 192.0.2.2"}, "if_id"},
@@ -778,7 +781,7 @@ static void describes(void **state)
 	check_text_fits(write_description, &entry, ENTRY_DESCRIPTION_MAX);
 }
 
-/* Only a policy can be offloaded as a whole in a way that matters here. */
+/* Checks that an offloaded policy is recognized. */
 static void knows_offloading(void **state)
 {
 	static const struct xfrm_user_offload device = {.ifindex = 3};
@@ -798,7 +801,7 @@ static void knows_offloading(void **state)
 	}
 }
 
-/* The request that lets an SA end has all of the SA but its device. */
+/* Checks that the request that ends an SA contains all of the SA but its device. */
 static void lets_an_sa_end(void **state)
 {
 	static const struct xfrm_user_offload device = {.ifindex = 3};

@@ -7,7 +7,7 @@
 
 #define KEY(key) (1U << MATCH_##key)
 
-/* Parsing: what is accepted. */
+/* Parsing: expressions that are accepted. */
 
 static const struct accepted_row {
 	const char *name; /* the expression */
@@ -101,7 +101,7 @@ static const struct accepted_row {
 	  .dst = {AF_INET6, 0, {0}},
 	  .proto = IPPROTO_ESP,
 	  .spi = 6}},
-	/* The longest values that make sense. */
+	/* the longest values that are useful */
 	{"proto=comp,reqid=0xfffffffe-0xffffffff,mark=0xffffffff/0xffffffff,if-id=0xffffffff,dir=out,ptype=main,"
 	 "src=1111:2222:3333:4444:5555:6666:255.255.255.254/127,dst=1111:2222:3333:4444:5555:6666:255.255.255.255/128,"
 	 "peer=1111:2222:3333:4444:5555:6666:255.255.255.254/127,priority=4294967294-4294967295",
@@ -159,7 +159,7 @@ static struct match parse(const char *expression)
 	struct match match;
 	char why[MATCH_ERROR_MAX];
 
-	/* What was in it must not show through. */
+	/* Old contents must not remain. */
 	memset(&match, 0xa5, sizeof(match));
 	if (match_parse(expression, &match, why, sizeof(why)) != 0)
 		fail_msg("'%s' is refused: %s", expression, why);
@@ -174,7 +174,7 @@ static void accepts(void **state)
 	check_match(&match, &row->match);
 }
 
-/* Parsing: what is refused, and what is said about it. */
+/* Parsing: expressions that are refused, and the error texts. */
 
 #define NOT_A_TERM "is not KEY=VALUE"
 #define ALL_KEYS "; the keys are proto, reqid, mark, if-id, dir, ptype, src, dst, peer, priority, spi"
@@ -188,11 +188,11 @@ static void accepts(void **state)
 	"; it takes an address or a prefix without bits behind its length, such as 192.0.2.7, 10.1.0.0/16 or " \
 	"2001:db8::/32"
 
-/* Expressions that are no list of KEY=VALUE, or whose terms do not go together. */
+/* Expressions that are no list of KEY=VALUE, or whose terms exclude each other. */
 static const struct refused_row {
 	const char *name;
 	const char *expression;
-	const char *object; /* what the sentence says is wrong */
+	const char *object; /* the part of the error text that names the mistake */
 	const char *accepted;
 } refused_rows[] = {
 	{"empty expression", "", "'' " NOT_A_TERM, ALL_KEYS},
@@ -348,7 +348,7 @@ static void check_refusal(const char *expression, const char *object, const char
 	check_contains(why, object);
 	check_contains(why, accepted);
 	check_text_fits(write_refusal, expression, MATCH_ERROR_MAX);
-	/* A caller that does not care. */
+	/* The caller may pass no buffer. */
 	write_refusal(NULL, 0, expression);
 }
 
@@ -369,8 +369,7 @@ static void refuses_value(void **state)
 	check_refusal(expression, object, row->accepted);
 }
 
-/* An expression of `length` characters: a beginning, as many of the filling as it takes, and an end. The caller frees
- * it. */
+/* Returns an expression of `length` characters: a beginning, a repeated character, and an end. The caller frees it. */
 static char *make_long(const char *beginning, char filling, const char *end, size_t length)
 {
 	char *expression = malloc(length + 1);
@@ -435,7 +434,7 @@ static void accepts_the_longest(void **state)
 	free(expression);
 }
 
-/* Values whose beginning would be good: whatever their length, what is wrong at the end must not be cut off. */
+/* Values with a valid beginning. With any length, the mistake at their end must be detected. */
 static const struct end_row {
 	const char *name;
 	const char *beginning;
@@ -459,7 +458,7 @@ static void refuses_whatever_the_length(void **state)
 	}
 }
 
-/* Matching: entries that expressions are held against. */
+/* Matching: entries to match. */
 
 static struct entry tunnel_sa(void)
 {
@@ -498,18 +497,19 @@ static struct entry comp_sa(void)
 	return sa_of(IPPROTO_COMP);
 }
 
-/* The kernel's own, for IPComp. */
+/* Returns an SA that the kernel adds for IPComp. */
 static struct entry ipip_sa(void)
 {
 	return sa_of(IPPROTO_IPIP);
 }
 
-/* Those of Mobile IPv6. */
+/* Returns an SA of Mobile IPv6. */
 static struct entry routing_sa(void)
 {
 	return sa_of(IPPROTO_ROUTING);
 }
 
+/* Returns an SA of Mobile IPv6. */
 static struct entry dstopts_sa(void)
 {
 	return sa_of(IPPROTO_DSTOPTS);
@@ -552,7 +552,7 @@ static struct entry ipv4_in_ipv6_policy(void)
 	return site_to_site(&tmpl, 1);
 }
 
-/* What charon and `ip xfrm` give a policy in transport mode: the packet has the addresses. */
+/* Returns a policy in transport mode as charon and `ip xfrm` install it: its template has no addresses. */
 static struct entry transport_of(const char *src, const char *dst, const char *none)
 {
 	static struct xfrm_user_tmpl tmpl;
@@ -596,7 +596,8 @@ static struct entry bundle_of(bool transport_first)
 	return site_to_site(templates, 2);
 }
 
-/* IPComp: the first template has the end points, the second takes what the first makes. */
+/* Returns a policy with IPComp. The first template has the end points, and the second applies to the packets of the
+ * first. */
 static struct entry bundle_policy(void)
 {
 	return bundle_of(false);
@@ -653,7 +654,8 @@ static struct entry socket_policy(void)
 	return entry;
 }
 
-/* Every key that a policy cannot have, at the bytes where an SA has it, and the other way round: all zero. */
+/* Returns an entry without values. A key that its kind lacks must not match the zeroed bytes where the other kind has
+ * it. */
 static struct entry zero_sa(void)
 {
 	return (struct entry){.kind = ENTRY_SA};
@@ -787,7 +789,7 @@ static void holds(void **state)
 	check_holds(row->expression, &entry, row->holds);
 }
 
-/* Numbers: where they are in an entry of each kind. */
+/* Matching: numbers, which each kind of entry has in its own place. */
 
 static struct entry sa_with(enum match_key key, uint32_t number)
 {
@@ -863,7 +865,7 @@ static void holds_number(void **state)
 	check_holds(row->expression, &policy, row->of_policy);
 }
 
-/* Marks. */
+/* Matching: marks. */
 
 static const struct mark_row {
 	const char *name;
@@ -903,7 +905,7 @@ static void holds_mark(void **state)
 	check_holds(row->expression, &policy, row->holds);
 }
 
-/* Prefixes. */
+/* Matching: prefixes. */
 
 static const struct prefix_row {
 	const char *name;
@@ -960,7 +962,7 @@ static const struct prefix_row {
 	{"within: IPv4 with the bits of IPv6", "32.1.13.184", "2001:db8::/32", false},
 };
 
-/* As src and dst of a policy and of an SA, the other side being everything. */
+/* Checks a prefix as src and as dst, of a policy and of an SA. The other side is everything. */
 static void holds_prefix(void **state)
 {
 	const struct prefix_row *row = *state;
@@ -1072,7 +1074,7 @@ static void takes_no_more(void **state)
 		snprintf(expression, sizeof(expression), "reqid=%u", i);
 		assert_int_equal(filter_add(&filter, row->exclude, expression, why, sizeof(why)), 0);
 		assert_int_equal(*n, i + 1);
-		/* One that is refused takes no place. */
+		/* A refused expression takes no place. */
 		assert_int_equal(filter_add(&filter, row->exclude, "reqid=x", why, sizeof(why)), -EINVAL);
 		assert_int_equal(*n, i + 1);
 	}
@@ -1086,7 +1088,7 @@ static void takes_no_more(void **state)
 		check_match(&list[i], &(struct match){.keys = KEY(REQID), .reqid = {i, i}});
 	check_match(&(row->exclude ? filter.include : filter.exclude)[0], &none);
 
-	/* The last one counts, and the other list still takes its own. */
+	/* The last expression counts, and the other list still accepts expressions. */
 	struct entry sa = sa_with(MATCH_REQID, MATCH_EXPRESSIONS_MAX - 1);
 	assert_int_equal(filter_selects(&filter, &sa), !row->exclude);
 	assert_int_equal(filter_add(&filter, !row->exclude, "proto=esp", why, sizeof(why)), 0);

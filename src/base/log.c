@@ -96,7 +96,7 @@ void log_verbose(void)
 	state.verbose = true;
 }
 
-bool report_in_unit(void)
+bool log_in_unit(void)
 {
 	const char *pid = getenv("SYSTEMD_EXEC_PID");
 

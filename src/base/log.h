@@ -60,7 +60,7 @@ bool log_is_quiet(void);
 void log_verbose(void);
 
 /* Returns whether systemd started this very process as a command of a unit. */
-bool report_in_unit(void);
+bool log_in_unit(void);
 
 /* Makes `journalctl -u UNIT` find all later messages, also when this process belongs to another unit. */
 void log_about_unit(const char *unit);

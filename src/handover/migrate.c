@@ -52,7 +52,7 @@ static int remove_sas(struct migration *migration, const struct kept_group *grou
 
 /* Marks the groups that have a reqid conflict with charon's own policies for the traffic of a group. The group's kept
  * policies are removed, so the kernel finds charon's policies from now on. Returns 0 or a negative errno. */
-static int look_for_rivals(struct migration *migration, const struct kept_group *group)
+static int find_conflicts(struct migration *migration, const struct kept_group *group)
 {
 	int r = 0;
 
@@ -100,7 +100,7 @@ int migration_end(struct migration *migration, struct kept_group *group, enum ke
 		migration->n_removed += outcome == KEPT_REMOVED;
 		if (outcome == KEPT_BLOCKED)
 			name_fallen(migration, group);
-		r = look_for_rivals(migration, group);
+		r = find_conflicts(migration, group);
 	}
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED, "Could not remove what was kept: %s.", strerror(-r));
@@ -124,7 +124,7 @@ static int add_sa(const struct entry *sa, void *userdata)
 	return kept_add_sa(&migration->kept, sa);
 }
 
-static int add_rivals(const struct entry *policy, void *userdata)
+static int add_conflicts(const struct entry *policy, void *userdata)
 {
 	struct migration *migration = userdata;
 
@@ -171,7 +171,7 @@ int migration_load(struct migration *migration)
 
 int migration_find_conflicts(struct migration *migration)
 {
-	return load(migration->xfrm, ENTRY_POLICY, NULL, add_rivals, migration);
+	return load(migration->xfrm, ENTRY_POLICY, NULL, add_conflicts, migration);
 }
 
 /* Checks whether all SAs that a policy's templates name are new. Returns 0 if so, -ENOENT if a template names no SA,

@@ -283,7 +283,7 @@ static bool is_unreachable(int error)
 
 /* Adds or replaces a backup route. `onlink` makes the kernel accept a gateway that is not reachable. Returns 0 or a
  * negative errno. */
-static int put_stand_in(struct change *change, const struct route *route, uint32_t metric, bool onlink)
+static int put_backup(struct change *change, const struct route *route, uint32_t metric, bool onlink)
 {
 	const struct route *predecessor = find_predecessor(&change->routes, route, metric);
 	struct rtnl_copy copy = {
@@ -331,7 +331,7 @@ static void lead_to_gateway(struct change *change, const struct route *route)
 		return;
 	int r = rtnl_message_to_gateway(route, cover, &way);
 	if (r == 0) {
-		r = put_stand_in(change, &way, ROUTE_GATEWAY_METRIC, false);
+		r = put_backup(change, &way, ROUTE_GATEWAY_METRIC, false);
 		rtnl_free(&way);
 	}
 	if (r < 0)
@@ -339,16 +339,16 @@ static void lead_to_gateway(struct change *change, const struct route *route)
 }
 
 /* Adds or replaces the backup route of a route. Reports errors. Returns whether that succeeded. */
-static bool add_stand_in(struct change *change, const struct route *route)
+static bool add_backup(struct change *change, const struct route *route)
 {
 	uint32_t metric;
 
 	int r = route_backup_metric(route, &metric);
 	if (r == 0)
-		r = put_stand_in(change, route, metric, false);
+		r = put_backup(change, route, metric, false);
 	if (is_unreachable(r)) {
 		lead_to_gateway(change, route);
-		r = put_stand_in(change, route, metric, true);
+		r = put_backup(change, route, metric, true);
 	}
 	if (r < 0)
 		refused(change, "add a stand-in for", route, r);
@@ -356,7 +356,7 @@ static bool add_stand_in(struct change *change, const struct route *route)
 }
 
 /* Adds a backup route for each static route. With `remove`, removes each route after its backup route was added. */
-static void add_stand_ins(struct change *change, bool remove)
+static void add_backups(struct change *change, bool remove)
 {
 	const struct route *last = NULL;
 
@@ -371,7 +371,7 @@ static void add_stand_ins(struct change *change, bool remove)
 		 * needs no backup route. */
 		bool has_no_say = last && route_compare(last, route) == 0;
 		last = route;
-		if ((has_no_say || add_stand_in(change, route)) && remove)
+		if ((has_no_say || add_backup(change, route)) && remove)
 			remove_route(change, route);
 	}
 	report_unnamed(change);
@@ -383,7 +383,7 @@ int routes_hold(uint32_t table, struct routes_summary *summary)
 
 	int r = begin_change(table, summary, &change);
 	if (r == 0)
-		add_stand_ins(&change, true);
+		add_backups(&change, true);
 	return r;
 }
 
@@ -399,7 +399,7 @@ int routes_arm(uint32_t table, struct routes_summary *summary)
 		return log_failure(r, MESSAGE_FAILED,
 				   "Could not list the addresses of interfaces: %s. Routes have no stand-ins.",
 				   strerror(-r));
-	add_stand_ins(&change, false);
+	add_backups(&change, false);
 	if (!summary->backups)
 		return 0;
 	r = rtnl_copy_rules(change.sock, table, ROUTE_BACKUP);

@@ -53,7 +53,7 @@ static json_t *charon_to_json(const struct status_charon *charon)
 	return object;
 }
 
-static json_t *owners_to_json(const struct status *status)
+static json_t *key_managers_to_json(const struct status *status)
 {
 	json_t *array = json_array();
 
@@ -231,7 +231,7 @@ static json_t *status_to_json(const struct status *status)
 
 	json_object_set_new(object, "charon", charon_to_json(&status->charon));
 	if (!status->key_managers_error)
-		json_object_set_new(object, "key_managers", owners_to_json(status));
+		json_object_set_new(object, "key_managers", key_managers_to_json(status));
 	if (!status->kernel_error) {
 		json_object_set_new(object, "sas", sas_to_json(status));
 		add(object, "larval_sas", status->states.larval);

@@ -58,7 +58,7 @@ static void put_charon(const struct status *status, FILE *f)
 	}
 }
 
-static void put_owners(const struct status *status, FILE *f)
+static void put_key_managers(const struct status *status, FILE *f)
 {
 	uint64_t n = 0;
 
@@ -164,7 +164,7 @@ void status_metrics(const struct status *status, FILE *f)
 	put(f, "xfrmctl_kernel_readable", "gauge", "Whether the kernel's SAs and policies could be read.",
 	    !status->kernel_error);
 	put_charon(status, f);
-	put_owners(status, f);
+	put_key_managers(status, f);
 	if (!status->kernel_error) {
 		put_sas(status, f);
 		put_policies(&status->policies, f);

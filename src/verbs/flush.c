@@ -93,7 +93,7 @@ static int check_key_manager(const struct flush_options *options, pid_t charon)
 				   who);
 	/* In a unit, systemd runs this command only after the unit's own daemon has ended. A process without any sign
 	 * of IKE must not prevent the removal of stale state. Outside a unit, the user can decide (--force). */
-	if (report_in_unit()) {
+	if (log_in_unit()) {
 		log_notice(MESSAGE_UNSURE,
 			   "%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
 		return 0;

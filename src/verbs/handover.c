@@ -39,7 +39,7 @@
 
 /* Maximum time for which a group with a reqid conflict stays in use while charon can be asked, in microseconds. If
  * charon cannot be asked, --timeout applies. */
-#define RIVALLED_USEC (2 * USEC_PER_SEC)
+#define CONFLICT_USEC (2 * USEC_PER_SEC)
 
 /* Interval at which handover reads the unit's phase from systemd, in microseconds. It does not subscribe to systemd's
  * signals. */
@@ -266,7 +266,7 @@ static int settle(struct handover *handover, struct kept_group *group)
 {
 	const uint64_t now = now_usec();
 	const uint64_t conflict_usec =
-		initiator_is_open(&handover->initiator) ? RIVALLED_USEC : handover->options->timeout_usec;
+		initiator_is_open(&handover->initiator) ? CONFLICT_USEC : handover->options->timeout_usec;
 	int through = 0;
 
 	if (group->dirty)

@@ -271,7 +271,7 @@ static int parse_number(const struct verb_option *option, const char *value, uin
 
 /* Stores the value of an option in its variable. An option without a variable takes effect at once. Returns 0; -EINVAL
  * if the value is wrong, which it reports; or -ECANCELED after it has shown the version. */
-static int take_option(const struct verb_option *option, const char *value, void *variable)
+static int store_option(const struct verb_option *option, const char *value, void *variable)
 {
 	switch (option->kind) {
 	case OPTION_FLAG:
@@ -381,7 +381,7 @@ int verb_parse_options(struct globals *globals, int argc, char **argv, const str
 			return -ECANCELED;
 		}
 		char *base = i < list.n_own ? userdata : (void *)globals;
-		int r = take_option(list.options[i], optarg, base + list.options[i]->offset);
+		int r = store_option(list.options[i], optarg, base + list.options[i]->offset);
 		if (r < 0)
 			return r;
 		given |= i < list.n_own ? 1U << i : 0;

@@ -179,7 +179,7 @@ static enum exit_status stop(struct globals *globals, struct service *service)
 		log_detail("In this mode (flush), nothing is held.");
 		return STATUS_DONE;
 	}
-	bool ends = settings->mode == MODE_HANDOVER && job == UNIT_JOB_RESTART && service->is_own && report_in_unit();
+	bool ends = settings->mode == MODE_HANDOVER && job == UNIT_JOB_RESTART && service->is_own && log_in_unit();
 	if (!ends)
 		privileges_give_up(PRIVILEGE_KILL);
 	/* If XFRMCTL_SELECT is wrong, a new file could contain policies of other programs, so keep the previous
@@ -196,7 +196,7 @@ static enum exit_status stop(struct globals *globals, struct service *service)
 
 /* Removes the file for the next boot, all shadows, and the state that the daemon left. Does nothing while the machine
  * shuts down. Returns an exit status. */
-static enum exit_status open_all(struct globals *globals, struct service *service)
+static enum exit_status unblock_all(struct globals *globals, struct service *service)
 {
 	int r = boot_save_forget(service->saved);
 
@@ -234,7 +234,7 @@ static enum exit_status stop_post_of_other(struct globals *globals, struct servi
 	}
 	if (*service->state.netns && !globals->netns)
 		globals->netns = service->state.netns;
-	return open_all(globals, service);
+	return unblock_all(globals, service);
 }
 
 /* Delays the automatic restart of a daemon that failed within SHORT_RUN_USEC of its start. */
@@ -258,7 +258,7 @@ static enum exit_status stop_post(struct globals *globals, struct service *servi
 	if (!service->is_own)
 		return stop_post_of_other(globals, service);
 	if (find_job(service) == UNIT_JOB_STOP)
-		return open_all(globals, service);
+		return unblock_all(globals, service);
 	privileges_give_up(PRIVILEGE_OTHERS);
 	const struct settings *settings = read_settings(service, SETTING(MODE) | SETTING(SELECT));
 	if (settings->mode == MODE_FLUSH)

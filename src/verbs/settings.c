@@ -46,7 +46,7 @@ static const struct {
 };
 
 /* Reads a setting that consists of options. Returns 0, or a negative errno, which it reports. */
-static int take_options(enum setting setting, const char *value, struct settings *settings)
+static int store_options(enum setting setting, const char *value, struct settings *settings)
 {
 	static char verb[] = "service";
 	const struct verb_syntax syntax = {.name = verb, .setting = true, .options = rows[setting].options};
@@ -98,7 +98,7 @@ static void read_setting(enum setting setting, struct settings *settings)
 	if (!value)
 		return;
 	log_capture(mistake, sizeof(mistake));
-	int r = setting != SETTING_MODE ? take_options(setting, value, settings) : parse_mode(value, &settings->mode);
+	int r = setting != SETTING_MODE ? store_options(setting, value, settings) : parse_mode(value, &settings->mode);
 	log_capture(NULL, 0);
 	if (r == 0)
 		return;

@@ -23,7 +23,7 @@
 
 /* Ratio of the timeout for charon's lists to that for its other answers. For a list, charon waits in turn for each
  * thread that works on an IKE_SA. */
-#define LIST_PATIENCE 6
+#define LIST_ANSWERS 6
 
 /* Width of a terminal that does not report its width, in columns. */
 #define WIDTH_DEFAULT 80
@@ -82,7 +82,7 @@ static int parse_options(struct globals *globals, int argc, char **argv, struct 
 	return ret->output ? check_output(ret->output) : 0;
 }
 
-static void add_owner(const struct key_manager *key_manager, void *userdata)
+static void add_key_manager(const struct key_manager *key_manager, void *userdata)
 {
 	struct status *status = userdata;
 	/* If the array is full, drop the key manager. The one with PID 0 stands for all processes that cannot be seen,
@@ -160,7 +160,7 @@ static int count_sas(struct xfrm *xfrm, struct status_states *states)
 
 static uint64_t list_timeout(uint64_t timeout_usec)
 {
-	return timeout_usec > UINT64_MAX / LIST_PATIENCE ? UINT64_MAX : LIST_PATIENCE * timeout_usec;
+	return timeout_usec > UINT64_MAX / LIST_ANSWERS ? UINT64_MAX : LIST_ANSWERS * timeout_usec;
 }
 
 /* Counts SAs, and finds the orphans among them if status_can_find_orphans() permits it. Returns 0, or a negative errno
@@ -211,7 +211,7 @@ static void look(struct status *status, const struct options *options)
 	CLEANUP(vici_close) struct vici *vici = NULL;
 	struct timespec now;
 
-	status->key_managers_error = key_manager_list(add_owner, status);
+	status->key_managers_error = key_manager_list(add_key_manager, status);
 	ask_charon(&status->charon, options->socket, &vici);
 	privileges_give_up(PRIVILEGE_OTHERS & ~to_write);
 	clock_gettime(CLOCK_REALTIME, &now);

@@ -57,7 +57,7 @@ struct options {
 };
 
 /* The state of a daemon at one time. */
-struct dirty {
+struct observation {
 	uint64_t usec; /* the time (now_usec()) */
 	struct proc process;
 };
@@ -69,7 +69,7 @@ struct watch {
 	/* PID of the process that answered, or at least accepted the connection; 0: none yet. */
 	pid_t pid;
 	/* State at the last answer, and at the last question. */
-	struct dirty answered, recent;
+	struct observation answered, recent;
 	/* Number of unanswered questions in a row, and the longest time for an answer, in microseconds. */
 	uint64_t misses, slowest_usec;
 	/* Number of questions in a row that could not be asked. */
@@ -109,7 +109,7 @@ static void forget(struct watch *watch, pid_t pid)
 	watch->pid = pid;
 	watch->misses = 0;
 	watch->told = false;
-	watch->answered = (struct dirty){.usec = now_usec()};
+	watch->answered = (struct observation){.usec = now_usec()};
 	/* Ignore an error: if the process is already gone, the next question shows that. */
 	if (pid)
 		proc_read_all(pid, &watch->answered.process);
@@ -123,7 +123,7 @@ struct figures {
 	uint64_t silent_usec, cpu_usec, queued_usec, recent_usec, busy_usec;
 };
 
-static struct figures figures_of(const struct watch *watch, const struct dirty *now)
+static struct figures figures_of(const struct watch *watch, const struct observation *now)
 {
 	const struct proc *answered = &watch->answered.process, *recent = &watch->recent.process;
 	const struct proc *process = &now->process;
@@ -286,7 +286,7 @@ static void end_process(const struct watch *watch, int pidfd)
  * that. */
 static void judge(struct watch *watch)
 {
-	struct dirty now = {.usec = now_usec()};
+	struct observation now = {.usec = now_usec()};
 	/* Open the pidfd before the state is read: the signal then never reaches another process that gets this PID
 	 * later. */
 	CLEANUP(close_fd) int pidfd = watch->pid ? pidfd_open(watch->pid, 0) : -1;

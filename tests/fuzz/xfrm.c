@@ -147,7 +147,7 @@ static void check_lifetime(const struct entry *sa)
 	CHECK(updated.sa.lft.hard_add_expires_seconds == 330);
 }
 
-static void check_stopper(struct looking *looking, const struct entry *sa)
+static void check_guard_sa(struct looking *looking, const struct entry *sa)
 {
 	static const struct guard_sa_keys keys;
 	struct entry written, guard_sa = guard_sa_of(sa);
@@ -198,7 +198,7 @@ static int look_again(const struct entry *entry, void *userdata)
 	if (entry->kind == ENTRY_SA) {
 		status_add_sa(&looking->states, entry);
 		check_lifetime(entry);
-		check_stopper(looking, entry);
+		check_guard_sa(looking, entry);
 		return 0;
 	}
 	status_add_policy(&looking->policies, entry);

@@ -236,9 +236,9 @@ static uint32_t load(const struct program *program, const struct call *call, uin
 		return call->architecture;
 	assert_true(offset >= offsetof(struct seccomp_data, args) && offset < sizeof(struct seccomp_data));
 
-	size_t sa_pending = (offset - offsetof(struct seccomp_data, args)) / 4;
-	uint64_t value = sa_pending / 2 < call->n_arguments ? call->arguments[sa_pending / 2] : UINT64_MAX;
-	return (uint32_t)((sa_pending & 1) == is_big_endian(program->of) ? value : value >> 32);
+	size_t half = (offset - offsetof(struct seccomp_data, args)) / 4;
+	uint64_t value = half / 2 < call->n_arguments ? call->arguments[half / 2] : UINT64_MAX;
+	return (uint32_t)((half & 1) == is_big_endian(program->of) ? value : value >> 32);
 }
 
 /* Runs the filter on a call like seccomp(2). Returns its result. */

@@ -407,13 +407,13 @@ static void who_has_a_virtual_address_begins(void **state)
 	kept_free(&kept);
 }
 
-static const struct rival_row {
+static const struct conflict_row {
 	const char *name, *theirs;
 	uint32_t reqid;
 	uint8_t dir;
 	const char *there;
 	uint32_t user;
-	bool rivals; /* whether it conflicts with group 1 */
+	bool conflicts; /* whether it conflicts with group 1 */
 } rival_rows[] = {
 	{"rival: other traffic with its reqid", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, true},
 	{"rival: the same, inbound", "10.13.0.0/16", 1, XFRM_POLICY_IN, THERE, 0, true},
@@ -429,14 +429,14 @@ static const struct rival_row {
 
 static void rivals_are_marked(void **state)
 {
-	const struct rival_row *row = *state;
+	const struct conflict_row *row = *state;
 
 	start();
 	struct kept kept = make_two();
 	struct entry policy = make_shadow(row->theirs, row->reqid, row->dir, HERE, row->there);
 	policy.policy.info.sel.user = row->user;
-	assert_int_equal(kept_mark_conflicts(&kept, &policy), row->rivals);
-	assert_int_equal(kept.groups[0].reqid_conflict, row->rivals);
+	assert_int_equal(kept_mark_conflicts(&kept, &policy), row->conflicts);
+	assert_int_equal(kept.groups[0].reqid_conflict, row->conflicts);
 	assert_false(kept.groups[1].reqid_conflict);
 	kept_free(&kept);
 }

@@ -1017,18 +1017,18 @@ static void keeps_order(void **state)
 static void keeps_order_of_all_sets(void **state)
 {
 	static const uint32_t priorities[] = {0, 1, 2, LAST_BEFORE, HIGH, UINT32_MAX};
-	static const enum outcome fates[] = {NONE, GOES, GOES_PASSING, GOES_BLOCKING, STAYS, STAYS_PASSING};
+	static const enum outcome outcomes[] = {NONE, GOES, GOES_PASSING, GOES_BLOCKING, STAYS, STAYS_PASSING};
 	unsigned int n_sets = 1;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(priorities); i++)
-		n_sets *= ARRAY_SIZE(fates);
+		n_sets *= ARRAY_SIZE(outcomes);
 	for (unsigned int set = 0; set < n_sets; set++) {
 		struct policy policies[POLICIES_MAX] = {0};
 		unsigned int rest = set;
 		size_t n = 0;
-		for (size_t i = 0; i < ARRAY_SIZE(priorities); i++, rest /= ARRAY_SIZE(fates)) {
-			enum outcome outcome = fates[rest % ARRAY_SIZE(fates)];
+		for (size_t i = 0; i < ARRAY_SIZE(priorities); i++, rest /= ARRAY_SIZE(outcomes)) {
+			enum outcome outcome = outcomes[rest % ARRAY_SIZE(outcomes)];
 			if (outcome != NONE)
 				policies[n++] = (struct policy){outcome, OUT, priorities[i]};
 		}
@@ -1039,19 +1039,19 @@ static void keeps_order_of_all_sets(void **state)
 /* Checks, with more priorities than a survey distinguishes, that no protected or dropped packet ever passes. */
 static void lets_nothing_pass_among_many(void **state)
 {
-	static const enum outcome fates[] = {GOES, GOES_PASSING, GOES_BLOCKING, GOES_PASSING, GOES, STAYS_PASSING};
+	static const enum outcome outcomes[] = {GOES, GOES_PASSING, GOES_BLOCKING, GOES_PASSING, GOES, STAYS_PASSING};
 	/* The policies that stay are at the beginning, in the middle, at the end, or absent. */
-	static const uint32_t n_fates[] = {5, 6};
+	static const uint32_t n_outcomes[] = {5, 6};
 	enum { N = SHADOW_PRIORITIES_MAX + 7 };
 	static struct order order; /* of a few of the policies; the others only exceed the maximum */
 
 	(void)state;
-	for (size_t k = 0; k < ARRAY_SIZE(n_fates); k++)
+	for (size_t k = 0; k < ARRAY_SIZE(n_outcomes); k++)
 		for (uint32_t first = 0; first < N; first += 3) {
 			struct policy policies[POLICIES_MAX] = {0};
 			struct shadow_survey survey = {0};
 			for (uint32_t i = 0; i < N; i++) {
-				const struct policy policy = {fates[i % n_fates[k]], OUT, 2 * i};
+				const struct policy policy = {outcomes[i % n_outcomes[k]], OUT, 2 * i};
 				const struct entry entry = entry_of(&policy);
 				shadow_survey_add(&survey, but_those_that_stay(), &entry);
 				if (i >= first && i < first + POLICIES_MAX)

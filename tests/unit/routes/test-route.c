@@ -177,7 +177,7 @@ static void stands_behind(void **state)
 	assert_int_equal(metric, row->backup);
 }
 
-static void knows_stand_ins(void **state)
+static void knows_backups(void **state)
 {
 	const struct route route = make_route("10.2.0.0/24", 0, RTPROT_STATIC);
 	const struct route backup = make_route("10.2.0.0/24", 0, ROUTE_BACKUP);
@@ -338,7 +338,7 @@ int main(void)
 	ADD_ROWS(&cases, refuses, refused_rows);
 	ADD_CASE(&cases, explains_many);
 	ADD_ROWS(&cases, stands_behind, metric_rows);
-	ADD_CASE(&cases, knows_stand_ins);
+	ADD_CASE(&cases, knows_backups);
 	ADD_CASE(&cases, orders);
 	ADD_ROWS(&cases, competes, competes_rows);
 	ADD_CASE(&cases, describes);

@@ -116,7 +116,7 @@ def options_are_offered(name):
             wanted = options(verb)
             found = no_repeats(shell.offers(" ".join(["xfrmctl", *verb, "-"])))
             if name == "zsh":
-                # zsh offers the short options too. It appends the equals sign when it inserts an option, and a blank removes it.
+                # zsh offers short options too. It appends an equals sign when it inserts an option; a blank removes it.
                 equal({word for word in found if word.startswith("--")}, {word.rstrip("=") for word in wanted}, verb)
                 for option in {word.rstrip("=") for word in wanted}:
                     line = shell.tab(" ".join(["xfrmctl", *verb, option]))

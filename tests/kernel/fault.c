@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* The tests preload this library into xfrmctl (ld.so(8), LD_PRELOAD), to cause faults that do not happen on demand. It
- * replaces the C library's system calls on sockets of NETLINK_XFRM and NETLINK_ROUTE, and on stream sockets of AF_UNIX.
+ * replaces the C library's functions for sockets of NETLINK_XFRM and NETLINK_ROUTE, and for stream sockets of AF_UNIX.
  * The types of NETLINK_ROUTE messages begin at ROUTE here. $FAULTS has rules, separated by semicolons:
  *
  *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
@@ -12,9 +12,9 @@
  *     bind         sockets bound; TYPE is ignored
  *     send         messages of this type sent; each message of a batch counts
  *     change       messages of this type that change SAs, policies, routes or nexthop objects. With such a rule, each
- *                  message is sent by itself, and the effect takes place when the kernel has carried it out
+ *                  message is sent by itself, and the effect takes place when the kernel has carried it out.
  *     datagram     datagrams with such messages, which are sent whole: the kernel carries out all of a datagram, even
- *                  if the program is killed meanwhile. TYPE is that of the first such message
+ *                  if the program is killed meanwhile. TYPE is that of the first such message.
  *     receive      calls on a socket on which a message of this type was the last one sent
  *     event        events of the kernel, which the program reads by recvfrom(); TYPE is ignored
  *     poll         calls that wait for a netlink socket, such as each turn of a loop; TYPE is ignored
@@ -23,9 +23,9 @@
  *     fail         the call fails with errno VALUE; with ENOBUFS, a received message is lost too, as in the kernel
  *     refuse       (send) the kernel does not receive the message; the program receives errno VALUE as its answer
  *     late         (receive) the answer is lost, and the clock advances by the socket's timeout, which must be
- *                  finite. A call that does not wait is not changed
+ *                  finite. A call that does not wait is not changed.
  *     short        (receive, event) the datagram lacks its last VALUE bytes. With VALUE 0 it lacks half, and is
- *                  marked as truncated (MSG_TRUNC). (vici) One byte is transferred
+ *                  marked as truncated (MSG_TRUNC). (vici) One byte is transferred.
  *     interrupt    (receive) received messages of a dump are marked NLM_F_DUMP_INTR
  *     offload      (receive) in received policies, marks become devices to which the policies are offloaded
  *     mature       (receive) received larval SAs look negotiated, because this machine's kernel may have no ciphers
@@ -33,13 +33,13 @@
  *                  seconds older. Three bits of the SPI change this. STOPPER_BIT: the SA looks like a guard SA
  *                  (src/handover/guard_sa.h), and is not older. LARVAL_BIT alone: the SA stays larval. NEW_BIT: the
  *                  SA is not older. With such a rule, the program never sleeps: the clock advances instead. Another
- *                  rule may take effect on the same call
+ *                  rule may take effect on the same call.
  *     later        the clock advances by VALUE milliseconds
  *     run          a separate process runs $FAULT_COMMAND before the call, or after a change. That process keeps the
- *                  privileges that the program gives up
+ *                  privileges that the program gives up.
  *     wait         the type of the message, or of the first change in a datagram, is written to the socket $FAULT_FD;
  *                  then a byte is read from it
- *     note         none. Another rule may take effect on the same call
+ *     note         none. Another rule may take effect on the same call.
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
 
@@ -93,6 +93,7 @@
 /* Types of calls on streams. */
 enum { STREAM_SOCKET = 1, STREAM_CONNECT, STREAM_SEND, STREAM_RECV };
 
+/* A rule of $FAULTS, and the number of calls that it has counted. */
 struct rule {
 	char call[16], effect[16];
 	unsigned int type;
@@ -106,6 +107,7 @@ union answer {
 	char bytes[ANSWER_SIZE];
 };
 
+/* A netlink socket, with the answers that it gives before those of the kernel. */
 struct netlink {
 	int fd;
 	unsigned int base;	/* offset of the types of its messages: 0 or ROUTE */

@@ -6,12 +6,12 @@
  *
  *     networks     policies between networks, like most real ones. Kernels before 6.13 walk a list of all of them to
  *                  add one (xfrm_policy_insert_inexact_list() in net/xfrm/xfrm_policy.c)
- *     spread       policies between networks of every length from /16 to /24, none of which contains another
+ *     spread       policies to networks of every length from /16 to /24, none of which contains another
  *     graded       as `spread`, but with a priority for each length, as IKE daemons choose priorities
  *     hosts        policies between hosts, for which every kernel takes little time
  *     sas          larval SAs
  *
- * Every other entry has 1 for its reqid and its priority; the others have 2. */
+ * Every other entry has 1 as its reqid and as its priority, the others have 2. */
 
 #include <errno.h>
 #include <inttypes.h>

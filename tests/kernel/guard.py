@@ -27,7 +27,8 @@ def of_deletion(body):
 
 
 class Guard:
-    """Guards the keys in `guarded` from its creation on, or by default those of all policies that protect or block."""
+    """Watches the keys in `guarded` from its creation on. The default is the keys of all policies that protect or
+    block."""
 
     def __init__(self, guarded=None):
         self.sock = netlink.open_socket(POLICIES)
@@ -78,7 +79,7 @@ class Guard:
             for policy in [policy for policy in self.present.values() if policy.ptype == (body[4] if body else 0)]:
                 self.remove(policy)
         else:
-            # Only MSG_POLEXPIRE may be left. It is ignored.
+            # The only other event is MSG_POLEXPIRE, which is ignored.
             equal(kind, MSG_POLEXPIRE, "the type of an event")
 
     def read(self):

@@ -15,8 +15,8 @@ JOURNAL = Path("/run/systemd/journal/socket")
 
 @contextmanager
 def mailbox(address):
-    """Receives datagrams on a socket. Yields a list, which has all of them when the block has ended, each as a list of
-    its lines."""
+    """Receives datagrams on a socket. Yields a list of the datagrams, each as a list of its lines. The list is complete
+    when the block has ended."""
     found = []
     box, end = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
     with box, end:
@@ -45,7 +45,7 @@ def service_manager(address=None):
             yield environment(NOTIFY_SOCKET=address), messages
 
 
-# The device that $JOURNAL_STREAM names as the journal's stream, which is standard error: here the null device.
+# $JOURNAL_STREAM has device and inode of the journal's stream. Here the null device is that stream, and standard error.
 NULL_DEVICE = os.stat("/dev/null")
 JOURNAL_STREAM = f"{NULL_DEVICE.st_dev}:{NULL_DEVICE.st_ino}"
 INTO_JOURNAL = ("sh", "-c", 'exec "$0" "$@" 2>/dev/null', XFRMCTL)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Connections whose SAs are in use, as a crash leaves them. Larval SAs represent negotiated ones (see `mature` in
-fault.c), since this machine's kernel may have no ciphers. They represent guard SAs too: the case creates them, and the
-kernel seems to refuse xfrmctl's own because they exist."""
+fault.c), since this machine's kernel may have no ciphers. Other larval SAs represent guard SAs: the case creates these,
+and a fault refuses xfrmctl's own with EEXIST."""
 
 import errno
 import re

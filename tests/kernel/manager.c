@@ -12,7 +12,7 @@
  *
  *     [next] ACTIVE-STATE SUB-STATE JOB MAIN-PID LAST-MAIN-PID USEC CONTROL-PID
  *
- * The manager prints "changed" when its client has read the whole state, with the control process as its end; without a
+ * The manager prints "changed" when its client has read the whole state, which ends with the control process. Without a
  * client, it prints "changed" immediately. After "next", it prints "kept": the state takes effect later, when the
  * client has read the control process in the sub-state "start-post".
  */
@@ -35,6 +35,7 @@
 #define JOB_PATH "/org/freedesktop/systemd1/job/1"
 #define SHUTDOWN_JOB_PATH "/org/freedesktop/systemd1/job/2"
 
+/* The properties of a unit, and the D-Bus path of its job. Times are in microseconds of CLOCK_MONOTONIC. */
 static struct service {
 	const char *active, *sub, *freezer, *job, *job_path;
 	uint32_t main_pid, last_main_pid, control_pid;

@@ -25,10 +25,10 @@ IN_UNIT = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"', XFRMCTL)
 SECONDS = 60
 POLL_SECONDS = 0.01
 
-# The variables in which systemd passes itself and its sockets to a program.
+# The variables that systemd sets for a program.
 OF_SYSTEMD = ("NOTIFY_SOCKET", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
 
-# The reports of sanitizers, which no run may print.
+# Text in the reports of sanitizers, which no run may print.
 NEVER_SAID = re.compile(r"runtime error|Sanitizer")
 
 ALWAYS = 2**31
@@ -61,7 +61,7 @@ def environment(**more):
 
 
 def run(*words, env=None, command=(XFRMCTL,), **options):
-    """Runs xfrmctl, or a command that ends in running it, with these arguments. Returns the result."""
+    """Runs xfrmctl, or a command that runs it, with these arguments. Returns the result."""
     done = subprocess.run([*command, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=SECONDS, check=False, env=env or environment(), **options)
     assert not NEVER_SAID.search(done.stderr), done.stderr
@@ -133,8 +133,8 @@ def flush_with(faults, *words, **options):
 
 
 class Steps:
-    """One run that waits each time the kernel has carried out a message that changes something, or with of="datagram" a
-    datagram of such messages. Iterating yields the type of that message, and lets the run continue."""
+    """One run of xfrmctl, which waits at each call of the kind `of` in fault.c: by default when the kernel has carried
+    out a message that changes something. Iterating yields the type of the message, and lets the run continue."""
 
     def __init__(self, *words, faults=(), of="change", sure=ALWAYS):
         self.words = words

@@ -19,7 +19,7 @@ RUNNING = ("active", "running", "running", "")
 
 CGROUPS = Path("/sys/fs/cgroup")
 
-# The service of the tests, and its file of policies that the next boot blocks.
+# The service of the tests, and the file in which its policies are saved for the next boot.
 UNIT = "test.service"
 SAVED = Path("/var/lib/xfrmctl/test")
 
@@ -29,8 +29,8 @@ DEFAULTS = {"XFRMCTL_MODE": "hold", "XFRMCTL_SELECT": "", "XFRMCTL_ROUTES": "--r
 
 
 def own_control_groups():
-    """Gives this process and its children a tree of control groups in which units can be made, an empty /run, and an
-    empty folder for the files of `xfrmctl save`."""
+    """Gives this process and its children a tree of control groups in which units can be made. Also gives them an empty
+    /run, and an empty folder for the files of `xfrmctl save`."""
     sandbox.new_run_folder()
     subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/var/lib"), check=True)
     SAVED.parent.mkdir()
@@ -48,8 +48,8 @@ def is_made(folder):
 
 @contextmanager
 def unit(name):
-    """Creates a control group, by which a process is recognized as a process of this unit. Yields the file that moves a
-    process into the group."""
+    """Creates the control group of a unit, by which xfrmctl recognizes the unit's processes. Yields the file that moves
+    a process into the group."""
     if not (CGROUPS / "cgroup.procs").exists():
         raise Skip("no control groups (cgroup2) can be mounted here")
     folder = CGROUPS / name
@@ -80,8 +80,8 @@ def running(*command, **options):
 
 @contextmanager
 def manager(main_pid, properties=RUNNING, shutdown_job="", refuses=False, main_began=0):
-    """Runs a service manager. `shutdown_job` is the type of shutdown.target's job. A manager that `refuses` starts no
-    unit. The main process began `main_began` microseconds after boot."""
+    """Runs a service manager. `shutdown_job` is the type of shutdown.target's job. With `refuses`, the manager refuses
+    to start units. The main process began `main_began` microseconds after boot."""
     MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
     MANAGERS_SOCKET.unlink(missing_ok=True)
     with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid), shutdown_job,
@@ -102,8 +102,8 @@ def stopping(shutdown_job="", job="stop"):
 
 
 def run_step(command, *words, status=0, main_pid=None, before=None, **settings):
-    """Runs `xfrmctl service` in the unit of the command, with settings such as MODE="hold". `before` are variables of
-    systemd about the service."""
+    """Runs `xfrmctl service` in the unit of the command, with settings such as MODE="hold". `before` has further
+    environment variables, which systemd sets for the service's commands."""
     given = DEFAULTS | {f"XFRMCTL_{name}": value for name, value in settings.items()}
     more = {} if main_pid is None else {"MAINPID": str(main_pid)}
     result = run("service", *words, command=command, env=environment(**given, **more, **(before or {})))

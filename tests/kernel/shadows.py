@@ -30,7 +30,7 @@ def make_shadow(policy, *args, **more):
 
 
 def shadows(*users):
-    """Returns the shadows in the kernel, or the policies in it that have one of these tags."""
+    """Returns the policies in the kernel that have one of these tags, by default all shadows."""
     return [policy for policy in policies() if policy.user in (users or (HOLD, GRACE, CLOSE))]
 
 

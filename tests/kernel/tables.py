@@ -22,7 +22,7 @@ class Table(NamedTuple):
     passing: list = ()
     blocked: list = ()
     unheld: list = ()       # protected by a policy that is not selected
-    undecided: list = ()    # an older policy lets them pass, a younger one of the same priority would protect them
+    undecided: list = ()    # an older policy bypasses them, a younger one of the same priority protects them
     options: tuple = ()
     needs_sub_policies: bool = False
 

@@ -34,8 +34,8 @@ def keys(policies):
 
 
 def take_away(table, order, is_time_to_arm):
-    """Removes policies one by one behind the shadows, and checks all flows each time. The last argument is a function
-    that decides whether arm runs again, by how many policies are gone and how many there were."""
+    """Removes policies one by one behind the shadows, and checks all flows each time. `is_time_to_arm` gets the number
+    of policies that are gone and the number at the beginning. It returns whether arm has to run again."""
     require(table)
     with Wire() as wire:
         table.add()
@@ -58,13 +58,13 @@ ROWS = [(table.name, order, table) for table in IN_THE_ORDER_OF_PRIORITIES for o
 
 @cases(ROWS)
 def taken_away(_, order, table):
-    """While policies are removed behind it, arm leaves nothing unprotected, {1} first: {0}"""
+    """While policies are removed after arm, nothing is unprotected, {1} first: {0}"""
     take_away(table, order, lambda gone, of: False)
 
 
 @cases(ROWS)
 def taken_away_and_armed(_, order, table):
-    """While policies are removed and arm runs after each, nothing is unprotected, {1} first: {0}"""
+    """While policies are removed, and arm runs after each, nothing is unprotected, {1} first: {0}"""
     take_away(table, order, lambda gone, of: True)
 
 
@@ -149,7 +149,7 @@ def selection():
 
 @case
 def key_manager():
-    """arm works beside a live key manager."""
+    """arm works beside a running key manager."""
     policies = make()
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         equal(arm().err, "", "standard error")
@@ -179,7 +179,7 @@ def removes_nothing():
 
 MEANWHILE = f"src {LAN} dst 10.9.0.0/16 dir out priority 1500 {ESP}"
 
-# An instant at which events and another message are still to be read: the answer to the last change.
+# Runs the command after the fourth change. xfrmctl then still has to read the answer to that change, besides events.
 CHANGED = Fault("change", ANY, "run", 0, 4, 4)
 
 
@@ -286,7 +286,7 @@ def tunnel_meanwhile():
         ("a policy with a high priority", "priority 0x90000000 action block", ()),
         ("a policy that is not selected", f"priority 1500 {ESP.replace('reqid 1', 'reqid 9')}", ("--exclude=reqid=9",))])
 def moves_others(_, rest, options):
-    """A policy that is installed meanwhile moves other shadows as it would have before: {0}"""
+    """A policy installed meanwhile has the same effect on other shadows as one installed before: {0}"""
     make()
     arm_with(Fault("change", ANY, "run", 0, 1, 1), add(f"src {LAN} dst 10.9.0.0/16 dir out {rest}"), *options)
     found, policies = shadows(), real_policies()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Several xfrmctl at once, xfrmctl beside a daemon and an operator who change the state that it reads, and large
+"""Several xfrmctl at once, and xfrmctl beside a daemon and an operator who change the state that it reads. Large
 numbers of entries with little memory."""
 
 import itertools
@@ -21,8 +21,8 @@ from tap import Skip, comment, contains, equal
 # Number of policies of a case, maximum number of its rounds, and time after which no new round begins, in seconds.
 MANY, ROUNDS, ROUND_SECONDS = 300, 20, 1.0
 
-# Numbers of policies and SAs, and limit of memory in bytes. There are fewer SAs because newer kernels look at all SAs to
-# choose an SPI.
+# Numbers of policies and SAs, and limit of memory in bytes. There are fewer SAs because newer kernels search all
+# of them when they choose an SPI.
 LOT, SAS = 100_000, 20_000
 LIMIT = 16 * 1024 * 1024
 
@@ -69,7 +69,7 @@ HOLDING = ["flush", "--hold"]
 
 @cases([(" ".join(other), other) for other in (HOLDING, ["arm"])])
 def two_that_hold(_, other):
-    """Two at once leave one shadow of each policy, and nothing is ever unprotected: flush --hold and {0}"""
+    """Two runs at once leave one shadow of each policy, and nothing is ever unprotected: flush --hold and {0}"""
     for number in rounds():
         xfrm.fill("networks", MANY)
         netlink.allocate_spi("192.0.2.1", "192.0.2.2", 0x1000, reqid=1)
@@ -100,7 +100,7 @@ def hold_and_keep():
 
 @cases([(" ".join(other), other) for other in (["release"], ["release", "--grace=1h"], ["flush"])])
 def one_that_opens(_, other):
-    """A release removes what two at once have left, and no policy stays: flush --hold and {0}"""
+    """Two runs at once leave no policy, and the next release removes the rest: flush --hold and {0}"""
     for number in rounds():
         xfrm.fill("networks", MANY)
         held = number % 3 == 0 and other[0] == "release"
@@ -218,7 +218,8 @@ def churn():
 
 @contextmanager
 def operating():
-    """Runs these commands again and again. A command may fail because its entry is there already or is gone."""
+    """Runs the commands of churn() again and again. A command may fail because its entry is there already or is
+    gone."""
     commands = churn()
 
     def operate(_):

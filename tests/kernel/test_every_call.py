@@ -35,8 +35,8 @@ STOPPER = 1 << 31
 # Offset in bytes of the SPI in a struct xfrm_user_tmpl.
 SPI_OF_TEMPLATE = 16
 
-# Each call fails in one of STRIDE ways, the next call in another one. Sanitizers are slow, so that each call fails in
-# fewer ways with them. With $ALL_WAYS, each call fails in every way.
+# Each call fails in one of every STRIDE ways, and the next call in the next ones. Sanitizers are slow: with them, each
+# call fails in fewer ways. With $ALL_WAYS, each call fails in every way.
 STRIDE = 1 if os.environ.get("ALL_WAYS") else 10 if "libasan" in PRELOADED else 2
 
 
@@ -167,8 +167,8 @@ def left_of_routes():
 
 
 def held():
-    """Returns what is left, without the places of shadows: one that was made while a policy could not be removed stays
-    right behind that policy's place. Checks that the SAs of kept policies are there."""
+    """Returns the policies that are left, without the places of shadows. A shadow that was made while a policy could
+    not be removed stays right behind the place of that policy. Checks that the SAs of kept policies are there."""
     spis = netlink.spis()
     for policy in netlink.policies():
         if policy.user == KEEP and policy.dir == OUT:
@@ -182,7 +182,7 @@ def closed():
 
 
 def settled():
-    """Returns what is left of kept policies and guard SAs: nothing, after a handover or a hold."""
+    """Returns the kept policies and the guard SAs that are left. There are none after a handover or a hold."""
     return {policy.key for policy in netlink.policies() if policy.user == KEEP} | {
         spi for spi in netlink.spis() if spi & STOPPER}
 

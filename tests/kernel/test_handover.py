@@ -36,7 +36,7 @@ BARRIER_SECONDS = 15
 
 
 def kept(*numbers):
-    """Keeps connections, and checks that only their SAs and policies are left."""
+    """Creates connections and runs flush --keep. Checks that only their SAs and policies are left."""
     make(*numbers)
     xfrmctl_living("flush", "--keep")
     equal((len(shadows(KEEP)), len(shadows(HOLD)), len(spis())), (3 * len(numbers),) * 3, "what is kept")
@@ -51,14 +51,14 @@ def wait_over(seconds):
 
 
 def kept_beside_bypass():
-    """Keeps connection 1, and leaves bypasses of another owner behind it."""
+    """Creates and keeps connection 1, with bypasses of another owner behind it."""
     make(1)
     xfrm.add_policies(*BYPASS)
     xfrmctl_living("flush", "--keep", "--exclude=priority=9000")
 
 
 def handover(server, *options, status=0, faults=()):
-    """Runs handover. It makes no guard SAs, so their refusals are not needed."""
+    """Runs handover. The faults for guard SAs are not needed, because it makes none."""
     return living.xfrmctl_with([living.MATURE, *faults], "-v", "handover", getattr(server, "option", server), *options,
                                status=status)
 
@@ -76,7 +76,7 @@ def new(*numbers):
 
 
 def expect(sas_left, real=0, held=0):
-    """Checks what is left. handover leaves shadows that block to a release or to the end of their time."""
+    """Checks what is left. handover leaves shadows that block: a release or their time limit removes them."""
     equal((spis(), len(shadows(KEEP)), len(real_policies()), len(shadows())), (sas_left, 0, real, held),
           "SAs, kept shadows, policies, and shadows that block")
 
@@ -190,7 +190,7 @@ def refused_by_charon():
 
 @case
 def half():
-    """A policy of charon whose SA is missing does not count as a new one."""
+    """A connection is not handed over to a policy of charon whose SA is missing."""
     kept(1)
     with charon(initiate=lambda _: replace(policies(1, NEW + spi_out(1)), 1, 1) or YES) as server:
         handover(server, "--timeout=300ms")
@@ -199,7 +199,7 @@ def half():
 
 @case
 def half_then_whole():
-    """A policy of charon counts as soon as its SA is there."""
+    """A connection is handed over to a policy of charon as soon as its SA is there."""
     kept(1)
 
     def initiate(_):
@@ -214,7 +214,7 @@ def half_then_whole():
 
 @case
 def still_old():
-    """A policy of charon that names an old SA does not count."""
+    """A connection is not handed over to a policy of charon that names an old SA."""
     kept(1)
     with charon(initiate=lambda _: replace(policies(1, spi_out(1)), 1, 1) or YES) as server:
         handover(server, "--timeout=300ms")
@@ -267,7 +267,7 @@ def no_time():
 
 @cases([("with no time", "--timeout=0"), ("with a time", "--timeout=300ms")])
 def falls_back_blocked(_, option):
-    """Held traffic is blocked after a release with the shortest grace, beside another owner's bypass: {0}"""
+    """A connection that falls back to hold after the shortest grace is blocked, beside a bypass: {0}"""
     with Wire() as wire:
         kept_beside_bypass()
         release("--grace=1s")
@@ -380,10 +380,10 @@ def bounded():
 
 @case
 def slow():
-    """While a request to charon is pending, handover does not retry another connection, and does not poll."""
+    """While a request to charon is pending, handover retries no other connection, and does not poll."""
     kept(1, 2)
     turned, told = Fault("poll", ANY, "note"), Fault("event", ANY, "note")
-    # Meanwhile the delay ends after which site1, which charon has refused, is tried again.
+    # Advances the clock by the delay after which handover retries site1, which charon has refused.
     later = Fault("event", ANY, "later", 400)
     turns = []
 
@@ -615,7 +615,7 @@ def real_sas():
 @cases([("handed over", "yes"), ("removed from the configuration beside a wider bypass", "removed"),
         ("with charon's traps", "traps")])
 def stopped_anywhere(_, how):
-    """Stopped anywhere, traffic of live connections is protected: {0}"""
+    """Stopped anywhere, traffic of connections with SAs is protected: {0}"""
     with Wire() as wire, charon((1,) if how != "removed" else ()) as server:
         kept(1)
         if how == "traps":

@@ -412,7 +412,7 @@ def socket_policies():
 
 @case
 def key_manager():
-    """A live key manager prevents a hold, and nothing changes."""
+    """A running key manager prevents a hold, and nothing changes."""
     make()
     before = netlink.policies()
     with process("charon-systemd", GROUPS_OF_CHARON):

@@ -20,7 +20,7 @@ from tables import flows
 from tap import contains, equal, is_lacking
 from wire import BLOCKED, PROTECTED, Wire
 
-# Connection 1 has SAs in use. Connection 2 is a trap, without SAs or with SAs that are missing.
+# Connection 1 has SAs in use. Connection 2 has only a trap, or its SAs are missing.
 LIVE = {spi_out(1), spi_in(1), complement(spi_out(1))}
 BYPASS = ["src 10.1.0.0/16 dst 10.11.7.0/24 dir out priority 1500", "src 10.11.7.0/24 dst 10.1.0.0/16 dir in priority 1500",
           "src 10.11.7.0/24 dst 10.1.0.0/16 dir fwd priority 1500"]
@@ -128,7 +128,7 @@ def selected():
     make(1, 2)
     before = netlink.policies()
     keep_living("--match=reqid=1")
-    # The kernel lists the youngest first.
+    # The kernel lists the youngest policy first.
     equal([policy for policy in netlink.policies() if policy in before], before[:3], "policies as before")
     equal((len(shadows(KEEP)), len(shadows(HOLD))), (3, 3), "shadows")
     equal(len(spis()), 6, "SAs")
@@ -318,7 +318,7 @@ def nobody_hands_over():
         keep_living()
         release("--grace=1h")
         equal(wire.verdicts(LIVES), before, "what lives")
-        # Kept policies with a lifetime of 1 s in place of KEPT_POLICY_SECONDS.
+        # Kept policies with a lifetime of 1 s replace those with KEPT_POLICY_SECONDS.
         for policy in shadows(KEEP):
             policy.delete()
             policy._replace(lifetime=(*policy.lifetime[:5], 1, 0, 0)).add()

@@ -45,7 +45,7 @@ class Service(ExitStack):
 
     def process(self, *command):
         process = self.popen(*command)
-        # The kernel closes the pipe by which Popen waits before it renames the process (begin_new_exec()).
+        # Popen waits for a pipe, which the kernel closes before it renames the process (begin_new_exec()).
         until(lambda: "python" not in Path(f"/proc/{process.pid}/comm").read_text(), "it has its name")
         return process
 

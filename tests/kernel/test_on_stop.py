@@ -41,7 +41,7 @@ def quietly():
 
 @case
 def key_manager():
-    """stop-post without systemd removes nothing beside a live key manager."""
+    """stop-post without systemd removes nothing beside a running key manager."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         refused()
 

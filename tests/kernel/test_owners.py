@@ -96,7 +96,7 @@ def unknown_in_unit():
 
 @case
 def not_the_process_of_the_unit():
-    """A shell in a unit does not count as the unit: $SYSTEMD_EXEC_PID has to be xfrmctl's own."""
+    """A command in a shell of a unit counts as run by hand: $SYSTEMD_EXEC_PID has to be xfrmctl's own PID."""
     with process("watcher", GROUPS_OF_CHARON) as pid:
         refuses(sentence_about("watcher", pid), UNKNOWN,
                 command=("sh", "-c", 'SYSTEMD_EXEC_PID=$$ "$0" "$@"; exit $?', XFRMCTL))

@@ -160,7 +160,7 @@ def give_away(path, mode):
 
 @contextmanager
 def of_other_user(mode):
-    """A charon with charon.user=: its VICI socket, and the folder of that, belong to this user."""
+    """Runs a charon with charon.user=: its VICI socket and the socket's folder belong to that user."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vici"
         answers = {"version": {"daemon": "charon", "version": "5.9.8"}, "stats": {"ikesas": {"total": "0"}}}

@@ -194,7 +194,7 @@ def journal_elsewhere():
 
 @case
 def journal_deaf():
-    """Without a journal behind its stream, the summary is text."""
+    """If no journal listens, the summary is text."""
     result = flush(command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
     equal(result.out, "Nothing to remove.\n", "output")
 

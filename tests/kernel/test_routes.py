@@ -170,7 +170,7 @@ def not_selected():
 
 @case
 def owned():
-    """Beside a live key manager, no route is removed."""
+    """Beside a running key manager, no route is removed."""
     before = make()
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         flush("--routes", status=3)
@@ -326,7 +326,7 @@ def appended():
 
 @case
 def charon_takes_over():
-    """A charon that starts adds its own route beside the backup route, and removes only that."""
+    """A charon that starts adds its own route beside the backup route, and removes only its own."""
     make_link()
     add(ROUTES["IPv4"], ROUTES6["IPv6"])
     hold("--routes")
@@ -384,8 +384,8 @@ def rule_is_copied():
     equal(rules(), had, "the rules behind flush")
 
 
-# Routes in an order in which the kernel accepts them. Table 220 then covers their gateway. Behind them: the source of
-# packets to the gateway.
+# Routes in an order in which the kernel accepts them, and the source of packets to their gateway. Table 220 then covers
+# the gateway.
 COVERED = {
     "by itself": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1"], "fd00:1::1"),
     "by another": (["fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1",
@@ -436,7 +436,7 @@ def covered_gateway_held(_, routes_and_source):
 
 @cases(COVERED.items())
 def covered_gateway_armed(_, routes_and_source):
-    """With arm, a planned restart keeps the source of packets to a gateway the table covers: {0}."""
+    """With arm, a planned restart keeps the source of packets to a covered gateway: {0}."""
     routes, source = routes_and_source
     make_covered(routes)
     armed = arm("--routes")

@@ -33,7 +33,7 @@ POLICIES = [
 
 
 class Folder:
-    """A folder for the saved file, for a with block."""
+    """A temporary folder for the saved file, as a context manager."""
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="saved-")
@@ -190,7 +190,7 @@ def selection():
 
 @case
 def behind_one_that_stays():
-    """A shadow stands right behind its policy if a policy that is not selected follows."""
+    """A shadow stands right behind its policy if a later policy is not selected."""
     with Folder() as folder:
         xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
                           "src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 2000")
@@ -435,7 +435,7 @@ def saved_of_service(wanted):
 
 @cases(SHUTDOWNS)
 def armed(shutdown_job, saved, stays):
-    """stop, job of shutdown.target '{0}', with a saved file: {1}; traffic stays blocked at the next boot: {2}"""
+    """stop, job of shutdown.target '{0}', with a saved file: {1}; traffic stays blocked: {2}"""
     with saved_of_service(saved) as path, stopping(shutdown_job) as command:
         make()
         step(command, "stop")
@@ -445,7 +445,7 @@ def armed(shutdown_job, saved, stays):
 
 @cases(SHUTDOWNS)
 def flushed(shutdown_job, saved, stays):
-    """stop-post, job of shutdown.target '{0}', with a saved file: {1}; traffic stays blocked at the next boot: {2}"""
+    """stop-post, job of shutdown.target '{0}', with a saved file: {1}; traffic stays blocked: {2}"""
     make()
     with saved_of_service(saved) as path, stopping(shutdown_job) as command:
         hold()

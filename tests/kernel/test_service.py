@@ -332,7 +332,7 @@ def no_systemd(step):
     ("signal", "", 0, True), ("core-dump", "", 9, True), ("exit-code", "", 0, True), ("signal", "", 11, False),
     ("success", "", 0, False), ("signal", "restart", 0, False), ("signal", "", None, False)])
 def pause(result, job, seconds, pauses):
-    """Result {0}, job '{1}', the main process began {2} s ago: stop-post delays the automatic restart: {3}"""
+    """With result {0}, job '{1}', and a main process that began {2} s ago, stop-post delays the restart: {3}"""
     began = 0 if seconds is None else int((time.monotonic() - seconds) * 1e6)
     with unit(UNIT) as members, manager(0, service.state(job), main_began=began):
         done = run_step(command_in(members), "stop-post", "-v", before={"SERVICE_RESULT": result})

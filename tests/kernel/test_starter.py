@@ -33,7 +33,7 @@ NO_STARTER = "strongSwan's starter does not run"
 
 
 class Family(ExitStack):
-    """starter, which is busy, and charon."""
+    """Test processes for starter, which is busy, and for charon."""
 
     def __enter__(self):
         super().__enter__()

@@ -180,7 +180,7 @@ def without_charon():
 
 @case
 def dead_socket():
-    """A socket that a previous charon has left means that charon is absent."""
+    """With a socket that a previous charon has left, charon counts as absent."""
     with folder() as where:
         with Server(where / "vici", {}):
             os.link(where / "vici", where / "left")

@@ -234,7 +234,7 @@ def endless(what, answer, confirmations):
 
 @case
 def memory():
-    """The memory of the client depends neither on the number of events nor on their size."""
+    """The memory of the client does not grow with the number of events, nor beyond the largest event."""
     long = {"l": ["x" * 60000] * 8}
     once, _ = list_sas({})
     for message in (SA, long):

@@ -230,7 +230,7 @@ def unexplained():
 
 @case
 def each_instant():
-    """A release removes everything of a stopped arm, which another arm completes; a stopped release likewise."""
+    """Another run completes a stopped arm or a stopped release; a release leaves nothing of either."""
     make_several()
     before = listed()
     arm("--routes")
@@ -250,7 +250,7 @@ def each_instant():
                 equal((listed(), nexthops()), end, f"what is left of {verb} and another, stopped at {stop}")
             release("--routes")
             equal((listed(), nexthops()), (before, []), f"what is left of {verb} and a release, stopped at {stop}")
-        # Each object and each stand-in is a change.
+        # Each object and each backup route is a change.
         equal(stop - 1, len(SEVERAL) + len(PLAIN) + 3, f"how many changes {verb} makes")
 
 
@@ -267,7 +267,7 @@ def stripped():
 
 @case
 def crashed():
-    """After arm and a crash of charon, a hold replaces the backup routes with objects, and a release removes them."""
+    """If charon crashes after arm, a hold makes backup routes without objects, and a release removes them."""
     make_several()
     arm("--routes")
     hold("--routes")

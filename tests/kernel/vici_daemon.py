@@ -4,8 +4,8 @@
     python3 vici_daemon.py SOCKET ANSWERS THEN
 
 After ANSWERS answers, THEN decides. `silent`: the process sends no more answers. `works`: it uses the processor for two
-seconds before the next answer. `spins`: it uses the processor for ever. It prints "ready", and ends when its standard
-input does."""
+seconds before the next answer. `spins`: it uses the processor for ever. The process prints "ready", and ends when its
+standard input does."""
 
 import os
 import sys

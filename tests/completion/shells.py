@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An interactive shell on a pseudo terminal, and what it makes of a TAB."""
+"""Interactive shells on a pseudo terminal, and their completions."""
 
 import os
 import pty
@@ -18,10 +18,10 @@ SECONDS = 20
 FOLDER = Path(os.environ["COMPLETION"])
 PACKAGE = Path("/usr/share/bash-completion/bash_completion")
 
-# What a shell says of a mistake in a function of ours.
+# Messages of a shell about a mistake in one of our functions.
 COMPLAINT = re.compile(rb"(bash|xfrmctl[\w.]*|_xfrmctl\w*|zsh):.*|.*(unbound variable|parameter not set).*")
 
-# Both shells write the line as it is then to this descriptor, with a NUL at its end, and empty it.
+# Descriptor to which both shells write their line with a NUL behind it. They then empty the line.
 LINE_FD = 9
 
 BASH = r"""
@@ -45,7 +45,8 @@ bindkey -e; bindkey '^Xt' tell; bindkey '^Xa' every; bindkey '^Xc' complete-word
 
 
 class Shell:
-    """One that reads `setup` first. `word_breaks` are the characters behind which it replaces the rest of a word."""
+    """A shell that runs `setup` first. When it completes a word, it replaces only the part behind the last of
+    `word_breaks`."""
 
     def __init__(self, *command, setup, word_breaks="", **variables):
         self.word_breaks = word_breaks
@@ -57,7 +58,7 @@ class Shell:
             os.execvp(command[0], command)
         os.close(write_fd)
         self.shown = b""
-        # What is sent before the editor runs is for it all the same, but its key bindings are to be there by then.
+        # The line editor also reads keys that were sent before it ran, but its key bindings have to exist by then.
         self.type(setup.strip().replace("\n", "; ") + f"; printf 'ready\\0' >&{LINE_FD}\r")
         assert self.line() == "ready"
 
@@ -74,7 +75,7 @@ class Shell:
         os.write(self.terminal, text.encode())
 
     def line(self):
-        """What the shell tells next."""
+        """Returns the next line that the shell writes."""
         deadline = time.monotonic() + SECONDS
         told = b""
         while not told.endswith(b"\0"):
@@ -95,24 +96,24 @@ class Shell:
         return line
 
     def tab(self, text):
-        """The line after a TAB."""
+        """Returns the line after a TAB."""
         return self.press(text, "\x18c")
 
     def offers(self, text):
-        """What the last word of `text` can become."""
+        """Returns the completions of the last word of `text`."""
         line = self.press(text, "\x18a").rstrip()
         if line == text.rstrip():
             return []
         before, word = text[:text.rindex(" ") + 1], text[text.rindex(" ") + 1:]
         assert line.startswith(before), f"{text!r} became {line!r}"
-        # What all have in common is there once, or each time.
+        # The common beginning of all completions is inserted once, or before each of them.
         common = word[:max(word.rfind(character) for character in self.word_breaks) + 1] if self.word_breaks else ""
         first, *others = line[len(before):].split()
-        # The comma behind the last one is zsh's, to go on with.
+        # zsh appends a comma, behind which the expression can continue.
         return [first.rstrip(","), *(common + other.rstrip(",") for other in others)]
 
 
-# All of these take the command that runs the shell, such as setpriv(1).
+# `run_by` is a command that runs the shell, such as setpriv(1).
 def bash(run_by, setup, word_breaks="=:", **variables):
     command = (*run_by, "bash", "--norc", "--noprofile", "-i")
     return Shell(*command, setup=BASH + setup, word_breaks=word_breaks, **variables)
@@ -126,7 +127,7 @@ def plain_bash(*run_by):
 
 @contextmanager
 def packaged_bash(*run_by):
-    """With the package bash-completion, which finds the file by the name of the command."""
+    """Runs bash with the package bash-completion, which finds our file by the name of the command."""
     if not PACKAGE.exists():
         raise Skip(f"there is no {PACKAGE}: the package bash-completion is not installed")
     with tempfile.TemporaryDirectory(prefix="completion-") as folder:

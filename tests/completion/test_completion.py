@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a TAB offers behind `xfrmctl` is what the program takes, in real shells: the program itself is asked."""
+"""Completions of `xfrmctl` in real shells. They have to be what the program accepts: the program itself is asked."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from tap import comment, contains, equal, is_lacking
 
 EACH = [(name,) for name in SHELLS]
 
-# A TAB that takes longer is felt. The bound leaves room for a machine that does other things as well.
+# Maximum time of a TAB in seconds, above which users notice it, on a machine that is busy.
 FELT_SECONDS = 0.5
 
-# A value that each key takes.
+# A value that each key accepts.
 VALUES = {
     "proto": "esp", "reqid": "7", "mark": "0x10/0xff", "if-id": "77", "dir": "out", "ptype": "main",
     "src": "10.1.0.0/16", "dst": "10.2.0.0/16", "peer": "192.0.2.1", "priority": "375423", "spi": "0x1234",
@@ -63,9 +63,9 @@ def verbs():
 
 
 def takes(verb, option):
-    """The forms in which a verb takes an option: alone, with a value behind an equals sign, or both."""
+    """Returns the forms in which a verb accepts an option: alone, with a value behind an equals sign, or both."""
     forms = set()
-    # One that needs a value takes the next word for it; then the argument is refused, before anything is done.
+    # An option that needs a value takes "--help" for it; then the argument is refused, before anything is done.
     if run(*verb, option, "--help", "argument").status == 0:
         forms.add(option)
     if "takes no value" not in run(*verb, option + "=1", "argument").err:
@@ -75,7 +75,7 @@ def takes(verb, option):
 
 
 def options(verb):
-    """Long options as the help shows them, in every form that is taken."""
+    """Returns the long options in the help, in every form that is accepted."""
     shown = set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", re.sub(r"`[^`]*`", "", help_of(*verb))))
     everywhere = {"--netns", "--quiet", "--verbose", "--help"}
     return set().union(*(takes(verb, option) for option in shown | everywhere))
@@ -90,7 +90,7 @@ def keys():
 
 
 def listed(text):
-    """The words of "a, b or c"."""
+    """Returns the words of a text such as "a, b or c"."""
     return set(re.split(r", | or ", text))
 
 
@@ -110,13 +110,13 @@ def verbs_are_offered(name):
 
 @cases(EACH)
 def options_are_offered(name):
-    """{0}: of each verb the options of its --help, as the program takes them, and no others"""
+    """{0}: the options of each verb's --help, as the program accepts them, and no others"""
     with SHELLS[name]() as shell:
         for verb in [[], *([verb] for verb in verbs())]:
             wanted = options(verb)
             found = no_repeats(shell.offers(" ".join(["xfrmctl", *verb, "-"])))
             if name == "zsh":
-                # It has the short ones as well, and leaves the equals sign to the insertion; a blank takes it away.
+                # zsh offers short options too. It appends an equals sign when it inserts an option; a blank removes it.
                 equal({word for word in found if word.startswith("--")}, {word.rstrip("=") for word in wanted}, verb)
                 for option in {word.rstrip("=") for word in wanted}:
                     line = shell.tab(" ".join(["xfrmctl", *verb, option]))
@@ -136,7 +136,7 @@ def options_once(name):
 
 @cases(EACH)
 def keys_are_offered(name):
-    """{0}: the keys of an expression, and behind some of them those that the program takes beside"""
+    """{0}: the keys of an expression, and after some of them only those that the program accepts beside them"""
     equal(set(keys()), set(VALUES), "keys of the program, each of which has a value here")
     with SHELLS[name]() as shell:
         for before in ("flush --match=", "flush --exclude=", "arm --match=", "save --exclude=", "flush --match ",
@@ -167,14 +167,14 @@ def named_values(name):
 
 @cases(EACH)
 def numbers_and_times(name):
-    """{0}: the examples of numbers and times are such that the program takes them"""
+    """{0}: the program accepts the offered examples of numbers and times"""
     with SHELLS[name]() as shell:
         for verb, option in (("release", "grace"), ("handover", "timeout"), ("status", "timeout"), ("wait", "timeout"),
                              ("watch", "interval"), ("watch", "deadline"), ("watch", "limit"), ("watch", "misses"),
                              ("flush", "routes"), ("arm", "routes"), ("release", "routes"), ("status", "routes")):
             offers = shell.offers(f"xfrmctl {verb} --{option}=")
             if offers == []:
-                # There is only one.
+                # There is only one example.
                 offers = shell.tab(f"xfrmctl {verb} --{option}=").split()[-1:]
             for word in offers:
                 contains(word, f"--{option}=")
@@ -184,7 +184,7 @@ def numbers_and_times(name):
 
 @cases(EACH)
 def namespaces(name):
-    """{0}: names of `ip netns`, and paths when there is a slash"""
+    """{0}: names of `ip netns`, and paths if there is a slash"""
     ip("netns add blue\nnetns add green-1\n")
     try:
         with SHELLS[name]() as shell:
@@ -201,7 +201,7 @@ def namespaces(name):
 
 @cases(EACH)
 def kernel_values(name):
-    """{0}: values that the kernel holds, in the namespace that the line names"""
+    """{0}: values in the kernel, in the namespace of the line"""
     ip("netns add blue\n")
     try:
         ip(POLICIES + SA, "-n", "blue")
@@ -248,7 +248,7 @@ def services(name):
 
 @cases(EACH)
 def files(name):
-    """{0}: files, with what a shell has to quote"""
+    """{0}: files, with characters that a shell has to quote"""
     with tempfile.TemporaryDirectory(prefix="completion-") as folder, SHELLS[name]() as shell:
         Path(folder, "charon.vici").touch()
         Path(folder, "a file").touch()
@@ -274,7 +274,7 @@ def commands(name):
 
 @cases(EACH)
 def insertion(name):
-    """{0}: what a TAB inserts, and whether the word goes on"""
+    """{0}: the text that a TAB inserts, and whether the word continues"""
     with SHELLS[name]() as shell:
         for before, after in (
                 ("fl", "flush "),
@@ -293,7 +293,7 @@ def insertion(name):
         ):
             after = after if isinstance(after, set) else {after}
             line = shell.tab(f"xfrmctl {before}")
-            # bash closes a quote, zsh takes one off that is not needed.
+            # bash closes a quote, zsh removes one that is not needed.
             found = re.sub("['\"]", "", line)
             wanted = {"xfrmctl " + re.sub("['\"]", "", one) for one in after}
             assert found in wanted, f"{before!r} became {line!r}, not {wanted}"
@@ -301,7 +301,7 @@ def insertion(name):
 
 @cases(EACH)
 def unprivileged(name):
-    """{0}: whoever may not read the kernel, or has no xfrmctl to run, is offered keys, no values, and no complaint"""
+    """{0}: without access to the kernel or to xfrmctl, keys are offered, and neither values nor complaints"""
     ip(POLICIES)
     for run_by in (("setpriv", "--bounding-set=-all", "--inh-caps=-all"), ("env", "PATH=/usr/bin:/bin")):
         with SHELLS[name](*run_by) as shell:
@@ -321,7 +321,7 @@ def behind_sudo(name):
 
 @cases(EACH)
 def time_of_a_tab(name):
-    """{0}: a TAB is not felt, with 10,000 policies in the kernel either"""
+    """{0}: a TAB is fast, also with 10,000 policies in the kernel"""
     ip("".join(f"xfrm policy add src 10.{number >> 8}.{number & 255}.0/24 dst 192.0.2.0/24 dir out tmpl src 192.0.2.1 "
                f"dst 192.0.2.2 proto esp reqid {number} mode tunnel\n" for number in range(1, 10001)))
     with SHELLS[name]() as shell:

@@ -15,13 +15,13 @@ registered = []
 
 
 def case(function):
-    """A test case; the first line of its docstring says what it shows."""
+    """Registers a test case. The first line of its docstring is its title, which states what the case shows."""
     registered.append((function.__doc__.splitlines()[0], function))
     return function
 
 
 def cases(rows):
-    """A test case for each row; the docstring is a format for the row's values."""
+    """Registers a test case for each row. The title is a format for the row's values."""
     def register(function):
         title = function.__doc__.splitlines()[0]
         for row in rows:
@@ -31,8 +31,8 @@ def cases(rows):
 
 
 def main(prepare=None):
-    """Runs every case whose title contains one of the words of the command line; all of them without any. With $ONE_OF=N
-    one of N: where each takes long, that is better than none."""
+    """Runs every case whose title contains one of the words of the command line, or all cases without words. With
+    $ONE_OF=N, runs only every Nth of them, for suites that take long."""
     words = sys.argv[1:]
     chosen = [entry for entry in registered if not words or any(word in entry[0] for word in words)]
     if unknown := [word for word in words if not any(word in title for title, _ in registered)]:

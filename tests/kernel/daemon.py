@@ -12,13 +12,13 @@ from tap import Skip, equal
 
 LISTENER = os.environ["LISTENER"]
 
-# What charon subscribes to: acquires, expiries, migrations and mappings.
+# The groups to which charon subscribes: acquires, expiries, migrations and mappings.
 GROUPS_OF_CHARON = "0xc3"
 
 
 @contextmanager
 def process(name, *words):
-    """A process whose executable has this name, with the sockets that listener.c opens; yields its PID."""
+    """Runs a process whose executable has this name, with the sockets that listener.c opens. Yields its PID."""
     with tempfile.TemporaryDirectory() as folder:
         executable = Path(folder) / name
         shutil.copy(LISTENER, executable)

@@ -1,41 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Preloaded into xfrmctl by the tests (ld.so(8), LD_PRELOAD), to make happen between it and the kernel what cannot be
- * had on demand. It stands in for the C library's system calls on NETLINK_XFRM and NETLINK_ROUTE sockets (whose types
- * of messages count from ROUTE on here) and follows the rules in $FAULTS, which are separated by semicolons:
+/* The tests preload this library into xfrmctl (ld.so(8), LD_PRELOAD), to cause faults that do not happen on demand. It
+ * replaces the C library's functions for sockets of NETLINK_XFRM and NETLINK_ROUTE, and for stream sockets of AF_UNIX.
+ * The types of NETLINK_ROUTE messages begin at ROUTE here. $FAULTS has rules, separated by semicolons:
  *
  *     CALL:TYPE:FIRST:LAST:EFFECT:VALUE
  *
- * CALL and TYPE (0: any) say what is counted, from 1; from the count FIRST to LAST the effect takes place:
- *     socket       sockets opened; TYPE does not matter
- *     bind         sockets bound; TYPE does not matter
- *     send         messages of this type sent, each of a batch by itself
- *     change       messages of this type that change SAs, policies, routes or nexthop objects: with such a rule
- *                  each goes to the kernel by itself, and the effect takes place when the kernel has carried it out
- *     datagram     datagrams with such messages, which stay whole: the kernel carries all of one out, whoever is killed
- *                  meanwhile; TYPE does not matter
+ * CALL and TYPE (0: any) select the calls that are counted, from 1 on. The effect takes place from the count FIRST to
+ * the count LAST:
+ *     socket       sockets opened; TYPE is ignored
+ *     bind         sockets bound; TYPE is ignored
+ *     send         messages of this type sent; each message of a batch counts
+ *     change       messages of this type that change SAs, policies, routes or nexthop objects. With such a rule, each
+ *                  message is sent by itself, and the effect takes place when the kernel has carried it out.
+ *     datagram     datagrams with such messages, which are sent whole: the kernel carries out all of a datagram, even
+ *                  if the program is killed meanwhile. TYPE is that of the first such message.
  *     receive      calls on a socket on which a message of this type was the last one sent
- *     event        messages of the kernel's own accord, which the program takes by recvfrom(); TYPE does not matter
- *     poll         calls that wait for a netlink socket, such as each turn of a loop; TYPE does not matter
+ *     event        events of the kernel, which the program reads by recvfrom(); TYPE is ignored
+ *     poll         calls that wait for a netlink socket, such as each turn of a loop; TYPE is ignored
  *     vici         calls on stream sockets of AF_UNIX; TYPE is 1 for socket(), 2 connect(), 3 send(), 4 recv()
  * EFFECT and VALUE:
- *     fail         the call fails with errno VALUE; with ENOBUFS a received message is lost, as in life
- *     refuse       (send) the kernel does not get to see the message, and VALUE is the errno that it answers
- *     late         (receive) the answer never comes: it is lost, and the time has gone by for which the socket waits,
- *                  which must not be for ever. A call that does not wait is left as it is
- *     short        (receive, event) the datagram that comes lacks its last VALUE bytes; with 0 it lacks half, and is
- *                  marked as truncated (MSG_TRUNC). (vici) One byte is transferred
- *     interrupt    (receive) the messages of a dump that come are marked NLM_F_DUMP_INTR
- *     offload      (receive) the marks of the policies that come are devices to which these are offloaded
- *     mature       (receive) the larval SAs that come look as if they had been negotiated, and have carried VALUE
- *                  packets for each time that this took place: this machine's kernel may have no ciphers for real ones.
- *                  Those whose SPI has its first bit look like stoppers (src/handover/guard_sa.h), those with its
- * second bit stay as they are, and the others, unless they have its third bit, are ten seconds older than they are.
- * With such a rule nothing sleeps: the clock moves on. Takes place beside other rules later        (receive, vici) the
- * clock has moved on by VALUE milliseconds run          $FAULT_COMMAND is run before the call, or behind a change, by a
- * process of its own, which has what the program gives up wait         (change, datagram) the type of the message, or
- * of the first, is written to the socket $FAULT_FD, and a byte read from there note         nothing, beside what
- * another rule does
+ *     fail         the call fails with errno VALUE; with ENOBUFS, a received message is lost too, as in the kernel
+ *     refuse       (send) the kernel does not receive the message; the program receives errno VALUE as its answer
+ *     late         (receive) the answer is lost, and the clock advances by the socket's timeout, which must be
+ *                  finite. A call that does not wait is not changed.
+ *     short        (receive, event) the datagram lacks its last VALUE bytes. With VALUE 0 it lacks half, and is
+ *                  marked as truncated (MSG_TRUNC). (vici) One byte is transferred.
+ *     interrupt    (receive) received messages of a dump are marked NLM_F_DUMP_INTR
+ *     offload      (receive) in received policies, marks become devices to which the policies are offloaded
+ *     mature       (receive) received larval SAs look negotiated, because this machine's kernel may have no ciphers
+ *                  for real ones. They have carried VALUE packets for each time that this took place, and are ten
+ *                  seconds older. Three bits of the SPI change this. STOPPER_BIT: the SA looks like a guard SA
+ *                  (src/handover/guard_sa.h), and is not older. LARVAL_BIT alone: the SA stays larval. NEW_BIT: the
+ *                  SA is not older. With such a rule, the program never sleeps: the clock advances instead. Another
+ *                  rule may take effect on the same call.
+ *     later        the clock advances by VALUE milliseconds
+ *     run          a separate process runs $FAULT_COMMAND before the call, or after a change. That process keeps the
+ *                  privileges that the program gives up.
+ *     wait         the type of the message, or of the first change in a datagram, is written to the socket $FAULT_FD;
+ *                  then a byte is read from it
+ *     note         none. Another rule may take effect on the same call.
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
 
@@ -63,26 +67,33 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Maximum numbers of rules, sockets, streams, and refused messages whose answers are not read yet. */
 #define RULES_MAX 8
 #define SOCKETS_MAX 8
 #define STREAMS_MAX 8
 #define ANSWERS_MAX 128
+
+/* Maximum sizes of an answer and of a datagram that is sent, in bytes. */
 #define ANSWER_SIZE 512
 #define DATAGRAM_SIZE (64 * 1024)
 
+/* Offset of the types of NETLINK_ROUTE messages. */
 #define ROUTE 0x1000U
 
+/* For the effect `mature`: bits of an SPI, the tag of guard SAs, and by how much SAs are older, in seconds. */
 #define STOPPER_BIT 0x80000000U
 #define LARVAL_BIT 0x40000000U
 #define NEW_BIT 0x20000000U
 #define STOPPER_TAG 0x58464d4bU
 #define OLDER_SECONDS 10
 
+/* Format of sscanf() for CALL and EFFECT. */
 #define WORD "15[a-z]"
 
-/* The types of calls on streams. */
+/* Types of calls on streams. */
 enum { STREAM_SOCKET = 1, STREAM_CONNECT, STREAM_SEND, STREAM_RECV };
 
+/* A rule of $FAULTS, and the number of calls that it has counted. */
 struct rule {
 	char call[16], effect[16];
 	unsigned int type;
@@ -90,16 +101,17 @@ struct rule {
 	long value;
 };
 
-/* An answer of the kernel's to a message that it never saw. */
+/* An answer to a message that the kernel never received. */
 union answer {
 	struct nlmsghdr header;
 	char bytes[ANSWER_SIZE];
 };
 
+/* A netlink socket, with the answers that it gives before those of the kernel. */
 struct netlink {
 	int fd;
-	unsigned int base;	/* what types of its messages count from */
-	unsigned int last_type; /* of what was sent last */
+	unsigned int base;	/* offset of the types of its messages: 0 or ROUTE */
+	unsigned int last_type; /* type of the message sent last */
 	size_t n_answers;
 	union answer answers[ANSWERS_MAX];
 };
@@ -110,9 +122,10 @@ static struct netlink sockets[SOCKETS_MAX];
 static size_t n_sockets;
 static int streams[STREAMS_MAX];
 static size_t n_streams;
+/* By how much the clock is ahead, in milliseconds. */
 static long later_ms;
-static const struct rule *maturing; /* the rule that makes what comes now look mature */
-static int runner = -1;		    /* the way to the process that runs $FAULT_COMMAND */
+static const struct rule *maturing; /* rule `mature` that takes effect on this call, or NULL */
+static int runner = -1;		    /* socket of the process that runs $FAULT_COMMAND, or -1 */
 
 static _Noreturn void give_up(const char *what)
 {
@@ -125,7 +138,7 @@ static bool is(const struct rule *rule, const char *effect)
 	return strcmp(rule->effect, effect) == 0;
 }
 
-/* Runs the command each time when it is told to, and says how it ended, until the program has ended. */
+/* Runs $FAULT_COMMAND for each byte that it reads, and writes the command's status. Ends when the program has ended. */
 static _Noreturn void run_commands(int fd)
 {
 	const char *command = getenv("FAULT_COMMAND");
@@ -139,7 +152,7 @@ static _Noreturn void run_commands(int fd)
 	_exit(0);
 }
 
-/* Starts that process; it is no child of the program, which may wait for its own. */
+/* Starts the process of run_commands(). It is a grandchild, because the program may wait for its children. */
 static void start_runner(void)
 {
 	int fds[2];
@@ -167,16 +180,16 @@ static void run_command(void)
 		give_up("$FAULT_COMMAND failed");
 }
 
-/* The C library gives constructors what main() gets. */
+/* Reads $FAULTS. The C library passes the arguments of main() to constructors. */
 static void __attribute__((constructor)) read_rules(int argc, char **argv)
 {
 	const char *text = getenv("FAULTS");
 
-	/* What runs the program in some way (valgrind) passes this on to it. */
+	/* A program that runs xfrmctl (valgrind) is not changed: it passes the environment on to xfrmctl. */
 	const char *name = argc ? strrchr(argv[0], '/') : NULL;
 	if (!name || strcmp(name, "/xfrmctl") != 0)
 		return;
-	/* Commands that are run from here are no subjects. */
+	/* Commands that xfrmctl runs are not changed. */
 	unsetenv("LD_PRELOAD");
 	while (text && *text) {
 		struct rule *rule = &rules[n_rules];
@@ -205,7 +218,7 @@ static void note(const struct rule *rule)
 	close(fd);
 }
 
-/* Tells the test of a change and waits for its word; its end of the socket may be closed. */
+/* Writes the type of a change to the test, and waits for a byte from it. The test may have closed its end. */
 static void wait_for_test(unsigned int type)
 {
 	const char *number = getenv("FAULT_FD");
@@ -219,7 +232,7 @@ static void wait_for_test(unsigned int type)
 		give_up("cannot talk to $FAULT_FD");
 }
 
-/* Counts an event and returns the rule that takes effect on it, or NULL. */
+/* Counts a call for all rules. Carries out `later`, `run` and `wait`. Returns the rule that takes effect, or NULL. */
 static const struct rule *count(const char *call, unsigned int type)
 {
 	const struct rule *found = NULL;
@@ -258,7 +271,7 @@ static struct netlink *find(int fd)
 	return NULL;
 }
 
-/* Whether a call is to fail, and sets errno. */
+/* Returns whether the rule makes a call fail, and sets errno if it does. */
 static bool fails(const struct rule *rule)
 {
 	if (!rule || !is(rule, "fail"))
@@ -300,7 +313,7 @@ int socket(int domain, int type, int protocol)
 	int fd = (int)syscall(SYS_socket, domain, type, protocol);
 	if (fd < 0)
 		return fd;
-	/* One that was closed may have had the same number. */
+	/* A closed socket may have had the same descriptor. */
 	struct netlink *netlink = find(fd);
 	if (!netlink) {
 		if (n_sockets == SOCKETS_MAX)
@@ -328,7 +341,7 @@ int connect(int fd, const struct sockaddr *address, socklen_t length)
 	return (int)syscall(SYS_connect, fd, address, length);
 }
 
-/* As the kernel does it: the errno, and the whole message that it is about. */
+/* Queues an answer to a message as the kernel composes it: the errno, and the whole message. */
 static void answer(struct netlink *netlink, const struct nlmsghdr *request, int error)
 {
 	struct nlmsgerr body = {.error = -error};
@@ -366,7 +379,7 @@ static bool is_change(unsigned int type)
 	}
 }
 
-/* The type of the first message that changes something; 0 when none does. */
+/* Returns the type of the first message that changes something, or 0 if no message does. */
 static unsigned int first_change(const struct netlink *netlink, struct nlmsghdr *nlh, size_t length)
 {
 	for (int rest = (int)length; nlmsg_ok(nlh, rest); nlh = nlmsg_next(nlh, &rest))
@@ -391,7 +404,7 @@ static bool never_sleeps(void)
 	return false;
 }
 
-/* Sends the messages of a batch one after the other. */
+/* Sends the messages of a batch one after the other. Returns the length of the batch. */
 static ssize_t send_one_by_one(const struct netlink *netlink, struct nlmsghdr *nlh, size_t length, int flags,
 			       const struct sockaddr *to, socklen_t to_length)
 {
@@ -439,7 +452,7 @@ ssize_t sendto(int fd, const void *buffer, size_t length, int flags, const struc
 	return n;
 }
 
-/* How much of a stream is transferred by a call. */
+/* Returns how many bytes a call on a stream transfers, or -1 with errno set if it fails. */
 static ssize_t size_of_call(unsigned int call, size_t size)
 {
 	const struct rule *rule = count("vici", call);
@@ -463,7 +476,7 @@ ssize_t recv(int fd, void *buffer, size_t length, int flags)
 	return size < 0 ? -1 : syscall(SYS_recvfrom, fd, buffer, size, flags, NULL, NULL);
 }
 
-/* How libnl sends. */
+/* libnl sends by this function. */
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	if (!find(fd) || msg->msg_iovlen != 1)
@@ -471,7 +484,7 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	return sendto(fd, msg->msg_iov[0].iov_base, msg->msg_iov[0].iov_len, flags, msg->msg_name, msg->msg_namelen);
 }
 
-/* Takes the oldest answer from the queue. */
+/* Takes the oldest answer from the queue. Returns its length. */
 static ssize_t take_answer(struct netlink *netlink, struct msghdr *msg)
 {
 	const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
@@ -486,7 +499,7 @@ static ssize_t take_answer(struct netlink *netlink, struct msghdr *msg)
 	return (ssize_t)length;
 }
 
-/* Receives what is there and forgets it. */
+/* Discards the queued answers, or else the next datagram of the kernel. */
 static void lose(struct netlink *netlink, struct msghdr *msg, int flags)
 {
 	if (netlink->n_answers)
@@ -495,7 +508,7 @@ static void lose(struct netlink *netlink, struct msghdr *msg, int flags)
 		syscall(SYS_recvmsg, netlink->fd, msg, flags | MSG_DONTWAIT);
 }
 
-/* Whether a call waits; if it does, as long as it would goes by. */
+/* Returns whether a call would wait. If so, advances the clock by the timeout of its socket. */
 static bool waits_in_vain(int fd, int flags)
 {
 	struct timeval timeout;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Makes policies or larval SAs in bulk, in the network namespace that it is started in:
+/* Creates policies or larval SAs in bulk, in the current network namespace:
  *
  *     fill networks|spread|graded|hosts|sas COUNT
  *
- * `networks` are policies between networks, as most real ones are; kernels before 6.13 take the longer for each the
- * more there are (they walk a list of all of them, xfrm_policy_insert_inexact_list() in net/xfrm/xfrm_policy.c).
- * `spread` are such policies too, to networks of every length from /16 to /24, none within another. `hosts` are
- * policies between hosts, which every kernel takes at once. Every other entry has 1 for its reqid and its priority, the
- * others have 2. `graded` are as `spread`, but with a priority for each length, as IKE daemons choose them. */
+ *     networks     policies between networks, like most real ones. Kernels before 6.13 walk a list of all of them to
+ *                  add one (xfrm_policy_insert_inexact_list() in net/xfrm/xfrm_policy.c)
+ *     spread       policies to networks of every length from /16 to /24, none of which contains another
+ *     graded       as `spread`, but with a priority for each length, as IKE daemons choose priorities
+ *     hosts        policies between hosts, for which every kernel takes little time
+ *     sas          larval SAs
+ *
+ * Every other entry has 1 as its reqid and as its priority, the others have 2. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -26,16 +29,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The kernel answers each request for an SA, and its answers have to fit into the receive buffer. */
+/* Maximum number of messages in a batch, and of bytes in a message. The kernel answers each request for an SA, and the
+ * answers to a batch have to fit into the receive buffer. */
 #define BATCH_MESSAGES 100
 #define MESSAGE_MAX 512
 
+/* Number of different values of reqid and priority. */
 #define HALVES 2
 
 #define FIRST_SOURCE 0xac100000U      /* 172.16.0.0 */
 #define FIRST_DESTINATION 0x0a000000U /* 10.0.0.0 */
 
-/* The networks of `spread`: one of each length fills a block of twice the largest, but for a gap at its end. */
+/* The networks of `spread`. A block has one network of each length. It has twice the size of the largest network, and a
+ * gap at its end. */
 #define SPREAD_SHORTEST 16
 #define SPREAD_LONGEST 24
 #define SPREAD_LENGTHS (SPREAD_LONGEST - SPREAD_SHORTEST + 1)
@@ -109,10 +115,10 @@ static struct nl_msg *host_message(unsigned int half)
 	return policy_message("172.16.0.1/32", "10.0.0.0/32", half);
 }
 
-/* To fault.c, the three bits above this say what an SA is. */
+/* Largest SPI. fault.c uses the three bits above it to recognize kinds of SAs. */
 #define SPI_MAX 0x1fffffff
 
-/* libnl-xfrm has no XFRM_MSG_ALLOCSPI that leaves the SPI to the kernel. */
+/* Returns a request for an SA whose SPI the kernel chooses. libnl-xfrm cannot compose such an XFRM_MSG_ALLOCSPI. */
 static struct nl_msg *sa_message(unsigned int half)
 {
 	const struct xfrm_userspi_info request = {
@@ -134,7 +140,8 @@ static struct nl_msg *sa_message(unsigned int half)
 	return msg;
 }
 
-/* Each makes entry number `i` out of the message for its half; no two have the same selector or destination. */
+/* Each of the following functions turns the message of a half into entry `i`. No two entries have the same selector or
+ * destination. */
 
 static void vary_sa(struct nlmsghdr *nlh, uint32_t i)
 {
@@ -202,7 +209,7 @@ static int take_note(struct nl_msg *msg, void *acknowledged)
 	return NL_STOP;
 }
 
-/* Sends a batch, whose last message asks for an acknowledgement, and reads all answers. */
+/* Sends a batch, and reads all answers. Its last message requests an acknowledgement. */
 static void send_batch(struct nl_sock *sock, char *batch, size_t length, struct nlmsghdr *last)
 {
 	bool acknowledged = false;
@@ -277,7 +284,7 @@ int main(int argc, char **argv)
 	int r = nl_connect(sock, NETLINK_XFRM);
 	if (r < 0)
 		give_up("opening a socket", r);
-	/* libnl's own choice is 32 KiB. */
+	/* libnl's default is 32 KiB. */
 	r = nl_socket_set_buffer_size(sock, BATCH_MESSAGES * 2048, 0);
 	if (r < 0)
 		give_up("setting the receive buffer", r);

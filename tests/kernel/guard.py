@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sees every change of policies in the order in which the kernel makes them, whoever does: at none of these moments may
-a policy that protects or blocks be missing whose traffic is guarded."""
+"""Reads the kernel's events of all changes of policies, in the order of the changes. After each change, every guarded
+key must have a policy that protects or blocks."""
 
 from collections import Counter
 from contextlib import suppress
@@ -13,7 +13,7 @@ from tap import equal
 
 RECEIVE_BUFFER = 64 * 1024 * 1024
 
-# An event of a deletion has a struct xfrm_userpolicy_id before its attributes, of which one is the policy.
+# Size in bytes of the struct xfrm_userpolicy_id that precedes the attributes of a deletion event.
 ID_SIZE = 64
 
 
@@ -22,13 +22,13 @@ def lets_pass(policy):
 
 
 def of_deletion(body):
-    """The index that an event of a deletion names."""
+    """Returns the index of the policy in a deletion event, which is one of its attributes."""
     return Policy.parse(dict(netlink.attributes(body[ID_SIZE:]))[ATTRIBUTE_POLICY]).index
 
 
 class Guard:
-    """From the time when it is made; `guarded` are the keys that are to be guarded: if none are given, those of all
-    policies that protect or block."""
+    """Watches the keys in `guarded` from its creation on. The default is the keys of all policies that protect or
+    block."""
 
     def __init__(self, guarded=None):
         self.sock = netlink.open_socket(POLICIES)
@@ -36,7 +36,7 @@ class Guard:
         self.sock.setblocking(False)
         self.present = {}
         self.guards = Counter()
-        self.open = Counter()       # the keys that were open at some moment
+        self.open = Counter()       # how often each guarded key was unprotected
         for policy in netlink.policies():
             self.add(policy)
         self.guarded = set(self.guards) if guarded is None else set(guarded)
@@ -64,7 +64,7 @@ class Guard:
 
     def take(self, kind, body):
         if kind in (MSG_NEWPOLICY, MSG_UPDPOLICY):
-            # An update is the same index at the same moment.
+            # An update replaces the policy with this index in one step.
             policy = Policy.parse(body)
             before = self.present.pop(policy.index, None)
             self.add(policy)
@@ -75,22 +75,22 @@ class Guard:
             if index in self.present:
                 self.remove(self.present[index])
         elif kind == MSG_FLUSHPOLICY:
-            # Of the type in its attribute.
+            # A flush removes the policies of one type, which is in its attribute.
             for policy in [policy for policy in self.present.values() if policy.ptype == (body[4] if body else 0)]:
                 self.remove(policy)
         else:
-            # Whatever else goes (MSG_POLEXPIRE), a deletion tells of it.
+            # The only other event is MSG_POLEXPIRE, which is ignored.
             equal(kind, MSG_POLEXPIRE, "the type of an event")
 
     def read(self):
-        """Takes what has happened since."""
+        """Handles the events that have arrived since the last call."""
         with suppress(BlockingIOError):
             while True:
                 for kind, message in netlink.messages(self.sock.recv(65536)):
                     self.take(kind, message[16:])
 
     def check(self, when=""):
-        """Nothing was open at any moment, nor is it now."""
+        """Checks that no guarded key was unprotected after any change, and that none is now."""
         self.read()
         equal(dict(self.open), {}, f"the policies that nothing stood in for at some moment {when}")
         found = {policy.key for policy in netlink.policies() if not lets_pass(policy)}

@@ -4,9 +4,9 @@
  *
  *     listener GROUPS [UDP-PORT]
  *
- * a NETLINK_XFRM socket that is subscribed to a mask of groups, or a PF_KEY socket when GROUPS is "pfkey"; and a UDP
- * socket. Says "ready" when they are open, "unsupported" when the kernel has no such family. The tests give it other
- * names. */
+ * These are a NETLINK_XFRM socket that is subscribed to a mask of groups, or a PF_KEY socket if GROUPS is "pfkey"; and
+ * a UDP socket. Prints "ready" when they are open, or "unsupported" if the kernel has no such family. The tests copy it
+ * to executables with the names of key managers. */
 
 #include <errno.h>
 #include <linux/netlink.h>

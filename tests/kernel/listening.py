@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ends at which a service manager and the journal listen."""
+"""The sockets of a service manager and of the journal."""
 
 import os
 import socket
@@ -15,14 +15,14 @@ JOURNAL = Path("/run/systemd/journal/socket")
 
 @contextmanager
 def mailbox(address):
-    """A socket that takes datagrams. Yields a list which has all of them when the block has ended, each as a list of
-    its lines."""
+    """Receives datagrams on a socket. Yields a list of the datagrams, each as a list of its lines. The list is complete
+    when the block has ended."""
     found = []
     box, end = (socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2))
     with box, end:
         box.bind(address)
 
-        # They are read as they come: the socket holds a few, and then its senders wait.
+        # A thread reads them, because the socket holds only a few before its senders wait.
         def read():
             while datagram := box.recv(65536):
                 found.append(datagram.decode().splitlines())
@@ -38,14 +38,14 @@ def mailbox(address):
 
 @contextmanager
 def service_manager(address=None):
-    """Yields the environment that a service manager gives, and what it is told."""
+    """Yields the environment that a service manager sets, and the messages that it receives."""
     with tempfile.TemporaryDirectory() as folder:
         address = address or f"{folder}/notify"
         with mailbox(address.replace("@", "\0")) as messages:
             yield environment(NOTIFY_SOCKET=address), messages
 
 
-# Where the journal's stream is said to be: standard error is the null device here.
+# $JOURNAL_STREAM has device and inode of the journal's stream. Here the null device is that stream, and standard error.
 NULL_DEVICE = os.stat("/dev/null")
 JOURNAL_STREAM = f"{NULL_DEVICE.st_dev}:{NULL_DEVICE.st_ino}"
 INTO_JOURNAL = ("sh", "-c", 'exec "$0" "$@" 2>/dev/null', XFRMCTL)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Connections whose SAs live, as a crash leaves them. Larval SAs pass for such as have been negotiated (see fault.c), and so
-do stoppers, which the kernel's refusal of theirs finds there: this machine's kernel may have no ciphers for real ones."""
+"""Connections whose SAs are in use, as a crash leaves them. Larval SAs represent negotiated ones (see `mature` in
+fault.c), since this machine's kernel may have no ciphers. Other larval SAs represent guard SAs: the case creates these,
+and a fault refuses xfrmctl's own with EEXIST."""
 
 import errno
 import re
@@ -14,7 +15,7 @@ HERE, THERE = "192.0.2.1", "198.51.100.1"
 
 MATURE = Fault("receive", netlink.MSG_GETSA, "mature")
 STOPPED = Fault("send", netlink.MSG_NEWSA, "refuse", errno.EEXIST)
-# Larval SAs take no lifetime.
+# A larval SA cannot get a lifetime, so the update seems to succeed.
 LIMITED = Fault("send", netlink.MSG_UPDSA, "refuse", 0)
 LIVING = (MATURE, STOPPED, LIMITED)
 
@@ -22,12 +23,12 @@ PRIORITY = 2000
 
 
 def complement(spi):
-    """The SPI of an SA's stopper."""
+    """Returns the SPI of an SA's guard SA."""
     return spi ^ 0xffffffff
 
 
 def template(number, spi=0, mode="tunnel"):
-    """Out, and the other way."""
+    """Returns the templates of both directions, outbound first."""
     ends = [(HERE, THERE), (THERE, HERE)]
     named = [f"spi {spi:#x} " if spi else "", ""]
     return [f"tmpl src {src} dst {dst} proto esp {name}reqid {number} mode {mode}"
@@ -35,7 +36,7 @@ def template(number, spi=0, mode="tunnel"):
 
 
 def policies(number, spi=0, priority=PRIORITY, here="10.1.0.0/16", there=None):
-    """Of connection `number`; without an SPI, of its trap."""
+    """Returns the policies of connection `number`, or without an SPI those of its trap."""
     out, back = template(number, spi)
     return [policy.replace(out, back) if "dir out" not in policy else policy
             for policy in both_ways(here, there or f"10.{10 + number}.0.0/16", f"priority {priority} {out}")]
@@ -57,21 +58,21 @@ def make_sas(number, stopper=True, first=0):
 
 
 def make(*numbers, **more):
-    """Connections with their SAs and policies."""
+    """Creates connections with their SAs and policies."""
     for number in numbers:
         make_sas(number)
         xfrm.add_policies(*policies(number, spi_out(number), **more))
 
 
 def add_real_sas(number, first=0):
-    """Both of a connection's; skips the case where the kernel has no ciphers."""
+    """Adds both SAs of a connection. Skips the case if the kernel has no ciphers."""
     for (src, dst), spi in (((HERE, THERE), spi_out(number)), ((THERE, HERE), spi_in(number))):
         xfrm.add_sa(f"src {src} dst {dst} proto esp spi {first + spi:#x} reqid {number} mode tunnel flag af-unspec"
                     f" enc cbc(aes) 0x{spi:032x} auth-trunc hmac(sha256) 0x{spi:064x} 128")
 
 
 def packets(number):
-    """How many have gone through the outbound SA of a connection."""
+    """Returns the number of packets that the outbound SA of a connection has protected."""
     [sa] = [sa for sa in re.split(r"\n(?=src )", xfrm.ip("-s", "xfrm", "state")) if f"spi {spi_out(number):#010x}" in sa]
     return int(re.search(r"lifetime current:\s+\d+\(bytes\), (\d+)\(packets\)", sa)[1])
 

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* A service manager with one service, which says of it what it was told:
+/* A service manager with one service, whose state the test sets:
  *
  *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID SHUTDOWN-JOB REFUSE MAIN-BEGAN
  *
- * JOB is a type such as "restart", or "" for none, and so is SHUTDOWN-JOB for shutdown.target. MAIN-BEGAN is when the
- * main process was started, in microseconds of CLOCK_MONOTONIC. Says "ready" when it listens, and then which units it
- * is to start, and how, unless REFUSE is "refuse". Ends when its standard input does. Each line there is a new state of
- * the service, with "-" for no job, and the time of the last main process's exit:
+ * JOB is the type of the service's job, such as "restart", or "" for none. SHUTDOWN-JOB is that of shutdown.target.
+ * MAIN-BEGAN is the start time of the main process, in microseconds of CLOCK_MONOTONIC. The manager prints "ready" when
+ * it listens. It then prints `start UNIT MODE` for each unit that a client starts; if REFUSE is "refuse", it refuses
+ * instead. It ends when its standard input ends. Each line there is a new state of the service, with "-" for no job,
+ * and USEC for the time at which the last main process exited:
  *
  *     [next] ACTIVE-STATE SUB-STATE JOB MAIN-PID LAST-MAIN-PID USEC CONTROL-PID
  *
- * Says "changed" when its client, if there is one, has read that state to its end, the control process. With "next"
- * says "kept": the state becomes that one when the client has read the control process of a state "start-post".
+ * The manager prints "changed" when its client has read the whole state, which ends with the control process. Without a
+ * client, it prints "changed" immediately. After "next", it prints "kept": the state takes effect later, when the
+ * client has read the control process in the sub-state "start-post".
  */
 
 #include <errno.h>
@@ -33,15 +35,17 @@
 #define JOB_PATH "/org/freedesktop/systemd1/job/1"
 #define SHUTDOWN_JOB_PATH "/org/freedesktop/systemd1/job/2"
 
+/* The properties of a unit, and the D-Bus path of its job. Times are in microseconds of CLOCK_MONOTONIC. */
 static struct service {
 	const char *active, *sub, *freezer, *job, *job_path;
 	uint32_t main_pid, last_main_pid, control_pid;
 	uint64_t main_began, main_exit_usec;
 } service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0, 0, 0, 0, 0}, next_state;
 
+/* Whether StartUnit fails, and whether next_state is set. */
 static bool refuses, has_next;
 
-/* How far the client is with reading a new state. */
+/* Progress of the client with a new state: it has read all, was sent a signal, or has read ActiveState. */
 static enum { READ, SIGNALED, BEGUN } reading;
 
 static int load_unit(sd_bus_message *message, void *userdata, sd_bus_error *error)
@@ -166,7 +170,8 @@ static const sd_bus_vtable of_job[] = {
 	SD_BUS_VTABLE_END,
 };
 
-/* Reads a line of standard input. Its texts stay. Returns false at the end. */
+/* Reads a state from standard input. The line is never freed, because the state points to its words. Returns false at
+ * the end of standard input. */
 static bool take_line(sd_bus *bus)
 {
 	char *line = NULL, *rest;
@@ -258,7 +263,7 @@ int main(int argc, char **argv)
 	if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(listener, 5) < 0)
 		return EXIT_FAILURE;
-	/* What it has read of more than one line, poll(2) would not see. */
+	/* poll(2) does not see lines that are in a buffer already. */
 	setvbuf(stdin, NULL, _IONBF, 0);
 	say("ready");
 

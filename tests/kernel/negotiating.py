@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A charon as handover meets it, whose side in the kernel the test plays too."""
+"""A charon for handover. The test also makes the changes in the kernel that this charon would make."""
 
 import tempfile
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ import xfrm
 from living import HERE, THERE, policies, spi_in, spi_out
 from vici_server import Server, Stream
 
-# SPIs of the new life.
-NEW = 0x20000000    # for fault.c an SA of charon's, and not older than stoppers
+# Bit in the SPIs of the new instance's SAs. For fault.c, it marks SAs of charon that are not older than guard SAs.
+NEW = 0x20000000
 
 YES, NO = {"success": "yes"}, {"success": "no", "errmsg": "CHILD_SA config not found"}
 
 
 def connection(number, remote=THERE, **more):
-    """As `list-conns` tells of it; connection and child have one name."""
+    """Returns a connection as `list-conns` reports it. The connection and its child have the same name."""
     return {f"site{number}": {"local_addrs": [HERE], "remote_addrs": [remote], "version": "IKEv2", "children": {
         f"site{number}": {"mode": "TUNNEL", "local-ts": ["10.1.0.0/16"], "remote-ts": [f"10.{10 + number}.0.0/16"]}}},
         **more}
@@ -28,14 +28,14 @@ def conns(*messages):
 
 
 def sas(*numbers):
-    """New ones of these connections, as `list-sas` tells of them."""
+    """Returns the new SAs of these connections as `list-sas` reports them."""
     return Stream("list-sa", [{f"site{number}": {"state": "ESTABLISHED", "child-sas": {f"site{number}-1": {
         "name": f"site{number}", "state": "INSTALLED", "protocol": "ESP", "spi-in": f"{NEW + spi_in(number):08x}",
         "spi-out": f"{NEW + spi_out(number):08x}"}}}} for number in numbers])
 
 
 def install(number, reqid=None):
-    """What charon does in the kernel when it has negotiated a connection, or has found another reqid for it."""
+    """Changes the kernel as charon does when it has negotiated a connection, with a new reqid if one is given."""
     reqid = reqid or number
     netlink.allocate_spi(HERE, THERE, NEW + spi_out(number), reqid=reqid)
     netlink.allocate_spi(THERE, HERE, NEW + spi_in(number), reqid=reqid)
@@ -43,14 +43,14 @@ def install(number, reqid=None):
 
 
 def replace(wanted, number, reqid):
-    """charon updates its traps."""
+    """Updates policies as charon updates its traps."""
     xfrm.ip("-batch", "-", stdin="".join(
         f"xfrm policy update {policy.replace(f'reqid {number} ', f'reqid {reqid} ')}\n" for policy in wanted))
 
 
 @contextmanager
 def charon(numbers=(1,), **commands):
-    """With these connections; it negotiates what it is asked for at once."""
+    """Runs a charon with these connections. It negotiates a child as soon as it is asked to."""
     def initiate(arguments):
         install(int(arguments["child"].removeprefix("site")))
         return YES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs xfrmctl, if need be with faults between it and the kernel."""
+"""Runs xfrmctl, with faults between it and the kernel if a case needs them."""
 
 import os
 import re
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from tap import equal
 from waiting import wait_for
 
-# Instead: a program that runs it in some way.
+# $XFRMCTL_INSTEAD: a program that runs xfrmctl, such as under_valgrind.
 XFRMCTL = os.environ.get("XFRMCTL_INSTEAD") or os.environ["XFRMCTL"]
 
-# The runtime library of AddressSanitizer wants to be the first.
+# AddressSanitizer's runtime library has to be the first one.
 PRELOADED = " ".join([*re.findall(r"\S*/libasan\S*", subprocess.run(["ldd", XFRMCTL], capture_output=True, text=True,
                                                                    check=False).stdout), os.environ["FAULT"]])
 
@@ -25,15 +25,15 @@ IN_UNIT = ("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"', XFRMCTL)
 SECONDS = 60
 POLL_SECONDS = 0.01
 
-# What systemd would tell the program about itself.
+# The variables that systemd sets for a program.
 OF_SYSTEMD = ("NOTIFY_SOCKET", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
 
-# Whatever happens: no sanitizer's complaint, no sentence cut off.
+# Text in the reports of sanitizers, which no run may print.
 NEVER_SAID = re.compile(r"runtime error|Sanitizer")
 
 ALWAYS = 2**31
 
-# As the type of a Fault.
+# Type of a Fault that counts messages of every type.
 ANY = 0
 
 
@@ -61,7 +61,7 @@ def environment(**more):
 
 
 def run(*words, env=None, command=(XFRMCTL,), **options):
-    """Runs xfrmctl, or a command that ends in running it, with these arguments."""
+    """Runs xfrmctl, or a command that runs it, with these arguments. Returns the result."""
     done = subprocess.run([*command, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=SECONDS, check=False, env=env or environment(), **options)
     assert not NEVER_SAID.search(done.stderr), done.stderr
@@ -69,7 +69,7 @@ def run(*words, env=None, command=(XFRMCTL,), **options):
 
 
 def xfrmctl(*words, status=0, **options):
-    """xfrmctl with these arguments, which must end with this status."""
+    """Runs xfrmctl with these arguments, and checks its exit status. Returns the result."""
     result = run(*words, **options)
     equal(result.status, status, f"exit status ({result})")
     return result
@@ -96,8 +96,8 @@ def release(*words, **options):
 
 
 class Faults:
-    """Faults for one run, and how often each took place: of the first `sure`, one that never did would prove
-    nothing."""
+    """Faults for one run. Each of the first `sure` faults has to take place, because the case would prove nothing
+    otherwise."""
 
     def __init__(self, *faults, command="", sure=ALWAYS):
         self.faults = faults
@@ -118,12 +118,12 @@ class Faults:
                     assert fault.effect == "note" or self.count(number), f"the fault {fault} never took place"
 
     def count(self, number=0):
-        """How often fault number `number` took place."""
+        """Returns how often fault `number` took place."""
         return Path(self.log.name).read_text().split().count(str(number))
 
 
 def xfrmctl_with(faults, *words, status=0, command=""):
-    """xfrmctl with faults, all of which must take place."""
+    """Runs xfrmctl with faults, all of which have to take place. Returns the result."""
     with Faults(*faults, command=command) as active:
         return xfrmctl(*words, status=status, env=active.env)
 
@@ -133,8 +133,8 @@ def flush_with(faults, *words, **options):
 
 
 class Steps:
-    """One run that waits each time when the kernel has carried out one more message by which it changes something, or
-    one more `datagram` of such; iterating lets it go on, and tells the type of that message."""
+    """One run of xfrmctl, which waits at each call of the kind `of` in fault.c: by default when the kernel has carried
+    out a message that changes something. Iterating yields the type of the message, and lets the run continue."""
 
     def __init__(self, *words, faults=(), of="change", sure=ALWAYS):
         self.words = words
@@ -166,12 +166,12 @@ class Steps:
         self.process.wait(SECONDS)
 
     def result(self):
-        """How it ended."""
+        """Returns the result of the run, after its end."""
         out, err = self.process.communicate(timeout=SECONDS)
         assert not NEVER_SAID.search(err), err
         return Result(self.process.returncode, out, err)
 
 
 def until(condition, what):
-    """Returns the first true value of condition()."""
+    """Waits until condition() returns a true value. Returns that value."""
     return wait_for(condition, SECONDS, what, POLL_SECONDS)

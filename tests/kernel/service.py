@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A service manager with one service, which says what it is told to; and how its commands are run."""
+"""A test service manager with one service, whose state the test sets, and the commands of that service."""
 
 import os
 import subprocess
@@ -14,23 +14,23 @@ from tap import Skip, equal
 MANAGER = os.environ["MANAGER"]
 MANAGERS_SOCKET = Path("/run/systemd/private")
 
-# ActiveState, SubState, FreezerState and the type of its job.
+# ActiveState, SubState, FreezerState, and the type of the service's job.
 RUNNING = ("active", "running", "running", "")
 
 CGROUPS = Path("/sys/fs/cgroup")
 
-# The service of the tests, and what its next boot closes.
+# The service of the tests, and the file in which its policies are saved for the next boot.
 UNIT = "test.service"
 SAVED = Path("/var/lib/xfrmctl/test")
 
-# As the drop-in of strongSwan has them.
+# The settings as strongSwan's drop-in has them.
 DEFAULTS = {"XFRMCTL_MODE": "hold", "XFRMCTL_SELECT": "", "XFRMCTL_ROUTES": "--routes", "XFRMCTL_FLUSH_OPTIONS": "",
             "XFRMCTL_RELEASE_OPTIONS": "--grace=5min"}
 
 
 def own_control_groups():
-    """Gives this process and its children a tree of control groups in which units can be made, besides a /run and a
-    folder for what is saved."""
+    """Gives this process and its children a tree of control groups in which units can be made. Also gives them an empty
+    /run, and an empty folder for the files of `xfrmctl save`."""
     sandbox.new_run_folder()
     subprocess.run(("mount", "-t", "tmpfs", "tmpfs", "/var/lib"), check=True)
     SAVED.parent.mkdir()
@@ -48,7 +48,8 @@ def is_made(folder):
 
 @contextmanager
 def unit(name):
-    """A control group, by which a process is known to belong to this unit. Yields the file to move into it."""
+    """Creates the control group of a unit, by which xfrmctl recognizes the unit's processes. Yields the file that moves
+    a process into the group."""
     if not (CGROUPS / "cgroup.procs").exists():
         raise Skip("no control groups (cgroup2) can be mounted here")
     folder = CGROUPS / name
@@ -60,14 +61,15 @@ def unit(name):
 
 
 def command_in(members, by_systemd=True):
-    """xfrmctl in the unit with this file, as systemd starts it or as a process of the unit does."""
+    """Returns a command that runs xfrmctl in the unit with this file, started by systemd or by a process of the
+    unit."""
     told = "SYSTEMD_EXEC_PID=$$ " if by_systemd else ""
     return "sh", "-c", f'echo $$ >{members} && {told}exec "$0" "$@"', XFRMCTL
 
 
 @contextmanager
 def running(*command, **options):
-    """A process that says when it is ready."""
+    """Runs a process. Yields it after it has printed "ready"."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options) as process:
         try:
             equal(process.stdout.readline(), "ready\n", "what it says")
@@ -78,8 +80,8 @@ def running(*command, **options):
 
 @contextmanager
 def manager(main_pid, properties=RUNNING, shutdown_job="", refuses=False, main_began=0):
-    """With the type of the job of shutdown.target; one that refuses starts no unit. The main process began so many
-    microseconds after boot."""
+    """Runs a service manager. `shutdown_job` is the type of shutdown.target's job. With `refuses`, the manager refuses
+    to start units. The main process began `main_began` microseconds after boot."""
     MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
     MANAGERS_SOCKET.unlink(missing_ok=True)
     with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid), shutdown_job,
@@ -93,14 +95,15 @@ def state(job):
 
 @contextmanager
 def stopping(shutdown_job="", job="stop"):
-    """The command that is xfrmctl in a unit with this job; with the other one, the machine goes down."""
+    """Yields a command that runs xfrmctl in a unit with the job `job`. If shutdown.target has a job "start", the
+    machine is shutting down."""
     with unit(UNIT) as members, manager(0, state(job), shutdown_job):
         yield command_in(members)
 
 
 def run_step(command, *words, status=0, main_pid=None, before=None, **settings):
-    """`xfrmctl service` in the unit of the command, with these settings: MODE="hold"; `before`: what systemd says of the
-    service in its environment."""
+    """Runs `xfrmctl service` in the unit of the command, with settings such as MODE="hold". `before` has further
+    environment variables, which systemd sets for the service's commands."""
     given = DEFAULTS | {f"XFRMCTL_{name}": value for name, value in settings.items()}
     more = {} if main_pid is None else {"MAINPID": str(main_pid)}
     result = run("service", *words, command=command, env=environment(**given, **more, **(before or {})))

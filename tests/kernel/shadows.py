@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Shadows, as they are to be."""
+"""Expected shadows and kept policies."""
 
 from netlink import ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
 from tags import CLOSE, GRACE, HOLD, KEEP
 
 BEHIND = 0x80000000
 
-# For how long kept shadows stand at most.
+# Time after which the kernel removes a kept policy, in seconds.
 KEPT_SECONDS = 300
 
 
 def shadow_of(policy, user=HOLD, seconds=0, **more):
-    """The shadow that this policy gets when there is room behind all policies."""
+    """Returns the shadow that a policy gets if there is a priority left behind all policies."""
     without = {kind: data for kind, data in policy.attributes.items()
                if kind not in (ATTRIBUTE_TEMPLATES, ATTRIBUTE_OFFLOAD)}
     wanted = {"user": user, "lifetime": (policy.priority, INFINITE, 0, 0, 0, seconds, 0, 0), "attributes": without,
@@ -20,7 +20,7 @@ def shadow_of(policy, user=HOLD, seconds=0, **more):
 
 
 def kept_shadow_of(policy, **more):
-    """The kept shadow that this policy gets in its place."""
+    """Returns the kept policy that takes the place of a policy."""
     without = {kind: data for kind, data in policy.attributes.items() if kind != ATTRIBUTE_OFFLOAD}
     return policy._replace(**{"user": KEEP, "attributes": without, "lifetime": (INFINITE,) * 4 + (0, KEPT_SECONDS, 0, 0)} | more)
 
@@ -30,7 +30,7 @@ def make_shadow(policy, *args, **more):
 
 
 def shadows(*users):
-    """The shadows that are there; those with these tags."""
+    """Returns the policies in the kernel that have one of these tags, by default all shadows."""
     return [policy for policy in policies() if policy.user in (users or (HOLD, GRACE, CLOSE))]
 
 

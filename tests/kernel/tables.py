@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Policies, and what the kernel does with packets because of them: before a hold and after it."""
+"""Tables of policies, with the kernel's verdicts on packets before and after a hold."""
 
 from typing import NamedTuple
 
@@ -14,15 +14,15 @@ WAYS = ("out", "in", "fwd")
 
 
 class Table(NamedTuple):
-    """`policies` are arguments of `ip xfrm policy add`, the oldest first. What `protected` names has to be blocked by a
-    hold with `options`; of the other flows none may change."""
+    """`policies` are arguments of `ip xfrm policy add`, the oldest first. A hold with `options` has to block the flows
+    in `protected` and `undecided`, and must not change the other flows."""
     name: str
     policies: list
     protected: list = ()
     passing: list = ()
     blocked: list = ()
     unheld: list = ()       # protected by a policy that is not selected
-    undecided: list = ()    # passing, but a policy of the same priority, if a younger one, would protect them
+    undecided: list = ()    # an older policy bypasses them, a younger one of the same priority protects them
     options: tuple = ()
     needs_sub_policies: bool = False
 
@@ -46,7 +46,7 @@ def require(table):
 
 
 def both_ways(here, there, rest):
-    """Policies between two networks as IKE daemons make them: for what leaves, what comes in, and what is forwarded."""
+    """Returns policies between two networks as IKE daemons make them: for outgoing, incoming and forwarded packets."""
     return [f"src {here} dst {there} dir out {rest}"] + [f"src {there} dst {here} dir {way} {rest}"
                                                        for way in ("in", "fwd")]
 
@@ -59,7 +59,7 @@ LAN, REMOTE, PART = "10.1.0.0/16", "10.2.0.0/16", "10.2.7.0/24"
 
 
 def flows(there, **more):
-    """Flows to and from an address: of the host, and forwarded."""
+    """Returns flows to and from an address: of the host, and forwarded."""
     here = "2001:db8:1::9" if ":" in there else "10.1.0.9"
     return [out(there, **more), into(there, **more), through(there, here, **more)]
 
@@ -289,7 +289,7 @@ IN_THE_ORDER_OF_PRIORITIES = [
     ),
 ]
 
-# More priorities than the program tells apart.
+# Number of priorities, more than xfrmctl distinguishes.
 MANY = 150
 
 MANY_PRIORITIES = Table(
@@ -305,7 +305,7 @@ MANY_PRIORITIES = Table(
     passing=[out("10.2.0.1"), out("10.2.78.1"), out("10.2.200.1"), out("192.0.2.9")],
 )
 
-# Of two with one priority the kernel takes the older; a hold cannot see which that is, and blocks.
+# Of two policies with one priority, the kernel uses the older one. A hold cannot see which one is older, and blocks.
 OF_ONE_PRIORITY = [
     Table(
         "of one priority, the tunnel first",
@@ -359,5 +359,5 @@ OF_ONE_PRIORITY = [
 
 TABLES = [variant for table in IN_THE_ORDER_OF_PRIORITIES for variant in (table, table.backwards())] + OF_ONE_PRIORITY
 
-# Without those that are the same policies in another order.
+# Without the tables that differ only in the order of their policies.
 EACH_ONCE = IN_THE_ORDER_OF_PRIORITIES + OF_ONE_PRIORITY

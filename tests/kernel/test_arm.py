@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl arm`: shadows stand behind the policies, and take over when these go."""
+"""`xfrmctl arm`: shadows stand behind the policies, and block traffic when these are removed."""
 
 import errno
 import re
@@ -34,8 +34,8 @@ def keys(policies):
 
 
 def take_away(table, order, is_time_to_arm):
-    """Takes policies away one by one behind the shadows, and looks at all flows each time. With how many are gone and
-    how many there were, the last argument says whether to arm again."""
+    """Removes policies one by one behind the shadows, and checks all flows each time. `is_time_to_arm` gets the number
+    of policies that are gone and the number at the beginning. It returns whether arm has to run again."""
     require(table)
     with Wire() as wire:
         table.add()
@@ -58,25 +58,25 @@ ROWS = [(table.name, order, table) for table in IN_THE_ORDER_OF_PRIORITIES for o
 
 @cases(ROWS)
 def taken_away(_, order, table):
-    """While policies are taken away behind it nothing leaks, {1} first: {0}"""
+    """While policies are removed after arm, nothing is unprotected, {1} first: {0}"""
     take_away(table, order, lambda gone, of: False)
 
 
 @cases(ROWS)
 def taken_away_and_armed(_, order, table):
-    """When it is run again and again while policies are taken away nothing leaks, {1} first: {0}"""
+    """While policies are removed, and arm runs after each, nothing is unprotected, {1} first: {0}"""
     take_away(table, order, lambda gone, of: True)
 
 
 @cases(ROWS)
 def taken_away_and_armed_once(_, order, table):
-    """When it is run again once half of the policies are gone nothing leaks, {1} first: {0}"""
+    """If arm runs again when half of the policies are gone, nothing is unprotected, {1} first: {0}"""
     take_away(table, order, lambda gone, of: gone == of // 2)
 
 
 @case
 def summary():
-    """The summary counts the policies, which stay as they are, like the SAs."""
+    """The summary counts the policies, which stay as they are; SAs stay too."""
     netlink.allocate_spi(src="192.0.2.1", dst="192.0.2.2", spi=0x1000)
     policies = make()
     result = arm()
@@ -89,7 +89,7 @@ def summary():
 
 @case
 def nothing():
-    """Without policies there is nothing to do."""
+    """Without policies, arm adds no shadows."""
     result = arm()
     equal((result.out, result.err), ("No policies: no shadows are needed.\n", ""), "output")
     equal(netlink.policies(), [], "the policies")
@@ -107,7 +107,7 @@ def twice():
 
 @case
 def without_policies():
-    """Run again when the policies have gone it leaves the shadows as they are."""
+    """A second run when the policies are gone leaves the shadows as they are."""
     make()
     arm()
     flush("--match=priority=0-9999")
@@ -118,7 +118,7 @@ def without_policies():
 
 @case
 def before_hold():
-    """A hold adopts the shadows that stand there already."""
+    """A hold adopts the shadows of arm."""
     policies = make()
     arm()
     before = shadows()
@@ -128,7 +128,7 @@ def before_hold():
 
 @cases([(True,), (False,)])
 def grace_ends(with_policies):
-    """Shadows that would expire become such that stay, policies before them: {0}"""
+    """Expiring shadows become permanent, with policies in front of them: {0}"""
     policies = make()
     for policy in policies[:2]:
         make_shadow(policy, GRACE, seconds=3600)
@@ -141,7 +141,7 @@ def grace_ends(with_policies):
 
 @case
 def selection():
-    """Only what is selected gets a shadow."""
+    """Only selected policies get shadows."""
     policies = make()
     contains(arm("--match=reqid=1", "--exclude=dir=in").out, "Put shadows behind 1 policy (1 out) in ")
     equal(keys(shadows()), keys(policy for policy in policies if policy.priority == 1000), "the shadows")
@@ -149,7 +149,7 @@ def selection():
 
 @case
 def key_manager():
-    """It works beside a live key manager, by hand and in a unit."""
+    """arm works beside a running key manager."""
     policies = make()
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         equal(arm().err, "", "standard error")
@@ -158,7 +158,7 @@ def key_manager():
 
 @case
 def quiet():
-    """-q is silent."""
+    """With -q, arm prints nothing."""
     make()
     result = arm("-q")
     equal((result.out, result.err, len(shadows())), ("", "", 4), "output and number of shadows")
@@ -166,7 +166,7 @@ def quiet():
 
 @case
 def removes_nothing():
-    """It removes nothing and replaces nothing."""
+    """arm removes nothing and replaces nothing."""
     xfrm.fill("networks", 1000)
     with Faults(*(Fault("send", kind, "note") for kind in
                   (MSG_DELPOLICY, MSG_FLUSHPOLICY, MSG_UPDPOLICY, MSG_DELSA, MSG_FLUSHSA))) as faults:
@@ -175,11 +175,11 @@ def removes_nothing():
     equal((len(real_policies()), len(shadows())), (1000, 1000), "policies and shadows")
 
 
-# What an IKE daemon does while arm is at work.
+# Changes of an IKE daemon while arm runs.
 
 MEANWHILE = f"src {LAN} dst 10.9.0.0/16 dir out priority 1500 {ESP}"
 
-# An instant behind which there is more to come than events: the answer to the last message that changed something.
+# Runs the command after the fourth change. xfrmctl then still has to read the answer to that change, besides events.
 CHANGED = Fault("change", ANY, "run", 0, 4, 4)
 
 
@@ -192,13 +192,13 @@ def arm_with(fault, command, *options, **more):
 
 
 def places(policies):
-    """What tells shadows and their places."""
+    """Returns the fields that identify shadows and their places."""
     return sorted((policy.key, policy.user, policy.priority, policy.action) for policy in policies)
 
 
 @cases([(call, " ".join(options), options) for call in ("send", "receive", "change") for options in ((), ("--routes",))])
 def installed_meanwhile(call, _, options):
-    """A policy that is installed while it is at work gets its shadow at every instant: {0}, arm {1}"""
+    """A policy that is installed while arm runs gets its shadow at every instant: {0}, arm {1}"""
     make()
     with Faults(Fault(call, ANY, "note")) as faults:
         arm(*options, env=faults.env)
@@ -218,7 +218,7 @@ def installed_meanwhile(call, _, options):
 
 @case
 def first_meanwhile():
-    """So does the first of all."""
+    """A first policy that is installed while arm runs gets its shadow."""
     contains(arm_with(Fault("receive", MSG_GETPOLICY, "run", 0, 1, 1), add(MEANWHILE)).out,
              "Put shadows behind 1 policy (1 out) in ")
     equal(places(shadows()), places(map(shadow_of, real_policies())), "the shadows")
@@ -227,7 +227,7 @@ def first_meanwhile():
 @cases([("its priority", f"src {LAN} dst {REMOTE} dir out priority 1500 {ESP}"),
         ("that it protects", f"src 0.0.0.0/0 dst 0.0.0.0/0 proto 17 dport 500 dir out priority 999 {ESP}")])
 def updated_meanwhile(_, policy):
-    """When a policy is updated meanwhile, its shadow is that of what it is now: {0}"""
+    """If a policy is updated meanwhile, its shadow is that of the new version: {0}"""
     make()
     contains(arm_with(CHANGED, f"ip xfrm policy update {policy}").out, "Put shadows behind 4 policies (")
     equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
@@ -235,7 +235,7 @@ def updated_meanwhile(_, policy):
 
 @case
 def selected_meanwhile():
-    """Of what is installed meanwhile, only what is selected gets a shadow."""
+    """Of policies that are installed meanwhile, only selected ones get shadows."""
     policies = make()
     result = arm_with(Fault("change", ANY, "run", 0, 1, 1), add(MEANWHILE.replace("reqid 1", "reqid 9")),
                       "--exclude=reqid=9")
@@ -245,7 +245,7 @@ def selected_meanwhile():
 
 @cases([("a tunnel", ESP, 5), ("a bypass", "", 4)])
 def gone_again(_, template, expected):
-    """What is installed and removed again meanwhile stays blocked; a bypass leaves no shadow that lets pass: {0}"""
+    """A tunnel that is installed and removed meanwhile stays blocked; a bypass leaves no shadow: {0}"""
     make()
     policy = f"src {LAN} dst 10.9.0.0/16 dir out"
     arm_with(CHANGED, f"{add(f'{policy} priority 1500 {template}')} && ip xfrm policy delete {policy}")
@@ -255,7 +255,7 @@ def gone_again(_, template, expected):
 @cases([("behind a tunnel", "priority 2000", "priority 3000"),
         ("of a high priority", "priority 2000", "priority 0x80000001")])
 def bypass_meanwhile(_, tunnel, bypass):
-    """When a bypass is installed meanwhile, nothing leaks when the tunnel's policy is taken away first: {0}"""
+    """With a bypass installed meanwhile, removing the tunnel's policy first leaves nothing unprotected: {0}"""
     with Wire() as wire:
         xfrm.add_policies(f"src {LAN} dst {REMOTE} dir out {tunnel} {ESP}")
         arm_with(Fault("change", ANY, "run", 0, 1, 1), add(f"src {LAN} dst 10.0.0.0/8 dir out {bypass}"))
@@ -270,9 +270,9 @@ def bypass_meanwhile(_, tunnel, bypass):
 
 @case
 def tunnel_meanwhile():
-    """When a tunnel's policy is installed meanwhile that has a bypass's priority, nothing of it leaks without policies."""
+    """A tunnel installed meanwhile, with a bypass's priority, is blocked when both policies are gone."""
     with Wire() as wire:
-        # Younger than what it has the priority of, and exact: Linux 6.1 asks it first.
+        # The tunnel is younger than the bypass of the same priority, and between hosts: Linux 6.1 looks at it first.
         xfrm.add_policies(f"src {LAN} dst 10.0.0.0/8 dir out priority 2000")
         tunnel = f"src 10.1.0.1 dst 10.2.0.1 dir out priority 2000 {ESP}"
         arm_with(Fault("change", ANY, "run", 0, 1, 1), add(tunnel))
@@ -286,7 +286,7 @@ def tunnel_meanwhile():
         ("a policy with a high priority", "priority 0x90000000 action block", ()),
         ("a policy that is not selected", f"priority 1500 {ESP.replace('reqid 1', 'reqid 9')}", ("--exclude=reqid=9",))])
 def moves_others(_, rest, options):
-    """What is installed meanwhile moves the shadows of others as it would have before: {0}"""
+    """A policy installed meanwhile has the same effect on other shadows as one installed before: {0}"""
     make()
     arm_with(Fault("change", ANY, "run", 0, 1, 1), add(f"src {LAN} dst 10.9.0.0/16 dir out {rest}"), *options)
     found, policies = shadows(), real_policies()
@@ -299,7 +299,7 @@ def moves_others(_, rest, options):
 
 @case
 def events_lost():
-    """When the kernel drops events, all policies are looked at once more."""
+    """If the kernel drops events, arm lists all policies once more."""
     make()
     lost = Fault("event", ANY, "fail", errno.ENOBUFS)
     result = xfrmctl_with([CHANGED, lost], "arm", command=add(MEANWHILE))
@@ -309,7 +309,7 @@ def events_lost():
 
 @case
 def events_always_lost():
-    """When that does not end, it says so and fails; what it has seen has its shadow."""
+    """If the kernel drops events in each pass, arm fails and reports it; listed policies have shadows."""
     make()
     lost = Fault("event", ANY, "fail", errno.ENOBUFS)
     each_time = Fault("receive", MSG_GETPOLICY, "run")
@@ -320,7 +320,7 @@ def events_always_lost():
 
 @case
 def no_events():
-    """When it cannot listen, it says so and fails, and what it sees has its shadow."""
+    """If arm cannot listen to events, it fails and reports it; listed policies have shadows."""
     make()
     result = xfrmctl_with([Fault("socket", ANY, "fail", errno.EMFILE, 3, 3)], "arm", status=1)
     equal(result.err, "xfrmctl: Could not listen to the kernel's events: Too many open files. Policies that the IKE daemon installs "
@@ -330,7 +330,7 @@ def no_events():
 
 @case
 def refused_meanwhile():
-    """When the kernel refuses the shadow of what is installed meanwhile, that is said."""
+    """If the kernel refuses the shadow of a policy that is installed meanwhile, arm reports it."""
     make()
     with Faults(CHANGED, Fault("send", netlink.MSG_NEWPOLICY, "refuse", errno.ENOMEM, 5, 5), command=add(MEANWHILE)) as faults:
         result = arm(status=1, env=faults.env)
@@ -341,7 +341,7 @@ def refused_meanwhile():
 
 @case
 def refused_again():
-    """What is refused in each of two passes counts once."""
+    """A shadow that is refused in each of two passes counts once."""
     xfrm.fill("networks", 12)
     faults = [Fault("receive", MSG_GETPOLICY, "run", 0, 1, 1), Fault("event", ANY, "fail", errno.ENOBUFS, 1, 1),
               Fault("send", netlink.MSG_NEWPOLICY, "refuse", errno.ENOMEM)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl service stop`: when the main process of a unit is ended before its goodbye, and how."""
+"""`xfrmctl service stop`: whether and how the main process of a unit is ended before a clean shutdown."""
 
 import re
 import signal
@@ -14,7 +14,7 @@ from shadows import shadows
 from tables import ESP
 from tap import contains, equal
 
-# An IKE daemon, as far as this goes. What is ignored stays so over exec().
+# Test daemons. A signal that is ignored stays ignored over exec().
 DAEMON = "echo $$ >{}; echo ready; exec cat"
 DAEMON_THAT_IGNORES = "trap '' VTALRM; " + DAEMON
 
@@ -30,7 +30,7 @@ def add_policy():
 
 
 def stop(mode, command, **options):
-    """One policy, and the step beside it; the shadow is looked for."""
+    """Adds a policy, runs `service stop`, and checks that the policy has a shadow. Returns the result."""
     add_policy()
     result = run_step(command, "stop", "-v", MODE=mode, **options)
     equal(len(shadows()), 1, f"number of shadows ({result})")
@@ -47,7 +47,7 @@ def ended_by(process, number):
 
 @contextmanager
 def restarting(program=DAEMON, job="restart", by_systemd=True):
-    """A daemon whose unit has this job, and the command that is xfrmctl in this unit."""
+    """Runs a daemon whose unit has this job. Yields its process, and a command that runs xfrmctl in this unit."""
     with unit(UNIT) as members, daemon(members, program) as process, manager(process.pid, state(job)):
         yield process, command_in(members, by_systemd)
         process.kill()
@@ -56,7 +56,7 @@ def restarting(program=DAEMON, job="restart", by_systemd=True):
 
 @case
 def handover():
-    """When the unit is restarted for a handover, its main process is ended behind the shadows."""
+    """If the unit restarts in the mode handover, the shadows are made, then the main process is ended."""
     with restarting() as (process, command):
         result = stop("handover", command, main_pid=process.pid)
         ended_by(process, signal.SIGVTALRM)
@@ -67,7 +67,7 @@ def handover():
 
 @case
 def ignores():
-    """One that ignores that signal is ended by SIGKILL."""
+    """A main process that ignores SIGVTALRM is ended by SIGKILL."""
     with restarting(DAEMON_THAT_IGNORES) as (process, command):
         result = stop("handover", command, main_pid=process.pid)
         ended_by(process, signal.SIGKILL)
@@ -76,7 +76,7 @@ def ignores():
 
 @case
 def stopped():
-    """So is one that is stopped."""
+    """A main process that is stopped is ended by SIGKILL."""
     with restarting() as (process, command):
         process.send_signal(signal.SIGSTOP)
         contains(stop("handover", command, main_pid=process.pid).out, " ms, by SIGKILL: ")
@@ -85,7 +85,7 @@ def stopped():
 
 @cases([("hold", "restart"), ("auto", "restart"), ("handover", "start"), ("handover", "reload"), ("handover", "")])
 def left_alone(mode, job):
-    """In the mode {0}, and with the job '{1}', only shadows are made."""
+    """In the mode {0}, with the job '{1}', shadows are made, and the main process is left alone."""
     with restarting(job=job) as (process, command):
         stop(mode, command, main_pid=process.pid)
         lives(process)
@@ -93,7 +93,7 @@ def left_alone(mode, job):
 
 @cases([("hold",), ("auto",), ("handover",)])
 def stopped_for_good(mode):
-    """When the unit is stopped for good, nothing is done: {0}"""
+    """If the unit is stopped for good, nothing is done: {0}"""
     with restarting(job="stop") as (process, command):
         add_policy()
         result = run_step(command, "stop", "-v", MODE=mode, main_pid=process.pid)
@@ -103,7 +103,7 @@ def stopped_for_good(mode):
 
 @case
 def flush():
-    """In the mode flush nothing is done."""
+    """In the mode flush, nothing is done."""
     with restarting() as (process, command):
         add_policy()
         result = run_step(command, "stop", MODE="flush", main_pid=process.pid)
@@ -113,7 +113,7 @@ def flush():
 
 @case
 def by_hand():
-    """What systemd has not started itself ends nothing, whatever $MAINPID says."""
+    """A process that systemd has not started ends no main process, whatever $MAINPID is."""
     with restarting(by_systemd=False) as (process, command):
         stop("handover", command, main_pid=process.pid)
         lives(process)
@@ -130,7 +130,7 @@ def no_main_process():
 
 @case
 def has_ended():
-    """A main process that has ended already needs no end."""
+    """If the main process has ended already, only shadows are made."""
     with restarting() as (process, command):
         process.kill()
         process.wait(SECONDS)
@@ -139,7 +139,7 @@ def has_ended():
 
 @case
 def of_other_unit():
-    """A process of another unit is not ended, and that is said."""
+    """A process of another unit is not ended, and this is reported."""
     with restarting() as (process, command), unit("other.service") as members, daemon(members) as other:
         result = stop("handover", command, status=1, main_pid=other.pid)
         contains(result.err, f"xfrmctl: Process {other.pid} ($MAINPID) is none of this unit, so it is not ended: when it "
@@ -152,7 +152,7 @@ def of_other_unit():
 
 @case
 def no_systemd():
-    """Where systemd cannot be asked what it is about to do, nothing is ended."""
+    """If systemd cannot be asked for the job, no process is ended."""
     with unit(UNIT) as members, daemon(members) as process:
         service.MANAGERS_SOCKET.unlink(missing_ok=True)
         result = stop("handover", command_in(members), main_pid=process.pid)

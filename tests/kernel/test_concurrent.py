@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""xfrmctl beside itself, beside a daemon and an operator who change what it reads, and with little memory for a lot."""
+"""Several xfrmctl at once, and xfrmctl beside a daemon and an operator who change the state that it reads. Large
+numbers of entries with little memory."""
 
 import itertools
 import os
@@ -17,10 +18,11 @@ from program import PRELOADED, SECONDS, XFRMCTL, Result, arm, environment, hold,
 from shadows import CLOSE, HOLD, real_policies, shadows
 from tap import Skip, comment, contains, equal
 
-# Each of these goes over so many policies, so often, for so long at most.
+# Number of policies of a case, maximum number of its rounds, and time after which no new round begins, in seconds.
 MANY, ROUNDS, ROUND_SECONDS = 300, 20, 1.0
 
-# To give an SPI, newer kernels look at all SAs.
+# Numbers of policies and SAs, and limit of memory in bytes. There are fewer SAs because newer kernels search all
+# of them when they choose an SPI.
 LOT, SAS = 100_000, 20_000
 LIMIT = 16 * 1024 * 1024
 
@@ -37,7 +39,7 @@ def end(process):
 
 
 def rounds():
-    """Numbers, for a while."""
+    """Yields numbers until the rounds of a case are over."""
     deadline = time.monotonic() + ROUND_SECONDS
     for number in itertools.count():
         if number == ROUNDS or (number and time.monotonic() > deadline):
@@ -48,7 +50,7 @@ def rounds():
 
 
 def side_by_side(first, second, delay):
-    """Both at once, the second a little later."""
+    """Runs both commands at once, the second one `delay` seconds later. Returns both results."""
     one = start(*first)
     time.sleep(delay)
     other = start(*second)
@@ -67,7 +69,7 @@ HOLDING = ["flush", "--hold"]
 
 @cases([(" ".join(other), other) for other in (HOLDING, ["arm"])])
 def two_that_hold(_, other):
-    """Two at once leave one shadow of each policy, and nothing is open at any moment: flush --hold and {0}"""
+    """Two runs at once leave one shadow of each policy, and nothing is ever unprotected: flush --hold and {0}"""
     for number in rounds():
         xfrm.fill("networks", MANY)
         netlink.allocate_spi("192.0.2.1", "192.0.2.2", 0x1000, reqid=1)
@@ -83,11 +85,11 @@ def two_that_hold(_, other):
 
 @case
 def hold_and_keep():
-    """flush --hold and flush --keep at once, whose shadows have different places, leave some of each policy, nothing is open
-    at any moment, and the next release removes all."""
+    """flush --hold and flush --keep at once leave shadows of each policy, and nothing is ever unprotected."""
     for number in rounds():
         xfrm.fill("networks", MANY)
         with Guard() as guard:
+            # The shadows of both have different places, so that a policy may get two.
             side_by_side(*(HOLDING, ["flush", "--keep"])[::1 - number % 2 * 2], number % 5 * 0.002)
             guard.check(f"in round {number}")
             equal(keys(shadows(HOLD, CLOSE)), guard.guarded, f"what the shadows stand for in round {number}")
@@ -98,7 +100,7 @@ def hold_and_keep():
 
 @cases([(" ".join(other), other) for other in (["release"], ["release", "--grace=1h"], ["flush"])])
 def one_that_opens(_, other):
-    """What two at once leave the next release removes, and no policy stays: flush --hold and {0}"""
+    """Two runs at once leave no policy, and the next release removes the rest: flush --hold and {0}"""
     for number in rounds():
         xfrm.fill("networks", MANY)
         held = number % 3 == 0 and other[0] == "release"
@@ -112,7 +114,7 @@ def one_that_opens(_, other):
 
 @case
 def arm_and_flush():
-    """When a flush meets arm, no policy stays, and the next release removes all shadows."""
+    """If flush runs beside arm, no policy stays, and the next release removes all shadows."""
     for number in rounds():
         xfrm.fill("networks", MANY)
         side_by_side(["arm"], ["flush"], number % 5 * 0.002)
@@ -123,7 +125,7 @@ def arm_and_flush():
 
 @case
 def two_releases():
-    """Two releases at once, with a grace, leave one shadow of each that is not covered, and open nothing."""
+    """Two releases at once, with a grace, leave one shadow of each uncovered policy and nothing unprotected."""
     for number in rounds():
         xfrm.fill("networks", MANY)
         before = netlink.policies()
@@ -138,7 +140,8 @@ def two_releases():
 
 @contextmanager
 def meanwhile(change):
-    """Calls change(0), change(1) ... all the time, from before until behind the block; hands out how often."""
+    """Calls change(0), change(1) and so on in a thread, from before the block until after it. Yields the list of
+    numbers that are done."""
     stop, begun, done, failures = threading.Event(), threading.Event(), [], []
 
     def work():
@@ -166,14 +169,14 @@ def meanwhile(change):
 
 
 def as_charon(number, model):
-    """Policies of a further connection."""
+    """Returns the policy of a further connection."""
     dst = netlink.packed(f"10.{200 + number // 65536 % 50}.{number // 256 % 256}.{number % 256}")
     return model._replace(selector=(dst, *model.selector[1:6], model.selector[6], 32, *model.selector[8:]))
 
 
 @case
 def installing_meanwhile():
-    """While somebody installs policies all the time, a hold ends, and opens neither theirs nor those of before."""
+    """While policies are being installed, a hold ends, and neither old nor new ones are unprotected."""
     xfrm.fill("networks", MANY)
     model = netlink.policies()[0]
     total = 0
@@ -198,7 +201,7 @@ def installing_meanwhile():
 
 
 def churn():
-    """Adds and removes policies and SAs, as an operator may with `ip`."""
+    """Returns commands of `ip` that add and remove policies and SAs, as an operator may do."""
     commands = []
     for number in range(200):
         policy = f"src 10.9.0.0/16 dst 10.77.{number}.0/24 dir out"
@@ -215,7 +218,8 @@ def churn():
 
 @contextmanager
 def operating():
-    """`ip xfrm` at work; whatever of it meets what is gone or there already fails, and it goes on."""
+    """Runs the commands of churn() again and again. A command may fail because its entry is there already or is
+    gone."""
     commands = churn()
 
     def operate(_):
@@ -226,7 +230,7 @@ def operating():
 
 @case
 def operating_during_hold():
-    """While `ip xfrm` adds and removes, a hold ends well, and opens nothing of what was there before."""
+    """While `ip xfrm` adds and removes entries, a hold succeeds, and earlier policies stay protected."""
     with operating():
         for number in rounds():
             xfrm.fill("networks", MANY)
@@ -239,7 +243,7 @@ def operating_during_hold():
 
 @case
 def operating_during_arm():
-    """While `ip xfrm` adds and removes, arm ends well."""
+    """While `ip xfrm` adds and removes entries, arm succeeds."""
     with operating():
         for number in rounds():
             xfrm.fill("networks", MANY)
@@ -250,7 +254,7 @@ def operating_during_arm():
 
 @case
 def operating_during_status():
-    """While `ip xfrm` adds and removes, status has an answer."""
+    """While `ip xfrm` adds and removes entries, status succeeds."""
     with operating():
         for number in rounds():
             xfrm.fill("networks", MANY)
@@ -260,7 +264,8 @@ def operating_during_status():
 
 @contextmanager
 def memory_limit():
-    """A control group with little memory; hands out how to move a process there, and what became of it."""
+    """Creates a control group with little memory. Yields the file that moves a process into it, and the file with its
+    maximum use."""
     groups = Path("/sys/fs/cgroup")
     for parent, limit, peak in ((groups / "memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
                                 (groups, "memory.max", "memory.peak")):
@@ -290,7 +295,7 @@ def within(procs, *words, status=0):
 
 @case
 def little_memory():
-    """With 16 MiB of memory all goes well with 100,000 policies and 20,000 SAs."""
+    """With 16 MiB of memory, all verbs work with 100,000 policies and 20,000 SAs."""
     if "libasan" in PRELOADED:
         raise Skip("AddressSanitizer alone needs more than 16 MiB")
     with memory_limit() as (procs, peak):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""--dry-run lists what would go, for people and as JSON, and changes nothing."""
+"""--dry-run lists the entries that would be removed, for people and as JSON, and changes nothing."""
 
 import json
 import re
@@ -22,7 +22,7 @@ SAS = {
     "SA v6": {"src": "2001:db8::1", "dst": "2001:db8::2", "proto": "ah", "mode": "transport", "reqid": 9},
 }
 
-# Known by name where there is /etc/protocols.
+# The name of the protocol if there is /etc/protocols.
 TCP = "tcp" if Path("/etc/protocols").exists() else "6"
 
 TEXT = f"""\
@@ -74,7 +74,7 @@ JSON_SAS = [
 
 
 def dry_run(*options, status=0):
-    """The output of a dry run over the state above, which changes nothing."""
+    """Runs a dry run on POLICIES and SAS, and checks that nothing changes. Returns its output."""
     state = xfrm.State(POLICIES, SAS)
     result = flush("--dry-run", *options, status=status)
     equal(result.err, "", "standard error")
@@ -83,7 +83,8 @@ def dry_run(*options, status=0):
 
 
 def sorted_blocks(text):
-    """The entries of a listing, each a line and the indented lines behind it; their order is the kernel's affair."""
+    """Returns the entries of a listing in a fixed order, since the kernel chooses the order. An entry is a line and the
+    indented lines behind it."""
     return sorted(re.findall(r"^\S.*\n(?:\t.*\n)*", text, re.MULTILINE))
 
 
@@ -93,7 +94,7 @@ def by_priority_or_spi(entries):
 
 @case
 def text():
-    """The list is in the manner of `ip xfrm` and ends with the counts."""
+    """The list has the format of `ip xfrm` and ends with the counts."""
     out = re.sub(r"index \d+", "index INDEX", dry_run())
     equal(sorted_blocks(out), sorted_blocks(TEXT), "the list")
     equal(out.splitlines()[-1], TEXT.splitlines()[-1], "the last line")
@@ -101,7 +102,7 @@ def text():
 
 @case
 def selected():
-    """Only what is selected is listed."""
+    """Only selected entries are listed."""
     out = dry_run("--match=reqid=9", "--match=if-id=0x2a", "--exclude=dir=in")
     equal(sorted(line for line in out.splitlines() if line.startswith("src")),
           ["src 192.0.2.1 dst 198.51.100.1", "src 2001:db8:1::/48 dst ::/0", "src 2001:db8::1 dst 2001:db8::2"],
@@ -111,7 +112,7 @@ def selected():
 
 @case
 def indexes():
-    """The indexes listed are the kernel's: the policies can be deleted by them."""
+    """The listed indexes are the kernel's: policies can be deleted by them."""
     state = xfrm.State(POLICIES)
     out = flush("--dry-run", "--match=dir=out").out
     xfrm.ip("xfrm", "policy", "delete", "dir", "out", "index", re.search(r"index (\d+)", out)[1])
@@ -120,7 +121,7 @@ def indexes():
 
 @case
 def nothing():
-    """With nothing selected it says so."""
+    """If nothing is selected, the output is one sentence."""
     equal(dry_run("--match=reqid=77"), "Nothing to remove.\n", "output")
 
 
@@ -142,7 +143,7 @@ def policies_only():
 
 @case
 def as_json():
-    """--json gives every field of every entry, and the counts."""
+    """--json has every field of every entry, and the counts."""
     found = json.loads(dry_run("--json"))
     indexes_found = {policy.pop("index") for policy in found["policies"]}
     equal(len(indexes_found), len(POLICIES), "the number of different indexes")
@@ -154,7 +155,7 @@ def as_json():
 
 @case
 def json_selected():
-    """--json lists what is selected only."""
+    """--json lists only selected entries."""
     found = json.loads(dry_run("--json", "--match=reqid=9"))
     equal([policy["priority"] for policy in found["policies"]], [1002], "priorities of the policies")
     equal([sa["spi"] for sa in found["sas"]], [0x1001], "SPIs of the SAs")
@@ -163,14 +164,14 @@ def json_selected():
 
 @case
 def json_nothing():
-    """--json of nothing is valid JSON."""
+    """--json without entries is valid JSON."""
     equal(json.loads(dry_run("--json", "--match=reqid=77")),
           {"policies": [], "sas": [], "counts": {"policies": 0, "sas": 0}}, "what was listed")
 
 
 @case
 def json_quiet():
-    """-q does not take the list away."""
+    """With -q, the list is printed."""
     equal(json.loads(dry_run("--json", "-q"))["counts"], {"policies": 3, "sas": 2}, "the counts")
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every call between the program and the kernel, and between it and charon, fails in turn, in the ways in which it can:
-the program ends, says what failed and why, leaves nothing open, and the next run completes the work."""
+"""Every call between the program and the kernel, and between the program and charon, fails in turn in all its ways. The
+program ends, reports what failed and why, and leaves nothing unprotected; the next run completes its work."""
 
 import errno
 import itertools
@@ -23,25 +23,25 @@ from tap import comment, contains, equal
 
 VICI_SOCKET, VICI_CONNECT, VICI_SEND, VICI_RECV = 1, 2, 3, 4
 
-# How a case calls them.
+# The names of calls in titles.
 CALLED = {"send": "message to the kernel", "receive": "answer of the kernel's", "socket": "socket()", "bind": "bind()",
           "event": "event of the kernel's", "vici": "call on charon's socket"}
 
 OUT = netlink.DIRS["out"]
 
-# What stoppers' SPIs have.
+# Bit in the SPIs of guard SAs.
 STOPPER = 1 << 31
 
-# In a struct xfrm_user_tmpl.
+# Offset in bytes of the SPI in a struct xfrm_user_tmpl.
 SPI_OF_TEMPLATE = 16
 
-# Each call fails in one way of so many, the next call in the others; with sanitizers, which take their time, in fewer.
-# $ALL_WAYS: each in all.
+# Each call fails in one of every STRIDE ways, and the next call in the next ones. Sanitizers are slow: with them, each
+# call fails in fewer ways. With $ALL_WAYS, each call fails in every way.
 STRIDE = 1 if os.environ.get("ALL_WAYS") else 10 if "libasan" in PRELOADED else 2
 
 
 class Way(NamedTuple):
-    """How a call can fail, and what the sentence about it has: one of these."""
+    """A way in which a call can fail. The message about it has to contain one of the reasons."""
     effect: str
     value: int = 0
     reasons: tuple = ()
@@ -71,17 +71,17 @@ CHARON = [("vici", VICI_SOCKET, [failing(errno.EMFILE)]),
 class Scenario(NamedTuple):
     name: str
     words: str
-    make: object                # SAs or routes
+    make: object                # makes SAs or routes
     policies: object
-    end: object                 # what has to be the same at the end,
-    after: object = None        # or what may be so in doubt: behind a refusal, or a step back on the safe side
-    faults: tuple = ()          # that belong to it
-    serve: object = nullcontext     # what gives further words
-    guards: object = lambda: set()  # the keys of what may never be open
+    end: object                 # returns the state that every run has to leave
+    after: object = None        # returns that state for runs after a fault whose effect is uncertain
+    faults: tuple = ()          # faults that belong to the scenario
+    serve: object = nullcontext     # runs a charon, and yields a further argument
+    guards: object = lambda: set()  # returns the keys that must never be unprotected
     status: int = 0
     calls: list = KERNEL
-    slow: int = 1               # tried in so many ways less
-    without: str = ""           # calls that it has with these words have had their turn
+    slow: int = 1               # factor by which fewer faults are tried
+    without: str = ""           # arguments of a run whose calls another scenario covers
 
 
 def sas():
@@ -91,7 +91,7 @@ def sas():
 
 
 def policies():
-    """What a policy can be."""
+    """Adds policies of all kinds."""
     xfrm.add_policies(
         f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 2000 {ESP}",
         f"src 10.2.0.0/16 dst 10.1.0.0/16 dir in priority 2000 mark 0x10 mask 0xff {ESP}",
@@ -101,7 +101,7 @@ def policies():
 
 
 def acquires():
-    """Of a policy that has gone since."""
+    """Creates pending acquires of a policy, and removes the policy."""
     if "uplink" not in xfrm.ip("link"):
         xfrm.make_uplink()
     policy = "dst 10.9.0.0/16 dir out tmpl proto esp mode transport reqid 9"
@@ -119,7 +119,7 @@ def half_covered():
 
 
 def connections():
-    """One that carries traffic and one that does not."""
+    """Adds policies of a connection with SAs and of one without."""
     xfrm.add_policies(*living.policies(1, living.spi_out(1)), *living.policies(2))
 
 
@@ -157,7 +157,7 @@ def routes_armed():
 
 
 def left():
-    """But for times, indices and counters, everything."""
+    """Returns all that is left, without times, indices and counters."""
     return {(policy.key, policy.user, policy.priority, policy.action, policy.flags, policy.templates,
              policy.lifetime[4:]) for policy in netlink.policies()} | {("SA", spi) for spi in netlink.spis()}
 
@@ -167,8 +167,8 @@ def left_of_routes():
 
 
 def held():
-    """The shadows wherever they stand: one that was made while a policy could not be removed stands right behind its
-    place, and stays there. What goes on does so through SAs that are there; in doubt none does."""
+    """Returns the policies that are left, without the places of shadows. A shadow that was made while a policy could
+    not be removed stays right behind the place of that policy. Checks that the SAs of kept policies are there."""
     spis = netlink.spis()
     for policy in netlink.policies():
         if policy.user == KEEP and policy.dir == OUT:
@@ -177,18 +177,18 @@ def held():
 
 
 def closed():
-    """What protects or blocks."""
+    """Returns the keys of policies that protect or block."""
     return {policy.key for policy in netlink.policies() if not lets_pass(policy)}
 
 
 def settled():
-    """What is left of an old life that went on: nothing, be it handed over or held."""
+    """Returns the kept policies and the guard SAs that are left. There are none after a handover or a hold."""
     return {policy.key for policy in netlink.policies() if policy.user == KEEP} | {
         spi for spi in netlink.spis() if spi & STOPPER}
 
 
 def there():
-    """The connections that have new SAs."""
+    """Returns the connections that have new SAs."""
     return [number for number in (1,) if NEW + living.spi_in(number) in netlink.spis()]
 
 
@@ -228,12 +228,12 @@ SCENARIOS = [
 
 
 def figures(result):
-    """What it says that it did, but for the time."""
+    """Returns the output without the time that the run took."""
     return re.sub(r"[0-9.]+ ms", "", result.out)
 
 
 class Runs:
-    """Of one scenario."""
+    """Runs of one scenario."""
 
     def __init__(self, scenario):
         self.scenario = scenario
@@ -246,14 +246,14 @@ class Runs:
         self.expected = {end: end() for end in (scenario.end, scenario.after) if end}
 
     def start(self):
-        """From the beginning."""
+        """Restores the state at the beginning."""
         xfrm.clear()
         self.scenario.make()
         for policy in self.policies:
             policy.add()
 
     def go(self, *faults):
-        # Beside charon, the number of calls is not always the same.
+        # With charon, the number of calls is not always the same.
         sure = len(faults) if self.scenario.serve is nullcontext else 0
         with self.scenario.serve() as option, Faults(*faults, *self.scenario.faults, sure=sure) as active:
             words = [*self.scenario.words.split(), *([option] if option else [])]
@@ -262,7 +262,7 @@ class Runs:
             return result
 
     def count(self, call, kind):
-        """How many of these calls there are, and how many of them are not the scenario's own."""
+        """Returns how many of these calls another scenario covers, and how many there are."""
         self.start()
         self.go(Fault(call, kind, "note"))
         [count] = self.counts

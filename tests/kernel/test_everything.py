@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl flush` without options: everything goes but what belongs to sockets."""
+"""`xfrmctl flush` without options removes everything except policies of sockets."""
 
 import socket
 
@@ -41,7 +41,7 @@ def everything():
 
 @case
 def goes():
-    """Every SA and every policy goes, and the summary counts them by protocol and direction."""
+    """Every SA and every policy is removed, and the summary counts them by protocol and direction."""
     state = everything()
     ins = 2 + ("sub" in state.names())
     result = flush()
@@ -53,7 +53,7 @@ def goes():
 
 @case
 def sub_goes():
-    """Sub policies go."""
+    """Sub policies are removed."""
     if not xfrm.has_sub_policies():
         raise Skip("this kernel has no sub policies (CONFIG_XFRM_SUB_POLICY)")
     state = xfrm.State(SUB_POLICIES)
@@ -63,7 +63,7 @@ def sub_goes():
 
 @case
 def ipcomp():
-    """An SA of IPComp counts once, although the kernel makes one for the tunnel below it and takes that along."""
+    """An SA of IPComp counts once, although the kernel adds and removes an SA for its tunnel with it."""
     xfrm.add_sa("src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x1000 mode tunnel reqid 4 comp deflate")
     equal(xfrm.counts(), (0, 2), "policies and SAs")
     contains(flush().out, "Removed 1 SA (1 comp) and 0 policies in ")
@@ -72,13 +72,13 @@ def ipcomp():
 
 @case
 def security_contexts():
-    """Of entries that differ by their security context the selected ones go, and then the others."""
+    """Of entries that differ in their security context, the selected ones are removed, and then the others."""
     tunnel = "src 192.0.2.1 dst 192.0.2.2 proto esp {} reqid {} mode tunnel"
     key = "aead rfc4106(gcm(aes)) 0x0102030405060708090a0b0c0d0e0f1011121314 128"
-    # SELinux knows these two without any policy loaded.
+    # SELinux knows these two contexts without a loaded policy.
     for reqid, context in ((1, "kernel"), (2, "unlabeled")):
         xfrm.add_sa(f"{tunnel.format(f'spi {0x1000 + reqid}', reqid)} ctx {context} {key}")
-        # A kernel without SELinux takes the SA and forgets its context.
+        # A kernel without SELinux adds the SA without its context.
         if "security context" not in xfrm.sa_lines()[0]:
             raise Skip("this kernel has no security module that labels SAs")
         xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 ctx {context} dir out tmpl {tunnel.format('', reqid)}")
@@ -90,7 +90,7 @@ def security_contexts():
 
 @case
 def nothing():
-    """With nothing to remove it says so and succeeds."""
+    """Without SAs and policies, flush reports it and succeeds."""
     result = flush()
     equal((result.out, result.err), ("Nothing to remove.\n", ""), "output")
 
@@ -121,7 +121,7 @@ def policies_only():
 
 @case
 def quiet():
-    """-q is silent."""
+    """With -q, flush prints nothing."""
     for options in ((), ("--match=reqid=1",), ("--exclude=reqid=1",)):
         state = everything()
         result = flush("-q", *options)
@@ -132,7 +132,7 @@ def quiet():
 
 @case
 def verbose():
-    """-v tells of the passes on standard error."""
+    """With -v, flush reports its passes on standard error."""
     xfrm.a_few()
     result = flush("-v", "--match=reqid=1")
     contains(result.err, "xfrmctl: Pass 1 over the policies; 0 had gone already.\n", "Pass 1 over the SAs")
@@ -140,7 +140,7 @@ def verbose():
 
 
 def with_socket_policies(*options):
-    """Runs a flush beside a v4 and a v6 socket with policies of their own, and returns what `ip` shows afterwards."""
+    """Runs flush while a v4 and a v6 socket have policies of their own, and checks that these stay."""
     v4, v6 = (socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6))
     with v4, v6:
         for sock in (v4, v6):
@@ -148,7 +148,7 @@ def with_socket_policies(*options):
                 netlink.set_socket_policy(sock, direction)
         before = xfrm.policy_lines()
         equal(len(before), 4, "the number of policies of sockets")
-        # They could not be deleted anyway; neither must it be tried.
+        # They cannot be deleted, and flush must not try.
         equal(flush("--dry-run", *options).out, "Nothing to remove.\n", "what would go")
         xfrm.add_policies(*POLICIES.values())
         result = flush(*options)
@@ -164,13 +164,13 @@ def socket_policies():
 
 @case
 def socket_policies_selected():
-    """Policies of sockets stay when a selection would hold for them."""
+    """Policies of sockets stay if a selection matches them."""
     with_socket_policies("--match=priority=0-0xffffffff")
 
 
 @case
 def socket_policies_excluded():
-    """Policies of sockets stay when only an --exclude is given."""
+    """Policies of sockets stay with --exclude alone."""
     with_socket_policies("--exclude=reqid=77")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What can go wrong between the program and the kernel: each has a defined outcome and a sentence."""
+"""Faults between the program and the kernel: each has a defined outcome and a message."""
 
 import errno
 
@@ -26,7 +26,7 @@ def left(kind):
 
 
 def expect_half(kind, result):
-    """What has reqid 1 went, and the rest is there."""
+    """Checks that entries with reqid 1 are removed, and that the others are there."""
     lines = xfrm.sa_lines() if kind == "SAs" else xfrm.policy_lines()
     equal((len(lines), set(xfrm.numbers(lines, "reqid"))), (MANY // 2, {2}), f"the {kind} left")
     contains(result.out, f"Removed {MANY // 2} SAs" if kind == "SAs" else f" and {MANY // 2} policies (")
@@ -34,7 +34,7 @@ def expect_half(kind, result):
 
 @cases(KINDS)
 def always_lost(kind, dump, _):
-    """When a part of every dump of {0} is lost it gives up and says so."""
+    """If a part of every dump of {0} is lost, flush fails and reports it."""
     fill(kind)
     # The first message of each dump arrives, and the second is lost.
     lost = [Fault("receive", dump, "fail", errno.ENOBUFS, first=number, last=number) for number in (2, 4, 6, 8, 10)]
@@ -47,7 +47,7 @@ def always_lost(kind, dump, _):
 
 @cases(KINDS)
 def lost_from_dump(kind, dump, _):
-    """What was lost from a dump of {0} (ENOBUFS) is taken in the next."""
+    """Entries that are lost from a dump of {0} (ENOBUFS) are removed in the next pass."""
     fill(kind)
     result = flush_with([Fault("receive", dump, "fail", errno.ENOBUFS, first=3, last=3)], "-v", "--match=reqid=1")
     contains(result.err, f"Pass 1 over the {kind} has lost a part;", f"Pass 2 over the {kind};")
@@ -57,7 +57,7 @@ def lost_from_dump(kind, dump, _):
 
 @case
 def dry_run_lost():
-    """A dry run whose list may lack entries says so."""
+    """A dry run reports that its list may lack entries."""
     xfrm.a_few()
     result = flush_with([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS)], "--dry-run")
     equal(result.err, "xfrmctl: A part of the kernel's list was lost: this list may lack entries. Run this again.\n",
@@ -78,7 +78,7 @@ FILTERED = ("Could not open a netlink socket: a filter of system calls forbids i
     (errno.EMFILE, "Could not ask the kernel for XFRM state: Too many open files."),
 ])
 def no_socket(error, sentence):
-    """Without a socket (errno {0}) it fails: {1}"""
+    """Without a socket (errno {0}), flush fails: {1}"""
     state = xfrm.a_few()
     for number in (1, 2):
         result = flush_with([Fault("socket", 0, "fail", error, first=number, last=number)], status=1)
@@ -92,7 +92,7 @@ BROKEN = (errno.ENOMEM, "Cannot allocate memory")
 
 @cases([LATE, BROKEN])
 def no_counts(error, reason):
-    """When the kernel gives no answer at first ({1}), nothing is done."""
+    """If the kernel does not answer the first request ({1}), nothing is done."""
     state = xfrm.a_few()
     result = flush_with([Fault("receive", MSG_GETSADINFO, "fail", error)], status=1)
     equal((result.err, result.out), (f"xfrmctl: Could not ask the kernel for XFRM state: {reason}.\n", ""), "output")
@@ -101,7 +101,7 @@ def no_counts(error, reason):
 
 @case
 def other_word_size():
-    """What a 64-bit kernel answers to a 32-bit program is explained."""
+    """The answer of a 64-bit kernel to a 32-bit program is explained."""
     state = xfrm.a_few()
     result = flush_with([Fault("send", MSG_GETSADINFO, "refuse", errno.EOPNOTSUPP)], status=1)
     contains(result.err, "This kernel takes no XFRM messages from a 32-bit program (CONFIG_XFRM_USER_COMPAT)")
@@ -110,7 +110,7 @@ def other_word_size():
 
 @cases([(*kind, *error) for kind in KINDS for error in (LATE, BROKEN)])
 def dump_breaks_off(kind, dump, _, error, reason):
-    """When a dump of {0} breaks off ({4}) it fails, and says truly how many it removed."""
+    """If a dump of {0} breaks off ({4}), flush fails, and reports the right number of removed entries."""
     fill(kind)
     result = flush_with([Fault("receive", dump, "fail", error, first=4)], ONLY[kind], "--match=reqid=1", status=1)
     equal(result.err, f"xfrmctl: Could not remove the {kind}: {reason}.\n", "standard error")
@@ -121,7 +121,7 @@ def dump_breaks_off(kind, dump, _, error, reason):
 
 @case
 def dump_breaks_off_before_sas():
-    """When the dump of policies breaks off, the SAs go all the same."""
+    """If the dump of policies breaks off, the SAs are removed all the same."""
     xfrm.a_few()
     result = flush_with([Fault("receive", MSG_GETPOLICY, "fail", errno.EAGAIN)], "--exclude=reqid=77", status=1)
     equal(result.err, "xfrmctl: Could not remove the policies: Connection timed out.\n", "standard error")
@@ -131,7 +131,7 @@ def dump_breaks_off_before_sas():
 
 @cases([("send", *kind) for kind in KINDS] + [("receive", *kind) for kind in KINDS])
 def change_breaks_off(call, kind, _, delete):
-    """When deletions of {1} cannot be carried out any more (ENOMEM on {0}) it fails with a sentence."""
+    """If deletions of {1} break off (ENOMEM on {0}), flush fails with a message."""
     fill(kind, 1000)
     result = flush_with([Fault(call, delete, "fail", errno.ENOMEM)], ONLY[kind], "--match=reqid=1", status=1)
     contains(result.err, f"xfrmctl: Could not remove the {kind}: Cannot allocate memory.\n")
@@ -141,7 +141,7 @@ def change_breaks_off(call, kind, _, delete):
 
 @case
 def refused_policy():
-    """A policy that the kernel does not let go is named and counted; the others go."""
+    """A policy that the kernel does not remove is named and counted; the others are removed."""
     state = xfrm.State({
         "first": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out",
         "kept": "src 10.1.0.0/16 dst 10.3.0.0/16 dir out mark 0x10 mask 0xff if_id 0x2a",
@@ -158,7 +158,7 @@ def refused_policy():
 
 @case
 def refused_sa():
-    """An SA that the kernel does not let go is named and counted; the others go."""
+    """An SA that the kernel does not remove is named and counted; the others are removed."""
     state = xfrm.State(sas={
         "first": {"src": "192.0.2.1", "dst": "192.0.2.2"},
         "kept": {"src": "2001:db8::1", "dst": "2001:db8::2", "proto": "ah", "mark": (0x10, 0xff), "reqid": 7},
@@ -175,7 +175,7 @@ def refused_sa():
 
 @cases(KINDS)
 def many_refused(kind, _, delete):
-    """Of many {0} that the kernel does not let go ten are named and the others counted."""
+    """Of many {0} that the kernel does not remove, ten are named and the others counted."""
     fill(kind, 100)
     result = flush_with([Fault("send", delete, "refuse", errno.EPERM, first=21, last=45)], "--exclude=reqid=77",
                         status=1)
@@ -204,7 +204,7 @@ def no_spi_to_be_had():
 
 @case
 def refusals_lost():
-    """When the kernel's refusals were lost (ENOBUFS) the next pass finds what is left, and nothing counts twice."""
+    """If refusals are lost (ENOBUFS), the next pass removes the entries that are left, and none counts twice."""
     fill("policies", 100)
     result = flush_with([Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=1, last=3),
                          Fault("receive", MSG_DELPOLICY, "fail", errno.ENOBUFS, first=1, last=1)], "--exclude=reqid=77")
@@ -215,7 +215,7 @@ def refusals_lost():
 
 @case
 def refusals_lost_and_repeated():
-    """When the kernel's refusals were lost (ENOBUFS) they are named if it refuses again."""
+    """If refusals are lost (ENOBUFS), they are reported if the kernel refuses again."""
     fill("policies", 100)
     result = flush_with([Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=1, last=3),
                          Fault("receive", MSG_DELPOLICY, "fail", errno.ENOBUFS, first=1, last=1),
@@ -254,7 +254,7 @@ def gone_in_between(what, removed):
 
 @cases(KINDS)
 def all_gone_in_between(kind, _, delete):
-    """When all {0} of a long list disappear at once, none is a failure or counted."""
+    """If all {0} of a long list disappear at once, none is a failure or counted."""
     fill(kind)
     result = flush_with([Fault("send", delete, "run", first=1, last=1)], "--match=reqid=1",
                         command="ip xfrm policy flush; ip xfrm state flush")
@@ -263,12 +263,12 @@ def all_gone_in_between(kind, _, delete):
 
 @case
 def flushes_of_the_kernel():
-    """Without a selection the kernel's own flush calls do it all, without a dump."""
+    """Without a selection, the kernel's own flush requests remove everything, without a dump."""
     xfrm.a_few()
     with Faults(*(Fault("send", message, "note") for message in (MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_GETSA,
                                                                  MSG_DELPOLICY, MSG_DELSA))) as faults:
         flush(env=faults.env)
-        # Policies main and sub; SAs esp, ah and comp.
+        # One for main and for sub policies, and one for SAs of esp, ah and comp.
         equal([faults.count(number) for number in range(6)], [2, 3, 0, 0, 0, 0], "the number of messages")
 
 
@@ -287,7 +287,7 @@ def no_sub_policies():
 
 @cases([("policies", MSG_FLUSHPOLICY), ("esp SAs", MSG_FLUSHSA)])
 def flush_refused(kind, message):
-    """When the kernel refuses to flush {0}, as a security module may, they are removed one by one."""
+    """If the kernel refuses to flush {0}, as a security module may, they are removed one by one."""
     state = xfrm.a_few()
     result = flush_with([Fault("send", message, "refuse", errno.EPERM)], "-v")
     contains(result.err, f"The kernel refuses to flush {kind}: Operation not permitted; removing them one by one.\n")
@@ -297,7 +297,7 @@ def flush_refused(kind, message):
 
 @case
 def flush_late():
-    """When the kernel's answer to a flush does not come, what is left is removed one by one."""
+    """If the kernel's answer to a flush is late, the entries that are left are removed one by one."""
     state = xfrm.a_few()
     flush_with([Fault("send", MSG_FLUSHPOLICY, "refuse", errno.EPERM, first=1, last=1),
                 Fault("receive", MSG_FLUSHPOLICY, "fail", errno.EAGAIN, first=1, last=1)])
@@ -306,7 +306,7 @@ def flush_late():
 
 @case
 def added_meanwhile():
-    """What somebody adds while it flushes goes too."""
+    """Entries that are added during a flush are removed too."""
     xfrm.a_few()
     flush_with([Fault("send", MSG_FLUSHPOLICY, "run", first=2, last=2)],
                command="ip xfrm policy add dst 10.7.0.0/16 dir out")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""handover beside a server that speaks for charon: what it negotiates takes over, everything else is held or goes."""
+"""handover with a server that answers for charon: new SAs replace kept ones, and everything else is held or removed."""
 
 import errno
 import itertools
@@ -23,27 +23,27 @@ from wire import BLOCKED, PROTECTED, Wire
 
 LIVES = flows("10.11.0.1")
 
-# Behind all that is protected.
+# Bypasses behind all policies that protect.
 BYPASS = ["src 10.1.0.0/16 dst 10.0.0.0/8 dir out priority 9000", "src 10.0.0.0/8 dst 10.1.0.0/16 dir in priority 9000",
           "src 10.0.0.0/8 dst 10.1.0.0/16 dir fwd priority 9000"]
 
 
-# As many turns of the program's loop are enough.
+# Number of events. The program's loop may take at most two turns for each.
 EVENTS = 10
 
-# So many questions come at the same time, or never.
+# Time in which the expected number of requests have to be pending at once, in seconds.
 BARRIER_SECONDS = 15
 
 
 def kept(*numbers):
-    """Connections that were kept, and SAs and policies of theirs alone."""
+    """Creates connections and runs flush --keep. Checks that only their SAs and policies are left."""
     make(*numbers)
     xfrmctl_living("flush", "--keep")
     equal((len(shadows(KEEP)), len(shadows(HOLD)), len(spis())), (3 * len(numbers),) * 3, "what is kept")
 
 
 def wait_over(seconds):
-    """Until the kernel has removed a policy that was added now, for so many seconds."""
+    """Waits until the kernel has removed a policy that is added now with a lifetime of `seconds`."""
     xfrm.add_policies(f"src 10.98.0.0/16 dst 10.99.0.0/16 dir out limit time-hard {seconds}")
     with_time = [policy for policy in netlink.policies() if policy.lifetime[5] == seconds and not policy.user]
     equal(len(with_time), 1, "policies of that time")
@@ -51,14 +51,14 @@ def wait_over(seconds):
 
 
 def kept_beside_bypass():
-    """Connection 1 is kept, and policies of somebody else's stay behind it."""
+    """Creates and keeps connection 1, with bypasses of another owner behind it."""
     make(1)
     xfrm.add_policies(*BYPASS)
     xfrmctl_living("flush", "--keep", "--exclude=priority=9000")
 
 
 def handover(server, *options, status=0, faults=()):
-    """The refusals of stoppers are not needed any more."""
+    """Runs handover. The faults for guard SAs are not needed, because it makes none."""
     return living.xfrmctl_with([living.MATURE, *faults], "-v", "handover", getattr(server, "option", server), *options,
                                status=status)
 
@@ -76,14 +76,14 @@ def new(*numbers):
 
 
 def expect(sas_left, real=0, held=0):
-    """The shadows that block are the release's, or go by themselves: handover leaves them."""
+    """Checks what is left. handover leaves shadows that block: a release or their time limit removes them."""
     equal((spis(), len(shadows(KEEP)), len(real_policies()), len(shadows())), (sas_left, 0, real, held),
           "SAs, kept shadows, policies, and shadows that block")
 
 
 @case
 def handed_over():
-    """charon is asked for each connection; then its SAs and policies are all that is left."""
+    """charon is asked for each connection; then only its SAs and policies are left."""
     kept(1, 2)
     with charon((1, 2)) as server:
         result = handover(server)
@@ -95,7 +95,7 @@ def handed_over():
 
 @case
 def behind_traps():
-    """The same when charon has trap policies of its connections by then."""
+    """A connection of which charon has trap policies by then is handed over."""
     kept(1)
     xfrm.add_policies(*policies(1))
     with charon() as server:
@@ -105,7 +105,7 @@ def behind_traps():
 
 @case
 def other_reqid():
-    """The same when charon has another reqid for the connection now."""
+    """A connection with another reqid than before is handed over."""
     kept(1)
     with charon(initiate=lambda _: install(1, 9) or YES) as server:
         handover(server)
@@ -114,7 +114,7 @@ def other_reqid():
 
 @case
 def by_itself():
-    """What charon has brought up by itself is through at once; nobody asks for it."""
+    """A connection that charon has negotiated by itself is handed over immediately, without a request."""
     kept(1)
     install(1)
     with charon(list_sas=sas(1)) as server:
@@ -125,7 +125,7 @@ def by_itself():
 
 @case
 def under_way():
-    """What charon is at already is waited for, and not asked for."""
+    """A connection that charon negotiates already is awaited, and not asked for."""
     kept(1)
     coming = Stream("list-sa", [{"site1": {"state": "CONNECTING", "tasks-active": ["CHILD_CREATE"], "child-sas": {}}}])
     timer = threading.Timer(0.2, install, (1,))
@@ -139,7 +139,7 @@ def under_way():
 
 @case
 def removed():
-    """Of a connection that is not configured the old SAs go at once, and its traffic is blocked: it may be a mistake."""
+    """The old SAs of a connection that is not configured are removed immediately, and its traffic is blocked."""
     kept(1, 2)
     with charon((2,)) as server:
         result = handover(server)
@@ -150,7 +150,7 @@ def removed():
 
 @cases([("GRACE", GRACE), ("CLOSE", CLOSE)])
 def removed_with(name, tag):
-    """The shadows of a connection that is not configured stay, those too that carry the tag {0}."""
+    """The shadows of a connection that is not configured stay, also those with the tag {0}."""
     kept(1)
     for policy in shadows(HOLD):
         make_shadow(policy, tag, seconds=3600 if tag == GRACE else 0)
@@ -163,7 +163,7 @@ def removed_with(name, tag):
 
 @case
 def incomplete():
-    """When charon does not tell of all its connections none counts as removed: what is unknown is held."""
+    """If charon's list of connections is incomplete, unknown ones are held and do not count as removed."""
     kept(1)
     with charon((), get_conns={"conns": ["site1"]}) as server:
         handover(server, "--timeout=0")
@@ -172,7 +172,7 @@ def incomplete():
 
 @case
 def refused_by_charon():
-    """What charon cannot begin with is held when its time is over; the others go on meanwhile."""
+    """A connection that charon cannot initiate is held after its timeout; the others are handed over meanwhile."""
     kept(1, 2)
 
     def initiate(arguments):
@@ -190,7 +190,7 @@ def refused_by_charon():
 
 @case
 def half():
-    """A policy of charon's whose SA is not there yet does not count."""
+    """A connection is not handed over to a policy of charon whose SA is missing."""
     kept(1)
     with charon(initiate=lambda _: replace(policies(1, NEW + spi_out(1)), 1, 1) or YES) as server:
         handover(server, "--timeout=300ms")
@@ -199,14 +199,14 @@ def half():
 
 @case
 def half_then_whole():
-    """It counts as soon as its SA is there."""
+    """A connection is handed over to a policy of charon as soon as its SA is there."""
     kept(1)
 
     def initiate(_):
         replace(policies(1, NEW + spi_out(1)), 1, 1)
         threading.Timer(0.2, netlink.allocate_spi, (HERE, THERE, NEW + spi_out(1)), {"reqid": 1}).start()
         return YES
-    # An SA that is added is an event, a larval one is not: this one is of another connection.
+    # The kernel sends an event for an added SA, and none for a larval SA like this one.
     with charon(initiate=initiate) as server:
         handover(server, "--timeout=2s")
     assert not shadows(KEEP), "kept shadows are left"
@@ -214,7 +214,7 @@ def half_then_whole():
 
 @case
 def still_old():
-    """A policy of charon's that names an old SA does not count."""
+    """A connection is not handed over to a policy of charon that names an old SA."""
     kept(1)
     with charon(initiate=lambda _: replace(policies(1, spi_out(1)), 1, 1) or YES) as server:
         handover(server, "--timeout=300ms")
@@ -223,7 +223,7 @@ def still_old():
 
 @case
 def only_the_peer():
-    """A connection that only the peer can begin is not asked for; it is held when nobody comes."""
+    """A connection that only the peer can initiate is not asked for; it is held if the peer does not come."""
     kept(1)
     with charon(list_conns=conns(connection(1, "%any"))) as server:
         handover(server, "--timeout=200ms")
@@ -233,7 +233,7 @@ def only_the_peer():
 
 @case
 def peer_comes():
-    """When the peer begins in time, its new SAs take over."""
+    """If the peer initiates in time, its new SAs replace the kept ones."""
     kept(1)
     timer = threading.Timer(0.2, install, (1,))
     with charon(list_conns=conns(connection(1, "%any"))) as server:
@@ -246,7 +246,7 @@ def peer_comes():
 
 @case
 def rival():
-    """A connection whose reqid charon uses for other traffic is asked for, and held soon."""
+    """A connection with a reqid conflict is asked for, and held soon."""
     kept(1)
     # Connection 5, not kept, has reqid 1 now.
     xfrm.add_policies(*(policy.replace("reqid 5 ", "reqid 1 ") for policy in policies(5)))
@@ -258,7 +258,7 @@ def rival():
 
 @case
 def no_time():
-    """With --timeout=0 everything is held at once."""
+    """With --timeout=0, everything is held immediately."""
     kept(1)
     with charon(initiate=YES) as server:
         handover(server, "--timeout=0")
@@ -267,7 +267,7 @@ def no_time():
 
 @cases([("with no time", "--timeout=0"), ("with a time", "--timeout=300ms")])
 def falls_back_blocked(_, option):
-    """What falls back after a release with the shortest grace is blocked, beside another owner's bypass: {0}"""
+    """A connection that falls back to hold after the shortest grace is blocked, beside a bypass: {0}"""
     with Wire() as wire:
         kept_beside_bypass()
         release("--grace=1s")
@@ -280,7 +280,7 @@ def falls_back_blocked(_, option):
 
 @case
 def not_configured_blocked():
-    """What charon has not loaded is blocked after the release, for its grace, and not open."""
+    """Traffic of a connection that charon has not loaded is blocked for the grace after a release."""
     with Wire() as wire:
         kept_beside_bypass()
         release("--grace=5min")
@@ -294,7 +294,7 @@ def not_configured_blocked():
         ("it knows no such command", {"list_conns": b"\0\0\0\1\2"}),
         ("it cannot tell its SAs", {"list_sas": HANG_UP})])
 def no_charon(_, commands):
-    """When charon cannot be asked ({0}), what is kept is held, and the program says that it failed."""
+    """If charon cannot be asked ({0}), kept policies are held, and handover fails."""
     kept(1)
     if commands is None:
         result = handover("--socket=/run/nobody.vici", "--timeout=0", status=1)
@@ -307,7 +307,7 @@ def no_charon(_, commands):
 
 @case
 def ends_in_the_middle():
-    """When charon ends while it is asked, what it has not negotiated is held, and the program says that it failed."""
+    """If charon ends during a request, connections without new SAs are held, and handover fails."""
     kept(1, 2)
     with charon((1, 2), initiate=HANG_UP) as server:
         result = handover(server, "--timeout=300ms", status=1)
@@ -317,7 +317,7 @@ def ends_in_the_middle():
 
 @case
 def silent():
-    """When charon gives no answer, what it has not negotiated is held when its time is over."""
+    """If charon does not answer, connections without new SAs are held after the timeout."""
     kept(1, 2)
     with charon((1, 2), initiate=b"") as server:
         handover(server, "--timeout=300ms")
@@ -326,7 +326,7 @@ def silent():
 
 @case
 def nothing_kept():
-    """Without kept shadows there is nothing to do, and nothing is said; charon is not needed."""
+    """Without kept policies, handover does nothing, prints nothing, and does not need charon."""
     xfrm.add_policies(*policies(1))
     netlink.allocate_spi(HERE, THERE, spi_out(1), reqid=1)
     result = run("handover", "--socket=/run/nobody.vici")
@@ -336,7 +336,7 @@ def nothing_kept():
 
 @case
 def stoppers_left():
-    """Stoppers of an earlier run that did not come to its end go, and the SAs behind them."""
+    """Guard SAs that an interrupted run has left are removed, with the SAs that they guard."""
     make_sas(1)
     living.xfrmctl_with([living.MATURE], "handover", "--socket=/run/nobody.vici")
     equal(spis(), set(), "the SAs left")
@@ -344,7 +344,7 @@ def stoppers_left():
 
 @case
 def others_untouched():
-    """SAs and policies of others stay, also of the same reqid between other end points."""
+    """SAs and policies of others stay, also those with the same reqid between other end points."""
     kept(1)
     netlink.allocate_spi(HERE, "203.0.113.1", 0x5000, reqid=1)
     netlink.allocate_spi(HERE, THERE, 0x5001, reqid=8)
@@ -356,7 +356,7 @@ def others_untouched():
 
 @case
 def many():
-    """Of many connections a bounded number is under way at a time, and all are handed over."""
+    """Many connections are handed over, with a limited number of requests at a time."""
     numbers = range(1, 61)
     kept(*numbers)
     with charon(numbers) as server:
@@ -367,23 +367,23 @@ def many():
 
 @case
 def bounded():
-    """No more than 32 are under way at a time: the next one is asked for when one of them is through or held."""
+    """At most 32 connections are negotiated at a time: the next follows when one is handed over or held."""
     numbers, moments = range(1, 41), []
     kept(*numbers)
     with charon(numbers, initiate=lambda _: moments.append(time.monotonic()) or YES) as server:
         handover(server, "--timeout=1s")
     expect(set(), held=120)
     equal(asked(server)[:40], [f"site{number}" for number in numbers], "what charon was asked for")
-    # A question is on its way for a moment, from which on its time runs.
+    # The timeout of a connection runs from the moment of its request.
     assert moments[32] - moments[31] >= 0.5 > moments[31] - moments[0], f"when it was asked: {moments}"
 
 
 @case
 def slow():
-    """While charon takes its time with one connection, another one is not tried again, and the program does nothing."""
+    """While a request to charon is pending, handover retries no other connection, and does not poll."""
     kept(1, 2)
     turned, told = Fault("poll", ANY, "note"), Fault("event", ANY, "note")
-    # The time to try site1 again, of which charon has said no, comes meanwhile.
+    # Advances the clock by the delay after which handover retries site1, which charon has refused.
     later = Fault("event", ANY, "later", 400)
     turns = []
 
@@ -403,18 +403,18 @@ def slow():
 
 
 def other_peer(number):
-    """A connection with a peer of its own."""
+    """Returns a connection with a peer of its own."""
     return connection(number, f"198.51.100.{number}")
 
 
 def family(*numbers):
-    """One connection that has all these children."""
+    """Returns one connection that has all these children."""
     return {"site1": connection(1)["site1"] | {"children": {name: child for number in numbers for name, child in
                                                              connection(number)[f"site{number}"]["children"].items()}}}
 
 
 class Flight:
-    """What charon is asked for at the same time, and the most of it."""
+    """The requests to charon that are pending, and the most that were pending at once."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -453,7 +453,7 @@ def several_at_a_time():
 
 @case
 def others_meanwhile():
-    """While charon takes its time with one connection, all others are handed over, those too that are asked for later."""
+    """While charon is slow with one connection, all others are handed over, also those asked for later."""
     numbers = range(1, 9)
     kept(*numbers)
 
@@ -470,14 +470,14 @@ def others_meanwhile():
 
 @case
 def in_order():
-    """Children of one connection, and of one between the same addresses, are asked for one after another, beside others."""
+    """Children of one connection, or between the same addresses, are asked for one by one, beside others."""
     numbers, flight = (1, 2, 3, 4), Flight()
     kept(*numbers)
     two = threading.Barrier(2)
 
     def initiate(arguments):
         with flight.of(arguments["child"]):
-            # The other one beside one of these.
+            # site4 has another peer, so it is asked for beside site1.
             if arguments["child"] in ("site1", "site4"):
                 two.wait(BARRIER_SECONDS)
             install(number_of(arguments))
@@ -491,7 +491,7 @@ def in_order():
 
 @case
 def ends_beside_others():
-    """When charon ends while it is asked for several, what it has installed is handed over, and the others are held."""
+    """If charon ends during several requests, connections with new SAs are handed over, the others held."""
     numbers, three = (1, 2, 3), threading.Barrier(3)
     kept(*numbers)
 
@@ -509,9 +509,9 @@ def ends_beside_others():
 
 @case
 def no_answer_in_time():
-    """A question that charon does not answer in time is asked again by another client."""
+    """A request that charon does not answer in time is repeated by another client."""
     kept(1, 2)
-    # When site2 is there, all the time that charon has for its answer about site1 is over.
+    # When site2 has new SAs, the timeout of the request for site1 is over.
     later = Fault("event", ANY, "later", 31_000, 1, 1)
 
     def initiate(arguments):
@@ -530,9 +530,9 @@ def no_answer_in_time():
 
 @case
 def no_client_left():
-    """When no client has an answer in time, charon counts as one that does not answer."""
+    """If no client gets an answer in time, charon counts as not answering."""
     kept(1, 2)
-    # The test makes it when charon has been asked for both.
+    # The event comes when charon has been asked for both connections.
     later = Fault("event", ANY, "later", 31_000, 1, 1)
     two = threading.Barrier(2, lambda: xfrm.add_policies("src 10.9.0.0/24 dst 10.99.0.0/16 dir out action block"))
 
@@ -547,7 +547,7 @@ def no_client_left():
 
 @case
 def talks_without_end():
-    """While charon sends message after message about one connection, all traffic moves: that of this connection too."""
+    """While charon sends endless messages about one connection, all connections are handed over, also this one."""
     kept(1, 2)
     endless = Stream("list-sa", itertools.repeat({"site1": {"state": "ESTABLISHED"}}))
     busy = Stream("list-sa", [{"site1": {"state": "ESTABLISHED"}}])
@@ -567,7 +567,7 @@ def talks_without_end():
 
 @case
 def events_lost():
-    """Events that are lost are made up for by looking at everything."""
+    """After lost events, handover reads all policies and SAs again."""
     kept(1, 2)
     with charon((1, 2)) as server:
         handover(server, faults=[Fault("event", 0, "fail", errno.ENOBUFS, 1, 3)])
@@ -576,7 +576,7 @@ def events_lost():
 
 @cases([("a policy", MSG_DELPOLICY), ("an SA", MSG_DELSA)])
 def deletion_refused(_, kind):
-    """When the kernel refuses to remove {0}, that is said, and everything else goes."""
+    """If the kernel refuses to remove {0}, handover reports it, and removes everything else."""
     kept(1)
     with charon() as server:
         result = handover(server, faults=[Fault("send", kind, "refuse", errno.EPERM, 1, 1)], status=1)
@@ -586,7 +586,7 @@ def deletion_refused(_, kind):
 
 @case
 def gone_already():
-    """What has gone by itself meanwhile (an SA that has expired) is no failure."""
+    """An SA that has expired meanwhile is no failure."""
     kept(1)
     with charon() as server:
         handover(server, faults=[Fault("send", MSG_DELSA, "refuse", errno.ESRCH, 1, 1)])
@@ -594,7 +594,7 @@ def gone_already():
 
 @case
 def real_sas():
-    """With real SAs: new ones take over, and nothing is left of the old ones and their stoppers."""
+    """With real SAs: new ones replace the old ones, whose SAs and guard SAs are all removed."""
     living.add_real_sas(1)
     xfrm.add_policies(*policies(1, spi_out(1)))
     keep()
@@ -609,13 +609,13 @@ def real_sas():
     expect(new(1), real=3, held=3)
 
 
-# At every instant.
+# Checks at every instant.
 
 
 @cases([("handed over", "yes"), ("removed from the configuration beside a wider bypass", "removed"),
         ("with charon's traps", "traps")])
 def stopped_anywhere(_, how):
-    """Stopped anywhere, what lives goes on protected: {0}"""
+    """Stopped anywhere, traffic of connections with SAs is protected: {0}"""
     with Wire() as wire, charon((1,) if how != "removed" else ()) as server:
         kept(1)
         if how == "traps":
@@ -631,7 +631,7 @@ def stopped_anywhere(_, how):
 
 @case
 def killed_anywhere():
-    """Killed anywhere, what lives goes on protected, and a second run leaves nothing of the old life."""
+    """Killed anywhere, traffic stays protected, and a second run removes all of the previous instance."""
     numbers, number, killed = (1, 2), 0, True
     with Wire() as wire:
         while killed:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl flush --hold`: what its shadows carry, and what it makes of shadows that are there already."""
+"""`xfrmctl flush --hold`: the properties of its shadows, and what it does with existing shadows."""
 
 import json
 import re
@@ -22,7 +22,7 @@ SELECTOR = "src 10.1.0.0/16 dst 10.2.0.0/16"
 TWO_TEMPLATES = ("tmpl src 192.0.2.1 dst 192.0.2.2 proto comp reqid 4 mode tunnel level use "
                  "tmpl src 0.0.0.0 dst 0.0.0.0 proto esp reqid 4 mode transport")
 
-# What matters of a policy to tell whether it is the shadow that is wanted.
+# The fields that the expected shadow of a policy has to have.
 MATTERS = ("key", "user", "priority", "action", "flags", "share", "templates", "attributes")
 
 
@@ -32,7 +32,7 @@ def has(policy, expected, fields=MATTERS):
 
 
 def held(*policies, options=()):
-    """Adds policies, holds them, and returns the first one as it was and its shadow."""
+    """Adds policies and holds them. Returns the first policy and its shadow."""
     xfrm.add_policies(*policies)
     before = netlink.policies()
     hold(*options)
@@ -64,7 +64,7 @@ def held(*policies, options=()):
     (f"src 2001:db8:1::/48 dst 2001:db8:2::1 dev lo dir out priority 1000 {ESP}", BLOCK),
 ])
 def carries(policy, action):
-    """The shadow has what the policy matches by, and nothing else: {0}"""
+    """The shadow has everything by which its policy matches packets, and nothing else: {0}"""
     original, shadow = held(policy)
     has(shadow, shadow_of(original, action=action))
     equal(shadow.lifetime[4:], (0, 0, 0, 0), "when the shadow expires")
@@ -90,7 +90,7 @@ def carries_no_expiry(limit):
 
 @case
 def carries_context():
-    """The shadow has the security context of its policy, and holds beside one without."""
+    """The shadow has the security context of its policy, and stands beside a shadow without one."""
     # SELinux knows this one without any policy loaded.
     policy = f"{SELECTOR} ctx kernel dir out priority 1000 {ESP}"
     done = subprocess.run(["ip", "xfrm", "policy", "add", *policy.split()], capture_output=True, check=False)
@@ -106,7 +106,7 @@ def carries_context():
 
 @case
 def carries_no_offload():
-    """The shadow of a policy that a network device carries out is the kernel's alone."""
+    """The shadow of an offloaded policy is not offloaded."""
     with Wire():
         xfrm.add_policies(f"{SELECTOR} dir out priority 1000 {ESP}")
         [policy] = netlink.policies()
@@ -124,7 +124,7 @@ def carries_no_offload():
 
 @case
 def carries_counters():
-    """The shadow remembers how many packets had been blocked when it was made, in its limits of packets."""
+    """The shadow records the number of packets blocked before it was made, in its packet limits."""
     with Wire() as wire:
         xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out action block",
                           "src 10.2.0.0/16 dst 10.1.0.0/16 dir in action block")
@@ -145,14 +145,15 @@ POLICIES = {
 
 
 def make():
-    """POLICIES, by name."""
+    """Adds POLICIES. Returns them by name."""
     xfrm.add_policies(*POLICIES.values())
     by_priority = {policy.priority: policy for policy in netlink.policies()}
     return {name: by_priority[priority] for priority, name in enumerate(POLICIES, 1000)}
 
 
 def expect_held(policies, **exceptions):
-    """Each of these has its shadow, but for exceptions by name, and nothing else is there."""
+    """Checks that each of these policies has its shadow, or the shadow in `exceptions`, and that nothing else is
+    there."""
     wanted = {policy.key: exceptions.get(name) or shadow_of(policy) for name, policy in policies.items()}
     found = {policy.key: policy for policy in netlink.policies()}
     equal((set(found), len(netlink.policies())), (set(wanted), len(wanted)), "the selectors of what is there")
@@ -162,7 +163,7 @@ def expect_held(policies, **exceptions):
 
 @case
 def summary():
-    """The summary counts what was removed and the shadows."""
+    """The summary counts the removed entries and the shadows."""
     policies = make()
     netlink.allocate_spi(src="192.0.2.1", dst="192.0.2.2", spi=0x1000)
     result = hold()
@@ -175,14 +176,14 @@ def summary():
 
 @case
 def summary_of_one():
-    """The summary speaks of one shadow."""
+    """The summary has the singular for one shadow."""
     xfrm.add_policies(POLICIES["out"])
     contains(hold().out, "Removed 0 SAs and 1 policy (1 out) in ", " ms; 1 shadow holds its place.\n")
 
 
 @case
 def nothing():
-    """Where there is nothing there is nothing to hold."""
+    """Without policies, there is nothing to hold."""
     result = hold()
     equal((result.out, result.err), ("Nothing to remove.\n", ""), "output")
     equal(netlink.policies(), [], "the policies")
@@ -190,7 +191,7 @@ def nothing():
 
 @case
 def twice():
-    """A second run has nothing to do and leaves every shadow as it is."""
+    """A second run leaves every shadow as it is."""
     policies = make()
     hold()
     before = netlink.policies()
@@ -202,7 +203,7 @@ def twice():
 
 @case
 def quiet():
-    """-q is silent."""
+    """With -q, flush --hold prints nothing."""
     policies = make()
     result = hold("-q")
     equal((result.out, result.err), ("", ""), "output")
@@ -211,7 +212,7 @@ def quiet():
 
 @case
 def policies_of_the_next_life():
-    """Shadows that are as they should be stay the same while policies come and go before them."""
+    """Correct shadows stay unchanged while policies of a new instance are added and removed."""
     policies = make()
     hold()
     before = netlink.policies()
@@ -223,7 +224,7 @@ def policies_of_the_next_life():
 
 @case
 def other_priority():
-    """A shadow with another priority than the policy asks for is replaced."""
+    """A shadow with a wrong priority is replaced."""
     policies = make()
     make_shadow(policies["out"], priority=7)
     hold()
@@ -232,7 +233,7 @@ def other_priority():
 
 @case
 def weaker():
-    """A shadow that lets pass what has to be blocked is replaced."""
+    """A shadow that allows traffic which has to be blocked is replaced."""
     policies = make()
     make_shadow(policies["out"], action=ALLOW)
     make_shadow(policies["drop"], action=ALLOW)
@@ -242,7 +243,7 @@ def weaker():
 
 @case
 def stronger():
-    """A shadow that blocks is not weakened to let pass."""
+    """A shadow that blocks is not changed into a bypass."""
     policies = make()
     make_shadow(policies["pass"], action=BLOCK)
     contains(hold().out, "; 4 shadows hold their place.\n")
@@ -251,7 +252,7 @@ def stronger():
 
 @case
 def stronger_grace():
-    """A shadow with a grace that blocks is not weakened to let pass."""
+    """An expiring shadow that blocks is not changed into a bypass."""
     policies = make()
     make_shadow(policies["pass"], GRACE, seconds=3600, action=BLOCK)
     hold()
@@ -260,7 +261,7 @@ def stronger_grace():
 
 @cases([(True,), (False,)])
 def grace_ends(with_policies):
-    """Shadows with a grace become such that stay, policies before them: {0}"""
+    """Expiring shadows become permanent, with their policies in front of them: {0}"""
     policies = make()
     for policy in policies.values():
         make_shadow(policy, GRACE, seconds=3600)
@@ -276,7 +277,7 @@ def grace_ends(with_policies):
 
 @case
 def keeps_counters():
-    """A shadow that replaces one with a grace has its memory of what was blocked before."""
+    """A shadow that replaces an expiring one has its record of packets blocked before."""
     policies = make()
     make_shadow(policies["out"], GRACE, seconds=3600, lifetime=(INFINITE, INFINITE, 11, 12, 0, 3600, 0, 0))
     flush("--match=priority=1000-1003")
@@ -287,7 +288,7 @@ def keeps_counters():
 
 @case
 def others_of_an_earlier_life():
-    """Shadows whose policies are no more stay."""
+    """Shadows of a previous instance whose policies are gone stay."""
     xfrm.add_policies("src 10.1.0.0/16 dst 10.9.0.0/16 dir out priority 5 action block")
     old = netlink.policies()
     hold()
@@ -298,7 +299,7 @@ def others_of_an_earlier_life():
 
 @case
 def bypass_of_an_earlier_life():
-    """A shadow that lets traffic pass goes if its policy is no more and others came after it."""
+    """A shadow of a bypass that is gone is removed when new policies are held."""
     xfrm.add_policies("src 10.1.0.0/16 dst 10.9.0.0/16 dir out priority 5")
     hold()
     contains(hold().out, "; 1 shadow holds its place.\n")
@@ -309,7 +310,7 @@ def bypass_of_an_earlier_life():
 
 @case
 def bypass_that_came_back():
-    """A shadow that lets traffic pass stays if its policy is there again."""
+    """A shadow of a bypass stays if its policy is there again."""
     xfrm.add_policies("src 10.1.0.0/16 dst 10.9.0.0/16 dir out priority 5")
     old = netlink.policies()
     hold()
@@ -321,7 +322,7 @@ def bypass_that_came_back():
 
 @case
 def without_hold():
-    """Without --hold shadows are policies like others."""
+    """Without --hold, shadows are removed like other policies."""
     make()
     hold()
     contains(flush().out, "Removed 0 SAs and 4 policies (1 in, 2 out, 1 fwd) in ")
@@ -330,7 +331,7 @@ def without_hold():
 
 @case
 def without_hold_selected():
-    """Without --hold shadows are selected like other policies."""
+    """Without --hold, shadows are selected like other policies."""
     policies = make()
     hold()
     flush("--match=dir=in")
@@ -339,7 +340,7 @@ def without_hold_selected():
 
 @case
 def selection():
-    """What is not selected stays as it is and gets no shadow."""
+    """Policies that are not selected stay as they are and get no shadows."""
     make()
     before = netlink.policies()
     contains(hold("--match=reqid=1", "--exclude=dir=in").out, " and 1 policy (1 out) in ",
@@ -351,7 +352,7 @@ def selection():
 
 @case
 def priorities():
-    """Shadows stand behind all policies, in their order."""
+    """Shadows stand behind all policies, in the order of these."""
     xfrm.add_policies(*(f"src 10.1.0.0/16 dst 10.{n}.0.0/16 dir out priority {priority} {ESP}"
                         for n, priority in enumerate((0, 1, 1000, 0x7fffffff))))
     hold()
@@ -361,7 +362,7 @@ def priorities():
 
 @case
 def states_only():
-    """--states-only holds nothing."""
+    """With --states-only, nothing is held."""
     make()
     before = netlink.policies()
     netlink.allocate_spi(src="192.0.2.1", dst="192.0.2.2", spi=0x1000)
@@ -381,7 +382,7 @@ def policies_only():
 
 @case
 def dry_run():
-    """--dry-run changes nothing and leaves out shadows that stay."""
+    """--dry-run changes nothing, and does not list shadows that stay."""
     policies = make()
     make_shadow(policies["out"])
     make_shadow(policies["in"], GRACE, seconds=3600)
@@ -396,7 +397,7 @@ def dry_run():
 
 @case
 def socket_policies():
-    """Policies of sockets stay and get no shadow."""
+    """Policies of sockets stay and get no shadows."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for direction in netlink.DIRS:
             netlink.set_socket_policy(sock, direction)
@@ -411,7 +412,7 @@ def socket_policies():
 
 @case
 def key_manager():
-    """A live key manager stops a hold, and nothing changes."""
+    """A running key manager prevents a hold, and nothing changes."""
     make()
     before = netlink.policies()
     with process("charon-systemd", GROUPS_OF_CHARON):
@@ -426,7 +427,7 @@ MANY = 3000
 
 @case
 def many():
-    """Held are 3,000 policies by an addition and a deletion each, and over their shadows by a deletion each."""
+    """A hold of 3,000 policies sends an addition and a deletion for each; over their shadows, a deletion."""
     for additions in (MANY, 0):
         xfrm.fill("networks", MANY)
         with Faults(*(Fault("send", kind, "note") for kind in (MSG_NEWPOLICY, MSG_DELPOLICY, MSG_UPDPOLICY))) as faults:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What can go wrong while shadows take the place of policies: nothing is ever removed whose shadow is not certain."""
+"""Faults while shadows replace policies: no policy is removed whose shadow is uncertain."""
 
 import errno
 
@@ -14,12 +14,12 @@ from tap import contains, equal, is_lacking
 
 MANY = 200
 
-# Of the program: how many additions it sends at a time, and how often it goes over a list.
+# xfrmctl's maximum numbers of additions in a batch, and of passes over a list.
 BATCH, PASSES = 64, 5
 
 
 def make(count=4):
-    """Policies; returns them in the order in which the kernel lists them."""
+    """Adds policies. Returns them in the order in which the kernel lists them."""
     xfrm.add_policies(*(f"src 10.1.0.0/16 dst 10.{number}.0.0/16 dir out priority 1000 {ESP}"
                         for number in range(2, 2 + count)))
     return netlink.policies()
@@ -35,14 +35,15 @@ def keys(policies):
 
 
 def guarded(policies):
-    """Each of these, or a shadow which blocks in its place, is there."""
+    """Checks that each of these policies is there, or a shadow that blocks in its place."""
     found = netlink.policies()
     equal(keys(policies) - keys(found), set(), "the policies without a shadow")
     equal([policy for policy in found if policy.user and policy.action != BLOCK], [], "the shadows that let pass")
 
 
 def watch(faults, *words, status=0, prepare=make_many):
-    """Runs xfrmctl with faults, and looks behind each change whether everything is still guarded."""
+    """Runs xfrmctl with faults, and checks behind each change that everything is guarded. Returns the policies and the
+    result."""
     policies = prepare()
     with Steps(*words, faults=faults) as steps:
         for _ in steps:
@@ -54,7 +55,7 @@ def watch(faults, *words, status=0, prepare=make_many):
 
 
 def hold_with(faults, status=0, prepare=make, command=""):
-    """A hold with faults; returns the policies as they were, and its result."""
+    """Runs a hold with faults. Returns the policies as they were, and the result."""
     policies = prepare()
     result = xfrmctl_with(faults, "flush", "--hold", status=status, command=command)
     guarded(policies)
@@ -75,7 +76,7 @@ def addition_refused(error, reason):
 
 @case
 def every_addition_refused():
-    """When the kernel refuses every shadow all policies stay, and some are named."""
+    """If the kernel refuses every shadow, all policies stay, and ten are named."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM)], 1, make_many)
     equal(netlink.policies(), policies, "the policies")
     equal(result.err.count("Could not remove policy "), 10, f"the number of policies named in {result.err}")
@@ -86,7 +87,7 @@ def every_addition_refused():
 
 @case
 def additions_not_sent():
-    """When the batch of shadows cannot be sent nothing is deleted."""
+    """If the batch of shadows cannot be sent, nothing is deleted."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "fail", errno.ENOMEM)], 1, make_many)
     equal(netlink.policies(), policies, "the policies")
     contains(result.err, "Cannot allocate memory")
@@ -94,7 +95,7 @@ def additions_not_sent():
 
 @case
 def later_additions_not_sent():
-    """When a later batch of shadows cannot be sent what is before it is held, and the rest stays."""
+    """If a later batch of shadows cannot be sent, earlier policies are held, and the others stay."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "fail", errno.ENOMEM, first=100)], 1, make_many)
     left = len(real_policies())
     assert 0 < left < MANY, left
@@ -105,7 +106,7 @@ def later_additions_not_sent():
 
 @case
 def answers_lost():
-    """When the kernel's word on shadows was lost (ENOBUFS) nothing is deleted before another look."""
+    """If answers about shadows are lost (ENOBUFS), nothing is deleted before another pass."""
     policies, result = watch([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=3, last=5),
                               Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOBUFS, first=1, last=1)],
                              "flush", "--hold")
@@ -115,8 +116,8 @@ def answers_lost():
 
 @case
 def answers_always_lost():
-    """When the kernel's word on shadows is lost again and again it gives up, and everything is guarded."""
-    # Of the two calls in each pass the second finds that there is nothing more.
+    """If answers about shadows are lost in each pass, the hold fails, and everything is guarded."""
+    # Each pass has two calls. The second one finds that there are no more messages.
     lost = [Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOBUFS, first=number, last=number)
             for number in range(1, 2 * PASSES, 2)]
     _, result = watch([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM), *lost], "flush", "--hold", status=1,
@@ -127,7 +128,7 @@ def answers_always_lost():
 
 @cases([("is cut", 4), ("does not fit", 0)])
 def answers_cut(_, cut):
-    """When the kernel's refusal of a shadow {0} nothing is deleted."""
+    """If the kernel's refusal of a shadow {0}, nothing is deleted."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=1, last=1),
                                   Fault("receive", MSG_NEWPOLICY, "short", cut, first=1, last=1)], 1)
     equal(keys(real_policies()), keys(policies), "the policies left")
@@ -136,7 +137,7 @@ def answers_cut(_, cut):
 
 @case
 def answers_break_off():
-    """When the kernel's word on shadows cannot be read (ENOMEM) nothing is deleted."""
+    """If answers about shadows cannot be read (ENOMEM), nothing is deleted."""
     policies, result = hold_with([Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOMEM)], 1)
     equal(keys(real_policies()), keys(policies), "the policies left")
     contains(result.err, "Cannot allocate memory")
@@ -144,7 +145,7 @@ def answers_break_off():
 
 @case
 def deletion_refused():
-    """A policy that the kernel does not let go is named; its shadow stays behind it."""
+    """A policy that the kernel does not remove is named; its shadow stays behind it."""
     policies, result = hold_with([Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=2, last=2)], status=1)
     equal(result.err, "xfrmctl: Could not remove policy 10.1.0.0/16 → 10.4.0.0/16 dir out ptype main index "
                       f"{policies[1].index}: Operation not permitted.\n", "standard error")
@@ -155,7 +156,7 @@ def deletion_refused():
 
 @case
 def refusals_lost():
-    """When the kernel's refusals of deletions were lost (ENOBUFS) the next pass takes what is left."""
+    """If refusals of deletions are lost (ENOBUFS), the next pass removes the policies that are left."""
     _, result = watch([Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=1, last=3),
                        Fault("receive", MSG_DELPOLICY, "fail", errno.ENOBUFS, first=1, last=1)], "flush", "--hold")
     equal((result.err, real_policies()), ("", []), "standard error and policies left")
@@ -164,7 +165,7 @@ def refusals_lost():
 
 @case
 def sas_go_all_the_same():
-    """The SAs go also when a policy cannot be held."""
+    """SAs are removed even if a policy cannot be held."""
     netlink.allocate_spi(src="192.0.2.1", dst="192.0.2.2", spi=0x1000)
     hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=1, last=1)], status=1)
     equal(xfrm.counts(), (4, 0), "policies and SAs")
@@ -175,7 +176,7 @@ def sas_go_all_the_same():
     ("the pass", 2),
 ])
 def dump_lost(_, number):
-    """A dump of which all was lost does no harm: that of {0}"""
+    """A dump that is lost completely does no harm: that of {0}"""
     policies, result = watch([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS, first=number, last=number)],
                              "flush", "--hold", prepare=lambda: make_many(40))
     equal((result.err, real_policies(), len(shadows(HOLD))), ("", [], len(policies)),
@@ -185,7 +186,7 @@ def dump_lost(_, number):
 
 @case
 def lost_from_dump():
-    """What was lost from a dump (ENOBUFS) is held in the next."""
+    """Policies that are lost from a dump (ENOBUFS) are held in the next pass."""
     _, result = watch([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS, first=3, last=3)], "flush", "--hold")
     equal((result.err, real_policies(), len(shadows(HOLD))), ("", [], MANY),
           "standard error, policies left, number of shadows")
@@ -193,7 +194,7 @@ def lost_from_dump():
 
 @case
 def dump_breaks_off():
-    """When the policies cannot be listed nothing is held, and it says so."""
+    """If the policies cannot be listed, nothing is held, and the hold reports it."""
     policies, result = hold_with([Fault("receive", MSG_GETPOLICY, "fail", errno.EAGAIN)], 1)
     equal(netlink.policies(), policies, "the policies")
     equal(result.err, "xfrmctl: Could not list the policies: Connection timed out.\n", "standard error")
@@ -201,7 +202,7 @@ def dump_breaks_off():
 
 @case
 def added_meanwhile():
-    """Shadows that somebody else adds meanwhile (EEXIST) are adopted."""
+    """Shadows that another process adds meanwhile (EEXIST) are adopted."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "run", first=1, last=1)], prepare=make_many,
                                  command=f"{XFRMCTL} -q arm")
     equal((result.err, real_policies(), keys(shadows(HOLD))), ("", [], keys(policies)), "what is left")
@@ -210,7 +211,7 @@ def added_meanwhile():
 
 @case
 def few_blind_attempts():
-    """From the first shadow in its way on it asks before it adds."""
+    """After the first shadow that exists already, a hold checks before it adds."""
     make_many(1000)
     with Faults(Fault("send", MSG_NEWPOLICY, "run", first=1, last=1), Fault("send", MSG_NEWPOLICY, "note"),
                 Fault("send", MSG_UPDPOLICY, "note"), command=f"{XFRMCTL} -q arm") as faults:
@@ -222,14 +223,14 @@ def few_blind_attempts():
 
 @case
 def exists_and_is_gone():
-    """A shadow that was in the way and is gone when it is looked at is added."""
+    """A shadow that existed and is gone when it is checked is added."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.EEXIST, first=1, last=2)])
     equal((result.err, real_policies(), keys(shadows(HOLD))), ("", [], keys(policies)), "what is left")
     contains(result.out, "Removed 0 SAs and 4 policies (4 out) in ", "; 4 shadows hold their place.\n")
 
 
 def make_with_shadow(**more):
-    """Policies, of which the second has a shadow."""
+    """Returns a function that adds policies, of which the second one has a shadow."""
     def prepare():
         policies = make()
         make_shadow(policies[1], **more)
@@ -239,8 +240,8 @@ def make_with_shadow(**more):
 
 @case
 def look_refused():
-    """A policy stays when its shadow cannot be looked at; the others are held."""
-    # The first two are the survey's dump and that of the pass.
+    """A policy stays if its shadow cannot be checked; the others are held."""
+    # The first two messages are for the dumps of the survey and of the pass.
     policies, result = hold_with([Fault("send", MSG_GETPOLICY, "refuse", errno.ENOMEM, first=4, last=4)], 1,
                                  make_with_shadow())
     contains(result.err, f" index {policies[1].index}: a shadow in its place was refused: Cannot allocate memory.\n")
@@ -249,7 +250,7 @@ def look_refused():
 
 @case
 def update_refused():
-    """A policy stays when a shadow that differs cannot be replaced; the others are held."""
+    """A policy stays if its wrong shadow cannot be replaced; the others are held."""
     policies, result = hold_with([Fault("send", MSG_UPDPOLICY, "refuse", errno.ENOMEM)], 1,
                                  make_with_shadow(priority=7))
     contains(result.err, f" index {policies[1].index}: a shadow in its place was refused: Cannot allocate memory.\n")
@@ -258,7 +259,7 @@ def update_refused():
 
 @case
 def arm_refused():
-    """A policy that arm could put no shadow behind is named, status 1; the others have theirs."""
+    """A policy whose shadow is refused is named by arm, with status 1; the others get theirs."""
     policies = make()
     result = xfrmctl_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=2, last=2)], "arm", status=1)
     contains(result.err, "xfrmctl: Could not put a shadow behind policy 10.1.0.0/16 → 10.4.0.0/16 dir out ",
@@ -269,7 +270,7 @@ def arm_refused():
 
 @case
 def arm_answers_lost():
-    """When the kernel's word on shadows was lost (ENOBUFS) arm takes another look."""
+    """If answers about shadows are lost (ENOBUFS), arm makes another pass."""
     policies, result = watch([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=3, last=5),
                               Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOBUFS, first=1, last=1)], "arm")
     equal((result.err, keys(shadows(HOLD))), ("", keys(policies)), "standard error, and the shadows")
@@ -278,7 +279,7 @@ def arm_answers_lost():
 
 @case
 def arm_lost_from_dump():
-    """When a part of arm's dump was lost it takes another, and counts no policy twice."""
+    """If a part of arm's dump is lost, arm requests another one, and counts no policy twice."""
     policies, result = watch([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS, first=4, last=4)], "arm",
                              prepare=lambda: make_many(40))
     equal((result.err, keys(shadows(HOLD))), ("", keys(policies)), "standard error, and the shadows")
@@ -293,7 +294,7 @@ def make_held(count=4):
 
 @case
 def release_refused():
-    """A shadow that the kernel does not let go is named, status 1; the others go."""
+    """A shadow that the kernel does not remove is named, with status 1; the others are removed."""
     policies = make_held()
     result = xfrmctl_with([Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=2, last=2)], "release", status=1)
     contains(result.err, "xfrmctl: Could not release policy 10.1.0.0/16 → 10.", ": Operation not permitted.\n")
@@ -304,7 +305,7 @@ def release_refused():
 
 @case
 def grace_refused():
-    """A shadow that cannot be made to expire stays, and is named with status 1."""
+    """A shadow that cannot get a grace stays, and is named with status 1."""
     policies = make_held()
     result = xfrmctl_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=2, last=2)], "release",
                           "--grace=1h", status=1)
@@ -315,7 +316,7 @@ def grace_refused():
 
 @case
 def grace_answers_lost():
-    """When the kernel's word on shadows that expire was lost (ENOBUFS) none goes unguarded."""
+    """If answers about expiring shadows are lost (ENOBUFS), no policy is unguarded."""
     policies, _ = watch([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=3, last=5),
                          Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOBUFS, first=1, last=1)],
                         "release", "--grace=1h", prepare=lambda: make_held(100))
@@ -324,7 +325,7 @@ def grace_answers_lost():
 
 @case
 def coverage_unknown():
-    """A shadow of which it cannot be found out whether a policy covers it stays."""
+    """A shadow stays if it is unknown whether a policy covers it."""
     policies = make_held()
     xfrmctl_with([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOMEM, first=2)], "release", "--grace=1h", status=1)
     equal(keys(shadows()), keys(policies), "what the shadows cover")
@@ -332,7 +333,7 @@ def coverage_unknown():
 
 @cases([("flush", "--hold"), ("arm",), ("release",), ("release", "--grace=1h")])
 def no_kernel(*words):
-    """When the kernel does not answer, nothing is done: {0}"""
+    """If the kernel does not answer, nothing is done: {0}"""
     policies = make_held()
     before = netlink.policies()
     result = xfrmctl_with([Fault("receive", MSG_GETSADINFO, "fail", errno.ENOMEM)], *words, status=1)

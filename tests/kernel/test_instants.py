@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every instant of a run: what was protected stays so, wherever the program is stopped or killed."""
+"""Every instant of a run: protected traffic is never unprotected, wherever the program is stopped or killed."""
 
 import netlink
 import xfrm
@@ -14,7 +14,7 @@ from wire import BLOCKED, PASSES, PROTECTED, Wire, same
 IN_EVERY_ORDER = [(table.name, table) for table in TABLES]
 ONCE = [(table.name, table) for table in EACH_ONCE]
 
-# A run for each change of a run takes its time: these have a little of everything.
+# These cases run xfrmctl once for each change of a run, which takes long. These tables cover most kinds of policies.
 RICH = [(name, table) for name, table in IN_EVERY_ORDER if name in (
     "drop shunts", "a bypass behind", "IPv6 with neighbour discovery, added backwards", "protocols and ports",
     "marks, added backwards", "sub policies", "low and high priorities", "high priorities side by side",
@@ -30,7 +30,8 @@ def make(table):
 
 
 def make_leftovers(table):
-    """The shadows that an earlier life left of some policies, not all as they are to be, beside all policies."""
+    """Adds the policies, and shadows of a previous instance for most of them, some of which differ from those
+    expected."""
     table.add()
     for number, policy in enumerate(netlink.policies()):
         match number % 5:
@@ -46,13 +47,13 @@ def make_leftovers(table):
 
 
 def make_armed(table):
-    """Shadows as arm puts them behind all policies."""
+    """Adds the policies, and shadows as arm puts them behind all policies."""
     table.add()
     arm()
 
 
 def make_half_covered(table):
-    """Shadows of all policies, and every third policy itself again."""
+    """Replaces all policies by shadows, and adds every third policy again."""
     table.add()
     policies = netlink.policies()
     hold()
@@ -61,7 +62,7 @@ def make_half_covered(table):
 
 
 def end_state():
-    """What has to be the same at the end of every run: but for times, indices and counters, everything."""
+    """Returns all that has to be the same at the end of every run: everything except times, indices and counters."""
     return {(policy.key, policy.user, policy.priority, policy.action, policy.flags, policy.templates,
              policy.lifetime[4:]) for policy in netlink.policies()}, len(xfrm.sa_lines())
 
@@ -73,12 +74,12 @@ def ends_as(found, expected, when):
 
 
 def unchanged(before, now):
-    """No flow is treated otherwise than before."""
+    """Checks that no verdict has changed."""
     changes({flow: (before[flow], now[flow]) for flow in now if now[flow] != before[flow]})
 
 
 def held_or_unchanged(table):
-    """What is protected is blocked, and no other flow changes."""
+    """Returns a check that protected flows are blocked, and that no other verdict has changed."""
     def check(before, now):
         changes({flow: (before[flow], now[flow]) for flow in now
                  if now[flow] != before[flow] and (before[flow], now[flow]) != (PROTECTED, BLOCKED)
@@ -88,12 +89,12 @@ def held_or_unchanged(table):
 
 
 def fails_closed(before, now):
-    """No flow that did not pass passes."""
+    """Checks that no flow passes that did not pass before."""
     changes({flow: (before[flow], now[flow]) for flow in now if now[flow] == PASSES != before[flow]})
 
 
 def stays_protected(before, now):
-    """No flow that a policy protects changes."""
+    """Checks that no flow that a policy protects has another verdict."""
     changes({flow: (before[flow], now[flow]) for flow in now if before[flow] == PROTECTED != now[flow]})
 
 
@@ -107,7 +108,7 @@ def changes(found):
 
 
 def stops(table, prepare, words, check, kinds, check_end=None):
-    """Stops a run behind each change to see what becomes of the flows; it ends as one that nobody stops."""
+    """Stops a run behind each change, and checks the flows there. The run has to end like an undisturbed one."""
     require(table)
     with Wire() as wire:
         prepare(table)
@@ -128,7 +129,7 @@ def stops(table, prepare, words, check, kinds, check_end=None):
 
 
 def kill_behind(number, words):
-    """Kills a run behind a change; returns whether there was such a change."""
+    """Kills a run behind a change. Returns whether there was such a change."""
     with Steps(*words) as steps:
         for count, _ in enumerate(steps, 1):
             if count == number:
@@ -138,7 +139,7 @@ def kill_behind(number, words):
 
 
 def kills(table, prepare, words, check, check_end=None):
-    """Kills a run behind each change, and has it run again to its end."""
+    """Kills a run behind each change, and runs xfrmctl again to its end."""
     require(table)
     with Wire() as wire:
         prepare(table)
@@ -167,67 +168,67 @@ HOLDING = {MSG_NEWPOLICY, MSG_DELPOLICY, MSG_FLUSHSA, MSG_DELSA}
 
 @cases(IN_EVERY_ORDER)
 def holding(_, table):
-    """Stopped anywhere, a hold leaks nothing, and in the end it blocks nothing but what is protected: {0}"""
+    """Stopped anywhere, a hold leaves nothing unprotected; at its end, it blocks only protected traffic: {0}"""
     stops(table, make, ["flush", "--hold", *table.options], fails_closed, HOLDING, held_or_unchanged(table))
 
 
 @case
 def holding_many_priorities():
-    """Stopped anywhere, a hold of more priorities than can be told apart leaks nothing."""
+    """Stopped anywhere, a hold of more priorities than it distinguishes leaves nothing unprotected."""
     stops(MANY_PRIORITIES, make, ["flush", "--hold"], fails_closed, HOLDING, held_or_unchanged(MANY_PRIORITIES))
 
 
 @cases(RICH)
 def holding_killed(_, table):
-    """Killed anywhere, a hold leaks nothing and can be run again: {0}"""
+    """Killed anywhere, a hold leaves nothing unprotected and can be run again: {0}"""
     kills(table, make, ["flush", "--hold", *table.options], fails_closed, held_or_unchanged(table))
 
 
 @cases(ONCE)
 def holding_behind_arm(_, table):
-    """Stopped anywhere, a hold over the shadows of arm leaks nothing: {0}"""
+    """Stopped anywhere, a hold over the shadows of arm leaves nothing unprotected: {0}"""
     stops(table, make_armed, ["flush", "--hold", *table.options], fails_closed, HOLDING | {MSG_UPDPOLICY})
 
 
 @cases(ONCE)
 def holding_over_leftovers(_, table):
-    """Stopped anywhere, a hold over leftovers leaks nothing: {0}"""
+    """Stopped anywhere, a hold over older shadows leaves nothing unprotected: {0}"""
     stops(table, make_leftovers, ["flush", "--hold", *table.options], fails_closed, HOLDING | {MSG_UPDPOLICY})
 
 
 @cases(RICH)
 def holding_over_leftovers_killed(_, table):
-    """Killed anywhere, a hold over leftovers leaks nothing and can be run again: {0}"""
+    """Killed anywhere, a hold over older shadows leaves nothing unprotected and can be run again: {0}"""
     kills(table, make_leftovers, ["flush", "--hold", *table.options], fails_closed)
 
 
 @cases(ONCE)
 def arming(_, table):
-    """Stopped anywhere, arm changes nothing for traffic: {0}"""
+    """Stopped anywhere, arm changes no verdict: {0}"""
     stops(table, make, ["arm", *table.options], unchanged, {MSG_NEWPOLICY})
 
 
 @cases(RICH[:4])
 def arming_killed(_, table):
-    """Killed anywhere, arm changes nothing for traffic and can be run again: {0}"""
+    """Killed anywhere, arm changes no verdict and can be run again: {0}"""
     kills(table, make, ["arm", *table.options], unchanged)
 
 
 @cases([(table.name, table) for table in IN_THE_ORDER_OF_PRIORITIES])
 def releasing_with_grace(_, table):
-    """Stopped anywhere, a release with a grace opens nothing: {0}"""
+    """Stopped anywhere, a release with a grace leaves nothing unprotected: {0}"""
     stops(table, make_half_covered, ["release", "--grace=1h"], opens_nothing, {MSG_NEWPOLICY, MSG_DELPOLICY})
 
 
 @cases(RICH)
 def releasing_with_grace_killed(_, table):
-    """Killed anywhere, a release with a grace opens nothing and can be run again: {0}"""
+    """Killed anywhere, a release with a grace leaves nothing unprotected and can be run again: {0}"""
     kills(table, make_half_covered, ["release", "--grace=1h"], opens_nothing)
 
 
 @cases(ONCE)
 def releasing(_, table):
-    """Stopped anywhere, a release leaves what policies protect to them: {0}"""
+    """Stopped anywhere, a release leaves to policies what they protect: {0}"""
     stops(table, make_half_covered, ["release"], stays_protected, {MSG_DELPOLICY})
 
 

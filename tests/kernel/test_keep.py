@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""flush --keep: what lives goes on, everything else is held, and nothing is opened at any instant."""
+"""flush --keep: SAs that are in use stay in use, everything else is held, and nothing is unprotected at any instant."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ from tables import flows
 from tap import contains, equal, is_lacking
 from wire import BLOCKED, PROTECTED, Wire
 
-# Connection 1 lives; 2 is a trap that nobody has used yet, or whose SAs are not there.
+# Connection 1 has SAs in use. Connection 2 has only a trap, or its SAs are missing.
 LIVE = {spi_out(1), spi_in(1), complement(spi_out(1))}
 BYPASS = ["src 10.1.0.0/16 dst 10.11.7.0/24 dir out priority 1500", "src 10.11.7.0/24 dst 10.1.0.0/16 dir in priority 1500",
           "src 10.11.7.0/24 dst 10.1.0.0/16 dir fwd priority 1500"]
@@ -30,7 +30,7 @@ keep_living = partial(xfrmctl_living, "flush", "--keep")
 
 
 def comparable(found):
-    """Without what differs from one run to the next: times, indices and counters."""
+    """Returns policies without the fields that differ from one run to the next: times, indices and counters."""
     return sorted((policy._replace(used=(), index=0, lifetime=policy.lifetime[4:], attributes=sorted(
         policy.attributes.items())) for policy in found), key=repr)
 
@@ -40,12 +40,13 @@ def state():
 
 
 def deciding():
-    """What traffic meets, but for the shadows that block behind it: a policy may have more than one."""
+    """Returns policies, kept policies and SAs, without the shadows behind them, of which a policy may have more than
+    one."""
     return comparable(policy for policy in netlink.policies() if policy.user in (0, KEEP)), sorted(spis())
 
 
 def expect_kept(kept, behind=HOLD):
-    """A kept shadow in the place of each of these policies, and a shadow that blocks behind it."""
+    """Checks that each of these policies has a kept policy in its place, and a shadow that blocks behind that."""
     equal(comparable(shadows(KEEP)), comparable(map(kept_shadow_of, kept)), "the kept shadows")
     equal(comparable(policy for policy in shadows(behind) if policy.key in {policy.key for policy in kept}),
           comparable(shadow_of(policy, behind) for policy in kept), "the shadows behind them")
@@ -53,7 +54,7 @@ def expect_kept(kept, behind=HOLD):
 
 @case
 def goes_on():
-    """What has live SAs goes on through them in its own place, with shadows far behind; what has none is held."""
+    """Policies with SAs in use are kept in their own places, with shadows far behind; the others are held."""
     make(1)
     kept = netlink.policies()
     xfrm.add_policies(*policies(2), *BYPASS, DROP)
@@ -71,7 +72,7 @@ def goes_on():
 
 @case
 def larval_go():
-    """SAs that are being negotiated go, also those with the reqid of what lives, and keep no policy going."""
+    """Larval SAs are removed, also those with the reqid of an SA in use, and no policy is kept for them."""
     make(1)
     larval = 0x40000001
     netlink.allocate_spi(HERE, THERE, larval, reqid=1)
@@ -90,7 +91,7 @@ def larval_go():
     ("it is a trap beside SAs of its reqid", [], lambda: (make_sas(1), xfrm.add_policies(*policies(1)))),
 ])
 def held(_, faults, prepare):
-    """A policy is held as by --hold, and all SAs go, when {0}."""
+    """A policy is held as by --hold, and all SAs are removed, when {0}."""
     prepare()
     count = len(netlink.policies())
     living.xfrmctl_with(faults, "flush", "--keep")
@@ -100,7 +101,7 @@ def held(_, faults, prepare):
 @cases([("the kernel refuses it", False, [Fault("send", MSG_NEWSA, "refuse", errno.ENOSYS)]),
         ("an SA that is no stopper has its SPI", False, [STOPPED])])
 def without_stopper(_, stopper, faults):
-    """An SA without a stopper does not stay, and its policies are held: {0}."""
+    """An SA without a guard SA does not stay, and its policies are held: {0}."""
     make_sas(1, stopper)
     xfrm.add_policies(*policies(1, spi_out(1)))
     result = living.xfrmctl_with([living.MATURE, living.LIMITED, *faults], "-v", "flush", "--keep")
@@ -110,7 +111,7 @@ def without_stopper(_, stopper, faults):
 
 @case
 def some_without_stopper():
-    """That one SA gets no stopper does not concern the others."""
+    """SAs stay if another SA gets no guard SA."""
     make(1, 2)
     make_sas(3, stopper=False)
     xfrm.add_policies(*policies(3, spi_out(3)))
@@ -123,11 +124,11 @@ def some_without_stopper():
 
 @case
 def selected():
-    """What is not selected stays as it is, SAs included."""
+    """Entries that are not selected stay as they are, including SAs."""
     make(1, 2)
     before = netlink.policies()
     keep_living("--match=reqid=1")
-    # The kernel lists the youngest first.
+    # The kernel lists the youngest policy first.
     equal([policy for policy in netlink.policies() if policy in before], before[:3], "policies as before")
     equal((len(shadows(KEEP)), len(shadows(HOLD))), (3, 3), "shadows")
     equal(len(spis()), 6, "SAs")
@@ -135,7 +136,7 @@ def selected():
 
 @case
 def excluded():
-    """What is excluded gets no shadow, and no stopper of it goes."""
+    """Excluded policies get no shadows, and their guard SAs stay."""
     make(1, 2)
     keep_living("--exclude=reqid=1")
     equal((len(real_policies()), len(shadows(KEEP)), len(spis())), (3, 3, 6), "policies, kept shadows and SAs")
@@ -143,12 +144,12 @@ def excluded():
 
 @case
 def dry_run():
-    """A dry run lists what would be held, and not what goes on, and changes nothing."""
+    """A dry run lists policies that would be held, not those that would be kept, and changes nothing."""
     make(1)
     xfrm.add_policies(*policies(2))
     netlink.allocate_spi(HERE, THERE, 0x3000, reqid=7)
     before = xfrm.policy_lines(), xfrm.sa_lines()
-    # Those that pass for negotiated ones cannot be shown: they have no keys.
+    # SAs that only look negotiated cannot be listed, because they have no keys.
     words = ("flush", "--keep", "--policies-only", "--dry-run")
     text, told = living.xfrmctl_with([living.MATURE], *words).out, json.loads(
         living.xfrmctl_with([living.MATURE], *words, "--json").out)
@@ -160,14 +161,14 @@ def dry_run():
 
 @case
 def again():
-    """A second run changes nothing but what is new: a policy of charon's behind a kept shadow."""
+    """A second run changes only new policies: a policy of charon behind a kept policy is removed."""
     make(1)
     xfrm.add_policies(*policies(2))
     keep_living()
     first, first_deciding = state(), deciding()
     keep_living()
     equal(state(), first, "the state")
-    # What a start that failed halfway leaves.
+    # A start that has failed halfway leaves such policies.
     xfrm.add_policies(*policies(1))
     keep_living()
     equal(deciding(), first_deciding, "kept shadows, policies and SAs")
@@ -175,7 +176,7 @@ def again():
 
 @case
 def behind_arm():
-    """Over the shadows of arm it ends as without them."""
+    """After arm, flush --keep leaves the same as without it."""
     make(1)
     xfrm.add_policies(*policies(2))
     kept = netlink.policies()[3:]
@@ -187,7 +188,7 @@ def behind_arm():
 
 @case
 def over_grace():
-    """Shadows that would expire give way to ones that do not."""
+    """Expiring shadows are replaced by permanent ones."""
     make(1)
     kept = netlink.policies()
     for policy in kept:
@@ -199,7 +200,7 @@ def over_grace():
 
 @case
 def dead_by_now():
-    """Kept shadows of an earlier run whose SAs have gone since are held."""
+    """Kept policies of an earlier run whose SAs are gone are held."""
     make(1)
     keep_living()
     netlink.flush_sas()
@@ -209,10 +210,10 @@ def dead_by_now():
 
 @case
 def new_life():
-    """Crashed again in the middle of a handover: traffic goes on through charon's new SAs, and no old one goes yet."""
+    """After a crash during a handover, traffic uses charon's new SAs, and no old SA is removed yet."""
     make(1)
     keep_living()
-    # The same connection with SAs of its own, behind its kept shadows.
+    # The same connection with new SAs, behind its kept policies.
     make_sas(1, first=0x100)
     xfrm.add_policies(*policies(1, 0x100 + spi_out(1)))
     keep_living()
@@ -228,7 +229,7 @@ def new_life():
     ("flush", flush, 0, 0, 0), ("flush --hold", hold, 0, 3, 0), ("release", release, 3, 0, 3), ("arm", arm, 3, 3, 3),
 ])
 def others(_, run, kept, held_after, sas):
-    """What {0} does with kept shadows, their SAs and stoppers."""
+    """The effect of {0} on kept policies, their SAs and guard SAs."""
     make(1)
     keep_living()
     run()
@@ -237,7 +238,7 @@ def others(_, run, kept, held_after, sas):
 
 @case
 def arm_without_holds():
-    """arm takes kept shadows for policies: it puts shadows behind them."""
+    """arm treats kept policies as policies: it puts shadows behind them."""
     make(1)
     keep_living()
     for policy in shadows(HOLD):
@@ -247,7 +248,7 @@ def arm_without_holds():
 
 
 def sent(wire, flow):
-    """How many packets went through the SA of connection 1 when one of a flow was sent, and what counter moved."""
+    """Sends a packet of a flow. Returns how many packets used the SA of connection 1, and which counters increased."""
     before, counters = living.packets(1), wire.counters()
     wire.send(flow, b"")
     return living.packets(1) - before, [name for name, count in wire.counters().items() if count > counters[name]]
@@ -255,7 +256,7 @@ def sent(wire, flow):
 
 @case
 def real_sas():
-    """With real SAs: traffic goes on through them, and no other that has their reqid; a second run changes nothing."""
+    """With real SAs: kept policies use them, no other policy with their reqid does; a second run changes nothing."""
     with Wire() as wire:
         living.add_real_sas(1)
         xfrm.ip("address", "add", f"{HERE}/32", "dev", "uplink")
@@ -266,7 +267,7 @@ def real_sas():
         first = state()
         keep()
         equal(state(), first, "the state after a second run")
-        # charon starts anew and gives the reqid to another connection's trap.
+        # The next charon gives the reqid to the trap of another connection.
         xfrm.add_policies(*(policy.replace("reqid 2 ", "reqid 1 ") for policy in policies(2)))
         own, other = flows("10.11.0.1")[0], flows("10.12.0.1")[0]
         equal((sent(wire, own), sent(wire, other)), ((1, []), (0, ["XfrmOutStateSeqError"])), "packets, and counters")
@@ -275,14 +276,14 @@ def real_sas():
         equal((spis(), len(shadows(KEEP))), (LIVE, 3), "what a release leaves")
 
 
-# What ends by itself.
+# Entries with a time limit.
 
 BEHIND = ["src 10.1.0.0/16 dst 10.0.0.0/8 dir out priority 9000", "src 10.0.0.0/8 dst 10.1.0.0/16 dir in priority 9000",
           "src 10.0.0.0/8 dst 10.1.0.0/16 dir fwd priority 9000"]
 
 
 def outlast(grace):
-    """Behind each kept shadow stands one that blocks, and stays for as long as the grace after that one."""
+    """Checks that a shadow blocks behind each kept policy, and stays for the grace after it."""
     blocking = {policy.key: policy for policy in shadows(HOLD, GRACE, CLOSE) if policy.action == netlink.BLOCK}
     for policy in shadows(KEEP):
         behind = blocking.get(policy.key)
@@ -292,7 +293,7 @@ def outlast(grace):
 
 @cases([("", 0), ("--grace=1s", 1), ("--grace=5min", 300), ("--grace=infinity", 0)])
 def release_behind(option, grace):
-    """A release leaves what blocks behind kept shadows until they have gone, and for the grace: {0!r}"""
+    """A release leaves shadows behind kept policies until these are gone, and for the grace: {0!r}"""
     make(1)
     keep_living()
     outlast(0)
@@ -301,7 +302,7 @@ def release_behind(option, grace):
     outlast(grace)
     if grace:
         assert re.search(r"; 3 behind old policies stay for \d+(min|s)[ \d\w]* at most\.", result.out), result.out
-        # Once more, it leaves them as they are.
+        # A second release leaves the shadows as they are.
         before = shadows(GRACE)
         release(option)
         equal(shadows(GRACE), before, "the shadows after a second release")
@@ -309,7 +310,7 @@ def release_behind(option, grace):
 
 @case
 def nobody_hands_over():
-    """When no process ends what is kept, the kernel does, and nothing is open then, beside a wider bypass too."""
+    """When no process ends kept policies, the kernel removes them, and traffic is blocked, beside a bypass too."""
     with Wire() as wire:
         make(1)
         xfrm.add_policies(*BEHIND)
@@ -317,7 +318,7 @@ def nobody_hands_over():
         keep_living()
         release("--grace=1h")
         equal(wire.verdicts(LIVES), before, "what lives")
-        # The time of KEPT_POLICY_SECONDS goes by.
+        # Kept policies with a lifetime of 1 s replace those with KEPT_POLICY_SECONDS.
         for policy in shadows(KEEP):
             policy.delete()
             policy._replace(lifetime=(*policy.lifetime[:5], 1, 0, 0)).add()
@@ -327,7 +328,7 @@ def nobody_hands_over():
 
 @case
 def held_beside_excluded_bypass():
-    """What is held, and not kept, stays in front of a bypass of somebody else's when it is released with a grace."""
+    """Held traffic is blocked in front of another owner's bypass, also after a release with a grace."""
     with Wire() as wire:
         xfrm.add_policies(*policies(2, priority=383615), *(policy.replace("9000", "390000") for policy in BEHIND))
         there = flows("10.12.0.1")
@@ -339,18 +340,18 @@ def held_beside_excluded_bypass():
 
 @case
 def limits():
-    """Each SA of a connection that lives gets a time once, and no other SA does."""
+    """Each SA of a kept connection gets a time limit once, and no other SA does."""
     make(1, 2)
     netlink.allocate_spi(HERE, THERE, 0x3000, reqid=7)
     with Faults(Fault("send", netlink.MSG_UPDSA, "note"), *living.LIVING) as faults:
         flush("--keep", "--exclude=reqid=2", env=faults.env)
-        # Out and in.
+        # The outbound and the inbound SA.
         equal(faults.count(), 2, "how many SAs")
 
 
 @case
 def without_limit():
-    """An SA whose time the kernel does not limit does not stay, and its policies are held."""
+    """An SA does not stay if its time limit is refused, and its policies are held."""
     make_sas(1)
     xfrm.add_policies(*policies(1, spi_out(1)))
     refused_limit = Fault("send", netlink.MSG_UPDSA, "refuse", errno.EPERM)
@@ -361,7 +362,7 @@ def without_limit():
 
 @case
 def real_limits():
-    """With real SAs: they end by themselves after their kept shadows, and stoppers after them; a second run adds no time."""
+    """With real SAs: SAs expire after their kept policies, guard SAs after them; a second run extends no limit."""
     living.add_real_sas(1)
     xfrm.add_policies(*policies(1, spi_out(1)))
 
@@ -384,11 +385,11 @@ def real_limits():
 
 @case
 def offloaded():
-    """A policy that is offloaded to a device is not kept: a copy of it could not use its SAs."""
+    """A policy that is offloaded to a device is not kept, because a copy of it could not use its SAs."""
     make(1)
     for policy in netlink.policies():
         policy.delete()
-    # With the fault, their marks look like devices.
+    # The fault makes the marks look like devices.
     xfrm.add_policies(*(f"{policy} mark 0x1 mask 0x4" for policy in policies(1, spi_out(1))))
     equal(xfrmctl_living("flush", "--keep", "--dry-run", without=(STOPPED, LIMITED)).out, "Nothing to remove.\n",
           "what would be held")
@@ -397,7 +398,7 @@ def offloaded():
              "and 3 policies (1 in, 1 out, 1 fwd).")
 
 
-# At every instant.
+# Checks at every instant.
 
 RICH = [("one connection", lambda: make(1)),
         ("traps, bypasses and blocks between", lambda: (make(1), xfrm.add_policies(*policies(2), *BYPASS, DROP))),
@@ -415,7 +416,8 @@ CHANGES = {MSG_NEWPOLICY, MSG_DELPOLICY, MSG_UPDPOLICY, MSG_DELSA, MSG_FLUSHSA, 
 
 
 def check(before, now):
-    """What lives goes on, what passes or is blocked does, and what is protected is so or is held."""
+    """Checks that the SAs in use and their flows have not changed, and that other flows have changed only from
+    protected to blocked."""
     wrong = {str(flow): (before[flow], now[flow]) for flow in now if now[flow] != before[flow]
              and (flow in LIVES or (before[flow], now[flow]) != (PROTECTED, BLOCKED))}
     equal(wrong, {}, "the flows that change")
@@ -429,7 +431,7 @@ def clear():
 
 @cases(RICH)
 def stopped_anywhere(_, prepare):
-    """Stopped anywhere, what lives goes on and nothing is opened: {0}"""
+    """Stopped anywhere, traffic of SAs in use stays protected, and no flow is unprotected: {0}"""
     with Wire() as wire:
         prepare()
         before = wire.verdicts(FLOWS)
@@ -447,7 +449,7 @@ def stopped_anywhere(_, prepare):
 
 @cases(RICH)
 def killed_anywhere(_, prepare):
-    """Killed anywhere, nothing is opened, and a second run ends as one that nobody has killed: {0}"""
+    """Killed anywhere, no flow is unprotected, and a second run ends like an undisturbed one: {0}"""
     with Wire() as wire:
         prepare()
         before = wire.verdicts(FLOWS)
@@ -467,7 +469,7 @@ def killed_anywhere(_, prepare):
 
 
 def kill_behind(number):
-    # Whether an SA was given its time depends on where the run is killed.
+    # Where the run is killed decides whether an SA gets its time limit.
     with Steps("flush", "--keep", faults=living.LIVING, sure=len(living.LIVING)) as steps:
         for count, _ in enumerate(steps, 1):
             if count == number:
@@ -476,14 +478,14 @@ def kill_behind(number):
     return False
 
 
-# Faults.
+# Cases with faults.
 
 def guarded(before):
-    """Each policy of before, a kept shadow of it, or a shadow that blocks is there."""
+    """Checks that each of these policies is there, or its kept policy, or a shadow that blocks."""
     present = {policy.key for policy in netlink.policies()
                if not policy.user or policy.user == KEEP or policy.action == netlink.BLOCK}
     equal({policy.key for policy in before} - present, set(), "the policies that nothing stands for")
-    # A kept shadow ends by itself.
+    # The kernel removes a kept policy after a time, so a shadow has to stand behind it.
     lasting = {policy.key for policy in netlink.policies() if not policy.user or policy.action == netlink.BLOCK}
     equal({policy.key for policy in shadows(KEEP)} - lasting, set(), "the kept shadows behind which there is nothing")
 
@@ -495,7 +497,7 @@ def guarded(before):
     for code in (errno.ENOMEM, errno.EPERM)
 ])
 def refused(_, fault):
-    """Each policy keeps somebody who stands for it when {0}, and the program says that it failed."""
+    """Each policy stays, is kept or has a shadow when {0}, and flush --keep fails."""
     make(1)
     xfrm.add_policies(*policies(2))
     before = netlink.policies()
@@ -507,11 +509,11 @@ def refused(_, fault):
 
 @cases([("policies", netlink.MSG_GETPOLICY), ("SAs", netlink.MSG_GETSA)])
 def lost(_, kind):
-    """An answer about {0} that is lost is asked for again."""
+    """An answer about {0} that is lost is requested again."""
     make(1)
     xfrm.add_policies(*policies(2))
     before = netlink.policies()
-    # The rule in front of it makes what is left mature.
+    # The rules of LIVING apply to the answers that are not lost.
     with_loss = [Fault("receive", kind, "fail", errno.ENOBUFS, 1, 1), *living.LIVING]
     result = living.xfrmctl_with(with_loss, "flush", "--keep")
     contains(result.out, "6 shadows hold their place; traffic of 3 policies goes on.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Larval SAs that wait for their negotiation and have no SPI yet: by packets that want an SA which is not there."""
+"""Larval SAs without SPI, which wait for their negotiation. Packets that need an SA create them."""
 
 import errno
 import re
@@ -36,8 +36,8 @@ def without(lines, gone):
 
 
 def make(held=False):
-    """SAs of WAITING without SPI and of WITH_SPI, of which most have one destination; returns how `ip` shows them. Those
-    that are held have the policies of a new daemon in front of the shadows of the one before."""
+    """Creates SAs of WAITING without SPI, and SAs of WITH_SPI; most have the same destination. With `held`, there are
+    also shadows of a previous daemon behind the policies. Returns how `ip` shows the SAs."""
     xfrm.make_uplink()
     xfrm.add_policies(*POLICIES, MARKED_POLICY)
     if held:
@@ -74,7 +74,7 @@ SELECTIONS = [
 
 @cases(SELECTIONS)
 def selected(option, gone):
-    """{0} takes the SAs that it holds for, and others with the same destination stay."""
+    """{0} takes the SAs that it matches, and others with the same destination stay."""
     before = make()
     result = flush("--states-only", option)
     equal(set(xfrm.sa_lines()), without(before, gone), "the SAs left")
@@ -83,7 +83,7 @@ def selected(option, gone):
 
 @case
 def everything():
-    """Without options they go, counted by protocol."""
+    """Without options, all are removed, counted by protocol."""
     make()
     contains(flush("--states-only").out, "Removed 9 SAs (7 esp, 1 ah, 1 comp) and 0 policies in ")
     equal(xfrm.sa_lines(), [], "the SAs left")
@@ -91,7 +91,7 @@ def everything():
 
 @case
 def again():
-    """After their end the next packet asks for an SA again."""
+    """After their removal, the next packet requests an SA again."""
     make()
     flush("--states-only", "--match=reqid=1")
     xfrm.acquire("10.9.1.1")
@@ -100,7 +100,7 @@ def again():
 
 @cases([((),), (("--grace=5min",),)])
 def released(options):
-    """A release removes those without SPI, of which nobody may have heard, and no others: {0}"""
+    """A release removes SAs without SPI, whose acquires may have reached no daemon, and no others: {0}"""
     before = make()
     result = release(*options)
     equal((result.out, result.err), ("No shadows. Removed 7 pending acquires: the next packets ask again.\n", ""), "output")
@@ -110,7 +110,7 @@ def released(options):
 
 @cases([((),), (("--grace=5min",),)])
 def released_with_shadows(options):
-    """So it does when there are shadows: {0}"""
+    """A release removes SAs without SPI. So it does when there are shadows: {0}"""
     before = make(held=True)
     result = release(*options)
     contains(result.out, "Released 7 shadows in ", " Removed 7 pending acquires: the next packets ask again.\n")
@@ -120,7 +120,7 @@ def released_with_shadows(options):
 
 @cases(SELECTIONS)
 def released_of_selection(option, gone):
-    """With {0} a release removes those that it holds for, and every shadow."""
+    """With {0}, a release removes the SAs without SPI that it matches, and every shadow."""
     before = make(held=True)
     result = release(option)
     equal((set(xfrm.sa_lines()), shadows()), (without(before, gone & WAITING), []), "the SAs left, and shadows")
@@ -129,7 +129,7 @@ def released_of_selection(option, gone):
 
 @cases([("--match=dir=out", set()), ("--exclude=dir=out", WAITING), ("--match=priority=1", set())])
 def released_of_policies(option, gone):
-    """With {0}, which no SA satisfies, a release removes those that are left."""
+    """An expression with a key of policies matches no SA: release {0}"""
     before = make()
     release(option)
     equal(set(xfrm.sa_lines()), without(before, gone), "the SAs left")
@@ -137,14 +137,14 @@ def released_of_policies(option, gone):
 
 @case
 def released_one():
-    """One is spoken of as one."""
+    """The message has the singular for one acquire."""
     make()
     contains(release("--match=reqid=7").out, " Removed 1 pending acquire: the next packet asks again.\n")
 
 
 @case
 def again_when_released():
-    """After a release the next packet asks for an SA again: IPv4, IPv6, with a mark."""
+    """After a release, the next packet requests an SA again: IPv4, IPv6, with a mark."""
     make()
     release()
     xfrm.acquire("10.9.1.1", "2001:db8:9:6::1")
@@ -154,7 +154,7 @@ def again_when_released():
 
 @case
 def of_an_interface():
-    """A release removes one with an if_id, and its next packet asks again."""
+    """A release removes an SA with an if_id, and its next packet requests an SA again."""
     xfrm.make_uplink()
     try:
         xfrm.ip("link", "add", "ipsec42", "type", "xfrm", "dev", "uplink", "if_id", "42")
@@ -174,7 +174,7 @@ def of_an_interface():
 
 @cases([("negotiated", netlink.MSG_DELSA, errno.ESRCH), ("deleted", netlink.MSG_DELSA, errno.ENOENT)])
 def gone_meanwhile(_, message, error):
-    """One that has gone when its turn comes is no failure of a release, and not counted: {0}"""
+    """An SA that is gone before a release deletes it is no failure, and not counted: {0}"""
     make()
     result = xfrmctl_with([Fault("send", message, "refuse", error, last=1)], "release")
     equal((result.out, result.err), ("No shadows. Removed 6 pending acquires: the next packets ask again.\n", ""), "output")
@@ -183,7 +183,7 @@ def gone_meanwhile(_, message, error):
 @cases([(netlink.MSG_ALLOCSPI, errno.ENOMEM, "Cannot allocate memory", "00000000"),
         (netlink.MSG_DELSA, errno.EPERM, "Operation not permitted", "")])
 def refused(message, error, reason, spi):
-    """One that the kernel does not let go is named, and the exit status 1: {2}"""
+    """An SA that the kernel does not remove is named, with exit status 1: {2}"""
     make(held=True)
     result = xfrmctl_with([Fault("send", message, "refuse", error, first=7)], "release", status=1)
     contains(result.err, f"xfrmctl: Could not release esp SA 192.0.2.1 → 198.51.100.1 spi 0x{spi}", f": {reason}.\n")
@@ -193,7 +193,7 @@ def refused(message, error, reason, spi):
 
 @case
 def list_refused():
-    """When the kernel does not list SAs, a release says so and has released what was held."""
+    """If the kernel does not list SAs, a release reports it, and has released the shadows."""
     make(held=True)
     result = xfrmctl_with([Fault("send", netlink.MSG_GETSA, "refuse", errno.ENOMEM)], "release", status=1)
     equal(result.err, "xfrmctl: Could not release the SAs: Cannot allocate memory.\n", "standard error")
@@ -202,7 +202,7 @@ def list_refused():
 
 
 def kill_at(change, *words):
-    """Kills xfrmctl before its change number `change`; False if there are fewer."""
+    """Kills xfrmctl before its change number `change`. Returns whether there was such a change."""
     with Steps(*words) as steps:
         for number, _ in enumerate(steps):
             if number == change:
@@ -227,7 +227,7 @@ def killed():
 
 @case
 def one_spi_left():
-    """Of the three SPIs that an SA can get, SAs of an earlier run have two: each release finds the third."""
+    """If two of three possible SPIs are taken, each release finds the third."""
     xfrm.make_uplink()
     xfrm.add_policies(POLICIES[0])
     for spi in (1, 2):
@@ -241,7 +241,7 @@ def one_spi_left():
 
 @case
 def many():
-    """Of ten thousand each is named and deleted once."""
+    """Of ten thousand SAs, each gets an SPI and is deleted once."""
     xfrm.make_uplink()
     xfrm.add_policies("src 10.8.0.1/32 dst 10.9.0.0/16 dir out tmpl proto esp mode transport reqid 1")
     xfrm.acquire(*(f"10.9.{number // 200}.{1 + number % 200}" for number in range(10000)))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl watch --load`: a service whose main process ends while a command of its ExecStartPost= runs. A service manager
-says what it is told to; the commands are real processes."""
+"""`xfrmctl watch --load`: the main process of a service ends while a command of its ExecStartPost= runs. The test sets
+the state in the service manager; the commands are real processes."""
 
 import re
 import signal
@@ -29,7 +29,7 @@ ENDED_USEC = 1
 
 
 class Service(ExitStack):
-    """With a main process that runs, in start-post."""
+    """A service with a running main process, in start-post."""
 
     def __enter__(self):
         super().__enter__()
@@ -45,7 +45,7 @@ class Service(ExitStack):
 
     def process(self, *command):
         process = self.popen(*command)
-        # The kernel closes what tells Popen of the execution before it names the process (begin_new_exec()).
+        # Popen waits for a pipe, which the kernel closes before it renames the process (begin_new_exec()).
         until(lambda: "python" not in Path(f"/proc/{process.pid}/comm").read_text(), "it has its name")
         return process
 
@@ -57,7 +57,7 @@ class Service(ExitStack):
         return (*phase, *ended, (control or self.command).pid)
 
     def changes(self, *state):
-        """systemd says that it has this state; returns when that has been read."""
+        """Sets this state in systemd. Returns when it has been read."""
         self.tell(*state)
         equal(self.manager.stdout.readline(), "changed\n", "what the manager says")
 
@@ -65,12 +65,12 @@ class Service(ExitStack):
         self.changes(*self.state(phase, main, control))
 
     def becomes_next(self, phase, main=True, control=None):
-        """So it is as soon as the control process has been asked for in start-post."""
+        """Sets the state that follows when the control process has been read in start-post."""
         self.tell("next", *self.state(phase, main, control))
         equal(self.manager.stdout.readline(), "kept\n", "what the manager says")
 
     def watch(self, *command, **options):
-        """It runs, and waits."""
+        """Runs the watch. Returns its process when it waits."""
         process = self.popen(*(command or (XFRMCTL,)), *VERB, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              env=environment(), **options)
         waits(process)
@@ -98,7 +98,7 @@ def sentence(name, process):
 
 @case
 def main_ends():
-    """The main process ends: the command is killed, once, and the watch goes on until the start is over."""
+    """If the main process ends, the command is killed once, and the watch continues until the start is over."""
     with Service() as service:
         watch = service.watch()
         equal(service.command.poll(), None, "the command before")
@@ -114,7 +114,7 @@ def main_ends():
 
 @case
 def main_has_ended():
-    """The main process has ended before: the command is killed at once."""
+    """If the main process has ended before, the command is killed immediately."""
     with Service() as service:
         service.becomes(STARTING, main=False)
         watch = service.watch()
@@ -125,7 +125,7 @@ def main_has_ended():
 
 @case
 def next_command():
-    """systemd goes on with the next command: that is killed as well."""
+    """If systemd continues with the next command, that one is killed too."""
     with Service() as service:
         watch = service.watch()
         service.becomes(STARTING, main=False)
@@ -139,7 +139,7 @@ def next_command():
 
 @case
 def main_runs():
-    """The main process runs until the start is over: nothing is killed or said."""
+    """If the main process runs until the start is over, nothing is killed or reported."""
     with Service() as service:
         watch = service.watch()
         service.becomes(("active", "running", "start"))
@@ -164,7 +164,7 @@ def other_commands(*phase):
 
 @cases([("of ExecStopPost=", ("deactivating", "stop-post", "-")), ("of another start", STARTING)])
 def command_ends_meanwhile(what, phase):
-    """The command ends by itself when it is about to be killed: the next one, {0}, is left alone."""
+    """If the command ends before it is killed, the next one, {0}, is left alone."""
     with Service() as service:
         watch = service.watch()
         other = service.process("sleep", "1001")
@@ -179,7 +179,7 @@ def command_ends_meanwhile(what, phase):
 
 @case
 def no_main_process():
-    """A service that has had no main process yet, as systemd sees it: its command is left alone."""
+    """The command of a service that has had no main process yet is left alone."""
     with Service() as service:
         watch = service.watch()
         service.changes(*STARTING, 0, 0, 0, service.command.pid)
@@ -191,7 +191,7 @@ def no_main_process():
 @cases([("inactive", "dead", "start"), ("active", "running", "restart"), ("deactivating", "stop-sigterm", "restart"),
         ("failed", "failed", "start"), ("activating", "auto-restart", "-")])
 def start_is_to_come(*phase):
-    """It waits for a start that is to come: {0} ({1}), job {2}"""
+    """The watch waits for a start that is to come: {0} ({1}), job {2}"""
     with Service() as service:
         service.becomes(phase, main=False)
         watch = service.watch()
@@ -203,7 +203,7 @@ def start_is_to_come(*phase):
 
 @cases([UP, ("active", "exited", "-"), ("reloading", "reload", "-"), ("inactive", "dead", "-"), ("failed", "failed", "-")])
 def is_over(*phase):
-    """There is nothing to wait for: {0} ({1})"""
+    """The watch ends if there is no start to wait for: {0} ({1})"""
     with Service() as service:
         service.becomes(phase, main=False)
         equal(run(*VERB), (0, "", ""), "how it ends")
@@ -219,14 +219,14 @@ def check_fails(result):
 
 @case
 def no_systemd():
-    """Without systemd it fails."""
+    """Without systemd, the watch fails."""
     MANAGERS_SOCKET.unlink(missing_ok=True)
     check_fails(run(*VERB))
 
 
 @case
 def systemd_goes():
-    """It fails when systemd hangs up, as in a re-execution: its unit starts it again."""
+    """If systemd hangs up, as in a re-execution, the watch fails; its unit restarts it."""
     with Service() as service:
         watch = service.watch()
         service.manager.stdin.close()
@@ -236,7 +236,7 @@ def systemd_goes():
 
 @case
 def journal_fields():
-    """The journal gets the message for whom looks at the service."""
+    """The journal gets the message with the fields of the watched service."""
     with Service() as service, journal() as messages:
         service.becomes(STARTING, main=False)
         watch = service.popen(*INTO_JOURNAL, *VERB, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))

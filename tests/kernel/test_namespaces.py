@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""--netns: the state of another network namespace goes, and only that."""
+"""--netns: xfrmctl removes the state of another network namespace, and only that."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ NAMED = f"/run/netns/{NAME}"
 
 
 class Two:
-    """State here and in a namespace with a name."""
+    """State in this namespace and in one with a name."""
 
     def __init__(self):
         xfrm.ip("netns", "add", NAME)
@@ -49,7 +49,7 @@ def goes(words):
 
 @case
 def of_process():
-    """A path below /proc names the namespace of a process."""
+    """--netns takes a path below /proc, for the namespace of a process."""
     with Two() as two, subprocess.Popen(["ip", "netns", "exec", NAME, "sh", "-c", "echo ready; read x"],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -60,7 +60,7 @@ def of_process():
 
 @case
 def selected():
-    """Selections and dry runs work there too."""
+    """--netns works with selections and dry runs."""
     with Two() as two:
         found = json.loads(flush(f"--netns={NAME}", "--dry-run", "--json", "--match=reqid=1").out)
         equal(found["counts"], {"policies": 2, "sas": 1}, "counts")
@@ -80,7 +80,7 @@ MISSING = "`ip netns list` shows those with a name"
     ("", "'' is not a network namespace."),
 ])
 def refused(netns, sentence):
-    """--netns={0} is refused with status 1 and a sentence, and everything stays."""
+    """--netns={0} is refused with status 1 and a sentence, and nothing changes."""
     state = xfrm.a_few()
     result = flush(f"--netns={netns}", status=1)
     contains(result.err, f"xfrmctl: {sentence}")
@@ -90,7 +90,7 @@ def refused(netns, sentence):
 
 @case
 def too_long():
-    """An overlong name is refused with status 1 and one sentence, and everything stays."""
+    """An overlong name is refused with status 1 and one sentence, and nothing changes."""
     state = xfrm.a_few()
     result = flush("--netns=" + "x" * 10000, status=1)
     equal(result.err, f"xfrmctl: '{'x' * 64}' is not a network namespace.\n", "standard error")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl service stop-post` of another service where there is no systemd to ask: it removes nothing. With systemd, the
-machine tells."""
+"""`xfrmctl service stop-post` with --unit= and without systemd removes nothing. tests/machine has cases with
+systemd."""
 
 import re
 
@@ -16,7 +16,7 @@ from tap import equal
 
 
 def refused(*words, **settings):
-    """It fails with one sentence, and everything stays."""
+    """Checks that stop-post fails with one sentence, and that nothing changes."""
     xfrm.a_few()
     for policy in netlink.policies():
         make_shadow(policy)
@@ -29,19 +29,19 @@ def refused(*words, **settings):
 
 @cases([("SELECT", ""), ("SELECT", "--match=reqid=1"), ("FLUSH_OPTIONS", "--force"), ("SELECT", "-q"), ("SELECT", "wrong")])
 def of_unit(name, value):
-    """With XFRMCTL_{0}: {1}"""
+    """stop-post without systemd removes nothing with XFRMCTL_{0}: {1}"""
     refused(**{name: value})
 
 
 @case
 def quietly():
-    """With -q."""
+    """stop-post without systemd removes nothing with -q."""
     refused("-q")
 
 
 @case
 def key_manager():
-    """Beside a live key manager."""
+    """stop-post without systemd removes nothing beside a running key manager."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         refused()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""flush --orphans beside a server that speaks for charon: SAs that it does not know go, and no others."""
+"""flush --orphans with a server that answers for charon: SAs that charon does not know are removed, and no others."""
 
 import tempfile
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from program import IN_UNIT, XFRMCTL, Fault, flush, flush_with
 from tap import contains, equal
 from vici_server import HANG_UP, Server, Stream, in_turn
 
-# This machine's kernel may have no ciphers: larval SAs pass for such as have been negotiated.
+# Makes larval SAs look negotiated, because this machine's kernel may have no ciphers.
 MATURE = Fault("receive", netlink.MSG_GETSA, "mature")
 
 V4 = {"src": "192.0.2.1", "dst": "192.0.2.2"}
 
-# By SPI: SAs that people might have.
+# SAs of common kinds, by SPI.
 SAS = {
     0x1001: {**V4, "reqid": 1},
     0x1002: {"src": "192.0.2.2", "dst": "192.0.2.1", "reqid": 1},
@@ -31,13 +31,13 @@ SAS = {
 
 
 def child(**keys):
-    """A CHILD_SA in an IKE_SA of its own, as charon tells of it."""
+    """Returns a CHILD_SA in an IKE_SA of its own, as charon reports it."""
     return {"site": {"state": "ESTABLISHED", "child-sas": {"site-1": {
         "name": "site", "state": "INSTALLED", "protocol": "ESP", "spi-in": "00000000", "spi-out": "00000000", **keys}}}}
 
 
 def known(*spis):
-    """An inbound ESP SA for each SPI."""
+    """Returns an answer with an inbound ESP SA for each SPI."""
     return Stream("list-sa", [child(**{"spi-in": f"{spi:08x}"}) for spi in spis])
 
 
@@ -69,7 +69,7 @@ def left():
 
 @case
 def known_stay():
-    """What charon knows stays: ESP, AH and IPComp, in and out; an SPI counts with its protocol."""
+    """Known SAs stay: ESP, AH and IPComp, inbound and outbound; protocol and SPI identify an SA."""
     make(*SAS)
     children = [
         child(**{"spi-in": "00001001", "spi-out": "00001002", "cpi-out": "1006"}),
@@ -84,7 +84,7 @@ def known_stay():
 
 @case
 def unknown_go():
-    """A charon that knows nothing makes orphans of all; policies stay."""
+    """If charon knows no SA, all are orphans; policies stay."""
     make(*SAS)
     xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1")
     with charon(NOTHING_KNOWN) as server:
@@ -94,7 +94,7 @@ def unknown_go():
 
 @case
 def known_later():
-    """An SA that charon tells of at the second look only is no orphan."""
+    """An SA that charon reports only in its second list is no orphan."""
     make(0x1001, 0x1002)
     with charon(in_turn(known(0x1001), known(0x1001, 0x1002))) as server:
         result = flush_orphans(server)
@@ -106,7 +106,7 @@ def known_later():
 
 @case
 def known_no_more():
-    """An SA that charon told of at the first look only is no orphan."""
+    """An SA that charon reports only in its first list is no orphan."""
     make(0x1001, 0x1002)
     with charon(in_turn(known(0x1001), known(0x1002))) as server:
         flush_orphans(server)
@@ -115,7 +115,7 @@ def known_no_more():
 
 @cases([("--match=spi=0x1003", {0x1003}), ("--exclude=proto=ah", {0x1003, 0x1004})])
 def selected(option, expected):
-    """--orphans removes what is selected too: {0}"""
+    """--orphans removes only selected orphans: {0}"""
     make(0x1001, 0x1003, 0x1004, 0x1005)
     before = left()
     with charon(known(0x1001)) as server:
@@ -141,7 +141,7 @@ def larval():
     ("breaks off", Stream("list-sa", [{"a": {}}], HANG_UP), "Connection reset by peer"),
 ])
 def answers_badly(_, answer, why):
-    """Without a proper answer of charon nothing is removed: {0}"""
+    """Without a valid answer of charon, nothing is removed: {0}"""
     state = xfrm.a_few()
     with charon(answer) as server:
         if answer is None:
@@ -153,7 +153,7 @@ def answers_badly(_, answer, why):
 
 @case
 def left_out():
-    """charon that has more IKE_SAs than it lists may know everything: nothing is removed."""
+    """If charon has more IKE_SAs than it lists, nothing is removed."""
     make(0x1001, 0x1002)
     with charon(known(0x1001), ike_sas=2) as server:
         result = flush_orphans(server, status=1)
@@ -163,7 +163,7 @@ def left_out():
 
 @case
 def breaks_off_later():
-    """charon that dies between the two looks saves its SAs."""
+    """If charon ends between its two lists, nothing is removed."""
     make(0x1001)
     with charon(in_turn(NOTHING_KNOWN, HANG_UP)) as server:
         flush_orphans(server, status=1)
@@ -172,7 +172,7 @@ def breaks_off_later():
 
 @case
 def no_charon():
-    """Without a charon nothing is removed, and the sentence says what would."""
+    """Without charon, nothing is removed, and the message names the command that removes all SAs."""
     state = xfrm.a_few()
     result = flush("--orphans", "--socket=/run/nobody/charon.vici", status=1)
     contains(result.err, "charon does not answer on /run/nobody/charon.vici: No such file or directory.",
@@ -182,7 +182,7 @@ def no_charon():
 
 @case
 def elsewhere():
-    """A charon of another network namespace knows nothing of this one's SAs."""
+    """With a charon of another network namespace, nothing is removed."""
     with charon(NOTHING_KNOWN) as server:
         result = flush("--orphans", server.option, status=1, command=("unshare", "--net", XFRMCTL))
     contains(result.err, "works in another network namespace: nothing was removed")
@@ -190,7 +190,7 @@ def elsewhere():
 
 @cases([("by hand", (XFRMCTL,)), ("by systemd", IN_UNIT)])
 def other_key_manager(_, command):
-    """A key manager beside charon owns what charon does not know: {0}"""
+    """Beside another key manager, nothing is removed without --force: {0}"""
     with charon(NOTHING_KNOWN) as server, process("pluto", GROUPS_OF_CHARON) as pid:
         result = flush("--orphans", server.option, status=3, command=command)
         contains(result.err, f"pluto (PID {pid}) is alive", "nothing was removed")
@@ -199,7 +199,7 @@ def other_key_manager(_, command):
 
 @case
 def charon_itself():
-    """That charon is alive is no reason to refuse."""
+    """charon as the only key manager is no reason to refuse."""
     with charon(NOTHING_KNOWN) as server, netlink.open_socket(netlink.ACQUIRES):
         result = flush("--orphans", server.option)
     equal(result.out, "Nothing to remove.\n", "what it says")

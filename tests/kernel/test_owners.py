@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whoever is told of acquires may own the state: key managers stop a flush, lookers-on do not."""
+"""A process that listens for acquires may be a key manager: key managers prevent a flush, monitors do not."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tap import contains, equal
 
 ALL_BUT_ACQUIRES = "0xfffffffe"
 
-# With a /proc of its own, in which no other process can be seen.
+# Runs a command with a /proc of its own, in which other processes cannot be seen.
 ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
 
 BY_HAND = ("by hand", (XFRMCTL,))
@@ -25,7 +25,7 @@ BY_SYSTEMD = ("by systemd", IN_UNIT)
 
 @contextmanager
 def looker_on():
-    """`ip xfrm monitor`, which is subscribed to everything."""
+    """Runs `ip xfrm monitor`, which is subscribed to all groups. Yields its PID."""
     with subprocess.Popen(["ip", "xfrm", "monitor"], stdout=subprocess.DEVNULL) as running:
         try:
             # Columns: socket, protocol, port id, groups.
@@ -38,7 +38,7 @@ def looker_on():
 
 
 def refuses(*names, options=(), command=(XFRMCTL,)):
-    """The flush is refused in a sentence that contains these, and everything stays."""
+    """Checks that the flush is refused in a sentence with these names, and that nothing changes."""
     state = xfrm.a_few()
     result = flush(*options, status=3, command=command)
     contains(result.err, *names, " network namespace: nothing was removed. Stop it first, or use --force.\n")
@@ -47,7 +47,7 @@ def refuses(*names, options=(), command=(XFRMCTL,)):
 
 
 def goes_on(*options, command=(XFRMCTL,)):
-    """The flush takes place; returns what was said on standard error."""
+    """Checks that the flush takes place. Returns its standard error."""
     state = xfrm.a_few()
     result = flush(*options, command=command)
     state.expect()
@@ -67,28 +67,28 @@ UNSEEN = "A process that cannot be seen from here "
 @cases([(name, *how) for how in (BY_HAND, BY_SYSTEMD)
         for name in ("charon-systemd", "charon", "charon-nm", "pluto", "iked", "racoon")])
 def daemon(name, _, command):
-    """{0}, told of acquires, stops a flush {1}."""
+    """{0}, told of acquires by the kernel, prevents a flush {1}."""
     with process(name, GROUPS_OF_CHARON) as pid:
         refuses(sentence_about(name, pid), ALIVE, command=command)
 
 
 @cases([(port, *how) for how in (BY_HAND, BY_SYSTEMD) for port in ("500", "4500")])
 def ike_port(port, _, command):
-    """A process of any name, told of acquires and with UDP port {0}, stops a flush {1}."""
+    """Any process that listens for acquires and has UDP port {0} prevents a flush {1}."""
     with process("keyed", GROUPS_OF_CHARON, port) as pid:
         refuses(sentence_about("keyed", pid), ALIVE, command=command)
 
 
 @cases([(GROUPS_OF_CHARON,), (GROUPS_OF_CHARON, "501")])
 def unknown(*words):
-    """A process that is told of acquires and shows no sign of IKE stops a flush by hand: {0}"""
+    """A process that listens for acquires without a sign of IKE prevents a flush by hand: {0}"""
     with process("watcher", *words) as pid:
         refuses(sentence_about("watcher", pid), UNKNOWN)
 
 
 @case
 def unknown_in_unit():
-    """A process that is told of acquires and shows no sign of IKE does not keep stale state alive in a unit."""
+    """A process that listens for acquires without a sign of IKE does not prevent a flush in a unit."""
     with process("watcher", GROUPS_OF_CHARON) as pid:
         equal(goes_on(command=IN_UNIT), f"xfrmctl: watcher (PID {pid}) {GOING_ON}", "standard error")
         equal(goes_on("-q", command=IN_UNIT), "", "standard error with -q")
@@ -96,7 +96,7 @@ def unknown_in_unit():
 
 @case
 def not_the_process_of_the_unit():
-    """An operator's shell in a unit is no unit: $SYSTEMD_EXEC_PID has to be the program's own."""
+    """A command in a shell of a unit counts as run by hand: $SYSTEMD_EXEC_PID has to be xfrmctl's own PID."""
     with process("watcher", GROUPS_OF_CHARON) as pid:
         refuses(sentence_about("watcher", pid), UNKNOWN,
                 command=("sh", "-c", 'SYSTEMD_EXEC_PID=$$ "$0" "$@"; exit $?', XFRMCTL))
@@ -104,21 +104,21 @@ def not_the_process_of_the_unit():
 
 @cases([BY_HAND, BY_SYSTEMD])
 def monitor(_, command):
-    """`ip xfrm monitor` does not stop a flush {0}."""
+    """`ip xfrm monitor` does not prevent a flush {0}."""
     with looker_on():
         equal(goes_on(command=command), "", "standard error")
 
 
 @case
 def monitor_detail():
-    """-v says who looks on."""
+    """With -v, flush names the monitor."""
     with looker_on() as pid:
         contains(goes_on("-v"), f"xfrmctl: ip (PID {pid}) looks on at XFRM events; it is no key manager.\n")
 
 
 @case
 def several():
-    """Of several that are told of acquires the one with the strongest evidence is named."""
+    """Of several processes that listen for acquires, the most probable key manager is named."""
     with looker_on(), process("watcher", GROUPS_OF_CHARON) as watcher:
         refuses(sentence_about("watcher", watcher), UNKNOWN)
         xfrm.clear()
@@ -128,14 +128,14 @@ def several():
 
 @case
 def force():
-    """--force goes on beside a key manager."""
+    """With --force, flush works beside a key manager."""
     with process("charon-systemd", GROUPS_OF_CHARON):
         equal(goes_on("--force"), "", "standard error")
 
 
 @case
 def dry_run():
-    """--dry-run works beside a key manager, and says that --force would be needed."""
+    """--dry-run works beside a key manager, and reports that a flush needs --force."""
     with process("charon-systemd", GROUPS_OF_CHARON) as pid:
         state = xfrm.a_few()
         result = flush("--dry-run", "--json")
@@ -146,21 +146,21 @@ def dry_run():
 
 @cases([("--match=reqid=77",), ("--states-only",), ("--policies-only",), ("-q",)])
 def whatever_is_selected(option):
-    """A key manager stops `flush {0}` as well."""
+    """A key manager prevents `flush {0}`."""
     with process("charon-systemd", GROUPS_OF_CHARON):
         refuses("charon-systemd", ALIVE, options=[option])
 
 
 @case
 def no_acquires():
-    """A process of a daemon's name that is told of other events only does not stop a flush."""
+    """A process with a daemon's name that listens only for other events does not prevent a flush."""
     with process("charon-systemd", ALL_BUT_ACQUIRES, "500"):
         equal(goes_on(), "", "standard error")
 
 
 @case
 def ended():
-    """A key manager that has ended does not stop a flush."""
+    """A key manager that has ended does not prevent a flush."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         pass
     equal(goes_on(), "", "standard error")
@@ -168,7 +168,7 @@ def ended():
 
 @case
 def upgraded():
-    """A key manager whose executable was removed since is known all the same."""
+    """A key manager is recognized after its executable was removed."""
     with process("charon-systemd", GROUPS_OF_CHARON) as pid:
         os.unlink(os.readlink(f"/proc/{pid}/exe"))
         refuses(sentence_about("charon-systemd", pid), ALIVE, command=IN_UNIT)
@@ -176,7 +176,7 @@ def upgraded():
 
 @case
 def elsewhere():
-    """A key manager in another network namespace does not stop a flush here, but stops one there."""
+    """A key manager in another network namespace prevents a flush there, and not here."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500") as pid:
         sandbox.new_network()
         equal(goes_on(), "", "standard error")
@@ -185,7 +185,7 @@ def elsewhere():
 
 @case
 def unseen():
-    """A process that cannot be seen stops a flush by hand, and does not keep stale state alive in a unit."""
+    """A process that cannot be seen prevents a flush by hand, and not in a unit."""
     with process("charon-systemd", GROUPS_OF_CHARON):
         refuses(UNSEEN, UNKNOWN, command=(*ALONE, XFRMCTL))
         xfrm.clear()
@@ -194,15 +194,15 @@ def unseen():
 
 @case
 def unseen_with_ike_port():
-    """A process that cannot be seen, and an IKE port of such a one, stop a flush in a unit too."""
+    """A process that cannot be seen, with an IKE port, prevents a flush in a unit too."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         refuses(UNSEEN, ALIVE, command=(*ALONE, *IN_UNIT))
 
 
 @case
 def no_proc():
-    """Where there is no /proc/net to look for owners in, it fails and says so; --force goes on."""
-    # Not all of /proc: AddressSanitizer cannot do without.
+    """Without /proc/net, in which key managers are found, flush fails and reports it; with --force it works."""
+    # Only /proc/net is hidden, because AddressSanitizer needs /proc.
     command = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "/proc/$$/net" && exec "$0" "$@"', XFRMCTL)
     state = xfrm.a_few()
     result = flush(status=1, command=command)
@@ -214,7 +214,7 @@ def no_proc():
 
 @case
 def pfkey():
-    """A daemon with a PF_KEY socket stops a flush."""
+    """A daemon with a PF_KEY socket prevents a flush."""
     with process("racoon", "pfkey") as pid:
         refuses(sentence_about("racoon", pid), ALIVE)
 

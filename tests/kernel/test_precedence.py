@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which policy decides stays the same in a hold: what was protected is blocked, everything else goes on as it was."""
+"""A hold keeps the order in which policies decide: protected traffic is blocked, all other verdicts stay."""
 
 from cases import cases, main
 from program import hold
@@ -9,7 +9,7 @@ from wire import Wire, same
 
 @cases([(table.name, table) for table in [*TABLES, MANY_PRIORITIES]])
 def kept(_, table):
-    """Precedence is kept: {0}"""
+    """A hold keeps precedence: {0}"""
     require(table)
     table.add()
     with Wire() as wire:

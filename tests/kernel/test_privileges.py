@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Without the privileges that it needs, xfrmctl says which, and nothing changes; those that it has and does not need it
-gives up."""
+"""Without a privilege that it needs, xfrmctl names the privilege, and nothing changes. It gives up privileges that it
+does not need."""
 
 import ctypes
 import os
@@ -28,14 +28,14 @@ OTHERS = {CAP_SYS_PTRACE, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}
 
 FILTERED = 2    # SECCOMP_MODE_FILTER
 
-# A build for sanitizers has no filter, and the machines get no such build.
+# A build for sanitizers has no filter. The machines get builds with a filter.
 HAS_FILTER = os.environ.get("SECCOMP", "1") == "1"
 
 REMEDY = "CAP_NET_ADMIN is needed in the user namespace that owns the network namespace; run as root."
 
 
 def without(*capabilities):
-    """For the process that a program is started in."""
+    """Returns a function that drops capabilities in the child process before its execve()."""
     def drop():
         for capability in capabilities:
             if linux.libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
@@ -45,7 +45,7 @@ def without(*capabilities):
 
 @cases([(options,) for options in ("", "--match=reqid=1", "--dry-run", "--force", "-q")])
 def no_net_admin(options):
-    """Without CAP_NET_ADMIN it fails with the remedy: flush {0}"""
+    """Without CAP_NET_ADMIN, flush {0} fails, and the message has the remedy"""
     state = xfrm.a_few()
     result = flush(*options.split(), status=1, preexec_fn=without(CAP_NET_ADMIN))
     equal(result.err, f"xfrmctl: Not permitted to see and change XFRM state: {REMEDY}\n", "standard error")
@@ -55,7 +55,7 @@ def no_net_admin(options):
 
 @case
 def no_sys_admin():
-    """Without CAP_SYS_ADMIN it works, but enters no other namespace."""
+    """Without CAP_SYS_ADMIN, flush works, but does not enter another namespace."""
     state = xfrm.a_few()
     result = flush("--netns=/proc/self/ns/net", status=1, preexec_fn=without(CAP_SYS_ADMIN))
     contains(result.err, "Could not enter the network namespace '/proc/self/ns/net': Operation not permitted ",
@@ -75,7 +75,7 @@ def user_namespace(*options):
 
 @case
 def user_namespace_not_owner():
-    """Root of a user namespace that does not own the network namespace is told what is needed."""
+    """In a user namespace that does not own the network namespace, root gets the remedy."""
     state = xfrm.a_few()
     result = flush(status=1, command=user_namespace())
     contains(result.err, REMEDY)
@@ -84,14 +84,14 @@ def user_namespace_not_owner():
 
 @case
 def user_namespace_owner():
-    """Root of a user namespace may flush the network namespace that it owns."""
+    """In a user namespace that owns the network namespace, root may flush it."""
     result = flush(command=user_namespace("--net"))
     equal(result.out, "Nothing to remove.\n", "output")
 
 
 def privileges(pid):
-    """Of a process: the capabilities that it may use, and those that it may get; whether it can get more by execve(), and
-    its filter of system calls."""
+    """Returns the privileges of a process: effective, permitted, and inheritable or ambient capabilities, no_new_privs,
+    and its filter of system calls."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
 
     def capabilities(name):
@@ -117,7 +117,7 @@ def confined(capabilities):
     ("service start-post --unit=x.service", "change", NETWORK),
     ("--netns=/proc/self/ns/net flush", "change", NETWORK))])
 def gives_up(words, at, kept):
-    """At its first message it has the capabilities that it needs, no way to others and no needless system calls: {0}"""
+    """At its first message, xfrmctl {0} has only the privileges that it needs, and cannot get others"""
     xfrm.a_few()
     if "release" in words or "start-post" in words:
         flush("--hold")
@@ -129,7 +129,7 @@ def gives_up(words, at, kept):
 
 @cases([("wait", OTHERS), ("watch", OTHERS | {CAP_KILL})])
 def gives_up_waiting(verb, kept):
-    """It waits with the capabilities that it needs, no way to others and no needless system calls: {0}"""
+    """While it waits, xfrmctl {0} has only the privileges that it needs, and cannot get others"""
     with subprocess.Popen([XFRMCTL, "-q", verb, "--socket=/nowhere/vici"], env=environment()) as process:
         try:
             until(lambda: privileges(process.pid) == confined(kept), "it has given up the rest")
@@ -141,7 +141,7 @@ NOBODY = 65534
 
 
 def as_in(unit):
-    """For the process that a program is started in: it gets the capabilities that one of our units has."""
+    """Returns a function that gives the child process, before its execve(), the capabilities of one of our units."""
     if not (folder := os.environ.get("UNITS")):
         raise Skip("the units are not here")
     [names] = re.findall(r"^CapabilityBoundingSet=(.+)$", (Path(folder) / f"{unit}.in").read_text(), re.MULTILINE)
@@ -160,7 +160,7 @@ def give_away(path, mode):
 
 @contextmanager
 def of_other_user(mode):
-    """charon with charon.user=: its VICI socket, and the folder that has it, belong to that user."""
+    """Runs a charon with charon.user=: its VICI socket and the socket's folder belong to that user."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vici"
         answers = {"version": {"daemon": "charon", "version": "5.9.8"}, "stats": {"ikesas": {"total": "0"}}}
@@ -183,7 +183,7 @@ def metrics_of_other_user(mode):
 
 @cases(MODES)
 def watch_over_other_user(mode):
-    """The unit of watch asks a charon whose socket is another user's, with the mode {0:o}, again and again."""
+    """The unit of watch asks a charon whose socket is another user's, with the mode {0:o}, repeatedly."""
     with of_other_user(mode) as server, tempfile.TemporaryFile("w+") as said:
         def told():
             said.seek(0)
@@ -212,7 +212,7 @@ def handover_to_other_user(mode):
 
 @cases([(words,) for words in ("status", "wait --timeout=1s", "flush --orphans", "release --routes --grace=1s", "handover")])
 def no_dac_override(words):
-    """Without CAP_DAC_OVERRIDE, what cannot connect to another user's socket says what it takes: {0}"""
+    """Without CAP_DAC_OVERRIDE, a failed connection to another user's socket names the capability: {0}"""
     living.make(1)
     xfrm.make_uplink()
     xfrm.ip("route", "add", "10.2.0.0/24", "dev", "uplink", "src", "10.8.0.1", "table", "220", "proto", "88")
@@ -225,7 +225,7 @@ def no_dac_override(words):
 
 
 def xfrmctl_processes():
-    """Those in our network namespace."""
+    """Returns the PIDs of xfrmctl in this network namespace."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):    # it may end meanwhile
@@ -236,7 +236,7 @@ def xfrmctl_processes():
 
 @case
 def command_of_wait():
-    """What `wait --exec` starts has all that systemd gave it; the process that stays beside it has what it needs."""
+    """The command of `wait --exec` has all privileges; xfrmctl's process beside it has only those that it needs."""
     with subprocess.Popen([XFRMCTL, "wait", "--exec", "--socket=/nowhere/vici", "--", "cat"], env=environment(),
                           stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "cat\n", "the command runs")

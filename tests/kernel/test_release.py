@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl release`: shadows go, at once or with a grace, and nothing else."""
+"""`xfrmctl release` removes shadows, immediately or after a grace, and nothing else."""
 
 import re
 import socket
@@ -24,7 +24,7 @@ POLICIES = [
 
 
 def make_held(*policies):
-    """Shadows of these, or of POLICIES."""
+    """Adds these policies, or POLICIES, and replaces them by shadows. Returns the policies."""
     xfrm.add_policies(*(policies or POLICIES))
     originals = netlink.policies()
     hold()
@@ -36,7 +36,7 @@ def keys(policies):
 
 
 def sentence(result, count, rest=""):
-    """The output tells of so many shadows."""
+    """Checks that the output reports this number of shadows."""
     assert re.fullmatch(rf"Released {count} shadows? in \d+\.\d{{3}} ms{rest}\. "
                         r"The hold kept \d+ packets? from leaving and \d+ from coming in\.\n", result.out), result.out
     equal(result.err, "", "standard error")
@@ -44,7 +44,7 @@ def sentence(result, count, rest=""):
 
 @case
 def nothing():
-    """Without shadows there is nothing to release."""
+    """Without shadows, there is nothing to release."""
     for words in ((), ("--grace=5min",), ("--grace=infinity",)):
         result = release(*words)
         equal((result.out, result.err), ("No shadows.\n", ""), f"output with {words}")
@@ -52,7 +52,7 @@ def nothing():
 
 @case
 def bypass():
-    """A shadow that lets traffic pass protects nothing, and goes at once, whatever the grace."""
+    """A shadow of a bypass is removed immediately, whatever the grace."""
     for words in ((), ("--grace=5min",), ("--grace=infinity",)):
         make_held(f"{SELECTOR} dir out priority 1000")
         sentence(release(*words), 1)
@@ -61,7 +61,7 @@ def bypass():
 
 @case
 def only_others():
-    """Policies, SAs and policies of sockets are none of its business."""
+    """Policies, SAs and policies of sockets stay."""
     xfrm.a_few()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         netlink.set_socket_policy(sock, "out")
@@ -73,7 +73,7 @@ def only_others():
 
 @case
 def at_once():
-    """All shadows go at once, and what is beside them stays."""
+    """All shadows are removed immediately, and policies and SAs stay."""
     state = xfrm.a_few()
     for policy in netlink.policies():
         make_shadow(policy)
@@ -84,7 +84,7 @@ def at_once():
 
 @case
 def one():
-    """One shadow is spoken of as one."""
+    """The message has the singular for one shadow."""
     make_held(POLICIES[0])
     sentence(release(), 1)
     equal(release().out, "No shadows.\n", "output")
@@ -92,7 +92,7 @@ def one():
 
 @case
 def zero():
-    """--grace=0 is at once."""
+    """With --grace=0, shadows are removed immediately."""
     make_held()
     sentence(release("--grace=0"), 4)
     equal(netlink.policies(), [], "what is left")
@@ -112,7 +112,7 @@ def other_users():
 
 @case
 def with_grace():
-    """With a grace those go at once that a policy covers; the others expire, and say what they said."""
+    """With a grace, shadows that a policy covers are removed immediately; the others expire, otherwise unchanged."""
     originals = make_held()
     xfrm.add_policies(POLICIES[0], POLICIES[2])
     uncovered = [shadow for shadow in shadows() if shadow.key not in keys(real_policies())]
@@ -129,7 +129,7 @@ def with_grace():
 
 @case
 def all_covered():
-    """With a grace all shadows go when policies cover all."""
+    """With a grace, all shadows are removed immediately if policies cover them all."""
     make_held()
     xfrm.add_policies(*POLICIES)
     sentence(release("--grace=5min"), 4)
@@ -138,7 +138,7 @@ def all_covered():
 
 @case
 def one_stays():
-    """One shadow that stays is spoken of as one."""
+    """The message has the singular for one shadow that stays."""
     make_held()
     xfrm.add_policies(*POLICIES[1:])
     sentence(release("--grace=1min 30s"), 3, "; 1 stays for 1min 30s")
@@ -146,7 +146,7 @@ def one_stays():
 
 @case
 def infinity():
-    """With --grace=infinity those that no policy covers stay as they are."""
+    """With --grace=infinity, shadows that no policy covers stay as they are."""
     make_held()
     xfrm.add_policies(POLICIES[0])
     before = [shadow for shadow in shadows() if shadow.key not in keys(real_policies())]
@@ -156,7 +156,7 @@ def infinity():
 
 @case
 def grace_again():
-    """A second release with a grace does not begin it anew, but takes what is covered by now."""
+    """A second release does not restart the grace, and removes shadows that a policy covers now."""
     make_held()
     release("--grace=1h")
     before = shadows(GRACE)
@@ -169,7 +169,7 @@ def grace_again():
 
 @case
 def grace_and_at_once():
-    """A release at once takes shadows that would expire, too."""
+    """A release without a grace removes expiring shadows too."""
     make_held()
     release("--grace=1h")
     sentence(release(), 4)
@@ -234,7 +234,7 @@ def time(text, seconds):
 @cases([("5 parsecs",), ("",), ("-1s",), ("1..2s",), ("s",), ("1h-",), ("infinity 1s",), ("0x10",),
         ("99999999999999999999s",)])
 def no_time(text):
-    """What is no time span is refused with status 2, and nothing changes: '{0}'"""
+    """An invalid time span is refused with status 2, and nothing changes: '{0}'"""
     make_held()
     before = netlink.policies()
     result = release(f"--grace={text}", status=2)
@@ -245,7 +245,7 @@ def no_time(text):
 
 @case
 def expires():
-    """When the grace is over the kernel removes the shadows, and packets pass."""
+    """After the grace, the kernel removes the shadows, and packets pass."""
     flows = out("10.2.0.1"), into("10.2.0.1")
     with Wire() as wire:
         make_held()
@@ -258,11 +258,11 @@ def expires():
 
 @case
 def counts_packets():
-    """It tells how many packets the hold kept from leaving and from coming in, and none of those before or after."""
+    """The message has the number of packets that the hold blocked, without those blocked before or after it."""
     with Wire() as wire:
         xfrm.add_policies(*POLICIES[:2], "src 10.3.0.0/16 dst 0.0.0.0/0 dir in action block",
                           "dst 10.3.0.0/16 dir out action block")
-        # Before: blocked by policies, and waiting for SAs.
+        # Packets before the hold: policies block them, or they wait for SAs.
         for flow in (out("10.3.0.1"), into("10.3.0.1"), into("10.3.0.1"), out("10.2.0.1"), into("10.2.0.1")):
             wire.verdict(flow)
         hold()
@@ -280,7 +280,7 @@ def counts_packets():
 
 @case
 def counts_one_packet():
-    """One packet is spoken of as one."""
+    """The message has the singular for one packet."""
     with Wire() as wire:
         make_held()
         wire.verdict(out("10.2.0.1"))
@@ -289,7 +289,7 @@ def counts_one_packet():
 
 @case
 def counts_forwarded():
-    """Packets that the hold did not let through count as coming in."""
+    """Blocked packets that the host would forward count as coming in."""
     with Wire() as wire:
         make_held(f"src 10.2.0.0/16 dst 10.1.0.0/16 dir fwd {ESP}")
         equal(wire.verdict(through("10.2.0.1", "10.1.0.9")), BLOCKED, "what becomes of a packet")
@@ -298,7 +298,7 @@ def counts_forwarded():
 
 @case
 def counts_over_two_holds():
-    """A hold over the shadows of another goes on counting."""
+    """A second hold over the shadows of the first one continues the count."""
     with Wire() as wire:
         make_held(POLICIES[0])
         wire.verdict(out("10.2.0.1"))
@@ -310,7 +310,7 @@ def counts_over_two_holds():
 
 @case
 def no_statistics():
-    """Where packets are not counted (CONFIG_XFRM_STATISTICS) nothing is said about them."""
+    """If the kernel does not count packets (CONFIG_XFRM_STATISTICS), the message has no numbers of packets."""
     command = ("unshare", "--mount", "sh", "-c",
                'mount -t tmpfs none "/proc/$$/net" && exec "$0" "$@"')
     make_held()
@@ -321,7 +321,7 @@ def no_statistics():
 
 @case
 def quiet():
-    """-q is silent."""
+    """With -q, release prints nothing."""
     make_held()
     result = release("-q")
     equal((result.out, result.err, netlink.policies()), ("", "", []), "output, and what is left")
@@ -329,7 +329,7 @@ def quiet():
 
 @case
 def key_manager():
-    """It works beside a live key manager: that is when it is needed."""
+    """release works beside a key manager, since it is needed then."""
     make_held()
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         sentence(release("--grace=1h"), 0, "; 4 stay for 1h")
@@ -338,7 +338,7 @@ def key_manager():
 
 @case
 def many():
-    """Of 3,000 shadows those go that are covered, without an update."""
+    """Of 3,000 shadows, those that a policy covers are removed, without an update."""
     xfrm.fill("networks", 3000)
     hold()
     xfrm.fill("networks", 1000)

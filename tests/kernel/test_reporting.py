@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is said where: to the service manager, in the journal, and on a terminal."""
+"""Reports to the service manager, in the journal, and on a terminal."""
 
 import errno
 import os
@@ -17,13 +17,13 @@ from program import SECONDS, XFRMCTL, Fault, Faults, environment, flush, hold, x
 from tap import contains, equal, is_lacking
 from wire import Wire, into, out
 
-# Only from so many entries on is the service manager asked for time.
+# Number of entries from which on the service manager is asked for time.
 MANY = 10000
 
 
 @cases([(None,), (f"@xfrmctl-test-{os.getpid()}",)])
 def status(address):
-    """The status of the unit is what was removed (socket: {0})."""
+    """The status of the unit is the summary (socket: {0})."""
     with service_manager(address) as (env, messages):
         xfrm.a_few()
         summary = flush(env=env).out.strip()
@@ -34,7 +34,7 @@ def status(address):
 
 @case
 def status_quiet():
-    """-q does not take the unit's status away."""
+    """With -q, the unit gets its status."""
     with service_manager() as (env, messages):
         equal(flush("-q", env=env).out, "", "output")
     equal(messages, [["STATUS=Nothing to remove."]], "messages")
@@ -42,7 +42,7 @@ def status_quiet():
 
 @case
 def status_dry_run():
-    """A dry run leaves the unit's status alone."""
+    """A dry run leaves the unit's status as it is."""
     with service_manager() as (env, messages):
         flush("--dry-run", env=env)
     equal(messages, [], "messages")
@@ -50,7 +50,7 @@ def status_dry_run():
 
 @cases([("without options", ""), ("of a selection", "--match=reqid=1")])
 def more_time(_, options):
-    """Before a large flush {0} the service manager is asked for time in proportion."""
+    """Before a large flush {0}, the service manager is asked for time in proportion."""
     xfrm.fill("networks", MANY)
     with service_manager() as (env, messages):
         flush(*options.split(), env=env)
@@ -60,7 +60,7 @@ def more_time(_, options):
 
 @cases([("--policies-only", MANY - 1), ("--states-only", MANY)])
 def no_more_time(option, count):
-    """Before a small flush the service manager is not asked for time: {0}, {1} policies."""
+    """Before a small flush, the service manager is not asked for time: {0}, {1} policies."""
     xfrm.fill("networks", count)
     with service_manager() as (env, messages):
         flush(option, env=env)
@@ -69,7 +69,7 @@ def no_more_time(option, count):
 
 @case
 def more_time_again():
-    """A flush that goes on asks for more time every five seconds."""
+    """During a long flush, the service manager is asked for more time every five seconds."""
     xfrm.fill("networks", MANY)
     with service_manager() as (env, messages), Faults(Fault("receive", MSG_GETPOLICY, "later", 1000)) as faults:
         flush("--match=reqid=1", env=env | faults.rules)
@@ -83,7 +83,8 @@ def more_time_again():
 
 
 def in_journal(*words, status=0):
-    """What a run whose standard error is the journal's stream sends there: the fields of each message."""
+    """Runs xfrmctl with the journal's stream as its standard error. Returns the fields of each message in the
+    journal."""
     with journal() as messages:
         result = xfrmctl(*words, status=status, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
     equal((result.out, result.err), ("", ""), "output beside the journal")
@@ -103,7 +104,7 @@ def journal_summary():
 
 
 def has_fields(fields, expected):
-    """A message has these fields, and its sentence the duration of another."""
+    """Checks that a message has these fields, and the same duration in its sentence as in its field."""
     equal({name: fields.get(name) for name in expected}, expected, "the fields")
     usec = int(fields["XFRM_DURATION_USEC"])
     contains(fields["MESSAGE"], f" in {usec // 1000}.{usec % 1000:03} ms")
@@ -121,7 +122,7 @@ def journal_hold():
 
 @case
 def journal_arm():
-    """The journal gets what arm counts as fields."""
+    """The journal gets the counts of arm as fields."""
     xfrm.a_few()
     [fields] = in_journal("arm")
     contains(fields["MESSAGE"], "Put shadows behind 3 policies (1 in, 1 out, 1 fwd) in ")
@@ -131,7 +132,7 @@ def journal_arm():
 
 @case
 def journal_release():
-    """The journal gets what release counts as fields."""
+    """The journal gets the counts of release as fields."""
     with Wire() as wire:
         xfrm.add_policies("dst 10.2.0.0/16 dir out action block", "src 10.2.0.0/16 dir in action block",
                           "src 10.2.0.0/16 dir fwd action block")
@@ -148,7 +149,7 @@ def journal_release():
 
 @case
 def journal_acquires():
-    """The journal gets the acquires that a release removes as a field."""
+    """The journal gets the number of acquires that a release removes as a field."""
     xfrm.make_uplink()
     xfrm.add_policies("dst 10.9.0.0/16 dir out tmpl proto esp mode transport reqid 7")
     xfrm.acquire("10.9.0.1", "10.9.0.2")
@@ -162,7 +163,7 @@ def journal_not_held():
     """The journal gets a policy that could not be held as an error with a MESSAGE_ID, and the counts."""
     xfrm.a_few()
     with Faults(Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=1, last=1)) as faults, journal() as messages:
-        # The shell is no subject.
+        # Only xfrmctl gets the faults, not the shell.
         env = faults.env | {"JOURNAL_STREAM": JOURNAL_STREAM, "PRELOADED": faults.env["LD_PRELOAD"], "LD_PRELOAD": ""}
         hold(status=1, command=("sh", "-c", f"LD_PRELOAD=$PRELOADED; export LD_PRELOAD; {INTO_JOURNAL[2]}", XFRMCTL),
              env=env)
@@ -185,7 +186,7 @@ def journal_failure(option, expected_status, message_id):
 
 @case
 def journal_elsewhere():
-    """Output that was redirected since systemd connected it to the journal is text."""
+    """Output that no longer goes to the journal's stream is text."""
     with journal() as messages:
         result = flush(env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
     equal((result.out, messages), ("Nothing to remove.\n", []), "output and the journal's messages")
@@ -193,13 +194,13 @@ def journal_elsewhere():
 
 @case
 def journal_deaf():
-    """Without a journal behind its stream the summary is text."""
+    """If no journal listens, the summary is text."""
     result = flush(command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM))
     equal(result.out, "Nothing to remove.\n", "output")
 
 
 def read_all(terminal):
-    """What was written to a terminal; its end is an I/O error."""
+    """Returns all that was written to a terminal, whose end is an I/O error."""
     text = b""
     while True:
         try:
@@ -211,7 +212,7 @@ def read_all(terminal):
 
 
 def on_terminal(*words, status=0, env=None, **streams):
-    """Runs `xfrmctl flush` on a terminal, but for the streams given, and returns what it wrote there."""
+    """Runs `xfrmctl flush` on a terminal, except for the streams given. Returns the output on the terminal."""
     master, slave = pty.openpty()
     with subprocess.Popen([XFRMCTL, "flush", *words], env=env or environment(), stdin=slave,
                           **{"stdout": slave, "stderr": slave} | streams) as process:
@@ -223,7 +224,7 @@ def on_terminal(*words, status=0, env=None, **streams):
 
 
 def visible(written):
-    """The lines that are seen on a terminal after this was written to it."""
+    """Returns the lines that a terminal shows after this output."""
     lines, column = [""], 0
     for token in re.findall(r"\x1b\[K|.", written, re.DOTALL):
         if token == "\n":
@@ -246,7 +247,7 @@ REMOVED = f"Removed 0 SAs and {COUNT // 2} policies ("
 
 
 def on_terminal_with(faults, *options, **more):
-    """As on_terminal(), with faults, for a flush of half of COUNT policies."""
+    """Runs on_terminal() with faults, for a flush of half of COUNT policies. Returns the output."""
     xfrm.fill("networks", COUNT)
     with Faults(*faults) as active:
         return on_terminal("--match=reqid=1", *options, env=active.env, **more)
@@ -254,7 +255,7 @@ def on_terminal_with(faults, *options, **more):
 
 @case
 def one_line():
-    """On a terminal there is one line."""
+    """On a terminal, the output is one line."""
     xfrm.a_few()
     written = on_terminal()
     contains(written, "Removed 2 SAs ")
@@ -263,7 +264,7 @@ def one_line():
 
 @case
 def bar():
-    """On a terminal there is a progress bar while it takes longer than half a second, and no trace of it afterwards."""
+    """On a terminal, a progress bar appears after half a second, and disappears at the end."""
     written = on_terminal_with([SLOW])
     done = [int(match[1]) for match in BAR.finditer(written)]
     assert len(done) > 2 and done == sorted(set(done)) and done[-1] < COUNT, f"progress: {done}"
@@ -274,7 +275,7 @@ def bar():
 
 @case
 def bar_and_failure():
-    """A failure that is told of when there was a progress bar has a line of its own."""
+    """A failure after a progress bar has a line of its own."""
     written = on_terminal_with([SLOW, Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=1900, last=1900)],
                                status=1)
     assert BAR.search(written), "no progress bar"

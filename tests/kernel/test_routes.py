@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""--routes of flush, arm and release: what is in charon's routing table, and nothing outside it."""
+"""--routes of flush, arm and release: the static routes in charon's table, and nothing else."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ from routing import (DELROUTE, DELRULE, GETROUTE, NEWROUTE, NEWRULE, STAND_IN, S
 from tap import Skip, contains, equal
 from vici_server import HANG_UP, Stream
 
-# What charon has in its table, by the name of the case: `ip route add` ... proto static table 220.
+# charon's routes by the name of their kind, as arguments of `ip route add`, without proto static table 220.
 ROUTES = {
     "IPv4": "10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1",
     "MTU": "10.2.1.0/24 via 10.8.0.2 dev uplink src 10.1.0.1 mtu 1300 advmss 1200",
@@ -46,7 +46,7 @@ ROUTES6 = {
 }
 NUMBER = len(ROUTES) + len(ROUTES6)
 
-# Whose source the tables have to give: a packet to it, and the source.
+# Destinations, and the sources that the tables have to give packets to them.
 SOURCES = {
     "10.2.0.9": "10.1.0.1", "10.2.1.9": "10.1.0.1", "10.2.2.9": "10.1.0.1", "10.2.3.4": "10.1.0.1",
     "10.2.4.9": "10.1.0.1",
@@ -54,7 +54,7 @@ SOURCES = {
     "fd00:2:0:1::9": "fd00:1::1", "fd00:2:0:2::9": "fd00:1::1", "fd00:2:0:3::9": "fd00:1::1",
 }
 
-# What nothing here may touch: other protocols in the table, other tables.
+# Routes that no verb may change: with other protocols in the table, and in other tables.
 OTHERS = [
     "route add 10.4.0.0/24 dev uplink proto boot table 220",
     "route add 10.5.0.0/24 dev uplink proto bird table 220",
@@ -94,7 +94,8 @@ def sources():
 
 
 def charon_ends():
-    """As charon on its way down: its rules go, and its routes, by destination and protocol alone."""
+    """Makes the changes of charon when it ends: it removes its rules, and its routes by destination and protocol
+    alone."""
     batch("rule del pref 220 table 220", "rule del from ::/0 pref 220 table 220")
     for route in (*ROUTES.values(), *ROUTES6.values()):
         words = route.split()
@@ -114,7 +115,7 @@ def flushes():
 
 @case
 def left_alone():
-    """Without --routes no verb touches a route."""
+    """Without --routes, no verb changes a route."""
     before = make()
     for words in ((), ("--hold",)):
         equal(flush(*words).out, "Nothing to remove.\n", "output")
@@ -124,7 +125,7 @@ def left_alone():
 
 @cases([("221", 221), ("0xdd", 221), ("1", 1), ("252", 252), ("256", 256), ("4294967295", 2**32 - 1), ("0220", 220)])
 def other_table(text, table):
-    """--routes={0} is about that table alone."""
+    """--routes={0} applies to that table alone."""
     make_link()
     add(*ROUTES.values(), *ROUTES6.values(), table=table)
     batch("route add 10.2.0.0/24 dev uplink proto static table 199")
@@ -140,7 +141,7 @@ def other_table(text, table):
         ("--routes=220x", "'220x' is not the number"), ("--routes=-1", "'-1' is not the number"),
         ("--routes=4294967296", "'4294967296' is not the number"), ("--routes= 220", "' 220' is not the number")])
 def refused_table(option, sentence):
-    """No verb takes {0}, and nothing is changed."""
+    """No verb accepts {0}, and nothing changes."""
     before = make()
     for verb in (flush, release):
         result = verb(option, status=2)
@@ -159,7 +160,7 @@ def nothing_there():
 
 @case
 def not_selected():
-    """With --force and a selection, others may own the routes: they stay."""
+    """With --force and a selection, the routes stay, because they may belong to others."""
     before = make()
     flush("--routes", "--force", "--match=reqid=7")
     equal(listed(), before, "the routes")
@@ -169,7 +170,7 @@ def not_selected():
 
 @case
 def owned():
-    """Beside a live key manager nothing goes."""
+    """Beside a running key manager, no route is removed."""
     before = make()
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         flush("--routes", status=3)
@@ -192,7 +193,7 @@ def dry_run_text():
 
 @case
 def dry_run_json():
-    """--dry-run --json has them too; with --hold not what is a stand-in already."""
+    """--dry-run --json lists the routes; with --hold, it lists no backup routes."""
     make(others=False)
     found = json.loads(flush("--dry-run", "--json", "--routes").out)
     equal(found["counts"], {"policies": 0, "sas": 0, "routes": NUMBER}, "the counts")
@@ -206,15 +207,16 @@ def dry_run_json():
 
 
 def as_ip_has_it(route, which):
-    """The members of a route of `ip -j` that we have too. We always give the prefix, also of a default route, since a list
-    has both families, and a table by its number; what says where an IPv6 route without a device leads is left out."""
+    """Returns the members of a route of `ip -j` that xfrmctl has too. xfrmctl always gives the prefix, also of a
+    default route, because its list has both families, and the table as a number. The device of a route that is not
+    unicast is left out."""
     length = {"-4": "/32", "-6": "/128"}[which]
     default = {"-4": "0.0.0.0/0", "-6": "::/0"}[which]
     dst = route["dst"]
     found = {name: route[name] for name in ("type", "gateway", "dev", "protocol", "prefsrc", "metric") if name in route}
     if found["type"] != "unicast":
         found.pop("dev", None)
-    # ip does not show the first of several as that of the route.
+    # `ip` gives a route with several next hops no device. xfrmctl gives it the first one's.
     for hop in route.get("nexthops", [])[:1]:
         found["dev"] = hop["dev"]
     return found | {"dst": default if dst == "default" else dst if "/" in dst else dst + length,
@@ -223,7 +225,7 @@ def as_ip_has_it(route, which):
 
 @cases([("flush --dry-run", ""), ("flush --dry-run of stand-ins", "--hold"), ("status", "")])
 def json_as_ip(words, before):
-    """A route has the names and values of `ip -j route` in the JSON of {0}."""
+    """In the JSON of {0}, a route has the names and values of `ip -j route`."""
     make(others=False)
     add("blackhole 10.6.0.0/24", "unreachable fd00:6::/64")
     if before:
@@ -249,7 +251,7 @@ def json_as_ip(words, before):
 
 @case
 def holds():
-    """flush --hold --routes exchanges each static route for a stand-in: the same but for protocol and metric."""
+    """flush --hold --routes replaces each static route by a backup route, which differs in protocol and metric."""
     make()
     before, originals, found = not_ours(), of_protocol(STATIC), sources()
     equal({name: found[name] for name in SOURCES}, SOURCES, "the sources before")
@@ -265,7 +267,7 @@ def holds():
 
 @case
 def holds_twice():
-    """A second hold changes nothing, and says that stand-ins are there."""
+    """A second hold changes nothing, and reports the backup routes."""
     make()
     hold("--routes")
     before = listed()
@@ -275,7 +277,7 @@ def holds_twice():
 
 @case
 def each_instant():
-    """At no instant of a hold a source is missing; killed there, a second hold completes it."""
+    """At no instant of a hold is a source missing; after a kill, a second hold completes it."""
     make()
     expected = sources()
     hold("--routes")
@@ -287,7 +289,7 @@ def each_instant():
         with Steps("flush", "--hold", "--routes") as steps:
             for kind in steps:
                 changes += kind in (NEWROUTE, DELROUTE)
-                # To look at each instant of one run is enough.
+                # It is enough to check each instant of one run.
                 if stop == 0 or changes == stop:
                     equal(sources(), expected, f"the sources behind change {changes}")
                 if changes == stop != 0:
@@ -301,7 +303,7 @@ def each_instant():
 
 @case
 def newer_source():
-    """A route of a later life takes the place of an earlier life's stand-in."""
+    """A route of the new instance replaces the backup route of the previous instance."""
     make_link()
     batch("address add 10.1.0.2/24 dev uplink")
     add(ROUTES["IPv4"], ROUTES6["IPv6"])
@@ -314,7 +316,7 @@ def newer_source():
 
 @case
 def appended():
-    """Of routes with the same metric the first one decides, and has a stand-in; the others go."""
+    """Of routes with the same metric, the first one gets a backup route; all are removed."""
     make_link()
     add("10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1")
     add("10.2.0.0/24 via 10.8.0.3 dev uplink src 10.1.0.1", verb="append")
@@ -324,7 +326,7 @@ def appended():
 
 @case
 def charon_takes_over():
-    """A charon that starts adds its route as its own, and removes that alone."""
+    """A charon that starts adds its own route beside the backup route, and removes only its own."""
     make_link()
     add(ROUTES["IPv4"], ROUTES6["IPv6"])
     hold("--routes")
@@ -332,14 +334,14 @@ def charon_takes_over():
     add(ROUTES["IPv4"], verb="replace")
     add(ROUTES6["IPv6"], verb="add")
     equal((len(of_protocol(STATIC)), len(of_protocol(STAND_IN))), (2, 2), "routes and stand-ins")
-    # It names no more than that.
+    # charon names only destination, protocol and table.
     batch("route del 10.2.0.0/24 proto static table 220", "route del fd00:2::/64 proto static table 220")
     equal((of_protocol(STATIC), len(of_protocol(STAND_IN))), ([], 2), "routes and stand-ins")
 
 
 @case
 def arms():
-    """arm --routes puts a stand-in behind each static route, and rules behind charon's; nothing goes."""
+    """arm --routes puts a backup route behind each static route, and rules behind charon's; nothing is removed."""
     make()
     before, found, had = listed(), sources(), rules()
     contains(arm("--routes").out, f"Put shadows behind 0 policies and stand-ins behind {NUMBER} routes in ")
@@ -354,7 +356,7 @@ def arms():
 
 @case
 def outlives_charon():
-    """When charon takes its routes and rules away, the sources stay, until the release."""
+    """When charon removes its routes and rules, the sources stay until the release."""
     make()
     before, found = not_ours(), sources()
     had = [line for line in rules() if "220:" not in line]
@@ -369,7 +371,7 @@ def outlives_charon():
 
 @case
 def rule_is_copied():
-    """The rule that arm adds has all of charon's, and goes with flush too; rules of others stay."""
+    """The rule that arm adds has all properties of charon's; flush removes it; rules of others stay."""
     make_link()
     batch("rule add not fwmark 0x42/0xff pref 230 table 220", "rule add pref 240 table 221",
           "rule add pref 250 protocol static table 220", "rule del pref 220 table 220")
@@ -382,7 +384,8 @@ def rule_is_copied():
     equal(rules(), had, "the rules behind flush")
 
 
-# Routes, in an order in which the kernel takes them, whose gateway table 220 then covers; and the source of packets to it.
+# Routes in an order in which the kernel accepts them, and the source of packets to their gateway. Table 220 then covers
+# the gateway.
 COVERED = {
     "by itself": (["::/0 via 2001:db8:8::2 dev uplink src fd00:1::1"], "fd00:1::1"),
     "by another": (["fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1",
@@ -405,7 +408,7 @@ def make_covered(routes):
 
 
 def next_charon(routes):
-    """It adds its routes in the order of its connections, whatever that is."""
+    """Adds the routes of the next charon, in another order than before."""
     batch("rule add from ::/0 pref 220 table 220")
     for route in routes[::-1]:
         add(route, verb="replace")
@@ -414,7 +417,7 @@ def next_charon(routes):
 
 @cases(COVERED.items())
 def covered_gateway_held(_, routes_and_source):
-    """A route whose gateway the table covers is held, and leaves room for charon's next: {0}."""
+    """A route whose gateway the table covers gets a backup route, and charon can add its own again: {0}."""
     routes, source = routes_and_source
     make_covered(routes)
     before = [listed(220), source_of("2001:db8:8::2")]
@@ -433,7 +436,7 @@ def covered_gateway_held(_, routes_and_source):
 
 @cases(COVERED.items())
 def covered_gateway_armed(_, routes_and_source):
-    """And so it is with arm and a planned restart: {0}."""
+    """With arm, a planned restart keeps the source of packets to a covered gateway: {0}."""
     routes, source = routes_and_source
     make_covered(routes)
     armed = arm("--routes")
@@ -450,7 +453,7 @@ def covered_gateway_armed(_, routes_and_source):
 
 @case
 def way_to_gateway():
-    """Under a grace, what leads to a gateway stays as long as a stand-in through it does."""
+    """During a grace, a backup route to a gateway stays as long as a backup route through it does."""
     make_covered(COVERED["by itself"][0])
     hold("--routes")
     commands = CONNECTIONS | {"list-sas": Stream("list-sa", [{"all": {"child-sas": {"all": {"remote-ts": ["::/0"]}}}}])}
@@ -464,7 +467,7 @@ def way_to_gateway():
 @cases([("10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1", "10.8.0.1/24"),
         ("fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1", "2001:db8:8::1/64")])
 def lost_gateway(route, address):
-    """A route whose gateway cannot be reached any more is exchanged: {0}."""
+    """A route whose gateway cannot be reached any more is replaced: {0}."""
     make_link()
     add(route)
     batch(f"address del {address} dev uplink")
@@ -475,7 +478,7 @@ def lost_gateway(route, address):
 
 @case
 def nothing_to_arm():
-    """Without static routes arm adds no rule."""
+    """Without static routes, arm adds no rule."""
     make_link()
     had = rules()
     equal(arm("--routes").out, "No policies: no shadows are needed.\n", "output")
@@ -484,7 +487,7 @@ def nothing_to_arm():
 
 @case
 def rule_refused():
-    """A rule that cannot be made or removed is told of; the rest is done."""
+    """A rule that cannot be added or removed is reported; the rest is done."""
     make()
     result = xfrmctl_with([Fault("send", NEWRULE, "refuse", errno.EPERM)], "arm", "--routes", status=1)
     contains(result.err, "xfrmctl: Could not put a rule behind charon's that looks up table 220: Operation not ")
@@ -496,7 +499,7 @@ def rule_refused():
 
 @case
 def released():
-    """release --routes removes all stand-ins without a grace, and no other route."""
+    """release --routes removes all backup routes without a grace, and no other route."""
     make()
     before = not_ours()
     hold("--routes")
@@ -507,7 +510,7 @@ def released():
     equal((of_protocol(STATIC), of_protocol(STAND_IN), not_ours()), (kept, [], before), "what is left")
 
 
-# What a charon says of itself.
+# charon's connections, policies and SAs.
 CONNECTIONS = {
     "list-conns": Stream("list-conn", [
         {"net4": {"remote_addrs": ["198.51.100.1"], "children": {
@@ -532,7 +535,7 @@ def charon(commands=None):
 
 @case
 def released_with_grace():
-    """With a grace those stay that a connection, a policy or an SA of the running charon explains."""
+    """With a grace, backup routes stay that a connection, policy or SA of charon explains."""
     make()
     before = not_ours()
     hold("--routes")
@@ -550,7 +553,7 @@ def released_with_grace():
 
 @case
 def covered():
-    """Those with another route in front go whatever charon explains; another TOS is no cover."""
+    """Backup routes behind another route are removed, explained or not; a route of another TOS does not count."""
     make_link()
     batch("route add 10.2.1.0/24 dev uplink proto bird table 220")
     add(ROUTES["IPv4"], ROUTES["MTU"] + " metric 5", ROUTES6["IPv6"])
@@ -570,7 +573,7 @@ def covered():
          CONNECTIONS | {"list-sas": Stream("list-sa", [
              {"x": {"child-sas": {"x": {"remote-ts": ["10.2.0.0/16/3"]}}}}])})])
 def charon_fails(what, commands):
-    """When charon {0}, under a grace only those go that have another route in front."""
+    """If charon {0}, during a grace only backup routes behind another route are removed."""
     make_link()
     add(ROUTES["IPv4"], ROUTES["MTU"])
     hold("--routes")
@@ -584,7 +587,7 @@ def charon_fails(what, commands):
 
 @case
 def no_charon():
-    """Without a socket likewise; without a grace charon is not asked."""
+    """Without charon's socket, uncovered backup routes stay for a grace; without a grace, charon is not asked."""
     make_link()
     add(ROUTES["IPv4"], ROUTES["MTU"])
     hold("--routes")
@@ -597,7 +600,7 @@ def no_charon():
 
 @case
 def charon_is_silent():
-    """A charon that says nothing is not waited for longer than a few seconds."""
+    """A release waits only a few seconds for a charon that does not answer."""
     make_link()
     add(ROUTES["IPv4"])
     hold("--routes")
@@ -610,7 +613,7 @@ def charon_is_silent():
 
 @case
 def orphans():
-    """flush --orphans --routes removes just what the running charon does not explain, and lists just that."""
+    """flush --orphans --routes lists and removes only routes that charon does not explain."""
     make()
     before = not_ours()
     with charon() as (option, _):
@@ -624,7 +627,7 @@ def orphans():
 
 @case
 def stale_address():
-    """An address that only a stand-in that goes has for its source is told of, with the command that removes it."""
+    """An address that only a removed backup route has as its source is reported, with a command that removes it."""
     make_link()
     batch("address add 10.1.0.7/32 dev uplink", "address add 10.1.0.8/32 dev uplink",
           "address add 10.1.0.9/32 dev uplink", "address add 10.1.0.10/32 dev uplink",
@@ -635,8 +638,8 @@ def stale_address():
         "10.2.0.7/32 dev uplink src 10.1.0.9",
         "10.0.7.0/24 dev uplink src 10.1.0.10", "10.2.0.8/32 dev uplink src 10.1.0.10")
     hold("--routes")
-    # The connections that 10.1.0.7 and .8 were for are back, with .7, which charon knows, as their address; .9 and .10
-    # may come back.
+    # The connections with the addresses 10.1.0.7 and .8 have new SAs, both with .7, which charon knows. Those with .9
+    # and .10 may get new SAs later.
     add("10.2.0.0/24 dev uplink src 10.1.0.7", "10.2.1.0/24 dev uplink src 10.1.0.7")
     with charon() as (option, _):
         result = release("--routes", "--grace=5min", option)
@@ -649,7 +652,7 @@ def stale_address():
 
 @case
 def address_in_use():
-    """status holds no address for stale that a route which is explained has for its source, or that charon has."""
+    """status reports no address as stale that an explained route has as its source, or that charon knows."""
     make_link()
     batch(*(f"address add 10.1.0.{n}/32 dev uplink" for n in (7, 8, 9)))
     add("10.2.0.0/24 dev uplink src 10.1.0.8", "10.7.0.0/24 dev uplink src 10.1.0.8",
@@ -662,7 +665,7 @@ def address_in_use():
 
 @case
 def namespace():
-    """--netns: the routes of that namespace, and no other's."""
+    """With --netns, flush removes the routes of that namespace, and no others."""
     xfrm.ip("netns", "add", "elsewhere")
     try:
         before = make()
@@ -679,7 +682,7 @@ def namespace():
 
 @case
 def vrf():
-    """A route through an interface of a VRF is exchanged like any other."""
+    """A route through an interface of a VRF is replaced like any other."""
     make_link()
     done = subprocess.run(["ip", "link", "add", "red", "type", "vrf", "table", "300"], capture_output=True, text=True,
                           check=False)
@@ -695,7 +698,7 @@ def vrf():
 
 @case
 def deletion_refused():
-    """A route that the kernel does not let go is named and counted; the others go."""
+    """A route that the kernel does not remove is named and counted; the others are removed."""
     make()
     result = xfrmctl_with([Fault("send", DELROUTE, "refuse", errno.EPERM, first=2, last=2)], "flush", "--routes",
                           status=1)
@@ -707,7 +710,7 @@ def deletion_refused():
 
 @case
 def every_deletion_refused():
-    """Of many that stay ten are named."""
+    """Of many routes that stay, ten are named."""
     make_link()
     add(*(f"10.2.{n}.0/24 dev uplink src 10.1.0.1" for n in range(30)))
     result = xfrmctl_with([Fault("send", DELROUTE, "refuse", errno.EACCES)], "flush", "--routes", status=1)
@@ -717,7 +720,7 @@ def every_deletion_refused():
 
 @case
 def addition_refused():
-    """A route whose stand-in the kernel refuses stays."""
+    """A route whose backup route the kernel refuses stays."""
     make()
     expected = sources()
     result = xfrmctl_with([Fault("send", NEWROUTE, "refuse", errno.ENOMEM, first=2, last=2)],
@@ -730,7 +733,7 @@ def addition_refused():
 
 @case
 def no_room():
-    """A route with a metric behind which there is none stays, and is named."""
+    """A route with the highest metric stays, because its backup route needs a higher one, and is named."""
     make_link()
     add("10.2.0.0/24 dev uplink src 10.1.0.1 metric 4294967295", ROUTES["MTU"])
     contains(hold("--routes", status=1).err, "metric 4294967295 of table 220: no metric is behind its own.\n")
@@ -739,7 +742,7 @@ def no_room():
 
 @case
 def gone_already():
-    """A route that somebody else removes meanwhile is no failure."""
+    """A route that another process removes meanwhile is no failure."""
     make_link()
     add(ROUTES["IPv4"], ROUTES["MTU"])
     result = xfrmctl_with([Fault("send", DELROUTE, "run", first=1, last=1)], "flush", "--routes",
@@ -750,7 +753,7 @@ def gone_already():
 
 @case
 def interrupted():
-    """A list that changed while it was read is read again."""
+    """A list that changes while it is read is read again."""
     make()
     result = xfrmctl_with([Fault("receive", GETROUTE, "interrupt", first=1, last=3)], "flush", "--routes")
     contains(result.out, f" and {NUMBER} routes in ")
@@ -759,7 +762,7 @@ def interrupted():
 
 @case
 def not_listed():
-    """When the routes cannot be listed it fails and says so, and the rest is done."""
+    """If the routes cannot be listed, flush fails and reports it, and the rest is done."""
     make()
     xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out")
     result = xfrmctl_with([Fault("receive", GETROUTE, "fail", errno.ENOMEM)], "flush", "--routes", status=1)
@@ -769,10 +772,10 @@ def not_listed():
 
 @case
 def lost_link():
-    """Routes over a link without carrier are exchanged."""
+    """Routes over a link without carrier are replaced."""
     make()
     batch("link set far-end down")
-    # The kernel looks at its links by and by (linkwatch).
+    # The kernel notices the lost carrier after some time (linkwatch).
     until(lambda: all("linkdown" in line for line in of_protocol(STATIC) if "dev uplink" in line), "the carrier is lost")
     before = without(of_protocol(STATIC))
     hold("--routes")
@@ -781,7 +784,7 @@ def lost_link():
 
 @case
 def beside_shadows():
-    """A hold with policies says of both, and a release ends both."""
+    """A hold of policies and routes reports both, and a release removes both."""
     make_link()
     xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 10.8.0.1 dst 10.8.0.2 proto esp mode tunnel")
     add(ROUTES["IPv4"])

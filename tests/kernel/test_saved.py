@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl save` and `restore`: what is protected is closed at the next boot; and who stops a service opens that too."""
+"""`xfrmctl save` and `restore`: protected traffic is blocked at the next boot. A stop of the service by an operator
+ends that."""
 
 import errno
 import os
@@ -32,7 +33,7 @@ POLICIES = [
 
 
 class Folder:
-    """One for the file, in a with block."""
+    """A temporary folder for the saved file, as a context manager."""
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="saved-")
@@ -49,7 +50,7 @@ class Folder:
         return xfrmctl("restore", f"--file={self.path}", *words, **options)
 
     def is_alone(self):
-        """Whether no file beside it was left."""
+        """Returns whether the folder has no other file."""
         return os.listdir(self.folder.name) == [self.path.name]
 
     def identity(self):
@@ -62,12 +63,12 @@ def make():
 
 
 def boot():
-    """As far as XFRM goes."""
+    """Removes XFRM state as a boot does."""
     xfrm.clear()
 
 
 def plain(policies):
-    """Without what the kernel gives each."""
+    """Returns policies without the fields that the kernel sets."""
     return sorted((policy._replace(index=0, used=None) for policy in policies), key=lambda policy: policy.key)
 
 
@@ -78,7 +79,7 @@ def require_sub_policies():
 
 @case
 def as_held():
-    """What is restored is what a hold leaves."""
+    """restore leaves the same shadows as a hold."""
     with Folder() as folder:
         make()
         assert re.fullmatch(r"Saved 4 policies \(1 in, 2 out, 1 fwd\) in \d+\.\d{3} ms\.\n", folder.save().out)
@@ -98,7 +99,7 @@ def as_held():
 
 @cases([(table.name, table) for table in IN_THE_ORDER_OF_PRIORITIES])
 def verdicts(_, table):
-    """Each packet meets what a hold would have left: {0}"""
+    """After restore, each packet gets the verdict of a hold: {0}"""
     require(table)
     with Folder() as folder, Wire() as wire:
         table.add()
@@ -110,7 +111,7 @@ def verdicts(_, table):
 
 @case
 def as_sub_policies():
-    """A daemon that flushes the main policies when it starts leaves shadows that are sub policies; main ones follow them."""
+    """Shadows that are sub policies stay when a daemon flushes main policies at its start; main ones replace them."""
     require_sub_policies()
     with Folder() as folder:
         make()
@@ -129,7 +130,7 @@ def as_sub_policies():
 
 @cases([(table.name, table) for table in IN_THE_ORDER_OF_PRIORITIES if not table.options and not table.needs_sub_policies])
 def verdicts_of_sub_policies(_, table):
-    """As sub policies alone, they decide as a hold would, where a daemon has main policies only: {0}"""
+    """Sub policies alone give each packet the verdict of a hold: {0}"""
     require_sub_policies()
     with Folder() as folder, Wire() as wire:
         table.add()
@@ -141,7 +142,7 @@ def verdicts_of_sub_policies(_, table):
 
 @case
 def sub_policies_stay():
-    """When main shadows are refused, the sub policies stay, so that nothing opens."""
+    """If main shadows are refused, the sub policies stay, so that traffic stays blocked."""
     require_sub_policies()
     with Folder() as folder:
         make()
@@ -156,7 +157,7 @@ def sub_policies_stay():
 
 @case
 def nothing():
-    """Without policies there is nothing to close."""
+    """Without policies, nothing is blocked at boot."""
     with Folder() as folder:
         contains(folder.save().out, "Saved 0 policies in ")
         equal(folder.restore(), (0, "No policies were saved: nothing is closed.\n", ""), "result")
@@ -164,7 +165,7 @@ def nothing():
 
 @case
 def replaced():
-    """The file is root's alone, and is replaced only when it would say something else."""
+    """The file is only for root, and is replaced only if its content changes."""
     with Folder() as folder:
         make()
         folder.save()
@@ -178,7 +179,7 @@ def replaced():
 
 @case
 def selection():
-    """What is not selected is not saved, and decides as before."""
+    """Policies that are not selected are not saved."""
     with Folder() as folder:
         make()
         contains(folder.save("--match=reqid=1", "--exclude=dir=in").out, "Saved 1 policy (1 out) in ")
@@ -189,7 +190,7 @@ def selection():
 
 @case
 def behind_one_that_stays():
-    """A shadow stands right behind its policy if one that is not selected is asked after that."""
+    """A shadow stands right behind its policy if a later policy is not selected."""
     with Folder() as folder:
         xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
                           "src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 2000")
@@ -201,7 +202,7 @@ def behind_one_that_stays():
 
 @case
 def before_a_bypass():
-    """A shadow stands far behind, as behind a hold, also if a bypass is asked after its policy."""
+    """A shadow stands behind all policies, as after a hold, also with a bypass behind its policy."""
     with Folder() as folder:
         xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
                           "src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 2000")
@@ -225,7 +226,7 @@ def left_out():
 
 @case
 def many_left_out():
-    """Of many that are left out, ten are named, and the others counted."""
+    """Of many policies that are left out, ten are named, and the others counted."""
     with Folder() as folder:
         xfrm.add_policies(*[f"src 10.3.{i}.0/24 dst 10.4.0.0/16 dev lo dir out {ESP}" for i in range(13)])
         lines = folder.save().err.splitlines()
@@ -235,7 +236,7 @@ def many_left_out():
 
 @case
 def of_shadows():
-    """Shadows are saved as well, and stay until they are released; of two in one place the one that blocks counts."""
+    """Shadows are saved too, and restored without a time limit; of two in one place, one that blocks counts."""
     with Folder() as folder:
         policies = make()
         for policy in policies:
@@ -253,7 +254,7 @@ PASS = BLOCK.replace("block", "allow")
 
 @cases([(BLOCK + PASS,), (PASS + BLOCK,), (BLOCK + BLOCK,)])
 def twice(lines):
-    """Of two in one place the one that blocks stays: {0!r}"""
+    """Of two shadows in one place, one that blocks stays: {0!r}"""
     with Folder() as folder:
         folder.path.write_text(f"xfrmctl shadows 1\n{lines}end 2\n")
         folder.restore()
@@ -314,7 +315,7 @@ def refused(_, change, why):
 
 @case
 def no_file():
-    """Without a file nothing is done."""
+    """Without a file, nothing is done."""
     with Folder() as folder:
         equal((folder.restore(), netlink.policies()), ((0, "", ""), []), "result and policies")
         contains(folder.restore("-v").err, "nothing is closed.\n")
@@ -322,7 +323,7 @@ def no_file():
 
 @case
 def no_folder():
-    """Without its folder the file cannot be written."""
+    """Without its folder, the file cannot be written."""
     with Folder() as folder:
         folder.path = folder.path / "saved"
         contains(folder.save(status=1).err, f"xfrmctl: Could not save the policies in {folder.path}: "
@@ -331,7 +332,7 @@ def no_folder():
 
 @case
 def changing():
-    """When a part of the list of policies is lost each time, what was saved before stays."""
+    """If a part of the list of policies is lost each time, the saved file stays as it is."""
     with Folder() as folder:
         make()
         folder.save()
@@ -344,7 +345,7 @@ def changing():
 
 @cases([(number,) for number in range(1, 5)])
 def lost(number):
-    """A list of which a part was lost is written again, from its beginning: at message {0}"""
+    """A list of which a part is lost is written again from its beginning: at message {0}"""
     with Folder() as folder:
         make()
         folder.save()
@@ -356,7 +357,7 @@ def lost(number):
 
 @case
 def kernel_refuses():
-    """A shadow that the kernel refuses is named, and the others are in place."""
+    """A shadow that the kernel refuses is named, and the others are added."""
     with Folder() as folder:
         make()
         folder.save()
@@ -371,7 +372,7 @@ def kernel_refuses():
 
 @case
 def answer_lost():
-    """When the kernel's word is lost, each shadow is looked for."""
+    """If an answer of the kernel is lost, restore checks each shadow."""
     with Folder() as folder:
         make()
         folder.save()
@@ -384,7 +385,7 @@ def answer_lost():
         (("active", "running", "running", "restart"), False), (("active", "running", "frozen", ""), False),
         (("activating", "start-post", "running", "start"), False), (("failed", "failed", "running", ""), False)])
 def saves_of(state, saves):
-    """Of a service in the state {0} it is saved: {1}"""
+    """For a service in the state {0}, save writes a file: {1}"""
     with Folder() as folder, manager(0, state):
         make()
         folder.save(f"--unit={UNIT}")
@@ -393,7 +394,7 @@ def saves_of(state, saves):
 
 @cases([("save", "Could not ask systemd whether", 1), ("restore", "Going on.", 0)])
 def no_systemd(verb, says, status):
-    """Where systemd cannot be asked, there is: {1}"""
+    """If systemd cannot be asked, {0} reports: {1}"""
     with Folder() as folder:
         service.MANAGERS_SOCKET.unlink(missing_ok=True)
         make()
@@ -406,7 +407,7 @@ def no_systemd(verb, says, status):
 @cases([(("inactive", "dead", "running", "start"), True), (("activating", "start-pre", "running", "start"), False),
         (("active", "running", "running", ""), False), (("failed", "failed", "running", ""), True)])
 def restores_of(state, restores):
-    """For a service in the state {0} it is restored: {1}"""
+    """For a service in the state {0}, restore adds shadows: {1}"""
     with Folder() as folder, manager(0, state):
         make()
         folder.save()
@@ -424,7 +425,7 @@ def step(command, name):
 
 @contextmanager
 def saved_of_service(wanted):
-    """What the next boot closes, if that is wanted."""
+    """Yields the file of policies that the next boot blocks, which exists if it is `wanted`."""
     SAVED.unlink(missing_ok=True)
     if wanted:
         xfrmctl("save", f"--file={SAVED}")
@@ -434,7 +435,7 @@ def saved_of_service(wanted):
 
 @cases(SHUTDOWNS)
 def armed(shutdown_job, saved, stays):
-    """Of a unit that is stopped, before; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
+    """stop, job of shutdown.target '{0}', with a saved file: {1}; traffic stays blocked: {2}"""
     with saved_of_service(saved) as path, stopping(shutdown_job) as command:
         make()
         step(command, "stop")
@@ -444,7 +445,7 @@ def armed(shutdown_job, saved, stays):
 
 @cases(SHUTDOWNS)
 def flushed(shutdown_job, saved, stays):
-    """Of a unit that is stopped, after; job of shutdown.target: '{0}'; there is a file: {1}; it stays closed: {2}"""
+    """stop-post, job of shutdown.target '{0}', with a saved file: {1}; traffic stays blocked: {2}"""
     make()
     with saved_of_service(saved) as path, stopping(shutdown_job) as command:
         hold()
@@ -454,7 +455,7 @@ def flushed(shutdown_job, saved, stays):
 
 @cases([("restart",), ("",)])
 def not_stopped(job):
-    """Of a unit that is not stopped for good the file stays: '{0}'"""
+    """The file of a unit that is not stopped for good stays: '{0}'"""
     make()
     with saved_of_service(True) as path, stopping("", job) as command:
         hold()
@@ -464,7 +465,7 @@ def not_stopped(job):
 
 @case
 def of_failed():
-    """Of a unit that has failed it goes."""
+    """The file of a unit that has failed is removed."""
     with saved_of_service(True) as path, manager(0, ("failed", "failed", "running", "")):
         run_step((XFRMCTL,), "stop-post", f"--unit={UNIT}")
         equal(path.exists(), False, "whether there is a file")

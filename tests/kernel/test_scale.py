@@ -39,7 +39,7 @@ def half(_, count, kind, read, summary):
 
 @case
 def everything():
-    """120,000 policies and 10,000 SAs go at once."""
+    """120,000 policies and 10,000 SAs are removed together."""
     xfrm.fill("hosts", HOSTS)
     xfrm.fill("sas", SAS)
     contains(flush().out, "Removed 10000 SAs (10000 esp) and 120000 policies (40000 in, 40000 out, 40000 fwd) in ")
@@ -48,7 +48,7 @@ def everything():
 
 @case
 def all_one_by_one():
-    """120,000 policies go when they have to be selected one by one."""
+    """120,000 policies are removed when they have to be selected one by one."""
     xfrm.fill("hosts", HOSTS)
     contains(flush("--exclude=reqid=77").out, "Removed 0 SAs and 120000 policies (40000 in, 40000 out, 40000 fwd) in ")
     equal(xfrm.counts(), (0, 0), "policies and SAs left")
@@ -56,7 +56,7 @@ def all_one_by_one():
 
 @case
 def armed():
-    """40,000 policies get shadows, and no event of these is read."""
+    """40,000 policies get shadows, without an event that has to be read."""
     xfrm.fill("networks", ARMED)
     with Faults(Fault("event", ANY, "note")) as faults:
         contains(arm(env=faults.env).out, "Put shadows behind 40000 policies (")
@@ -66,15 +66,16 @@ def armed():
 
 @case
 def armed_meanwhile():
-    """So many policies are installed while arm is at work that the kernel drops events: all get shadows, and so does the
-    one that is installed when it looks for these."""
+    """Policies that are installed while arm runs get shadows, even if the kernel drops events."""
     xfrm.fill("networks", 3)
     last = ARMED + 2
     with Steps("-v", "arm", faults=[Fault("event", ANY, "note")]) as steps:
         for number, kind in enumerate(steps):
             equal(kind, MSG_NEWPOLICY, "the type of a change")
+            # So many policies are installed that the kernel drops events.
             if number == 0:
                 xfrm.fill("hosts", ARMED)
+            # One more is installed while arm lists the policies again.
             if number == last:
                 xfrm.add_policies("src 10.1.0.0/16 dst 172.16.0.0/16 dir out action block")
         result = steps.result()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""--match and --exclude: what is selected goes, and every other entry is left as it was."""
+"""--match and --exclude: selected entries are removed, and every other entry stays as it was."""
 
 import xfrm
 from cases import case, cases, main
 from program import flush
 from tap import contains, equal
 
-# The order matters: it gives each entry its priority (from 1000) or SPI (from 0x1000).
+# The order decides which priority (from 1000) or SPI (from 0x1000) an entry gets.
 POLICIES = {
     "out": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 198.51.100.1 proto esp reqid 1 mode tunnel",
     "in": "src 10.2.0.0/16 dst 10.1.0.0/16 dir in tmpl src 198.51.100.1 dst 192.0.2.1 proto esp reqid 1 mode tunnel",
@@ -29,7 +29,7 @@ SUB_POLICIES = {
     "sub": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out ptype sub",
     "sub mark": "src 10.1.0.0/16 dst 10.2.0.0/16 dir out ptype sub mark 0x10 mask 0xff",
 }
-# The kernel gives the SAs of XFRM_MSG_ALLOCSPI selectors without a family, which are within no prefix.
+# SAs of XFRM_MSG_ALLOCSPI have selectors without a family, which are within no prefix.
 SAS = {
     "SA out": {"src": "192.0.2.1", "dst": "198.51.100.1", "reqid": 1},
     "SA in": {"src": "198.51.100.1", "dst": "192.0.2.1", "reqid": 1},
@@ -135,13 +135,13 @@ def check(options, selected):
 
 @cases(KEYS)
 def match(expression, selected):
-    """--match={0} removes what it holds for and nothing else."""
+    """--match={0} removes what it matches and nothing else."""
     check([f"--match={expression}"], selected)
 
 
 @cases(KEYS)
 def exclude(expression, selected):
-    """--exclude={0} leaves what it holds for and nothing else."""
+    """--exclude={0} leaves what it matches and nothing else."""
     check([f"--exclude={expression}"], but(EVERYTHING, *selected))
 
 
@@ -153,15 +153,15 @@ def combined(options, selected):
 
 @case
 def many_expressions():
-    """As many expressions as are accepted all take effect, of each kind."""
+    """The maximum number of expressions of each kind takes effect."""
     state = xfrm.State({str(n): f"src 10.1.{n}.0/24 dst 10.2.0.0/16 dir out" for n in range(130)})
     flush(*(f"--match=src=10.1.{n}.0/24" for n in range(64)), *(f"--exclude=src=10.1.{n}.0/24" for n in range(63, 127)))
     state.expect(*map(str, range(63, 130)))
 
 
 def add_hidden():
-    """Makes an SA with a mark, and one without mark that the kernel finds in its place. Larval SAs never get the same
-    SPI."""
+    """Adds an SA with a mark, and one without mark that the kernel finds in its place. Larval SAs never have the same
+    SPI. Returns how `ip` shows the SAs."""
     for mark in ("mark 5 mask 0xff", ""):
         xfrm.add_sa(f"src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode tunnel reqid 7 {mark}"
                     f" aead rfc4106(gcm(aes)) 0x{'1' * 40} 128")
@@ -170,7 +170,7 @@ def add_hidden():
 
 @case
 def hidden_by_mark():
-    """An SA behind one with the same SPI and a wider mark is named, and the other does not go in its place."""
+    """An SA behind one with the same SPI and a wider mark is named, and the other one stays."""
     before = add_hidden()
     result = flush("--match=mark=5", status=1)
     contains(result.err, "Could not remove esp SA 192.0.2.1 → 192.0.2.2 spi 0x00001000 reqid 7 mark 0x5/0xff: ",
@@ -180,7 +180,7 @@ def hidden_by_mark():
 
 @case
 def hidden_by_mark_and_both_selected():
-    """An SA behind one with the same SPI and a wider mark goes when both are selected."""
+    """An SA behind one with the same SPI and a wider mark is removed if both are selected."""
     add_hidden()
     contains(flush("--match=spi=0x1000").out, "Removed 2 SAs (2 esp) and 0 policies in ")
     equal(xfrm.sa_lines(), [], "the SAs left")

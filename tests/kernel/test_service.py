@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl service`: what the units run, with the settings of the operator; with one that is wrong it blocks rather than
-opens, removes nothing of others, and an explicit stop frees all that it has made."""
+"""`xfrmctl service`, which the units run, with the settings of the operator. With a wrong setting, it blocks traffic
+rather than leave it unprotected, and removes no entries of others. An explicit stop removes everything that it has
+made."""
 
 import re
 import time
@@ -20,7 +21,7 @@ OURS = f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}"
 OTHERS = f"src 10.3.0.0/16 dst 10.4.0.0/16 dir out priority 1077 if_id 77 {ESP}"
 SELECT = "--exclude=if-id=77"
 
-# charon's table, and the route of a bypass, which needs no device.
+# A bypass route of charon's table, which needs no device.
 ROUTE = "throw 10.5.0.0/24 proto static"
 
 WRONG_SELECTS = ("--exclude=reqid=many", "--no-such-option", "exclude=if-id=77", "--netns=blue", "--force", "-h",
@@ -34,7 +35,7 @@ ANY = [("SELECT", "--exclude=reqid=many"), ("ROUTES", "--routes=x"), ("FLUSH_OPT
 
 
 def wrong(result, name):
-    """One sentence, which names the setting and the file."""
+    """Checks that standard error has one sentence about a wrong setting, with its name and its file."""
     lines = [line for line in result.err.splitlines() if " is wrong: " in line]
     equal(len(lines), 1, f"sentences about wrong settings ({result.err})")
     assert re.fullmatch(rf"xfrmctl: XFRMCTL_{name} is wrong: .+\. .+\. Correct it in /etc/default/xfrmctl\.", lines[0]), \
@@ -43,7 +44,7 @@ def wrong(result, name):
 
 
 def make_both():
-    """A policy and an SA of the daemon's, and of another owner, and a route of charon's."""
+    """Creates a policy and an SA of the daemon, and of another owner, and a route of charon."""
     xfrm.add_policies(OURS, OTHERS)
     netlink.allocate_spi("192.0.2.1", "192.0.2.2", 0x5001, reqid=1)
     netlink.allocate_spi("192.0.2.1", "192.0.2.3", 0x5077, if_id=77)
@@ -51,24 +52,24 @@ def make_both():
 
 
 def priorities():
-    """Of the policies that are left, by which their owner is known."""
+    """Returns the priorities of the policies that are left, by which their owners are recognized."""
     return sorted(policy.priority for policy in real_policies())
 
 
 def left():
-    """Numbers of real policies, shadows that stay, and SAs."""
+    """Returns the numbers of real policies, of shadows that stay, and of SAs."""
     return len(real_policies()), len(shadows(HOLD)), len(netlink.spis())
 
 
 def table():
-    """Numbers of charon's routes and of stand-ins."""
+    """Returns the numbers of charon's routes and of backup routes."""
     lines = xfrm.ip("route", "show", "table", "220").splitlines() if "220" in xfrm.ip("route", "show", "table", "all") else []
     return sum("proto static" in line for line in lines), sum("proto 88" in line for line in lines)
 
 
 @case
 def start_pre():
-    """start-pre holds what is the daemon's."""
+    """start-pre holds the daemon's policies."""
     make_both()
     with stopping(job="start") as command:
         run_step(command, "start-pre", SELECT=SELECT)
@@ -77,7 +78,7 @@ def start_pre():
 
 @cases([(value,) for value in WRONG_MODES])
 def mode(value):
-    """A wrong XFRMCTL_MODE is hold: '{0}'"""
+    """With a wrong XFRMCTL_MODE, the mode is hold: '{0}'"""
     make_both()
     with stopping(job="start") as command:
         wrong(run_step(command, "start-pre", MODE=value, SELECT=SELECT, status=1), "MODE")
@@ -86,7 +87,7 @@ def mode(value):
 
 @cases([("stop",), ("stop-post",)])
 def mode_at_restart(step):
-    """A wrong XFRMCTL_MODE holds at a restart: {0}"""
+    """With a wrong XFRMCTL_MODE, {0} holds at a restart"""
     make_both()
     with stopping(job="restart") as command:
         wrong(run_step(command, step, MODE="", SELECT=SELECT, status=1), "MODE")
@@ -95,7 +96,7 @@ def mode_at_restart(step):
 
 @cases([(value,) for value in WRONG_SELECTS])
 def select(value):
-    """With a wrong XFRMCTL_SELECT nothing is removed at a start, and everything has a shadow: {0}"""
+    """With a wrong XFRMCTL_SELECT, a start removes nothing, and every policy gets a shadow: {0}"""
     make_both()
     with stopping(job="start") as command:
         wrong(run_step(command, "start-pre", SELECT=value, status=1), "SELECT")
@@ -104,7 +105,7 @@ def select(value):
 
 @cases([("hold",), ("auto",), ("handover",), ("flush",)])
 def select_in_mode(of_mode):
-    """So it is in the mode {0}; and at a restart the daemon is not ended"""
+    """With a wrong XFRMCTL_SELECT in the mode {0}, a restart neither removes anything nor ends the daemon"""
     make_both()
     with stopping(job="restart") as command:
         for step in ("stop", "stop-post", "start-pre"):
@@ -114,7 +115,7 @@ def select_in_mode(of_mode):
 
 @cases([("stop",), ("stop-post",)])
 def select_at_restart(step):
-    """With a wrong XFRMCTL_SELECT everything gets a shadow at a restart: {0}"""
+    """With a wrong XFRMCTL_SELECT, every policy gets a shadow at a restart: {0}"""
     make_both()
     with stopping(job="restart") as command:
         wrong(run_step(command, step, SELECT="--match=", status=1), "SELECT")
@@ -127,7 +128,7 @@ def stop(command, words, **options):
 
 @cases([((),), ((f"--unit={UNIT}",),)])
 def select_at_stop(words):
-    """With a wrong XFRMCTL_SELECT a stop removes shadows and kept shadows, and nothing that may be of others: {0}"""
+    """With a wrong XFRMCTL_SELECT, a stop removes shadows and kept policies, and no entries of others: {0}"""
     living.make(1)
     living.xfrmctl_living("flush", "--keep")
     make_both()
@@ -142,7 +143,7 @@ def select_at_stop(words):
 
 @case
 def stoppers_at_stop():
-    """So are stoppers removed."""
+    """With a wrong XFRMCTL_SELECT, a stop removes guard SAs."""
     living.add_real_sas(1)
     xfrm.add_policies(*living.policies(1, living.spi_out(1)))
     spis = netlink.spis()
@@ -154,7 +155,7 @@ def stoppers_at_stop():
 
 
 def make_acquires():
-    """Pending acquires of the daemon's and of another owner."""
+    """Creates pending acquires of the daemon and of another owner."""
     xfrm.make_uplink()
     xfrm.add_policies(*(f"src 10.8.0.1/32 dst 10.9.{reqid}.0/24 dir out {ESP.replace('reqid 1', f'reqid {reqid}')}"
                         for reqid in (1, 77)))
@@ -163,13 +164,13 @@ def make_acquires():
 
 
 def acquires():
-    """The reqids of what waits."""
+    """Returns the reqids of the pending acquires."""
     return sorted(xfrm.numbers(xfrm.sa_lines(), "reqid"))
 
 
 @cases([("", []), ("--exclude=reqid=77", [77]), ("--match=reqid=77", [1])])
 def acquires_at_start(value, stay):
-    """start-post removes the pending acquires that XFRMCTL_SELECT says are the daemon's: '{0}'"""
+    """start-post removes the pending acquires that XFRMCTL_SELECT selects: '{0}'"""
     make_acquires()
     with stopping(job="start") as command:
         contains(run_step(command, "start-post", SELECT=value).out, f"Removed {2 - len(stay)} pending acquire")
@@ -178,7 +179,7 @@ def acquires_at_start(value, stay):
 
 @case
 def acquires_with_wrong_select():
-    """With a wrong XFRMCTL_SELECT start-post removes none, and releases what was held."""
+    """With a wrong XFRMCTL_SELECT, start-post removes no acquires, and releases the shadows."""
     make_acquires()
     flush("--hold", "--policies-only")
     with stopping(job="start") as command:
@@ -190,7 +191,7 @@ def acquires_with_wrong_select():
 
 @cases([(value,) for value in WRONG_ROUTES])
 def routes(value):
-    """With a wrong XFRMCTL_ROUTES start-pre leaves routes alone: {0}"""
+    """With a wrong XFRMCTL_ROUTES, start-pre leaves routes as they are: {0}"""
     make_both()
     with stopping(job="start") as command:
         wrong(run_step(command, "start-pre", ROUTES=value, status=1), "ROUTES")
@@ -199,7 +200,7 @@ def routes(value):
 
 @case
 def stand_ins():
-    """With a wrong XFRMCTL_ROUTES the stand-ins of table 220 are made, released, and removed at a stop."""
+    """With a wrong XFRMCTL_ROUTES, table 220 gets backup routes, which start-post and a stop remove."""
     make_both()
     with stopping(job="restart") as command:
         wrong(run_step(command, "stop", ROUTES="x", status=1), "ROUTES")
@@ -214,7 +215,7 @@ def stand_ins():
 
 @case
 def routes_of_another_table():
-    """Of a wrong XFRMCTL_SELECT and a right XFRMCTL_ROUTES, start-pre makes stand-ins in the table of that."""
+    """With a wrong XFRMCTL_SELECT, start-pre makes backup routes in the table of XFRMCTL_ROUTES."""
     make_both()
     xfrm.ip("route", "add", *ROUTE.split(), "table", "221")
     with stopping(job="start") as command:
@@ -236,7 +237,7 @@ def flush_options(value):
 
 @cases([(value,) for value in WRONG_RELEASE_OPTIONS])
 def release_options(value):
-    """With a wrong XFRMCTL_RELEASE_OPTIONS the grace is five minutes: {0}"""
+    """With a wrong XFRMCTL_RELEASE_OPTIONS, the grace is five minutes: {0}"""
     xfrm.add_policies(OURS)
     [policy] = netlink.policies()
     make_shadow(policy)
@@ -249,7 +250,7 @@ def release_options(value):
 
 @cases(ANY)
 def stop_opens(name, value):
-    """Whatever is wrong, a stop leaves nothing blocked, and forgets what was saved: {0}"""
+    """With a wrong setting, a stop leaves nothing blocked, and removes the saved file: {0}"""
     xfrm.add_policies(OURS)
     with stopping(job="restart") as command:
         for step in ("stop", "stop-post", "start-pre"):
@@ -263,7 +264,7 @@ def stop_opens(name, value):
 
 @case
 def saved_stays():
-    """With a wrong XFRMCTL_SELECT what was saved for the next boot stays as it is when the machine goes down."""
+    """With a wrong XFRMCTL_SELECT, the saved file stays as it is when the machine shuts down."""
     make_both()
     SAVED.write_text("what was there\n")
     with stopping("start") as command:
@@ -277,7 +278,7 @@ def saved_stays():
 @cases([("--exclude='if-id=77'",), ('"--exclude=if-id=77"',), ("  --exclude  if-id=77\t",), (r"--exclude=if\-id=77",),
         ("--verbose --exclude=if-id=77",), ("--exclude=if-id=77 -v",), ("--exclude='if-id=77",)])
 def words(value):
-    """Words are split as systemd splits them: {0}"""
+    """Settings are split into words as systemd splits them: {0}"""
     make_both()
     with stopping(job="start") as command:
         run_step(command, "start-pre", SELECT=value)
@@ -286,7 +287,7 @@ def words(value):
 
 @case
 def without_settings():
-    """A setting that is not there has its default; of routes none are touched then."""
+    """Without settings, the defaults apply: routes are not touched."""
     make_both()
     with stopping(job="start") as command:
         equal(run("service", "start-pre", command=command, env=environment()).status, 0, "exit status")
@@ -298,7 +299,7 @@ def without_settings():
 
 @case
 def mode_of_the_unit():
-    """--mode counts more than the setting, which is not looked at."""
+    """--mode takes precedence over XFRMCTL_MODE, which is not read."""
     make_both()
     with stopping(job="start") as command:
         equal(run_step(command, "start-pre", "--mode=flush", MODE="nonsense").err, "", "standard error")
@@ -307,7 +308,7 @@ def mode_of_the_unit():
 
 @cases([("start-pre", ("start",)), ("start-post", ("start",)), ("stop", ("restart",)), ("stop-post", ("restart", "stop"))])
 def settings_of(step, jobs):
-    """The help says which settings {0} reads."""
+    """The help lists the settings that {0} reads."""
     listed = re.search(rf"^  {step}  (?:.*\n)+? +\((.*)\)$", run("service", "--help").out, re.MULTILINE)[1].split(", ")
     said = ""
     for job in jobs:
@@ -318,7 +319,7 @@ def settings_of(step, jobs):
 
 @cases([("stop",), ("stop-post",)])
 def no_systemd(step):
-    """Where systemd cannot be asked whether it stops the unit, {0} goes on and says so."""
+    """If systemd cannot be asked whether it stops the unit, {0} reports it and continues."""
     make_both()
     service.MANAGERS_SOCKET.unlink(missing_ok=True)
     with unit(UNIT) as members:
@@ -331,7 +332,7 @@ def no_systemd(step):
     ("signal", "", 0, True), ("core-dump", "", 9, True), ("exit-code", "", 0, True), ("signal", "", 11, False),
     ("success", "", 0, False), ("signal", "restart", 0, False), ("signal", "", None, False)])
 def pause(result, job, seconds, pauses):
-    """Result {0}, job '{1}', the main process began {2} s ago: the automatic restart has to wait: {3}"""
+    """With result {0}, job '{1}', and a main process that began {2} s ago, stop-post delays the restart: {3}"""
     began = 0 if seconds is None else int((time.monotonic() - seconds) * 1e6)
     with unit(UNIT) as members, manager(0, service.state(job), main_began=began):
         done = run_step(command_in(members), "stop-post", "-v", before={"SERVICE_RESULT": result})
@@ -340,7 +341,7 @@ def pause(result, job, seconds, pauses):
 
 @case
 def pause_behind_shadows():
-    """The pause comes when shadows are there."""
+    """stop-post makes the shadows before it delays the automatic restart."""
     make_both()
     with unit(UNIT) as members, manager(0, service.state(""), main_began=int(time.monotonic() * 1e6)):
         done = run_step(command_in(members), "stop-post", "-v", before={"SERVICE_RESULT": "signal"})
@@ -351,7 +352,7 @@ def pause_behind_shadows():
 
 @case
 def two_wrong():
-    """Each wrong setting has a sentence of its own."""
+    """Each wrong setting is reported in a sentence of its own."""
     make_both()
     with stopping(job="start") as command:
         result = run_step(command, "start-pre", MODE="x", ROUTES="x", FLUSH_OPTIONS="x", status=1)
@@ -360,7 +361,7 @@ def two_wrong():
 
 @case
 def of_another_service():
-    """Of another service, a stop that is a restart removes nothing."""
+    """With --unit= of another service that restarts, stop-post removes nothing."""
     make_both()
     with unit("other.service") as members, manager(0, service.state("restart")):
         run_step(command_in(members), "stop-post", f"--unit={UNIT}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl service start-pre`: what is kept has to be ended by somebody, or is held."""
+"""`xfrmctl service start-pre`: systemd has to start the unit that hands over kept SAs; otherwise they are held."""
 
 import netlink
 import sandbox
@@ -16,14 +16,15 @@ START = "service", "start-pre", "--unit=x.service"
 
 
 def started(process):
-    """What systemd was asked to start: the manager ends when nobody is left who could ask."""
+    """Returns the units that systemd was asked to start. The manager ends when its standard input and its client are
+    gone."""
     process.stdin.close()
     return process.stdout.read().splitlines()
 
 
 @cases([("handover",), ("auto",)])
 def kept(mode):
-    """When something is kept, systemd starts the unit at once, whatever it is ordered behind: {0}"""
+    """If SAs are kept, systemd starts the handover unit immediately, regardless of its ordering: {0}"""
     make(1)
     with manager(0) as process:
         xfrmctl_living(*START, f"--mode={mode}")
@@ -33,7 +34,7 @@ def kept(mode):
 
 @cases([("flush",), ("hold",), ("handover",), ("auto",)])
 def nothing_kept(mode):
-    """When nothing is kept, systemd is not asked: {0}"""
+    """If no SA is kept, systemd is not asked: {0}"""
     xfrm.add_policies(*policies(1))
     with manager(0) as process:
         xfrmctl(*START, f"--mode={mode}")
@@ -50,14 +51,14 @@ def expect_held(why):
 
 @case
 def refused():
-    """What was kept is held when systemd refuses to start the unit."""
+    """If systemd refuses to start the handover unit, kept policies are held."""
     with manager(0, refuses=True):
         expect_held("Invalid argument")
 
 
 @case
 def no_systemd():
-    """It is held as well when there is no systemd."""
+    """Without systemd, kept policies are held."""
     MANAGERS_SOCKET.unlink(missing_ok=True)
     expect_held("No such file or directory")
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What strongSwan's starter lacks under systemd: `xfrmctl wait --starter` sees that it has loaded the connections, and
-`xfrmctl watch --starter` that its charon has ended. Processes stand in for both, in a /run of their own; the machine has
-the real ones."""
+"""`xfrmctl wait --starter` waits until strongSwan's starter has loaded the connections, and `xfrmctl watch --starter`
+until its charon has ended: systemd has no signal for either. Test processes replace both daemons, with a /run of their
+own; tests/machine has the real ones."""
 
 import re
 import signal
@@ -17,7 +17,7 @@ from tap import contains, equal
 
 FILES = {"starter": Path("/run/starter.charon.pid"), "charon": Path("/run/charon.pid")}
 
-# Blocks what starter blocks, until it is told that it has nothing left to do.
+# Blocks the signals that starter blocks, until the test makes it idle.
 BUSY = """
 import signal
 signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM, signal.SIGHUP})
@@ -33,7 +33,7 @@ NO_STARTER = "strongSwan's starter does not run"
 
 
 class Family(ExitStack):
-    """starter, which is busy, and charon."""
+    """Test processes for starter, which is busy, and for charon."""
 
     def __enter__(self):
         super().__enter__()
@@ -56,18 +56,18 @@ class Family(ExitStack):
         return process
 
     def load(self):
-        """starter has nothing left to do."""
+        """Makes starter idle."""
         print(file=self.starter.stdin, flush=True)
         equal(self.starter.stdout.readline(), "idle\n", "what starter says")
 
     def end(self, name):
-        """Leaves its file behind."""
+        """Ends a process, and leaves its file."""
         process = getattr(self, name)
         process.kill()
         process.wait()
 
     def xfrmctl(self, *words, **more):
-        """It runs, and waits."""
+        """Runs xfrmctl. Returns its process when it waits."""
         process = self.popen([XFRMCTL, *words], stderr=subprocess.PIPE, env=environment(**more))
         until(lambda: "poll" in Path(f"/proc/{process.pid}/wchan").read_text(), "it waits")
         return process
@@ -85,7 +85,7 @@ def check_killed(family, err):
 
 @case
 def charon_ends():
-    """watch --starter: charon ends, and starter goes on: that is killed."""
+    """watch --starter: if charon ends and starter does not, starter is killed."""
     with Family() as family:
         process = family.xfrmctl("watch", "--starter")
         equal(family.starter.poll(), None, "starter before")
@@ -97,7 +97,7 @@ def charon_ends():
 
 @case
 def both_end():
-    """watch --starter: starter ends right behind charon, as in a stop: nothing is said."""
+    """watch --starter: if starter ends right after charon, as in a stop, nothing is reported."""
     with Family() as family:
         process = family.xfrmctl("watch", "--starter")
         family.end("charon")
@@ -107,7 +107,7 @@ def both_end():
 
 @case
 def starter_ends():
-    """watch --starter: starter ends first: charon is left alone."""
+    """watch --starter: if starter ends first, charon is left alone."""
     with Family() as family:
         process = family.xfrmctl("watch", "--starter")
         family.end("starter")
@@ -117,7 +117,7 @@ def starter_ends():
 
 @cases([("has ended",), ("has no file any more",)])
 def charon_is_gone(how):
-    """watch --starter: charon {0} when it comes: starter is killed."""
+    """watch --starter: if charon {0} already at the beginning, starter is killed."""
     with Family() as family:
         family.end("charon")
         if how != "has ended":
@@ -127,7 +127,7 @@ def charon_is_gone(how):
 
 @case
 def charon_comes():
-    """watch --starter: charon comes only now: nothing happens until it ends."""
+    """watch --starter: if charon starts later, nothing happens until it ends."""
     with Family() as family:
         text = FILES["charon"].read_text()
         FILES["charon"].unlink()
@@ -140,7 +140,7 @@ def charon_comes():
 @cases([("charon", "", NO_PID), ("charon", "0", NO_PID), ("starter", "-1", NO_PID),
         ("starter", "99999999999999999999", NO_PID), ("starter", "4194305", NO_STARTER), ("starter", None, NO_STARTER)])
 def bad_file(name, text, said):
-    """watch --starter: the file of {0} has {1!r}: refused, nothing is killed."""
+    """watch --starter: the file of {0} has {1!r}: watch fails, and nothing is killed."""
     with Family() as family:
         FILES[name].unlink() if text is None else FILES[name].write_text(text)
         contains(xfrmctl("watch", "--starter", status=1).err, str(FILES[name]), said)
@@ -149,7 +149,7 @@ def bad_file(name, text, said):
 
 @cases([("of a unit", True), ("by hand", False)])
 def loads(how, in_unit):
-    """wait --starter, {0}: it ends when starter has nothing left to do."""
+    """wait --starter, {0}: it ends when starter is idle."""
     with Family() as family:
         process = family.xfrmctl("wait", "--starter", **({"MAINPID": str(family.starter.pid)} if in_unit else {}))
         equal(process.poll(), None, "before")
@@ -184,7 +184,7 @@ def not_in_time(how):
 
 @cases([("before",), ("meanwhile",)])
 def main_process_ends(when):
-    """wait --starter: the main process ends {0}: it fails at once."""
+    """wait --starter: the main process ends {0}: it fails immediately."""
     with Family() as family:
         more = {"MAINPID": str(family.starter.pid)}
         if when == "before":
@@ -200,7 +200,7 @@ def main_process_ends(when):
 
 @cases([("still has connections for it", False), ("has nothing left to do, as after that", True)])
 def charon_ends_meanwhile(how, is_idle):
-    """wait --starter: charon ends when starter {0}: it fails at once."""
+    """wait --starter: charon ends when starter {0}: it fails immediately."""
     with Family() as family:
         process = family.xfrmctl("wait", "--starter", MAINPID=str(family.starter.pid))
         family.end("charon")
@@ -213,7 +213,7 @@ def charon_ends_meanwhile(how, is_idle):
 
 @case
 def charon_of_before():
-    """wait --starter: the file is still that of a charon of before: it waits for the new one."""
+    """wait --starter: the file names a previous charon: it waits for the new one."""
     with Family() as family:
         family.end("charon")
         family.load()

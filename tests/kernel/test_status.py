@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""status: what is in the kernel, what charon says, and what is orphaned, for people and for programs."""
+"""status: the state of the kernel, the state of charon, and orphans, for people and for programs."""
 
 import errno
 import fcntl
@@ -28,7 +28,7 @@ from program import XFRMCTL, Fault, Faults, environment, hold, release, run
 from tap import Skip, contains, equal, is_lacking
 from vici_server import HANG_UP, Drip, Server, Stream, busy, frame, in_turn
 
-# Packets that each SA carries between two messages of the kernel; there are two messages to a look.
+# Number of packets that each SA carries between two messages of the kernel. A list of SAs has two messages.
 PACKETS = 7
 MATURE = Fault("receive", MSG_GETSA, "mature", PACKETS)
 
@@ -56,12 +56,12 @@ def conn(name, local, remote):
 
 CONNS = Stream("list-conn", [conn("net6", "2001:db8::1", "2001:db8::2")])
 
-# What xfrm.a_few() makes.
+# The SPIs of the SAs of xfrm.a_few().
 ESP, AH = 0x1000, 0x1001
 
 
 def charon(**commands):
-    """Answers of a charon that knows both SAs of xfrm.a_few()."""
+    """Returns the answers of a charon that knows both SAs of xfrm.a_few()."""
     answers = {"version": VERSION, "stats": STATS,
                "list-sas": list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)), "list-conns": CONNS}
     return answers | {name.replace("_", "-"): answer for name, answer in commands.items()}
@@ -70,7 +70,7 @@ def charon(**commands):
 @contextmanager
 def folder():
     with tempfile.TemporaryDirectory() as name:
-        # For the cases without privileges.
+        # The cases without privileges read this folder.
         os.chmod(name, 0o755)
         yield Path(name)
 
@@ -100,7 +100,7 @@ def as_json(*words, read=status, **options):
 
 @case
 def nothing():
-    """An empty kernel without a charon has no orphans."""
+    """An empty kernel without charon has no orphans."""
     result = status()
     equal(result.err, "", "standard error")
     contains(result.out, "charon       does not answer: there is no socket /nonexistent.\n", "key managers none\n",
@@ -109,7 +109,7 @@ def nothing():
 
 @case
 def counts():
-    """SAs and policies are counted by kind; larval SAs are no orphans; policies of sockets and shadows are apart."""
+    """SAs and policies are counted by kind, apart from larval SAs, policies of sockets, and shadows."""
     xfrm.add_policies(
         "src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel",
         "src 10.1.0.0/16 dst 10.3.0.0/16 dir out", "src 10.3.0.0/16 dst 10.1.0.0/16 dir in action block")
@@ -132,7 +132,7 @@ def counts():
 
 @case
 def shadows():
-    """Shadows are told by kind, and how long those with a grace stay."""
+    """Shadows are counted by kind, with the time for which expiring ones stay."""
     xfrm.a_few()
     hold()
     found = as_json()["shadows"]
@@ -147,7 +147,7 @@ def shadows():
 
 @case
 def blocked():
-    """The packets that shadows have blocked are counted since they were made."""
+    """Packets that shadows have blocked are counted from the time at which the shadows were made."""
     xfrm.make_uplink()
     xfrm.add_policies("src 10.8.0.1/32 dst 10.9.0.0/16 dir out action block")
 
@@ -165,7 +165,7 @@ def blocked():
 
 @case
 def without_charon():
-    """Without a charon every SA is an orphan, the oldest first, with what it carries in the meantime."""
+    """Without charon, every SA is an orphan; the oldest is first, with its current traffic."""
     xfrm.a_few()
     found = as_json(read=status_of_mature, code=4)
     equal(found["charon"], {"state": "absent", "socket": "/nonexistent"}, "charon")
@@ -180,7 +180,7 @@ def without_charon():
 
 @case
 def dead_socket():
-    """A socket that an earlier charon has left says that none is there."""
+    """With a socket that a previous charon has left, charon counts as absent."""
     with folder() as where:
         with Server(where / "vici", {}):
             os.link(where / "vici", where / "left")
@@ -191,7 +191,7 @@ def dead_socket():
 
 @case
 def all_known():
-    """What charon knows is no orphan."""
+    """An SA that charon knows is no orphan."""
     xfrm.a_few()
     with serving() as server:
         result = status_of_mature(vici=server.path)
@@ -204,7 +204,7 @@ def all_known():
 
 @case
 def orphans():
-    """What charon does not know is an orphan, with the connection that it once belonged to."""
+    """An SA that charon does not know is an orphan, shown with the connection that it belonged to."""
     xfrm.a_few()
     with serving(list_sas=list_sas(child("ESP", ESP, 0x99))) as server:
         with Faults(MATURE) as active:
@@ -215,7 +215,7 @@ def orphans():
 
 @case
 def just_negotiated():
-    """What charon knows at the second look is no orphan."""
+    """An SA that charon reports only in its second list is no orphan."""
     xfrm.a_few()
     with serving(list_sas=in_turn(list_sas(), list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)))) as server:
         contains(status_of_mature(vici=server.path).out, "orphans      none\n")
@@ -223,7 +223,7 @@ def just_negotiated():
 
 @case
 def many():
-    """The first ten orphans are shown, or all of them."""
+    """The first ten orphans are shown, or with --all each of them."""
     xfrm.fill("sas", 300)
     text = status_of_mature(code=4).out
     equal(text.count("\n  esp  0x"), 10, "orphans shown")
@@ -245,7 +245,7 @@ SILENCE = "no word on "
     ("speaks something else", {"version": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "broken", "is not VICI"),
 ])
 def does_not_answer(_, commands, state, why):
-    """A charon that {0} makes orphans unknown, not every SA one; it is said, in time."""
+    """With a charon that {0}, orphans are unknown, and this is reported in time."""
     xfrm.a_few()
     with folder() as where, Server(where / "vici", charon() | commands) as server:
         begun = time.monotonic()
@@ -261,7 +261,7 @@ def does_not_answer(_, commands, state, why):
 
 @case
 def backlog():
-    """A charon that does not take the connection is silent."""
+    """A charon that does not accept the connection counts as silent."""
     with folder() as where, busy(where / "vici"):
         result = status("--timeout=300ms", vici=where / "vici", code=1)
     contains(result.out, SILENCE)
@@ -269,7 +269,7 @@ def backlog():
 
 @case
 def no_stats():
-    """A charon that does not know of stats is asked for the rest."""
+    """A charon without the command stats is asked for the rest."""
     with folder() as where, Server(where / "vici", {k: v for k, v in charon().items() if k != "stats"}) as server:
         found = as_json(vici=server.path)
     equal((found["charon"]["state"], "uptime" in found["charon"]), ("up", False), "charon")
@@ -277,7 +277,7 @@ def no_stats():
 
 @case
 def hostile_names():
-    """Control characters in what charon says do not reach the terminal."""
+    """Control characters in charon's answers do not reach the terminal."""
     xfrm.a_few()
     evil = "\x1b]0;x\x07\n\"\\"
     with serving(version={"daemon": evil, "version": f"{evil}\u0085"}, list_sas=list_sas(),
@@ -307,7 +307,7 @@ def elsewhere():
 
 @case
 def key_managers():
-    """Every process that is told of acquires is named, with its sockets."""
+    """Every process that listens for acquires is named, with its sockets."""
     with process("charon-systemd", GROUPS_OF_CHARON, "500") as first, process("watcher", GROUPS_OF_CHARON) as second:
         found = as_json(code=1)["key_managers"]
         text = status(code=1).out
@@ -321,7 +321,7 @@ def key_managers():
 
 @cases([("pluto", (GROUPS_OF_CHARON,)), ("charon", (GROUPS_OF_CHARON, "500"))])
 def without_vici(name, sockets):
-    """Beside {0}, alive and without a VICI socket, orphans are unknown, and so is which routes are explained."""
+    """Beside {0} without a VICI socket, orphans and explained routes are unknown."""
     xfrm.a_few()
     add_routes()
     with process(name, *sockets) as pid:
@@ -349,7 +349,7 @@ def listener_of_acquires():
 
 @case
 def other_key_manager():
-    """Beside a charon that answers, orphans may belong to another key manager that is alive, and that is said."""
+    """Beside another key manager, status reports that orphans may be its own."""
     xfrm.a_few()
     with serving(list_sas=list_sas()) as server, process("pluto", GROUPS_OF_CHARON) as pid:
         contains(status_of_mature(vici=server.path, code=4).out,
@@ -366,7 +366,7 @@ def need_nobody():
 
 @case
 def unprivileged():
-    """Without privileges it says what it cannot see and why, and shows the rest."""
+    """Without privileges, status reports what it cannot see and why, and shows the rest."""
     need_nobody()
     xfrm.a_few()
     with process("charon", GROUPS_OF_CHARON), serving() as server:
@@ -389,14 +389,14 @@ def unprivileged():
 
 @case
 def no_xfrm():
-    """A kernel that has no XFRM is said to have none."""
+    """status reports a kernel without XFRM."""
     with Faults(Fault("socket", 0, "fail", 93)) as active:
         contains(status(code=1, env=active.env).out, "The kernel's SAs and policies cannot be seen: it has no XFRM (")
 
 
 @case
 def lost():
-    """A list of which a part was lost is read again, and counted once."""
+    """An incomplete list is requested again, and counted once."""
     xfrm.a_few()
     both = [Fault("receive", kind, "fail", errno.ENOBUFS, last=2) for kind in (MSG_GETPOLICY, MSG_GETSA)]
     with Faults(*both) as active:
@@ -408,7 +408,7 @@ def lost():
 
 @case
 def quiet():
-    """-q says nothing, and the status tells."""
+    """With -q, status prints nothing; the exit status shows orphans."""
     xfrm.a_few()
     with Faults(MATURE) as active:
         result = run("-q", "status", "--socket=/nonexistent", env=active.env)
@@ -416,7 +416,7 @@ def quiet():
 
 
 def on_terminal(columns, *words, **env):
-    """What a terminal of this width gets to see."""
+    """Runs status on a terminal of this width. Returns its output there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     with Faults(MATURE) as active:
@@ -424,7 +424,7 @@ def on_terminal(columns, *words, **env):
                               stdin=subprocess.DEVNULL, env=active.env | {"TERM": "xterm"} | env) as running:
             os.close(theirs)
             seen = b""
-            # The end of a terminal is an error (EIO).
+            # A terminal ends with an error (EIO).
             try:
                 while data := os.read(ours, 65536):
                     seen += data
@@ -453,7 +453,7 @@ def terminal(columns):
 
 @cases([("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")])
 def no_colour(name, value):
-    """{0}={1} keeps escape sequences away from a terminal."""
+    """With {0}={1}, a terminal gets no escape sequences."""
     xfrm.a_few()
     seen = on_terminal(80, **{name: value})
     is_lacking(seen, "\x1b")
@@ -462,7 +462,7 @@ def no_colour(name, value):
 
 @case
 def pipe():
-    """In a pipe nothing is cut, and nothing has a colour."""
+    """In a pipe, nothing is shortened, and nothing has a colour."""
     netlink.allocate_spi("2001:db8:1111:2222:3333:4444:5555:6666", "2001:db8:1111:2222:3333:4444:5555:7777", ESP)
     with Faults(MATURE) as active:
         text = status(code=4, env=active.env | {"TERM": "xterm", "COLUMNS": "40"}).out
@@ -486,8 +486,8 @@ METRIC = re.compile(r'^(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)'
 
 
 def check_metrics(text):
-    """The text format of Prometheus: each metric has HELP and TYPE before its samples, which stand together and are
-    never the same; returns the samples."""
+    """Checks Prometheus's text format: HELP and TYPE come before the samples of a metric, which stand together and
+    differ. Returns the samples."""
     assert text.endswith("\n"), text
     samples, seen, current = {}, set(), None
     lines = iter(text.splitlines())
@@ -511,7 +511,7 @@ def check_metrics(text):
 
 
 def everything():
-    """A kernel and a charon that leave nothing out."""
+    """Creates a state of the kernel of which nothing is left out. Returns a charon for it."""
     add_routes()
     xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out", "src 10.1.0.0/16 dst 10.2.0.0/16 dir fwd action block")
     hold()
@@ -523,7 +523,7 @@ def everything():
 
 @case
 def metrics():
-    """--metrics keeps to the text format, and has what there is."""
+    """--metrics keeps to the text format, and is complete."""
     with everything() as server, process("charon", GROUPS_OF_CHARON):
         samples = check_metrics(status_of_mature("--metrics", vici=server.path, code=4).out)
     expected = {
@@ -551,7 +551,7 @@ def metrics_of_nothing():
 
 @case
 def documented():
-    """Every name in the JSON, and every metric with its labels, is in the manual."""
+    """The manual has every name in the JSON, and every metric with its labels."""
     if not (manual := os.environ.get("MANUAL")):
         raise Skip("the manual is not here")
     words = set(re.findall(r"[a-zA-Z_0-9]+", Path(manual).read_text()))
@@ -562,14 +562,14 @@ def documented():
     names = {name.partition("{")[0] for name in check_metrics(text)}
     labels = set(re.findall(r'[{,]([a-z_]+)="', text))
     equal(sorted((names | labels) - words), [], "metrics that the manual lacks")
-    # So that the check means something.
+    # Optional names, without which the check would be incomplete.
     equal({"grace_left_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
           "names that there should be")
 
 
 @case
 def output():
-    """--output makes a file that everybody can read, and nothing beside it."""
+    """--output makes a file that everybody can read, and leaves no other file."""
     with folder() as where:
         file = where / "xfrmctl.prom"
         result = status("--metrics", f"--output={file}")
@@ -579,14 +579,14 @@ def output():
         equal(os.listdir(where), ["xfrmctl.prom"], "files")
         status("--json", f"--output={file}")
         json.loads(file.read_text())
-        # A name without a folder is one of the present folder.
+        # A name without a folder is a file in the current folder.
         status("--json", "--output=here", cwd=where)
         equal(sorted(os.listdir(where)), ["here", "xfrmctl.prom"], "files")
 
 
 @case
 def output_at_once():
-    """Who reads the file while it is replaced sees a whole one, always."""
+    """A reader of the file always sees a whole one while it is replaced."""
     xfrm.fill("networks", 100)
     with folder() as where:
         file, done, seen = where / "status.json", threading.Event(), []
@@ -607,7 +607,7 @@ def output_at_once():
 
 @case
 def output_fails():
-    """When the file cannot be written, the old one stays, and nothing is left beside it."""
+    """If the file cannot be written, the old one stays, and no other file is left."""
     def small_files_only():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
@@ -624,7 +624,7 @@ def output_fails():
 
 @case
 def full_output():
-    """A standard output that takes nothing is a failure."""
+    """Standard output that takes nothing is a failure."""
     with open("/dev/full", "w") as full:
         done = subprocess.run([XFRMCTL, "status", "--socket=/nonexistent"], stdout=full, stderr=subprocess.PIPE,
                               text=True, env=environment(), check=False)
@@ -641,7 +641,7 @@ def add_routes():
 
 @case
 def routes():
-    """Routes in charon's table that none of its connections explains are shown, with left-over virtual addresses."""
+    """Routes in charon's table that no connection explains are shown, with stale virtual addresses."""
     add_routes()
     conns = Stream("list-conn", [{"net4": {"children": {"net4": {"remote-ts": ["10.2.0.0/16"]}}}}])
     with serving(list_conns=conns, list_policies=Stream("list-policy", [])) as server:
@@ -659,7 +659,7 @@ def routes():
 
 @case
 def routes_without_charon():
-    """Without a charon no route is explained; beside a silent one that is not known."""
+    """Without charon, no route is explained; beside a silent charon, this is unknown."""
     add_routes()
     contains(status().out, "routes       2 of 2 in table 220 without a charon\n")
     equal(len(as_json()["routes"]["left_over"]), 2, "routes")
@@ -670,7 +670,7 @@ def routes_without_charon():
 
 @case
 def routes_not_explained():
-    """A charon that falls silent when it is asked what its routes are for leaves the rest of the answer as it is."""
+    """If charon stops answering when it is asked about routes, the rest of the answer is complete."""
     add_routes()
     with serving(list_policies=b"") as server:
         found = as_json("--timeout=300ms", vici=server.path)
@@ -697,7 +697,7 @@ def usage(words, why):
 
 @case
 def output_is_no_file():
-    """What is no regular file is not replaced by one."""
+    """--output replaces only regular files."""
     with folder() as where:
         os.mkfifo(where / "fifo")
         (where / "link").symlink_to("nothing")

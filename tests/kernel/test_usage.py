@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wrong usage ends with status 2 and one sentence that shows what is accepted, before the kernel is touched; help does
-not touch it either."""
+"""Wrong usage ends with status 2 and one sentence that shows what is accepted, before the kernel is asked for anything.
+Nor does a help text ask the kernel."""
 
 import xfrm
 from cases import case, cases, main
@@ -181,7 +181,8 @@ def shortened(text):
 
 
 def refused(accepted, *attempts):
-    """Each attempt ends with status 2 and one sentence that contains `accepted`, and leaves everything in place."""
+    """Checks that each attempt ends with status 2 and one sentence that contains `accepted`, and that nothing
+    changes."""
     state = xfrm.a_few()
     for words in attempts:
         result = run(*words)
@@ -219,13 +220,13 @@ def expression_refused(expression, accepted, _):
     (["status", "--quiet="], "Option '--quiet' takes no value"),
 ])
 def mistakes_with_options(words, sentence):
-    """Which mistake was made with an option is said: {0}"""
+    """The message names the mistake that was made with an option: {0}"""
     refused(f"xfrmctl: {sentence}; `xfrmctl", words)
 
 
 @case
 def late_mistake():
-    """A mistake behind correct options is refused like any other."""
+    """A mistake after correct options is refused like any other."""
     refused("in, out or fwd", ["flush", "--match=reqid=1", "--policies-only", "--exclude=dir=up"],
             ["flush", "--dry-run", "--match=reqid=1", "--match=dir=up"],
             ["-q", "flush", "--force", "--match=reqid=1,dir=up"])
@@ -285,7 +286,7 @@ def help_of_release(words):
 
 @cases([("status --help",), ("status -h",), ("-q status --json --help",)])
 def help_of_status(words):
-    """The help of status is shown: {0}"""
+    """xfrmctl {0} lists the verb's options and exit statuses."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n", "--output=FILE",
           "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be")
 
@@ -308,7 +309,7 @@ def help_of_watch(words):
     "flush", "arm", "release", "handover", "save", "restore", "status", "wait", "watch")),
     ("flush --dry-run",), ("flush --dry-run --json",), ("flush",), ("status --json",)])
 def full_output(words):
-    """What standard output does not take is a failure, and said once: {0}"""
+    """Output that standard output does not take is a failure, and reported once: {0}"""
     xfrm.a_few()
     result = run(*words.split(), command=("sh", "-c", 'exec "$0" "$@" >/dev/full', XFRMCTL))
     equal((result.status, result.err.count("\n")), (1, 1), f"what is said ({result})")
@@ -317,7 +318,7 @@ def full_output(words):
 
 @case
 def closed_output():
-    """Without a standard output, what writes nothing there does not fail, and what does fails."""
+    """Without standard output, only runs that write to it fail."""
     closed = ("sh", "-c", 'exec "$0" "$@" >&-', XFRMCTL)
     equal(run("-q", "flush", command=closed), (0, "", ""), "what a verb says")
     equal(run("--help", command=closed).status, 1, "status of the help")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The client of charon's socket: what it makes of answers, right and wrong, and that it always ends."""
+"""The client of charon's socket: how it handles answers, right and wrong, and that it always ends."""
 
 import itertools
 import os
@@ -19,16 +19,16 @@ from vici_server import (CMD_REQUEST, CONFIRM, EVENT_CONFIRM, HANG_UP, UNKNOWN, 
 
 PROBE = os.environ["VICI_PROBE"]
 
-# What nobody answers ends after this.
+# Timeout of requests that get no answer, in seconds.
 DEADLINE_SECONDS = 0.3
 
-# A slow machine may take longer to get there.
+# Additional time for a slow machine, in seconds.
 LATE_SECONDS = 20
 
 MESSAGE_MAX = 512 * 1024
 DEPTH_MAX = 16
 
-# What a buffer for one message may take, and a little.
+# Maximum memory for a buffer for one message, with a margin, in KiB.
 MEMORY_KIB_MAX = 1024
 
 SA = {"net4": {"version": "2", "child-sas": {"net4-1": {"spi-in": "c0ffee01", "local-ts": ["10.1.0.0/24"]}}}}
@@ -73,7 +73,7 @@ def ask(commands, *requests, seconds=SECONDS, **confirmations):
 
 
 def list_sas(answer, seconds=SECONDS, **confirmations):
-    """What becomes of list-sas when it is answered so, and of a request after it."""
+    """Sends list-sas, which gets this answer, and another request. Returns both results, and the server."""
     return ask({"list-sas": answer, "version": {"daemon": "charon"}}, "list-sas+list-sa", "version", seconds=seconds,
                **confirmations)
 
@@ -83,7 +83,7 @@ def check_ended(asked):
 
 
 def nested(depth, inner):
-    """Sections in sections, one byte of name each."""
+    """Returns nested sections with names of one byte."""
     return b"\x01\x01s" * depth + inner + b"\x02" * depth
 
 
@@ -93,7 +93,7 @@ def as_event(message):
 
 @case
 def answers():
-    """Answers and events arrive, all of them."""
+    """All answers and events arrive."""
     asked, server = ask({"version": {"daemon": "charon", "version": "6.0.1"}, "list-sas": Stream("list-sa", [SA] * 3),
                          "list-conns": Stream("list-conn", [])},
                         "version", "list-sas+list-sa", "list-conns+list-conn", "version")
@@ -106,7 +106,7 @@ def answers():
 
 @case
 def pieces():
-    """Packets may come in any pieces."""
+    """Packets may arrive in pieces of any size."""
     data = event("list-sa", SA) + event("list-sa", {}) + response({"a": "b"})
     for answer in (data, (data[:3], data[3:50], data[50:]), Drip(data, 0.0001)):
         asked, _ = list_sas(answer)
@@ -115,7 +115,7 @@ def pieces():
 
 @case
 def events_around():
-    """Events of another thread of charon's may come around the confirmations."""
+    """Events of another thread of charon may arrive around the confirmations."""
     stray = event("list-sa", SA)
     asked, _ = list_sas(Stream("list-sa", [SA]), register=stray + CONFIRM, unregister=stray * 2 + CONFIRM)
     equal(asked.results, [("list-sas", "OK", 2, SA_ELEMENTS), ("version", "OK", 1, 1)])
@@ -123,7 +123,7 @@ def events_around():
 
 @case
 def unknown():
-    """What charon does not know is told, and the connection goes on."""
+    """Unknown commands and events are reported, and the connection stays."""
     asked, server = ask({"version": {}}, "nothing", "nothing+list-sa", "version")
     equal(asked.results, [("nothing", "EOPNOTSUPP", 0, 0), ("nothing", "EOPNOTSUPP", 0, 0), ("version", "OK", 1, 0)])
     equal(server.registered, [], "events that are registered")
@@ -133,7 +133,7 @@ def unknown():
 
 @case
 def largest():
-    """A message may be as long as charon's limit, in both directions, and no longer."""
+    """A message may have the length of charon's limit in both directions, and not more."""
     room = MESSAGE_MAX - 1
     fill = b"\x04\x01l" + b"\x05\xff\xff" + b"x" * 65535
     while len(fill) + 1 + 3 + 65535 < room:
@@ -152,7 +152,7 @@ def largest():
 
 @case
 def gone():
-    """A daemon that goes away between two requests ends the conversation, and no signal the program."""
+    """If the daemon hangs up between two requests, the client fails, and no signal ends the program."""
     asked, _ = ask({"version": ({}, HANG_UP)}, "version", "version=500")
     equal(asked.results, [("version", "OK", 1, 0), ("version", "ECONNRESET", 0, 0)])
 
@@ -180,7 +180,7 @@ def gone():
     ("a truncated answer", "EBADMSG", response(SA)[:3] + bytes([len(response(SA)) - 5]) + response(SA)[4:-1]),
 ])
 def hostile(what, error, answer):
-    """Ends at once: {0}."""
+    """The client fails immediately: {0}."""
     asked, _ = list_sas(answer)
     equal([result[:2] for result in asked.results], [("list-sas", error), ("version", "ECONNRESET")])
 
@@ -193,21 +193,21 @@ def hostile(what, error, answer):
     ("a second answer, unknown", {"unregister": UNKNOWN}),
 ])
 def hostile_confirmation(what, confirmations):
-    """Ends at once: {0}."""
+    """The client fails immediately: {0}."""
     asked, _ = list_sas(Stream("list-sa", [SA]), **confirmations)
     equal([result[:2] for result in asked.results], [("list-sas", "EBADMSG"), ("version", "ECONNRESET")])
 
 
 @cases([("no name", b"\x07"), ("half a name", b"\x07\x07list")])
 def event_before(what, packet):
-    """An event with {0} is none, though the name of the one before still lies in the buffer."""
+    """An event with {0} is invalid, although the buffer still has the name of the previous one."""
     asked, _ = list_sas(Stream("list-sa", [SA], frame(packet)))
     equal(asked.results[0], ("list-sas", "EBADMSG", 1, SA_ELEMENTS))
 
 
 @case
 def event_unasked():
-    """An event for which nobody registered ends the conversation."""
+    """An event without a registration ends the connection."""
     asked, _ = ask({"version": (event("list-sa", SA), {})}, "version")
     equal(asked.results, [("version", "EBADMSG", 0, 0)])
 
@@ -226,7 +226,7 @@ def event_unasked():
     ("events without end after the answer", {}, {"unregister": Stream("list-sa", itertools.repeat({}))}),
 ])
 def endless(what, answer, confirmations):
-    """Ends at the deadline: {0}."""
+    """The client ends at the deadline: {0}."""
     asked, _ = list_sas(answer, DEADLINE_SECONDS, **confirmations)
     equal([result[:2] for result in asked.results], [("list-sas", "ETIMEDOUT"), ("version", "ECONNRESET")])
     check_ended(asked)
@@ -234,7 +234,7 @@ def endless(what, answer, confirmations):
 
 @case
 def memory():
-    """Memory does not grow with the number of events, nor beyond the largest."""
+    """The memory of the client does not grow with the number of events, nor beyond the largest event."""
     long = {"l": ["x" * 60000] * 8}
     once, _ = list_sas({})
     for message in (SA, long):
@@ -245,7 +245,7 @@ def memory():
 
 @cases([("with signals", True), ("without signals", False)])
 def busy_daemon(how, interrupted):
-    """Ends at the deadline, {0}: a daemon that takes no connection, and one that reads nothing."""
+    """The client ends at the deadline, {0}: a daemon accepts no connection, or reads nothing."""
     with socket_path() as path, busy(path):
         asked = probe(path, "version", seconds=DEADLINE_SECONDS, interrupted=interrupted)
         equal(asked.open, "ETIMEDOUT")
@@ -258,14 +258,14 @@ def busy_daemon(how, interrupted):
 
 @case
 def late():
-    """Nothing is done after the deadline."""
+    """The client does nothing after the deadline."""
     with socket_path() as path, Server(path, {}):
         equal(probe(path, seconds=0).open, "ETIMEDOUT")
 
 
 @case
 def no_socket():
-    """A socket that cannot be used is told by its reason."""
+    """For a socket that cannot be used, the error is its reason."""
     with socket_path() as path:
         equal(probe(path).open, "ENOENT")
         equal(probe("").open, "ENOENT")
@@ -287,7 +287,7 @@ def no_socket():
 
 @case
 def not_permitted():
-    """Without the privilege the socket is refused."""
+    """Without the permission, the error is EACCES."""
     with socket_path() as path, Server(path, {}):
         path.parent.chmod(0o755)
         path.chmod(0o770)

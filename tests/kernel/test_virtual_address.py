@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A planned restart of a charon that has a virtual address, which it deletes on its way down: no packet of the machine
-itself leaves in the meantime, from whatever source."""
+"""A planned restart of a charon with a virtual address, which it deletes when it ends: no packet of the host leaves
+meanwhile, from any source address."""
 
 import errno
 import re
@@ -44,7 +44,7 @@ class Tunnel(NamedTuple):
         return f"from {self.everything} pref 220 table 220"
 
     def starts(self):
-        """As charon when a tunnel is up."""
+        """Makes the changes of charon when a tunnel is up."""
         batch(f"address add {self.with_length} dev uplink {'nodad' if ':' in self.address else ''}",
               f"rule add {self.rule}")
         add(f"{self.route} src {self.address}")
@@ -54,7 +54,7 @@ class Tunnel(NamedTuple):
         batch(f"address del {self.with_length} dev uplink")
 
     def ends(self):
-        """As charon when it is told to stop."""
+        """Makes the changes of charon when it ends."""
         xfrm.ip("xfrm", "policy", "delete", "src", self.with_length, "dst", self.everything, "dir", "out")
         batch(f"route del {self.route.split()[0]} proto static table 220")
         self.deletes_address()
@@ -73,7 +73,8 @@ TUNNELS = {
 
 
 def departure(wire, destination):
-    """Sends a packet for which nobody has chosen a source; returns from which one it left, None if it did not."""
+    """Sends a packet without choosing a source address. Returns the source with which it left, or None if it did not
+    leave."""
     wire.number += 1
     marker = MARKER % wire.number
     with socket.socket(family_of(destination), socket.SOCK_DGRAM) as sender:
@@ -98,7 +99,7 @@ def nexthops(which=OURS):
 
 @cases(TUNNELS.items())
 def blocked(_, tunnel):
-    """What had the virtual address neither leaves from it nor from another: {0}."""
+    """Packets for a tunnel leave neither from its virtual address nor from another one: {0}."""
     with Wire() as wire:
         had = rules()
         outer = departure(wire, tunnel.far)
@@ -120,10 +121,11 @@ def blocked(_, tunnel):
 
 
 
-# Two through one gateway, one through another, one through none, and in front of one the device has another source.
+# Routes whose source is a virtual address: through two gateways, through none, and with a metric.
 SEVERAL = ["::/0 via fe80::2 dev uplink", "fd00:3::/64 via fe80::2 dev uplink", "fd00:4::/64 via fe80::3 dev uplink",
            "fd00:5::/64 dev uplink", "fd00:6::/64 via fe80::2 dev uplink metric 7 mtu 1300"]
-# Whose sources no charon deletes, or the kernel does not strip: the address is on another device, or on a network.
+# Routes whose source charon does not delete (it is on another device, or on a network), or whose source the kernel does
+# not strip, or without a source.
 PLAIN = ["fd00:7::/64 via fe80::2 dev uplink src fd00:9::2", "fd00:8::/64 via fe80::2 dev uplink src fd00:1::1",
          "fd00:a::/64 src fd00:9::1 nexthop via fe80::2 dev uplink nexthop via fe80::3 dev uplink",
          "throw fd00:b::/64", "10.2.0.0/24 via 10.8.0.2 dev uplink src 10.9.0.1"]
@@ -141,14 +143,14 @@ def add_several():
 
 
 def named():
-    """How many stand-ins name nexthop objects, and how many name none."""
+    """Returns how many backup routes name nexthop objects, and how many do not."""
     found = of_protocol(STAND_IN)
     return sum("nhid" in line for line in found), sum("nhid" not in line for line in found)
 
 
 @case
 def objects():
-    """A stand-in names a nexthop object where charon may delete its source; one object serves all of one next hop."""
+    """A backup route names a nexthop object if charon may delete its source; each next hop has one object."""
     make_several()
     arm("--routes")
     equal(named(), (len(SEVERAL), len(PLAIN)), "stand-ins with objects and without")
@@ -162,7 +164,7 @@ def objects():
 
 @case
 def same_route():
-    """A stand-in that names an object is otherwise the same as its route, and is shown like one that does not."""
+    """A backup route that names an object is otherwise the same as its route, and is shown like others."""
     make_several()
     shown = [flush("--dry-run", "--routes").out]
     before = of_protocol(STATIC)
@@ -177,7 +179,7 @@ def same_route():
 
 @cases([("release --routes", release), ("flush --routes", flush)])
 def removed(_, verb):
-    """{0} removes the objects with the stand-ins, and none of others."""
+    """{0} removes the objects with the backup routes, and no objects of others."""
     make_several()
     others = ["id 7 dev uplink protocol 88", f"id {FIRST_ID + 1} dev uplink protocol bird"]
     xfrm.ip("-batch", "-", stdin="".join(f"nexthop add {other}\n" for other in others))
@@ -190,7 +192,7 @@ def removed(_, verb):
 
 @case
 def without_gateways():
-    """Stand-ins go whose next hops the kernel does not list besides the object."""
+    """Backup routes are removed if the kernel lists their objects without next hops."""
     Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("0")
     make_several()
     arm("--routes")
@@ -201,7 +203,7 @@ def without_gateways():
 
 @case
 def other_table():
-    """An object stays as long as a stand-in of another table names it."""
+    """An object stays as long as a backup route of another table names it."""
     make_several()
     add(f"{SEVERAL[0]} src fd00:9::1", table=221)
     arm("--routes")
@@ -214,7 +216,7 @@ def other_table():
 
 @case
 def unexplained():
-    """flush --orphans --routes removes the objects of stand-ins that it removes."""
+    """flush --orphans --routes removes the objects of the backup routes that it removes."""
     make_several()
     arm("--routes")
     commands = {"list-conns": Stream("list-conn", [{"net": {"children": {"net": {"remote-ts": ["fd00:4::/64"]}}}}]),
@@ -228,7 +230,7 @@ def unexplained():
 
 @case
 def each_instant():
-    """Wherever arm is stopped, a release leaves nothing, and another arm completes it; likewise a stopped release."""
+    """Another run completes a stopped arm or a stopped release; a release leaves nothing of either."""
     make_several()
     before = listed()
     arm("--routes")
@@ -248,13 +250,13 @@ def each_instant():
                 equal((listed(), nexthops()), end, f"what is left of {verb} and another, stopped at {stop}")
             release("--routes")
             equal((listed(), nexthops()), (before, []), f"what is left of {verb} and a release, stopped at {stop}")
-        # Each object and each stand-in is a change.
+        # Each object and each backup route is a change.
         equal(stop - 1, len(SEVERAL) + len(PLAIN) + 3, f"how many changes {verb} makes")
 
 
 @case
 def stripped():
-    """A route that has lost its source does not take the place of a stand-in that still has it."""
+    """A route that has lost its source does not replace a backup route that has it."""
     make_several()
     arm("--routes")
     LINK_LOCAL.deletes_address()
@@ -265,7 +267,7 @@ def stripped():
 
 @case
 def crashed():
-    """What arm made is exchanged when charon has crashed all the same, and goes with the release."""
+    """If charon crashes after arm, a hold makes backup routes without objects, and a release removes them."""
     make_several()
     arm("--routes")
     hold("--routes")
@@ -276,7 +278,7 @@ def crashed():
 
 @case
 def old_kernel():
-    """On a kernel without nexthop objects (before Linux 5.3) a stand-in is a route like others."""
+    """On a kernel without nexthop objects (before Linux 5.3), backup routes name none."""
     make_several()
     with_none = [Fault("send", NEWNEXTHOP, "refuse", errno.EOPNOTSUPP),
                  Fault("send", GETNEXTHOP, "refuse", errno.EOPNOTSUPP)]
@@ -288,7 +290,7 @@ def old_kernel():
 
 @case
 def no_carrier():
-    """So it is on a device without a carrier, which takes no such objects."""
+    """Backup routes of a device without a carrier name no objects, since the kernel refuses them."""
     make_several()
     batch("link set far-end down")
     equal((arm("--routes").err, named(), nexthops()), ("", (0, len(SEVERAL) + len(PLAIN)), []), "what is said and made")
@@ -296,7 +298,7 @@ def no_carrier():
 
 @case
 def refused():
-    """An object that is refused is told of, and its stand-in is there without."""
+    """An object that the kernel refuses is reported; its backup route is made without it."""
     make_several()
     result = xfrmctl_with([Fault("send", NEWNEXTHOP, "refuse", errno.ENOMEM, first=2, last=2)], "arm", "--routes", status=1)
     equal(result.err, "xfrmctl: Could not keep the source of the stand-in for route fd00:4::/64 via fe80::3 dev uplink src "
@@ -312,7 +314,7 @@ def refused():
 
 @case
 def not_known():
-    """Without the list of addresses there is no stand-in, without that of objects there are plain ones; both are told."""
+    """Without a list of addresses, no backup routes are made; without one of objects, they name none."""
     make_several()
     result = xfrmctl_with([Fault("receive", GETADDR, "fail", errno.ENOMEM)], "arm", "--routes", status=1)
     contains(result.err, "xfrmctl: Could not list the addresses of interfaces: Cannot allocate memory. ")
@@ -324,7 +326,7 @@ def not_known():
 
 @case
 def in_use():
-    """When it is not known which objects stand-ins name, none is removed."""
+    """If the objects in use are unknown, none is removed."""
     make_several()
     arm("--routes")
     # The first two lists are those of the table.

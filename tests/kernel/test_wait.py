@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl wait`: when it ends, what it says, and what it starts."""
+"""`xfrmctl wait`: when it ends, its messages, and the command that it starts."""
 
 import os
 import re
@@ -23,7 +23,7 @@ DAEMON = Path(__file__).with_name("vici_daemon.py")
 VERSION = {"version": {"daemon": "charon-test", "version": "5.9.8"}}
 ANSWERS = re.compile(r"charon-test 5\.9\.8 answers after (\d+\.\d{3}) s\.\n")
 
-# Far less than a test may take, and far more.
+# Timeouts far below and far above the time that a test may take.
 SHORT = "--timeout=700ms"
 LONG = "--timeout=10min"
 
@@ -36,7 +36,7 @@ def folder():
 
 @contextmanager
 def waiting(path, *options, **more):
-    """`xfrmctl wait` on its way: it has looked for the socket, in vain."""
+    """Runs `xfrmctl wait`. Yields its process, which has looked for the socket in vain and waits."""
     process = subprocess.Popen([XFRMCTL, "wait", f"--socket={path}", LONG, *options], stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **more)
     try:
@@ -48,7 +48,7 @@ def waiting(path, *options, **more):
 
 
 def is_polling(pid):
-    """Whether a process waits in ppoll()."""
+    """Returns whether a process waits in ppoll()."""
     number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
     return number == SYS_PPOLL
 
@@ -65,7 +65,7 @@ def ends_well(process):
 
 @case
 def at_once():
-    """With a daemon that answers it ends at once."""
+    """wait ends immediately if a daemon answers."""
     with folder() as there, Server(there / "vici", VERSION) as server:
         result = xfrmctl("wait", f"--socket={there}/vici")
         assert ANSWERS.fullmatch(result.out), result
@@ -74,21 +74,21 @@ def at_once():
 
 @case
 def quiet():
-    """With -q it says nothing about that."""
+    """With -q, wait prints nothing when a daemon answers."""
     with folder() as there, Server(there / "vici", VERSION):
         equal(xfrmctl("-q", "wait", f"--socket={there}/vici")[1:], ("", ""), "what it says")
 
 
 @case
 def socket_appears():
-    """It ends when a socket appears."""
+    """wait ends when a socket appears."""
     with folder() as there, waiting(there / "vici") as process, Server(there / "vici", VERSION):
         ends_well(process)
 
 
 @case
 def folder_appears():
-    """It ends when the folder of the socket appears, in another one, and the socket in it."""
+    """wait ends when the socket's folder and its parent appear, and then the socket."""
     with folder() as there:
         path = there / "run/strongswan/vici"
         with waiting(path) as process:
@@ -100,7 +100,7 @@ def folder_appears():
 
 @cases([("removed", Path.rmdir), ("moved away", lambda path: path.rename(path.with_name("away")))])
 def folder_anew(_, leave):
-    """It ends when the folder of the socket was {0} and made again."""
+    """wait ends when the folder of the socket was {0} and made again."""
     with folder() as there:
         path = there / "run/vici"
         path.parent.mkdir()
@@ -113,7 +113,7 @@ def folder_anew(_, leave):
 
 @case
 def stale():
-    """A socket that a crashed daemon has left is none; it ends when there is a new one."""
+    """A socket that a crashed daemon has left does not count; wait ends when there is a new one."""
     with folder() as there:
         path = there / "vici"
         leave_socket(path)
@@ -130,7 +130,7 @@ def leave_socket(path):
 
 @case
 def late_listen():
-    """It ends also if the daemon listens only some time after the socket appeared."""
+    """wait ends if the daemon listens only some time after the socket appeared."""
     with folder() as there, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(there / "vici"))
         with waiting(there / "vici") as process:
@@ -151,7 +151,7 @@ def late_listen():
     ("talks nonsense", b"\0\0\0\2no"),
 ])
 def tries_again(_, answer):
-    """It asks again after a daemon that {0}."""
+    """wait asks again after a daemon that {0}."""
     with folder() as there:
         with Server(there / "vici", {"version": in_turn(answer, answer, VERSION["version"])}) as server:
             result = xfrmctl("wait", f"--socket={there}/vici", LONG)
@@ -171,7 +171,7 @@ def fails(path, *parts, options=(SHORT,), at_least=0.7):
 
 @case
 def no_socket():
-    """Without a socket it fails after the timeout, and says what makes one."""
+    """Without a socket, wait fails after the timeout, and names the plugin that makes the socket."""
     with folder() as there:
         fails(there / "vici", "there is no such socket", "plugin (Debian: package strongswan-swanctl)", "--socket= has to name")
         fails(there / "missing/vici", "there is no such socket")
@@ -179,7 +179,7 @@ def no_socket():
 
 @case
 def nobody_listens():
-    """With a socket that was left it fails after the timeout, and says so."""
+    """With a stale socket, wait fails after the timeout, and reports it."""
     with folder() as there:
         leave_socket(there / "vici")
         fails(there / "vici", "nobody listens there any more")
@@ -187,7 +187,7 @@ def nobody_listens():
 
 @case
 def no_answer():
-    """With a daemon that takes no connection, or is silent, it fails after the timeout, and says so."""
+    """With a daemon that accepts no connection or does not answer, wait fails after the timeout."""
     with folder() as there:
         with busy(there / "vici"):
             fails(there / "vici", "there is no answer")
@@ -197,7 +197,7 @@ def no_answer():
 
 @case
 def no_charon():
-    """With a file, or somebody else's socket, it says that this is not charon's."""
+    """With a file, or a socket of another program, wait reports that this is not charon's."""
     with folder() as there:
         (there / "file").write_text("")
         fails(there / "file", "that is not a socket; --socket= has to name")
@@ -207,7 +207,7 @@ def no_charon():
 
 @case
 def one_try():
-    """With --timeout=0 it tries once."""
+    """With --timeout=0, wait tries once."""
     with folder() as there:
         fails(there / "vici", "there is no such socket", options=["--timeout=0"], at_least=0)
         with Server(there / "vici", VERSION):
@@ -216,17 +216,17 @@ def one_try():
 
 @case
 def hopeless():
-    """A path that cannot be one of a socket is refused at once."""
+    """A path that is too long for a socket is refused immediately."""
     result = xfrmctl("wait", "--socket=/" + "x" * 200, LONG, status=1)
     contains(result.err, "File name too long")
 
 
-# With --exec.
+# Cases with --exec.
 
 @contextmanager
 def mailbox():
-    """What a service manager is told: a function that returns the next message, as a list of its lines, with the PID
-    of the process that it comes from."""
+    """Receives the messages to a service manager. Yields the socket's path, and a function that returns the next
+    message as a list of its lines, with the PID of its sender."""
     with folder() as there, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as box:
         box.bind(str(there / "notify"))
         box.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -237,7 +237,7 @@ def mailbox():
                 data, control, _, _ = box.recvmsg(4096, socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4))
                 of = {kind: content for _, kind, content in control}
                 for fd in of.get(socket.SCM_RIGHTS, b""):
-                    # All that a barrier waits for.
+                    # A barrier waits until its descriptor is closed.
                     os.close(int(fd))
                 if data != b"BARRIER=1":
                     return data.decode().splitlines(), int.from_bytes(of[socket.SCM_CREDENTIALS][:4], sys.byteorder)
@@ -246,7 +246,7 @@ def mailbox():
 
 @contextmanager
 def started(path, *command, options=(LONG,), notify=None, prefix=(), **more):
-    """`xfrmctl wait --exec` with this command."""
+    """Runs `xfrmctl wait --exec` with this command, and yields its process."""
     env = environment(NOTIFY_SOCKET=str(notify)) if notify else environment()
     words = map(str, [*prefix, XFRMCTL, "wait", "--exec", f"--socket={path}", *options, "--", *command])
     process = subprocess.Popen(words, env=env, text=True, **more)
@@ -255,14 +255,14 @@ def started(path, *command, options=(LONG,), notify=None, prefix=(), **more):
     finally:
         process.kill()
         process.wait()
-        # Not read to their ends, which somebody who was left behind might hold up.
+        # The pipes are not read to their ends, because a process that is left might hold them open.
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe:
                 pipe.close()
 
 
 def said(process):
-    """What it writes on standard error, all of it."""
+    """Returns all that the process writes to standard error."""
     return process.communicate(timeout=SECONDS)[1]
 
 
@@ -272,7 +272,7 @@ def daemon(path):
 
 @case
 def notifies():
-    """The process becomes the daemon, and when that answers, systemd is told so in its name."""
+    """The process becomes the daemon. When the daemon answers, systemd gets READY=1 from its PID."""
     with folder() as there, mailbox() as (notify, receive):
         with started(there / "vici", *daemon(there / "vici"), notify=notify, stdin=subprocess.PIPE,
                    stdout=subprocess.PIPE) as process:
@@ -285,7 +285,7 @@ def notifies():
 
 @case
 def unprivileged():
-    """Without the privilege to speak for another, systemd is told so in another name."""
+    """Without the privilege to send for another PID, READY=1 comes from another process."""
     with folder() as there, mailbox() as (notify, receive):
         with started(there / "vici", *daemon(there / "vici"), notify=notify, stdin=subprocess.PIPE,
                      stdout=subprocess.PIPE,
@@ -297,7 +297,7 @@ def unprivileged():
 
 @case
 def no_systemd():
-    """Without a service manager it starts the daemon too, and says when it answers."""
+    """Without a service manager, wait --exec starts the daemon, and reports when it answers."""
     with folder() as there:
         with started(there / "vici", *daemon(there / "vici"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             said = [process.stdout.readline() for _ in range(2)]
@@ -306,7 +306,7 @@ def no_systemd():
 
 @cases([("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", -15), ("kill -SEGV $$", -11)])
 def status(script, expected):
-    """The status is the command's: {0}"""
+    """The exit status is the command's: {0}"""
     with folder() as there, mailbox() as (notify, receive):
         with started(there / "vici", "sh", "-c", script, notify=notify) as process:
             equal(process.wait(SECONDS), expected, "status")
@@ -315,8 +315,8 @@ def status(script, expected):
 
 @case
 def inherits():
-    """The command gets descriptors, signals and the environment as they were, but for the notification socket."""
-    # Ignored and blocked signals, open descriptors, variables.
+    """The command gets unchanged descriptors, signals and environment, without the notification socket."""
+    # Prints ignored and blocked signals, open descriptors, and variables.
     script = ("grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd; env | grep -v -e ^_= -e ^SHLVL= -e ^PWD= | "
               "sort")
 
@@ -339,12 +339,12 @@ def inherits():
 
 @case
 def pipe_ends():
-    """Nobody but the command holds what it was given."""
+    """No process except the command holds descriptors that the command inherits."""
     with folder() as there:
         inside, outside = os.pipe()
 
         def prepare():
-            # Before and behind what xfrmctl opens itself.
+            # Numbers below and above the descriptors that xfrmctl opens.
             for fd in (3, 9):
                 os.dup2(outside, fd)
         with started(there / "vici", "sh", "-c", "exec 3>&- 9>&-; cat", preexec_fn=prepare, pass_fds=[3, 9],
@@ -356,7 +356,7 @@ def pipe_ends():
 
 @case
 def nobody_left():
-    """When the command has ended, nobody waits any more."""
+    """When the command has ended, no process of wait is left."""
     with folder() as there, started(there / "vici", "true", stderr=subprocess.PIPE) as process:
         equal((said(process), process.returncode), ("", 0), "standard error, to its end, and status")
 
@@ -377,7 +377,7 @@ def comm_of_children(pid):
 
 @case
 def never_answers():
-    """A daemon that does not answer in time is ended, and it is said why."""
+    """A daemon that does not answer in time is ended, and the reason is reported."""
     with folder() as there, mailbox() as (notify, receive):
         with started(there / "vici", "sleep", "1000", options=[SHORT], notify=notify, stderr=subprocess.PIPE) as process:
             equal(receive()[0], ["EXTEND_TIMEOUT_USEC=10700000"], "the first message")
@@ -387,7 +387,7 @@ def never_answers():
 
 @case
 def stopped():
-    """One that is stopped is ended too."""
+    """A stopped daemon that does not answer in time is ended."""
     with folder() as there:
         with started(there / "vici", "sh", "-c", "kill -STOP $$", options=[SHORT], stderr=subprocess.PIPE) as process:
             said(process)
@@ -396,7 +396,7 @@ def stopped():
 
 @case
 def another_answers():
-    """The answer of another daemon is none; that of a child is one."""
+    """An answer of another daemon does not count; an answer of a child does."""
     with folder() as there:
         with Server(there / "vici", VERSION):
             with started(there / "vici", "sleep", "1000", options=[SHORT], stderr=subprocess.PIPE) as process:
@@ -423,7 +423,7 @@ def no_command():
 
 @case
 def asks_for_time():
-    """As a command of a unit it asks systemd for the time that it may take."""
+    """In a unit, wait asks systemd for the time that it may take."""
     with folder() as there, mailbox() as (notify, receive), Server(there / "vici", VERSION):
         xfrmctl("wait", f"--socket={there}/vici", "--timeout=5min", env=environment(NOTIFY_SOCKET=str(notify)))
         equal(receive()[0], ["EXTEND_TIMEOUT_USEC=310000000"], "the message")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl watch` and real processes that stop answering, with a service manager that says what it is told to."""
+"""`xfrmctl watch` and real processes that stop answering. The test sets the state in the service manager."""
 
 import os
 import re
@@ -28,7 +28,7 @@ PTRACE_SEIZE = 0x4206
 HUNG = "e2c325a28bfc4b4c8ed7e08ca694cf6a"
 ENDED = "057303beb6c5421086526223c1ed0b63"
 
-# Many answers, before anything happens.
+# Number of answers of a daemon that answers during the whole case.
 ALWAYS = 10**9
 
 PATIENT = ("--interval=100ms", "--deadline=300ms", "--misses=2")
@@ -41,7 +41,7 @@ def daemon(path, answers=ALWAYS, then="silent"):
 
 
 class Watch:
-    """One run; what it says goes to a file."""
+    """One run of watch, whose output goes to a file."""
 
     def __init__(self, path, *options, command=(XFRMCTL,), env=None):
         self.command = [*command, "-v", "watch", f"--socket={path}", *(options or PATIENT)]
@@ -66,7 +66,7 @@ class Watch:
         return Path(self.file.name).read_text()
 
     def wait_for(self, *parts):
-        """Until it has said all of this."""
+        """Waits until the output has all these parts."""
         until(lambda: all(part in self.said for part in parts), f"{parts} in {self.said}")
 
     def misses(self):
@@ -81,7 +81,7 @@ def folder_of_daemon():
 
 @contextmanager
 def watched(answers=ALWAYS, then="silent", properties=RUNNING, options=(), main_pid=None):
-    """A daemon under watch, which has answered."""
+    """Watches a daemon. Yields both when the daemon has answered."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
         with daemon(path, answers, then) as process, manager(main_pid or process.pid, properties):
@@ -91,13 +91,13 @@ def watched(answers=ALWAYS, then="silent", properties=RUNNING, options=(), main_
 
 
 def ends_by(process, number):
-    """The process ends by this signal."""
+    """Checks that the process ends by this signal."""
     equal(signal.Signals(-process.wait(SECONDS)).name, signal.Signals(number).name, "the signal that ended it")
 
 
 @case
 def stopped():
-    """A daemon that is stopped is ended by SIGABRT, after its figures were told."""
+    """A daemon that is stopped is ended by SIGABRT, after its figures were reported."""
     with watched() as (process, watch):
         process.send_signal(signal.SIGSTOP)
         ends_by(process, signal.SIGABRT)
@@ -110,7 +110,7 @@ def stopped():
 
 @case
 def journal_fields():
-    """The journal gets the figures as fields, for whom looks at the watched unit."""
+    """The journal gets the figures as fields, with the watched unit."""
     with folder_of_daemon() as (path, process), journal() as messages, manager(process.pid):
         with Watch(path, *PATIENT, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM)):
             until(lambda: any("answers after" in lines[0] for lines in messages), "an answer")
@@ -130,7 +130,7 @@ def journal_fields():
 
 @case
 def silent():
-    """A daemon that does nothing is ended."""
+    """A daemon that hangs is ended."""
     with watched(answers=3) as (process, watch):
         ends_by(process, signal.SIGABRT)
         watch.wait_for("it hangs, so it is ended (SIGABRT).")
@@ -138,7 +138,7 @@ def silent():
 
 @case
 def full():
-    """A daemon that takes no connection, from anybody, is ended."""
+    """A daemon that accepts no connection of any client is ended."""
     with watched() as (process, watch):
         path = re.search(r"--socket=(\S+)", " ".join(watch.command))[1]
         process.send_signal(signal.SIGSTOP)
@@ -154,7 +154,7 @@ def full():
 
 @case
 def works():
-    """A daemon that works is left alone, once told, and answers again."""
+    """A daemon that is busy is left alone, which is reported once, and answers again."""
     with watched(answers=3, then="works") as (process, watch):
         watch.wait_for("it is at work, so it is left alone.", "answers again, after ")
         equal(process.poll(), None, "its exit status")
@@ -163,7 +163,7 @@ def works():
 
 @case
 def spins():
-    """A daemon that works for ever is left alone until the limit, and ended then."""
+    """A daemon that stays busy is left alone until the limit, and then ended."""
     with watched(answers=3, then="spins", options=(*PATIENT, "--limit=3s")) as (process, watch):
         ends_by(process, signal.SIGABRT)
         contains(watch.said, "it is at work, so it is left alone.",
@@ -181,7 +181,7 @@ def spins():
     ("it has failed", ("failed", "failed", "running", "")),
 ])
 def systemd_is_at_work(_, properties):
-    """What systemd is at work on is left to it: {0}"""
+    """A unit that systemd is changing is left to systemd: {0}"""
     with watched(properties=properties) as (process, watch):
         process.send_signal(signal.SIGSTOP)
         watch.wait_for("is left to systemd, which is at work on strongswan.service.")
@@ -192,7 +192,7 @@ def systemd_is_at_work(_, properties):
 
 @case
 def another_process():
-    """A daemon that is not the unit's main process is named at once, and never ended."""
+    """A daemon that is not the unit's main process is named immediately, and never ended."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other, watched(main_pid=other.pid) as (process, watch):
         watch.wait_for(f"charon-test (PID {process.pid}) is not the main process of strongswan.service")
         process.send_signal(signal.SIGSTOP)
@@ -220,7 +220,7 @@ def debugged():
 
 @case
 def no_systemd():
-    """Without a service manager nothing is ended, and it is told at once."""
+    """Without a service manager, no daemon is ended, and this is reported immediately."""
     with folder_of_daemon() as (path, process), Watch(path, *PATIENT) as watch:
         watch.wait_for("Could not ask systemd about strongswan.service: ")
         process.send_signal(signal.SIGSTOP)
@@ -230,7 +230,7 @@ def no_systemd():
 
 @case
 def no_daemon():
-    """Without a socket it says so once, and watches when there is one."""
+    """Without a socket, watch reports it once, and watches when there is one."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
         with Watch(path, *PATIENT) as watch:
@@ -243,7 +243,7 @@ def no_daemon():
 
 @case
 def never_seen():
-    """Where nobody takes a connection, and who listens was never seen, nothing is ended."""
+    """If no connection is accepted, and the listening process was never seen, no process is ended."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
         with busy(path), manager(os.getpid()), Watch(path, *PATIENT) as watch:
@@ -253,7 +253,7 @@ def never_seen():
 
 @case
 def late_watch():
-    """A watch that was itself stopped in the middle of a question does not count it."""
+    """A watch that was itself stopped during a request does not count that request."""
     with watched(answers=1, options=("--interval=100ms", "--deadline=1s", "--misses=1")) as (process, watch):
         watch.process.send_signal(signal.SIGSTOP)
         time.sleep(3)   # what makes it late

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process that answers on a VICI socket, until it does not:
+"""Answers requests on a VICI socket, and then behaves in another way:
 
     python3 vici_daemon.py SOCKET ANSWERS THEN
 
-After so many answers it is `silent`, and does nothing; it `works` on the next one for two seconds, or `spins` for ever.
-It says "ready", and ends with its standard input."""
+After ANSWERS answers, THEN decides. `silent`: the process sends no more answers. `works`: it uses the processor for two
+seconds before the next answer. `spins`: it uses the processor for ever. The process prints "ready", and ends when its
+standard input does."""
 
 import os
 import sys
@@ -32,7 +33,7 @@ class Daemon:
         self.lock = threading.Lock()
 
     def work_once(self):
-        # It answers nobody else meanwhile.
+        # The lock delays the answers to all other clients.
         with self.lock:
             if not self.has_worked:
                 work(WORK_SECONDS)
@@ -46,7 +47,7 @@ class Daemon:
 
 def main():
     path, answers, then = sys.argv[1:]
-    # Whatever thread is at work, this one ends the process.
+    # This thread ends the process even while another one uses the processor.
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     with Server(path, {"version": Daemon(int(answers), then).version}):
         print("ready", flush=True)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Asks a VICI server, to show what the client makes of its answers:
+/* Sends requests to a VICI server, and prints how xfrmctl's client handles the answers:
  *
  *     vici_probe SOCKET SECONDS COMMAND[+EVENT][=N]...
  *
- * Prints `peer PID`, `COMMAND RESULT MESSAGES ELEMENTS` for each, which has N kilobytes of arguments, and `memory KIB`
- * (the most that it had). RESULT is the name of an errno, or OK. Signals arrive all the time. */
+ * A request has N kilobytes of arguments. All requests have to end within SECONDS. The output is `peer PID`, then
+ * `COMMAND RESULT MESSAGES ELEMENTS` for each request, and `memory KIB` (the maximum of this process). If the
+ * connection fails, it is only `open RESULT`. RESULT is the name of an errno, or OK. With $INTERRUPTED, a signal
+ * arrives every 5 ms. */
 
 #include <errno.h>
 #include <signal.h>
@@ -15,8 +17,10 @@
 #include "base/util.h"
 #include "ike/vici.h"
 
+/* Maximum size of the arguments of a request, in kilobytes. */
 #define KILOBYTES_MAX 600
 
+/* Number of messages that arrived for a request, and of their elements. */
 struct seen {
 	unsigned long messages, elements;
 };
@@ -26,7 +30,7 @@ static void ignore(int number)
 	(void)number;
 }
 
-/* No system call is started again by the kernel. */
+/* Starts a timer whose signal interrupts system calls. Without SA_RESTART, the kernel does not restart them. */
 static void be_interrupted(void)
 {
 	const struct sigaction action = {.sa_handler = ignore};
@@ -83,7 +87,7 @@ static void ask(struct vici *vici, char *request, uint64_t deadline)
 	printf(" %lu %lu\n", seen.messages, seen.elements);
 }
 
-/* Not the maximum of getrusage(2), which counts what the process was before it became this program. */
+/* Prints the maximum of resident memory. The maximum of getrusage(2) includes the process before its execve(2). */
 static void print_memory(void)
 {
 	CLEANUP(close_file) FILE *f = fopen("/proc/self/status", "re");

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A VICI server that answers as charon would, or in ways in which it never should.
+"""A VICI server that answers like charon, or with errors that charon should never make.
 
     with Server(path, {"version": {"version": "6.0.1"}, "list-sas": Stream("list-sa", [{"net4": {...}}])}) as server:
         ...
@@ -8,12 +8,12 @@
 The answer to a command is one of
     a message       {"key": "value", "list": ["one", "two"], "section": {...}}
     Stream          events, and then a message
-    bytes           sent as they are; b"" is silence
+    bytes           sent as they are; for b"" nothing is sent
     Drip            bytes, sent one by one
-    HANG_UP
+    HANG_UP         the connection is closed
     a tuple         of these, one after another
     a function      called with the arguments of the request, in a thread; returns one of these
-Commands without one are unknown.
+The server answers that all other commands are unknown.
 """
 
 import socket
@@ -33,8 +33,8 @@ END_SECONDS = 60
 
 class Stream(NamedTuple):
     event: str
-    messages: object    # an iterable, also one without end
-    answer: object = {}     # whatever else can be one
+    messages: object    # an iterable, which may be endless
+    answer: object = {}     # any other answer, sent after the events
 
 
 class Drip(NamedTuple):
@@ -43,7 +43,7 @@ class Drip(NamedTuple):
 
 
 def in_turn(*answers):
-    """An answer for each request; the last one for all further ones."""
+    """Returns a function that gives the first answer to the first request, and so on. It repeats the last answer."""
     left = list(answers)
     return lambda arguments: left.pop(0) if len(left) > 1 else left[0]
 
@@ -62,15 +62,15 @@ UNKNOWN_EVENT = frame(bytes([EVENT_UNKNOWN]))
 
 
 class Server:
-    """Serves until the with block ends, which raises what went wrong in it."""
+    """Serves until the with block ends. The end of the block raises the first failure of a thread."""
 
     def __init__(self, path, commands, register=CONFIRM, unregister=CONFIRM):
         self.path = Path(path)
         self.commands = commands
         self.confirm = {EVENT_REGISTER: register, EVENT_UNREGISTER: unregister}
         self.seen = []      # (command, arguments)
-        self.registered = []    # the names of events
-        self.connections = []   # all that there were
+        self.registered = []    # the names of registered events
+        self.connections = []   # all connections, including closed ones
         self.threads = []
         self.failures = []
         self.stopping = threading.Event()
@@ -85,7 +85,7 @@ class Server:
     def __exit__(self, *exception):
         self.stopping.set()
         self.end(self.listener)
-        # No connection comes after that.
+        # When the accepting thread has ended, there are no new connections.
         self.threads[0].join(END_SECONDS)
         for connection in self.connections:
             self.end(connection)
@@ -98,7 +98,7 @@ class Server:
 
     @staticmethod
     def end(sock):
-        """Whoever waits for the socket waits no more."""
+        """Shuts a socket down, which ends every call that waits for it."""
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
@@ -107,7 +107,7 @@ class Server:
             try:
                 function(*arguments)
             except OSError:
-                pass    # the other side hung up, or the end
+                pass    # the client hung up, or the server ends
             except Exception as failure:
                 self.failures.append(failure)
         self.threads.append(threading.Thread(target=guarded, daemon=True))
@@ -137,7 +137,7 @@ class Server:
                     break
 
     def send(self, connection, answer):
-        """Returns whether the connection goes on."""
+        """Sends an answer. Returns whether the connection stays."""
         if answer is HANG_UP:
             return False
         if isinstance(answer, Stream):
@@ -157,7 +157,7 @@ class Server:
 
 @contextmanager
 def unaccepted(path):
-    """A socket that listens; nobody takes the connections."""
+    """Listens on a socket, and accepts no connection."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen(0)
@@ -169,7 +169,7 @@ def unaccepted(path):
 
 @contextmanager
 def busy(path):
-    """One whose backlog is full."""
+    """Listens on a socket whose backlog is full."""
     with unaccepted(path), ExitStack() as waiting:
         with suppress(BlockingIOError):
             while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real packets, to see what the kernel does with a flow: the far ends of the network devices are in our hands."""
+"""Real packets, which show the kernel's verdict on a flow. The case holds the far ends of the network devices."""
 
 import fcntl
 import os
@@ -20,25 +20,25 @@ TUNSETIFF, TUNSETPERSIST, IFF_TUN, IFF_NO_PI = 0x400454ca, 0x400454cb, 0x0001, 0
 
 PASSES, PROTECTED, BLOCKED = "passes", "wants an SA", "is blocked"
 
-# The counter that moves when a packet goes no further, and why it does not.
+# The counters that increase when a packet is dropped, and the verdict that each stands for.
 VERDICTS = {"XfrmOutPolBlock": BLOCKED, "XfrmInPolBlock": BLOCKED, "XfrmOutNoStates": PROTECTED,
             "XfrmInTmplMismatch": PROTECTED}
 
 PROTOS = {"udp": socket.IPPROTO_UDP, "tcp": socket.IPPROTO_TCP, "icmpv6": socket.IPPROTO_ICMPV6}
 
-# The networks of the host's side and its addresses there and on the other side, to which everything else belongs.
+# The networks behind the device "lan", and the host's addresses on both devices. All else is behind "uplink".
 LAN, LAN_V6 = "10.1.0.0/16", "2001:db8:1::/48"
 HOST, HOST_V6 = "10.1.0.1", "2001:db8:1::1"
 UPLINK, UPLINK_V6 = "10.8.0.1", "2001:db8:8::1"
 
 MARKER = b"packet %08d"
 
-# The kernel sends packets of its own now and then (MLD): they are counted too, and may keep a device busy.
+# Number of attempts. The kernel sometimes sends packets of its own (MLD), which are counted too and may fill a queue.
 ATTEMPTS = 5
 
 
 class Flow(NamedTuple):
-    """Packets of one kind; of ICMPv6 `port` is the type."""
+    """Packets of one kind. For ICMPv6, `port` is the type."""
     direction: str
     src: str
     dst: str
@@ -56,33 +56,33 @@ def host_of(address):
 
 
 def out(dst, *args, src=None, **more):
-    """A flow from the host itself."""
+    """Returns a flow from the host itself."""
     return Flow("out", src or host_of(dst), dst, *args, **more)
 
 
 def into(src, *args, dst=None, **more):
-    """A flow to the host itself."""
+    """Returns a flow to the host itself."""
     return Flow("in", src, dst or host_of(src), *args, **more)
 
 
 def through(src, dst, *args, **more):
-    """A flow that the host forwards."""
+    """Returns a flow that the host forwards."""
     return Flow("fwd", src, dst, *args, **more)
 
 
 def same(found, expected, what):
-    """Compares what becomes of flows; tells of those that differ."""
+    """Checks the verdicts on flows. The failure shows the flows that differ."""
     differ = {flow for flow in expected if found[flow] != expected[flow]}
     equal({str(flow): found[flow] for flow in differ}, {str(flow): expected[flow] for flow in differ}, what)
 
 
 def payload_of(flow, marker):
-    """What a raw socket has to be given."""
+    """Returns the data that a socket of this protocol has to send."""
     return struct.pack("BBHI", flow.port, 0, 0, 0) + marker if flow.proto == "icmpv6" else marker
 
 
 def packet_of(flow, marker):
-    """A packet as it comes in."""
+    """Returns a packet as it arrives at a device."""
     src, dst = ip_address(flow.src), ip_address(flow.dst)
     proto = PROTOS[flow.proto]
     if flow.proto == "udp":
@@ -103,14 +103,14 @@ def make_device(name):
     except OSError as error:
         raise Skip(f"no network device can be made (module tun): {error.strerror}") from error
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
-    # It goes with its namespace: the kernel takes its time, but nobody has to wait for that.
+    # The kernel removes the device with its namespace. That takes time, but no case has to wait for it.
     fcntl.ioctl(device, TUNSETPERSIST, 1)
     return device
 
 
 class Wire:
-    """Two network devices, "lan" and "uplink", of a host that forwards between them. Whatever is sent there or comes
-    from there takes its way through the kernel before the system call returns: there is nothing to wait for."""
+    """Two network devices, "lan" and "uplink", of a host that forwards between them. The kernel has handled a packet
+    when the system call that sends it returns, so that no case has to wait."""
 
     def __init__(self):
         self.devices = {name: make_device(name) for name in ("lan", "uplink")}
@@ -147,12 +147,12 @@ class Wire:
         self.statistics.close()
 
     def counters(self):
-        """What /proc/net/xfrm_stat counts."""
+        """Returns the counters of /proc/net/xfrm_stat."""
         words = os.pread(self.statistics.fileno(), 65536, 0).decode().split()
         return dict(zip(words[::2], map(int, words[1::2])))
 
     def read(self, name):
-        """The next packet that has left by a device; BlockingIOError when there is none."""
+        """Returns the next packet that has left by a device. Raises BlockingIOError if there is none."""
         return os.read(self.devices[name], 65536)
 
     def side(self, address):
@@ -170,21 +170,21 @@ class Wire:
         return self.sockets[key]
 
     def send(self, flow, marker):
-        """Sends a packet; returns how to read what comes of it where it should arrive."""
+        """Sends a packet. Returns a function that reads the packets that arrive at its destination."""
         if flow.direction == "out":
             sock = self.socket(flow, flow.src)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, flow.mark)
             try:
                 sock.sendto(payload_of(flow, marker), (flow.dst, flow.port if flow.proto == "udp" else 0))
             except OSError:
-                pass    # the counters know why
+                pass    # the counters show the reason
             return lambda: os.read(self.side(flow.dst), 65536)
         read = self.socket(flow, flow.dst).recv if flow.direction == "in" else None
         os.write(self.side(flow.src), packet_of(flow, marker))
         return (lambda: read(65536)) if read else lambda: os.read(self.side(flow.dst), 65536)
 
     def attempt(self, flow):
-        """What the kernel does with one packet of this flow; None when the counters do not tell clearly."""
+        """Returns the verdict on one packet of this flow, or None if the counters are ambiguous."""
         self.number += 1
         marker = MARKER % self.number
         before = self.counters()
@@ -200,7 +200,7 @@ class Wire:
         return VERDICTS[moved[0]] if len(moved) == 1 else None
 
     def verdict(self, flow):
-        """What the kernel does with packets of this flow now."""
+        """Returns the current verdict on packets of this flow."""
         for _ in range(ATTEMPTS):
             if verdict := self.attempt(flow):
                 return verdict

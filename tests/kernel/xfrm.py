@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes XFRM state in the present network namespace and reads it back with `ip xfrm`."""
+"""Creates XFRM state in the current network namespace and reads it back with `ip xfrm`."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from tap import Skip, equal
 
 FILL = os.environ["FILL"]
 
-# What keeps entries apart: a priority of its own for each policy, an SPI of its own for each SA.
+# Each policy has a priority of its own, and each SA an SPI of its own, by which tests recognize them.
 FIRST_PRIORITY = 1000
 FIRST_SPI = 0x1000
 
@@ -32,17 +32,17 @@ def add_policies(*policies):
 
 
 def add_sa(arguments):
-    """An SA with keys, compression, or a security context, which not every kernel has."""
+    """Adds an SA with keys, compression or a security context. Skips the case if the kernel does not support it."""
     done = subprocess.run(["ip", "xfrm", "state", "add", *arguments.split()], capture_output=True, text=True,
                           check=False)
-    # What `ip` itself does not understand is the test's mistake.
+    # An argument that `ip` itself rejects is a mistake of the test.
     assert "argument" not in done.stderr.split("\n")[0] or "Invalid argument" in done.stderr, done.stderr
     if done.returncode != 0:
         raise Skip(f"this kernel takes no such SA: {done.stderr.strip()}")
 
 
 def policy_lines():
-    """One line for each policy, those of sockets included."""
+    """Returns a line for each policy, including those of sockets."""
     return ip("-o", "-d", "xfrm", "policy").splitlines()
 
 
@@ -51,12 +51,12 @@ def sa_lines():
 
 
 def numbers(lines, name):
-    """The number behind a name in each line, which must have one."""
+    """Returns the number behind a name in each line. Each line must have one."""
     return [int(re.search(rf"\b{name} (0x[0-9a-f]+|\d+)", line)[1], 0) for line in lines]
 
 
 def counts():
-    """How many policies (but those of sockets) and how many SAs there are."""
+    """Returns the number of policies, except those of sockets, and the number of SAs."""
     policies = re.search(r"IN +(\d+) OUT +(\d+) FWD +(\d+)", ip("xfrm", "policy", "count"))
     return sum(map(int, policies.groups())), int(ip("xfrm", "state", "count").split()[-1])
 
@@ -74,8 +74,8 @@ def has_sub_policies():
 
 
 class State:
-    """Policies and SAs by name, no two with the same: {name: arguments of `ip xfrm policy add`}, {name: arguments of
-    allocate_spi()}."""
+    """Policies and SAs by name: {name: arguments of `ip xfrm policy add`}, {name: arguments of allocate_spi()}. No name
+    is used twice."""
 
     def __init__(self, policies=None, sas=None):
         self.priorities = dict(enumerate(policies or {}, FIRST_PRIORITY))
@@ -98,7 +98,7 @@ class State:
         return set(self.lines)
 
     def expect(self, *names):
-        """These are left, every one as it was made, and nothing else."""
+        """Checks that exactly these entries are left, each as it was made."""
         lines = self.read()
         equal(sorted(lines), sorted(names), "what is left")
         equal(lines, {name: self.lines[name] for name in names}, "what is left")
@@ -108,7 +108,7 @@ class State:
 
 
 def a_few():
-    """A little of everything, for cases that are not about what is selected."""
+    """Creates a few policies and SAs of different kinds, for cases that are not about selection."""
     esp = "proto esp reqid 1 mode tunnel"
     return State(
         policies={
@@ -124,7 +124,7 @@ def a_few():
 
 
 def make_uplink():
-    """A network device with routes to 10.9.0.0/16 and 2001:db8:9::/48, whose packets come to nothing."""
+    """Creates a network device with routes to 10.9.0.0/16 and 2001:db8:9::/48. No host receives its packets."""
     done = subprocess.run(["ip", "link", "add", "uplink", "type", "veth", "peer", "name", "far-end"],
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -140,8 +140,8 @@ def make_uplink():
 
 
 def acquire(*destinations, mark=0):
-    """Makes a larval SA without SPI for each destination as the kernel does: by a packet for which a policy wants an SA
-    that is not there."""
+    """Creates a larval SA without SPI for each destination, as the kernel does: by a packet whose policy needs an SA
+    that does not exist."""
     with netlink.open_socket(netlink.ACQUIRES) as daemon:
         for destination in destinations:
             with socket.socket(netlink.family_of(destination), socket.SOCK_DGRAM) as sender:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What Python's library leaves out of Linux."""
+"""Linux functions that Python's standard library lacks."""
 
 import ctypes
 import os
@@ -16,7 +16,7 @@ SO_RCVBUFFORCE = 33
 
 
 def processor_seconds(pid):
-    """What a process has used until now."""
+    """Returns the processor time that a process has used, in seconds."""
     with open(f"/proc/{pid}/stat") as file:
         user, system = file.read().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -30,7 +30,7 @@ def enter(file):
 
 @contextmanager
 def inside(path):
-    """In the network namespace of a file, and back: a socket stays in the one in which it was made."""
+    """Runs the block in the network namespace of a file. A socket stays in the namespace in which it was created."""
     with open("/proc/self/ns/net") as home, open(path) as there:
         enter(there)
         try:
@@ -40,7 +40,7 @@ def inside(path):
 
 
 def checksum(data):
-    """That of the Internet protocols (RFC 1071)."""
+    """Returns the checksum of the Internet protocols (RFC 1071)."""
     padded = data + bytes(len(data) % 2)
     total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total > 0xffff:

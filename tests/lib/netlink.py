@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Netlink for what `ip` cannot do, XFRM above all. The structures are those of linux/xfrm.h."""
+"""Netlink requests that `ip` cannot make, most of them for XFRM. The structures are those of linux/xfrm.h."""
 
 import os
 import socket
@@ -33,13 +33,13 @@ INFINITE = 2**64 - 1
 IP_XFRM_POLICY = 17     # linux/in.h
 IPV6_XFRM_POLICY = 35   # linux/in6.h
 
-# The structures end where a 64-bit number could follow: on i386 that is at every fourth byte.
+# Alignment of 64-bit numbers, to which the kernel pads its structures: 8 bytes, on i386 4.
 ALIGNMENT = struct.calcsize("BQ") - struct.calcsize("Q")
 
-# A struct xfrm_selector.
+# Format of a struct xfrm_selector.
 SELECTOR = "16s16s4HH3B3xiI"
 
-# In a struct xfrm_usersa_info: behind the selector and the destination.
+# Offset in bytes of the SPI in a struct xfrm_usersa_info, behind the selector and the destination.
 SPI_OFFSET = 56 + 16
 
 SECONDS = 60
@@ -50,7 +50,7 @@ def family_of(address):
 
 
 def packed(address):
-    """An xfrm_address_t."""
+    """Returns an address as an xfrm_address_t."""
     return socket.inet_pton(family_of(address), address).ljust(16, b"\0")
 
 
@@ -67,7 +67,7 @@ def attribute(kind, data):
 
 
 def attributes(data):
-    """Yields the type and the content of each."""
+    """Yields the type and the content of each attribute."""
     while len(data) >= 4:
         length, kind = struct.unpack_from("HH", data)
         yield kind, data[4:length]
@@ -75,7 +75,7 @@ def attributes(data):
 
 
 def messages(datagram):
-    """Yields the type and the bytes of each."""
+    """Yields the type and the bytes of each message of a datagram."""
     while len(datagram) >= 16:
         length, kind = struct.unpack_from("IH", datagram)
         yield kind, datagram[:length]
@@ -90,7 +90,7 @@ def open_socket(groups=0, protocol=NETLINK_XFRM):
 
 
 def ask(kind, flags, body, sequence=1, protocol=NETLINK_XFRM):
-    """Yields the type and the bytes of each message of the answer, up to its end."""
+    """Sends a request. Yields the type and the bytes of each message of the answer, up to its end."""
     with open_socket(protocol=protocol) as sock:
         sock.send(struct.pack("IHHII", 16 + len(body), kind, REQUEST | flags, sequence, 0) + body)
         while True:
@@ -101,18 +101,18 @@ def ask(kind, flags, body, sequence=1, protocol=NETLINK_XFRM):
 
 
 def trimmed(context):
-    """A struct xfrm_user_sec_ctx without the NULs that the kernel puts behind what it gets."""
+    """Returns a struct xfrm_user_sec_ctx without the NULs that the kernel appends to its text."""
     _, kind, algorithm, doi, _ = struct.unpack_from("HHBBH", context)
     text = context[8:].rstrip(b"\0")
     return struct.pack("HHBBH", 8 + len(text), kind, algorithm, doi, len(text)) + text
 
 
 class Policy(NamedTuple):
-    """A policy as a struct xfrm_userpolicy_info and attributes tell of it."""
+    """A policy, with the fields of a struct xfrm_userpolicy_info and its attributes."""
     selector: tuple     # without its user
     user: int
-    lifetime: tuple     # soft and hard: bytes, packets, seconds since it was added, seconds since it was used
-    used: tuple         # bytes, packets, when it was added, when it was used
+    lifetime: tuple     # a soft and a hard limit each: bytes, packets, seconds since addition, seconds since use
+    used: tuple         # bytes, packets, time of addition, time of use
     priority: int
     index: int
     dir: int
@@ -134,7 +134,7 @@ class Policy(NamedTuple):
 
     @property
     def ends(self):
-        """When the kernel removes it, in seconds since 1970; 0 if it stays."""
+        """Returns the time at which the kernel removes the policy, in seconds since 1970, or 0 if it stays."""
         seconds = self.lifetime[5]
         return self.used[2] + seconds if seconds else 0
 
@@ -148,7 +148,7 @@ class Policy(NamedTuple):
 
     @property
     def key(self):
-        """What the kernel tells policies apart by, but for the selector's user."""
+        """Returns the fields by which the kernel distinguishes policies, without the selector's user."""
         others = (self.attributes.get(kind, b"") for kind in (ATTRIBUTE_MARK, ATTRIBUTE_IF_ID, ATTRIBUTE_CONTEXT))
         return self.dir, self.ptype, *self.selector, *others
 
@@ -160,7 +160,7 @@ class Policy(NamedTuple):
         request(MSG_NEWPOLICY, body)
 
     def delete(self):
-        """By its selector, as IKE daemons do it."""
+        """Deletes the policy by its selector, as IKE daemons do."""
         body = struct.pack(SELECTOR, *self.selector, self.user) + struct.pack("IB3x", 0, self.dir)
         for kind in (ATTRIBUTE_POLICY_TYPE, ATTRIBUTE_MARK, ATTRIBUTE_IF_ID, ATTRIBUTE_CONTEXT):
             if kind in self.attributes:
@@ -169,20 +169,20 @@ class Policy(NamedTuple):
 
 
 def dump(kind, body):
-    """The bodies of all messages of a list."""
+    """Yields the bodies of all messages of a list."""
     for got, message in ask(kind, DUMP, body):
         if got != NLMSG_DONE:
             yield message[16:]
 
 
 def policies():
-    """All policies but those of sockets, in the order in which the kernel lists them."""
+    """Returns all policies except those of sockets, in the order in which the kernel lists them."""
     found = map(Policy.parse, dump(MSG_GETPOLICY, bytes(64)))
     return [policy for policy in found if policy.index & 7 < 3]
 
 
 def spis():
-    """Of all SAs."""
+    """Returns the SPIs of all SAs."""
     return {struct.unpack_from("!I", body, SPI_OFFSET)[0] for body in dump(MSG_GETSA, b"")}
 
 
@@ -200,13 +200,13 @@ def flush_policies():
 
 
 def flush_sas():
-    # Of whatever protocol; without any, the kernel says ESRCH.
+    # Protocol 0 means every protocol. The kernel answers ESRCH if there is no SA.
     with suppress(ProcessLookupError):
         request(MSG_FLUSHSA, bytes(1))
 
 
 def allocate_spi(src, dst, spi, proto="esp", mode="tunnel", reqid=0, mark=None, if_id=0):
-    """Makes a larval SA. `ip xfrm state allocspi` knows no if_id in Debian 12."""
+    """Creates a larval SA. `ip xfrm state allocspi` of Debian 12 has no if_id."""
     info = selector() + struct.pack("16sIB3x", packed(dst), 0, PROTOS[proto]) + packed(src) + bytes(64 + 32 + 12)
     info += struct.pack("IIH3B", 0, reqid, family_of(dst), MODES[mode], 0, 0)
     body = aligned(info) + struct.pack("II", spi, spi)
@@ -218,7 +218,7 @@ def allocate_spi(src, dst, spi, proto="esp", mode="tunnel", reqid=0, mark=None, 
 
 
 def set_socket_policy(sock, direction):
-    """Gives a socket a policy of its own, which lets everything pass: what IKE daemons do with theirs."""
+    """Gives a socket a bypass policy of its own, as IKE daemons do with their sockets."""
     v6 = sock.family == socket.AF_INET6
     policy = aligned(selector(sock.family) + bytes(64 + 32) + struct.pack("II4B", 0, 0, DIRS[direction], 0, 0, 0))
     option = (socket.IPPROTO_IPV6, IPV6_XFRM_POLICY) if v6 else (socket.IPPROTO_IP, IP_XFRM_POLICY)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Results of tests in the Test Anything Protocol (TAP), and comparisons that fail with both values in the text."""
+"""Results of tests in the Test Anything Protocol (TAP), and comparisons whose failures show both values."""
 
 import traceback
 
 
 class Skip(Exception):
-    """This machine cannot show whether the test holds; the text says why."""
+    """Raised if this machine cannot run the test. The text gives the reason."""
 
 
 def comment(text):
@@ -20,10 +20,10 @@ class Tap:
         self.count = self.failed = 0
 
     def that(self, what, passed, *diagnostics):
-        """One result; the diagnostics follow when it is a failure."""
+        """Prints one result, and the diagnostics after a failure."""
         self.count += 1
         self.failed += not passed
-        # TAP gives the number sign a meaning.
+        # In TAP, a number sign begins a directive.
         print(f"{'ok' if passed else 'not ok'} {self.count} - {what}".replace("#", ""), flush=True)
         for text in () if passed else diagnostics:
             comment(text)
@@ -33,7 +33,7 @@ class Tap:
         print(f"ok {self.count} - {what}".replace("#", ""), f"# SKIP {reason}", flush=True)
 
     def run(self, title, function):
-        """One result for a function that fails by any exception."""
+        """Runs a function and prints its result: Skip is a skipped test, any other exception a failure."""
         title = title.rstrip(".")
         try:
             function()
@@ -45,7 +45,7 @@ class Tap:
             self.that(title, True)
 
     def plan(self, count=None):
-        """Before the results with their number, or behind them."""
+        """Prints the number of results: `count` before the results, or without it their number after them."""
         print(f"1..{self.count if count is None else count}", flush=True)
 
 

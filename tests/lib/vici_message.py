@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packets and messages of VICI, strongSwan's protocol for clients, as its README.md in libcharon/plugins/vici describes
-them. A message is a dictionary: {"key": "value", "list": ["one", "two"], "section": {...}}."""
+"""Packets and messages of VICI, strongSwan's protocol for clients (libcharon/plugins/vici/README.md).
+A message is a dictionary: {"key": "value", "list": ["one", "two"], "section": {...}}."""
 
 import struct
 
@@ -10,7 +10,7 @@ SECTION_START, SECTION_END, KEY_VALUE, LIST_START, LIST_ITEM, LIST_END = range(1
 
 
 def frame(data):
-    """A packet with its length before it."""
+    """Returns a packet with its length in front of it."""
     return struct.pack(">I", len(data)) + data
 
 
@@ -37,7 +37,7 @@ def encode(message):
 
 
 class Reader:
-    """Takes a packet apart from its beginning."""
+    """Decodes a packet from its beginning to its end."""
 
     def __init__(self, data):
         self.data = data
@@ -73,5 +73,5 @@ class Reader:
         return found
 
     def message(self):
-        """What is left, as a message."""
+        """Returns the rest of the packet as a message."""
         return self.section(outermost=True)

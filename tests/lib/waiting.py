@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting for what happens elsewhere, with a deadline."""
+"""Waiting for a condition, with a deadline."""
 
 import time
 
@@ -9,7 +9,8 @@ class NotInTime(AssertionError):
 
 
 def wait_for(condition, seconds, what, poll):
-    """Returns the first true value of condition(), which is asked every `poll` seconds."""
+    """Returns the first true value of condition(), which is called every `poll` seconds. Raises NotInTime after
+    `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs a command on a release of Debian: on this machine if that is its release, otherwise in a root file system that
-mmdebstrap makes once, with what debian/control needs to build, and lintian.
+"""Runs a command on a release of Debian: on this machine if it has that release, otherwise in a root file system.
+mmdebstrap makes that file system once, with lintian and the build dependencies in debian/control.
 
     chroot.py RELEASE FOLDER COMMAND...     COMMAND has FOLDER as its working directory, and writes nowhere else
 """
@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 
 import image
 
-# $1 is a root file system, $2 the working directory. They are mounted for the command alone.
+# $1 is a root file system, $2 the working directory. The mounts exist only for the command.
 ENTER = """
     set -e
     mount --bind "$2" "$1/mnt"
@@ -42,7 +42,7 @@ def own_release():
 
 
 def root(release):
-    """The root file system of this release, made first if need be."""
+    """Returns the root file system of this release, and makes it if there is none."""
     if release not in image.RELEASES:
         sys.exit(f"chroot: no release '{release}'; there are {', '.join(image.RELEASES)}.")
     suite, _ = image.RELEASES[release]
@@ -53,7 +53,7 @@ def root(release):
 
 
 def command(release, folder, words):
-    """What to execute."""
+    """Returns the command line that runs a command on this release."""
     if release == own_release():
         return ["env", f"--chdir={folder}", *words]
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh", str(root(release)),

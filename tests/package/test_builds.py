@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Builds other than a developer's on Debian: another compiler, an older C library, other folders.
+"""Builds on Debian that differ from a developer's: another compiler, an older C library, other folders.
 
     test_builds.py FOLDER      builds in FOLDER
 """
@@ -20,10 +20,10 @@ SOCKET = f"{RUN_DIR}/charon.vici"
 PID_FILES = [f"{RUN_DIR}/charon.pid", f"{RUN_DIR}/starter.charon.pid"]
 VERBS_WITH_SOCKET = ("flush", "release", "handover", "status", "wait", "watch")
 
-# In the place of a header that glibc has since 2.36.
+# Replaces a header that glibc has since 2.36.
 MISSING = '#error "no such header in this C library"\n'
 
-# By prefix and option: where units go, and where the catalog.
+# Folders of the units and paths of the catalog, by prefix and option.
 VENDOR = run("pkg-config", "--variable=systemdsystemunitdir", "systemd").stdout.strip()
 CATALOGS = "lib/systemd/catalog/xfrmctl.catalog"
 FOLDERS = (
@@ -35,7 +35,7 @@ SETTINGS = "/etc/default/xfrmctl"
 
 
 def failure(*command, **environment):
-    """What a command said, if it failed."""
+    """Runs a command. Returns its output if it failed, otherwise an empty text."""
     done = run(*command, env={**os.environ, **environment})
     return done.stdout if done.returncode else ""
 
@@ -62,7 +62,8 @@ def check_clang(tap, folder):
 
 
 def check_other(tap, folder):
-    """An older C library, and the folders of another distribution."""
+    """Checks a build with an older C library and the folders of another distribution. Returns whether it can be
+    built."""
     headers = folder.with_name("headers") / "sys"
     headers.mkdir(parents=True, exist_ok=True)
     (headers / "pidfd.h").write_text(MISSING)
@@ -88,7 +89,7 @@ def check_run_directory(tap, program):
 
 
 def installed(folder, *options):
-    """What `meson install` brings into a folder of its own, and what went wrong."""
+    """Runs `meson install` into a folder of its own. Returns the folder, its files, and the output if it failed."""
     destdir = folder.with_name("installed")
     shutil.rmtree(destdir, ignore_errors=True)
     failed = options and failure("meson", "configure", folder, *options) or \

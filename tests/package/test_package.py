@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian packages from a clean tree: what lintian says, what is in them, and whether a second build is the same.
+"""Debian packages from a clean tree: lintian's report, their contents, and whether a second build is the same.
 
-    test_package.py RELEASE FOLDER      built on this release of Debian; the packages stay in FOLDER
+    test_package.py RELEASE FOLDER      builds on this release of Debian; the packages stay in FOLDER
 """
 
 import hashlib
@@ -25,14 +25,14 @@ TOOLS = ("dpkg-buildpackage", "dh", "lintian")
 TOOLS_ELSEWHERE = ("mmdebstrap", "unshare")
 
 LINTIAN = ("lintian", "--allow-root", "--pedantic", "--display-info", "--fail-on=error,warning,info,pedantic")
-# Tags of this release alone. Drop-ins of systemd have no init script as an alternative.
+# Tags that only this release has. Drop-ins of systemd have no alternative init script.
 SUPPRESSED = {"bookworm": ["--suppress-tags=package-supports-alternative-init-but-no-init.d-script"]}
 
-# The second build has all of it another way, and leaves the tests out.
+# Environments of two builds. The second one differs in every variable, and runs no tests.
 FIRST = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8", "umask": 0o022}
 SECOND = {"TZ": "America/Adak", "LC_ALL": "C", "DEB_BUILD_OPTIONS": "nocheck", "umask": 0o077}
 
-# (package, pattern): what each has, besides its documentation; nothing else.
+# Patterns of all files of each package, without its documentation.
 UNITS = r"(usr/)?lib/systemd/system"
 CONTENTS = {
     "xfrmctl": (
@@ -63,11 +63,11 @@ def run(*command, **options):
 
 
 def build(release, folder, how):
-    """Returns what went wrong, if anything."""
+    """Builds the packages. Returns the output if that failed, otherwise an empty text."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     environment = {**os.environ, **{name: value for name, value in how.items() if name != "umask"}}
-    # The folder in which it is built has another name each time.
+    # tools/package builds in a folder with another name each time.
     done = run(SOURCE / "tools/package", f"--release={release}", folder, env=environment, umask=how["umask"])
     return done.stdout if done.returncode else ""
 
@@ -77,7 +77,7 @@ def digests(folder):
 
 
 def files(package):
-    """What a package installs, without directories."""
+    """Returns the files that a package installs, without directories."""
     listed = run("dpkg-deb", "--contents", package).stdout.splitlines()
     return [line.split()[5].removeprefix("./") for line in listed if not line.startswith("d")]
 

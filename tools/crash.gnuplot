@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Draws packets per 100 ms over a crash of charon. Set before: data (a CSV of tools/demo), picture, and for each variant
-# NAME_says (a string) and NAME_back (seconds until the tunnel is back; NaN: not at all).
+# Draws packets per 100 ms over a crash of charon. tools/demo sets the variables data (a CSV file) and picture (the
+# output). For each variant it also sets NAME_says (a caption) and NAME_back (seconds until the tunnel is back; NaN if
+# it is not).
 
 set terminal svg size 900,700 dynamic enhanced font "Arial,14" background rgb "white"
 set output picture
 set datafile separator ","
 
-# Of the colours of Okabe and Ito, which people with any kind of colour vision tell apart.
+# Colours of Okabe and Ito, which can be distinguished with any kind of colour vision.
 protected = "#0072b2"
 unanswered = "#9fd0ee"
 plaintext = "#d55e00"
 held_back = "#c4c4c4"
 ink = "#222222"
 faint = "#888888"
-# gnuplot 5.4 begins a new dash pattern with a new colour only.
+# gnuplot 5.4 starts a new dash pattern only with a new colour, so this one differs slightly from ink.
 dashed_ink = "#000000"
 
 left = 0.062
@@ -35,7 +36,7 @@ set key off
 
 set multiplot
 
-# The legend, drawn by hand: all of it in one row.
+# The legend, drawn from single objects so that it fits in one row.
 entry_y = 0.971
 array entry_x[6] = [left, 0.257, 0.476, 0.61, 0.732, 0.82]
 array entry[6] = ["protected, answered", "protected, unanswered", "in plaintext", "held back", \
@@ -82,13 +83,13 @@ do for [row = 1:rows] {
 	}
 	of(what) = strcol("variant") eq name[row] ? what : NaN
 	middle(dummy) = of(column("seconds") + 0.05)
-	# The columns of fates are 4 to 7, in this order from the bottom up.
+	# Columns 4 to 7 are the fates, stacked in this order from the bottom up.
 	upto(n) = of(sum [i = 4:3 + n] column(i))
 	plot data using (middle(0)):(upto(4)) with boxes linecolor rgb held_back, \
 	     data using (middle(0)):(upto(3)) with boxes linecolor rgb plaintext, \
 	     data using (middle(0)):(upto(2)) with boxes linecolor rgb unanswered, \
 	     data using (middle(0)):(upto(1)) with boxes linecolor rgb protected
-	# The first panel brings what stands there once.
+	# The legend and the label of the axis are drawn only once, with the first panel.
 	unset label 10
 	do for [i = 1:6] {
 		unset label 20 + i

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots a test machine with xfrmctl and the guest's programs in it, and streams what it reports.
+"""Boots a test machine with xfrmctl and the guest's programs in it, and prints the lines that it reports.
 
     machine.py [--release bookworm] [--build DIR | --destdir DIR] [--results DIR] [--keep] [SCENARIO...]
-    machine.py --packages DIR [...]     a machine without xfrmctl, with the .deb files of DIR, and their own scenario
+    machine.py --packages DIR [...]     a machine without xfrmctl, with the .deb files of DIR, and their scenarios
     machine.py --release bookworm-i386 --build DIR      a machine without systemd; DIR was built by i386.py
 
-tests/machine/scenarios has the scenarios; each is a function there.
+Each scenario is a function in tests/machine/scenarios.
 """
 
 import argparse
@@ -36,16 +36,16 @@ GUEST_HOME = "opt/machine"
 KERNEL_SUITE = HERE.parent / "kernel"
 SOURCE = HERE.parents[1]
 
-# Without that of symbols.
+# All packages except the one with debug symbols.
 PACKAGES = ("xfrmctl_*.deb", "xfrmctl-strongswan_*.deb", "xfrmctl-libreswan_*.deb")
 PACKAGES_HOME = "opt/xfrmctl"
-# As autopkgtest has it: the tests of the packages, and what they use, where it lies in the source.
+# The tests of the packages and all that they use, at the paths of the source tree, as autopkgtest provides them.
 AUTOPKGTEST = ("debian/tests", "tests/lib", "tests/machine/guest", "tests/machine/scenarios")
 TOOLS = ("kernel/fill", "kernel/listener", "kernel/libfault.so", "machine/stream")
 UNIT_TESTS = "unit/test-*"
 UNITS = "etc/systemd/system"
 
-# What the first boot closes, as if a previous instance had saved it and the operator enabled that.
+# The first boot restores the shadows in this file, as if they had been saved before and the boot unit were enabled.
 SAVED = HERE / "guest/first_boot.saved"
 SAVED_PATH = "var/lib/xfrmctl/strongswan"
 BOOT_UNIT = "strongswan.service.wants/xfrmctl-boot@strongswan.service"
@@ -56,22 +56,23 @@ ACCELERATORS = {
     "kvm": ("-accel", "kvm", "-cpu", "host"),
     "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
 }
-# Time that an emulated machine need not spend: probing for CPU bugs, testing ciphers, auditing, printing units. Each slab
-# cache for itself: a scenario counts what is in some of them.
+# Saves time in an emulated machine: no probing for CPU bugs, no cipher tests, no auditing, no printing of units.
+# slab_nomerge: a scenario counts the objects in some slab caches, so the kernel must not merge them.
 KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests audit=0 "
                        "random.trust_cpu=on systemd.show_status=no slab_nomerge")
-# One machine has Debian's default security modules, the other SELinux (without a policy: it permits all), so that SAs and
-# policies can have security contexts.
+# Debian 12 runs with Debian's default security modules. Debian 13 runs with SELinux, so that SAs and policies can have
+# security contexts; without an SELinux policy it permits everything.
 SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
 RESULTS_DISK_BYTES = 256 << 20
 
-# A machine is ended when it has not written a line for this time: a scenario may be silent for all of its own, which ends
-# before (guest/checks.py), and then the journal is saved. As soon as the machine has said how slow it is, this is scaled.
+# Maximum time without a line from the machine, in seconds; then it is killed. The limit of a scenario, which may print
+# no line until then, is shorter (guest/checks.py), so that the guest can still save the journal. This time is scaled by
+# the slowness that the machine reports.
 SILENT_SECONDS = 900
 
 
 class Machine:
-    """A qemu process of ours; it never outlives the with block."""
+    """A qemu process. Use in a with block, at whose end it is killed."""
 
     def __init__(self, accelerator, folder, command_line, console, *options):
         self.command = (
@@ -92,7 +93,8 @@ class Machine:
         self.process.stdout.close()
 
     def lines(self, silent_seconds):
-        """What comes over the serial port on qemu's standard output, until the machine ends."""
+        """Yields the lines of the serial port on qemu's standard output, until the machine ends. Exits when no line has
+        come for silent_seconds, scaled by the machine's slowness."""
         pending, slowness = b"", 1.0
         while select.select([self.process.stdout], [], [], silent_seconds * slowness)[0]:
             data = os.read(self.process.stdout.fileno(), 65536)
@@ -107,8 +109,8 @@ class Machine:
 
 
 def with_processor_seconds(machine, lines):
-    """Adds to the line in which a scenario says how long it took what of a processor it took: on a host with other things to
-    do, that tells more than a clock."""
+    """Yields the lines. Adds the processor time of a scenario to the line that reports its duration. On a busy host,
+    processor time is a better measure than elapsed time."""
     pid = machine.process.pid
     used = processor_seconds(pid)
     for line in lines:
@@ -119,7 +121,8 @@ def with_processor_seconds(machine, lines):
 
 
 def kvm_works(folder):
-    """/dev/kvm can be there and a guest still hang in its first instructions, so a kernel has to say something."""
+    """Returns whether KVM can boot this kernel. A guest can hang in its first instructions although /dev/kvm exists, so
+    the kernel has to print a line."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     with tempfile.TemporaryDirectory() as work:
@@ -133,6 +136,7 @@ def kvm_works(folder):
 
 
 def accelerator(folder):
+    """Returns the accelerator to use, which $XFRMCTL_TEST_ACCEL overrides."""
     chosen = os.environ.get("XFRMCTL_TEST_ACCEL")
     if chosen is None:
         return "kvm" if kvm_works(folder) else "tcg"
@@ -142,9 +146,10 @@ def accelerator(folder):
 
 
 def write_payload(destdir, tools, program, payload, packages=None):
-    """A tar that the initramfs unpacks over the root file system: the installed tree and the guest's programs.
+    """Writes the tar that the initramfs unpacks over the root file system: the installed tree and the guest's programs.
 
-    It has no directories of its own: theirs stay as they are, also where /lib is a link to usr/lib.
+    The tar has no directory entries: the directories of the root file system must not change, also where /lib is a link
+    to usr/lib.
     """
     def add(file, name):
         def as_root(member):
@@ -178,7 +183,7 @@ def write_payload(destdir, tools, program, payload, packages=None):
             add_tree(destdir, "")
         for folder in (HERE / "guest", HERE / "scenarios", KERNEL_SUITE):
             add_tree(folder, f"{GUEST_HOME}/{folder.name}/")
-        # Beside the programs that import it.
+        # The library goes into each folder whose programs import it.
         for folder in ("guest", "kernel"):
             add_tree(LIBRARY, f"{GUEST_HOME}/{folder}/")
         if tools:
@@ -198,7 +203,8 @@ def write_payload(destdir, tools, program, payload, packages=None):
 
 @contextmanager
 def work_folder(results, keep):
-    """A folder for disks; below results, since a temporary file system may be small."""
+    """Yields a folder for the disks, which is removed afterwards unless `keep`. It is below `results`, since a
+    temporary file system may be too small."""
     if keep:
         kept = results / "disks"
         kept.mkdir(exist_ok=True)
@@ -209,12 +215,12 @@ def work_folder(results, keep):
 
 
 def run(release, destdir, program, results, silent_seconds=SILENT_SECONDS, keep=False, tools=None, packages=None):
-    """Runs a guest program (its name and arguments) and yields the lines that it writes.
+    """Runs a guest program (its name and arguments) and yields the lines that it prints.
 
-    Ends the machine, and exits, when no line has come for silent_seconds. tools is the folder of TOOLS in a build
-    directory, which only scenarios need.
+    Kills the machine and exits when no line has come for silent_seconds. `tools` is the folder of TOOLS in a build
+    directory; only scenarios need it.
 
-    The console, the journal and the program's own files are in the folder results afterwards.
+    Afterwards the folder `results` has the console, the journal and the files that the program wrote.
     """
     folder = i386.folder() if release == i386.NAME else image.image(release)
     accel = accelerator(folder)
@@ -237,7 +243,7 @@ def run(release, destdir, program, results, silent_seconds=SILENT_SECONDS, keep=
 
 
 def install(build, destdir):
-    """Installs what a build directory has built, as an operator would, into a folder of its own."""
+    """Installs a build into the folder destdir, as an operator would with DESTDIR. Returns destdir."""
     shutil.rmtree(destdir, ignore_errors=True)
     subprocess.run(["meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", destdir.absolute()],
                    stdout=subprocess.DEVNULL, check=True)
@@ -245,7 +251,7 @@ def install(build, destdir):
 
 
 def are_current(packages):
-    """Whether there are packages, and no file of the source is younger."""
+    """Returns whether all packages exist and are newer than each file of the source."""
     built = [file.stat().st_mtime for pattern in PACKAGES for file in packages.glob(pattern)]
     listed = subprocess.run(["git", "-c", "safe.directory=*", "-C", SOURCE, "ls-files", "-z"], stdout=subprocess.PIPE,
                             text=True, check=True).stdout
@@ -275,8 +281,7 @@ def parse_arguments():
 
 
 def chosen_scenarios(arguments):
-    """Returns the names of the scenarios to run. They are known here, so that those that the machine does not get to are
-    known too."""
+    """Returns the names of the scenarios to run. The host needs them to report those that the machine does not run."""
     sys.path.append(str(HERE / "guest"))
     import scenarios
     debian, _ = image.RELEASES.get(arguments.release, (i386.SUITE, None))
@@ -284,6 +289,7 @@ def chosen_scenarios(arguments):
 
 
 def build_packages(release, folder):
+    """Builds the packages into the folder, unless it has current ones."""
     if are_current(folder):
         return
     debian, _ = image.RELEASES[release]
@@ -294,7 +300,7 @@ def build_packages(release, folder):
 
 
 def output(arguments, scenarios):
-    """Prepares and runs the machine, and yields the lines to be printed."""
+    """Prepares and runs the machine. Yields the lines to print."""
     destdir = arguments.destdir
     if arguments.packages:
         build_packages(arguments.release, arguments.packages)
@@ -305,7 +311,7 @@ def output(arguments, scenarios):
 
 
 def end(number, _):
-    """An end from outside, so that the machine ends too."""
+    """Exits on a signal, so that the machine is killed too."""
     sys.exit(f"machine: ended by {signal.Signals(number).name}")
 
 

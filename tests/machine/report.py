@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a machine's lines say of its scenarios, and the results of those that it did not get to. Pure: lines in, lines out.
-"""
+"""Follows the scenarios in the lines that a machine prints, and reports those that did not run or did not end. Pure:
+lines in, lines out."""
 
 import re
 
-# What guest/checks.py and guest/calibration.py print.
+# Patterns of the lines that guest/checks.py and guest/calibration.py print.
 BEGINS = re.compile(r"# (\w+): begins$")
 ENDS = re.compile(r"# (\w+): ends after [\d.]+ s\b")
 RESULT = re.compile(r"(?:not )?ok (\d+)\b")
@@ -13,12 +13,15 @@ SLOWNESS = re.compile(r"# calibration: .* times ([\d.]+)$")
 
 
 def slowness(line, before):
-    """How slow the machine is, if this line has it."""
+    """Returns the machine's slowness from this line, or `before` if the line has none."""
     found = SLOWNESS.match(line)
     return float(found[1]) if found else before
 
 
 class Report:
+    """The state of a run: scenarios that have not ended, the one that began last, and the number of results so far. It
+    is complete when the machine has printed the plan of TAP."""
+
     def __init__(self, scenarios):
         self.not_run = list(scenarios)
         self.begun = None
@@ -26,6 +29,7 @@ class Report:
         self.complete = False
 
     def read(self, line):
+        """Takes in one line of the machine."""
         if found := RESULT.match(line):
             self.results = int(found[1])
         elif found := BEGINS.match(line):
@@ -36,14 +40,15 @@ class Report:
             self.complete = True
 
     def missing(self, why):
-        """A failure for each scenario that has not ended, and the plan, unless the machine has given it itself."""
+        """Yields a failure for each scenario that has not ended, and then the plan. Yields no lines if the run is
+        complete."""
         if self.complete:
             return
         reason, *more = str(why).splitlines()
         for name in self.not_run:
             self.results += 1
             what = "not ended" if name == self.begun else "not run"
-            # TAP gives the number sign a meaning.
+            # In TAP, a number sign begins a directive.
             yield f"not ok {self.results} - {name}: {what}: {reason}".replace("#", "")
         yield from (f"# {line}" for line in more)
         yield f"1..{self.results}"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* A steady stream of small UDP packets, or the receiver of one, until a signal ends it:
+/* Sends a steady stream of small UDP packets, or receives one, until a signal ends it:
  *
  *     stream send COUNTS SOURCE DESTINATION PORT RATE
  *     stream receive COUNTS ADDRESS PORT
  *
- * RATE is in packets a second. SOURCE may be an address of another machine. COUNTS is a file that holds a struct counts
- * at any time. */
+ * RATE is in packets per second. SOURCE may be an address of another machine. COUNTS is a file that always holds the
+ * current struct counts. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,28 +24,30 @@
 #define NSEC_PER_SEC 1000000000
 #define PAYLOAD_BYTES 64
 
-/* A sender of more than one packet in this time sends several in a row: an emulated processor takes long to sleep, and
- * to tell the time (hence the coarse clocks). */
+/* Interval between two bursts, in nanoseconds. A sender with more than one packet per interval sends them in a row,
+ * because sleeping is slow on an emulated processor. So is reading a clock: hence the coarse clocks. */
 #define TICK_NSEC (NSEC_PER_SEC / 200)
 
-/* A sender that got no processor for longer than this leaves out what it should have sent meanwhile. */
+/* Maximum delay of a sender, in nanoseconds. After a longer delay it skips the packets that were due meanwhile. */
 #define LATE_NSEC (NSEC_PER_SEC / 10)
 
 struct counts {
-	uint64_t passed;	/* sent or received */
-	uint64_t refused;	/* not sent, with EPERM: a policy blocks them */
-	uint64_t failed;	/* not sent, for another reason */
-	uint64_t fastest;	/* the most packets that were sent or refused in one second */
-	uint64_t longest_pause; /* between two received packets, in nanoseconds */
-	uint64_t resumed;	/* when the longest pause ended, in nanoseconds of CLOCK_REALTIME_COARSE */
+	uint64_t passed;	/* packets sent or received */
+	uint64_t refused;	/* packets that the kernel refused with EPERM, because a policy blocks them */
+	uint64_t failed;	/* packets that could not be sent for another reason */
+	uint64_t fastest;	/* maximum number of packets sent or refused in one second */
+	uint64_t longest_pause; /* longest time between two received packets, in nanoseconds */
+	uint64_t resumed;	/* end of the longest pause, in nanoseconds of CLOCK_REALTIME_COARSE */
 };
 
+/* Reports errno for `what`, and exits. */
 static _Noreturn void give_up(const char *what)
 {
 	fprintf(stderr, "stream: %s: %s\n", what, strerror(errno));
 	exit(EXIT_FAILURE);
 }
 
+/* Maps the file of the counts, created if need be. Returns the mapping; exits on failure. */
 static struct counts *map_counts(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -70,12 +72,13 @@ static struct sockaddr_in endpoint(const char *address, const char *port)
 	return result;
 }
 
+/* Returns a UDP socket bound to this address; exits on failure. */
 static int bound_socket(const struct sockaddr_in *address)
 {
 	static const int yes = 1;
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	/* Transparent: the address may be another machine's, or be there later only. */
+	/* Transparent, because the address may be another machine's, or may not exist yet. */
 	if (fd < 0 || setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &yes, sizeof(yes)) < 0 ||
 	    bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
 		give_up("socket");
@@ -99,12 +102,13 @@ static void sleep_until(uint64_t moment)
 		;
 }
 
-/* What was counted when the last second of `fastest` began. */
+/* The second that is being measured for `fastest`. */
 struct second {
-	uint64_t began;
-	uint64_t packets;
+	uint64_t began;	  /* its start, in nanoseconds of CLOCK_MONOTONIC */
+	uint64_t packets; /* packets sent or refused before it */
 };
 
+/* Updates `fastest` and starts the next second, if the measured one is over at this moment. */
 static void note_rate(struct counts *counts, struct second *second, uint64_t moment)
 {
 	const uint64_t packets = counts->passed + counts->refused;

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What becomes of scenarios that a machine does not get to, and of logs that are not there: each is a failure with its
-name."""
+"""Checks that each scenario that a machine does not run, and each log that is missing, is a failure with its name."""
 
 import json
 import os
@@ -10,7 +9,7 @@ import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import machine      # which makes tests/lib known
+import machine      # first: it adds tests/lib to sys.path
 import report
 from tap import Tap, equal
 
@@ -45,7 +44,7 @@ def missing(text, why="the machine ended", scenarios=SCENARIOS):
 
 
 def ends_early():
-    """A machine that ends early: the scenario under way has not ended, the others have not run."""
+    """A machine that ends early: the current scenario has not ended, the others have not run."""
     equal(missing(OUTPUT), ["not ok 4 - hold: not ended: the machine ended", "not ok 5 - kinds: not run: the machine ended",
                           "1..5"])
 
@@ -56,36 +55,36 @@ def ends_between():
 
 
 def never_boots():
-    """A machine that says nothing: no scenario has run."""
+    """A machine that prints nothing: no scenario has run."""
     equal(missing(""), [*(f"not ok {number} - {name}: not run: the machine ended" for number, name in
                           enumerate(SCENARIOS, 1)), "1..3"])
 
 
 def cut_line():
-    """A line that the end has cut does not count."""
+    """A line that the machine's end cuts off does not count."""
     equal(missing(OUTPUT + "ok 4 - ho\n# hold: ends aft\n")[0], "not ok 5 - hold: not ended: the machine ended")
 
 
 def complete():
-    """A machine that has run all: nothing is added."""
+    """A machine that has run all scenarios: no line is added."""
     text = OUTPUT + "# hold: ends after 1.0 s\n# kinds: begins\n# kinds: ends after 1.0 s\n1..3\n"
     equal((missing(text), read(text).complete), ([], True))
 
 
 def skipped():
-    """A machine that cannot run the host's program: nothing is added."""
+    """A machine that cannot run the host's program: no line is added."""
     equal(missing("1..0 # SKIP the program of the host does not run here: GLIBC_2.40 not found\n"), [])
 
 
 def long_reason():
-    """A reason of several lines: the first is with each name, the others once; nothing of it is a directive of TAP."""
+    """A reason of several lines: each failure has its first line, the others appear once, none is a TAP directive."""
     equal(missing("", "image: mmdebstrap failed # SKIP\nE: no network", SCENARIOS[:2]),
           ["not ok 1 - boot: not run: image: mmdebstrap failed  SKIP", "not ok 2 - hold: not run: image: mmdebstrap failed  SKIP",
            "# E: no network", "1..2"])
 
 
 def slowness():
-    """How slow the machine is, as it says so itself."""
+    """The machine's slowness is read from the line in which the machine reports it."""
     factor = 1.0
     for line in OUTPUT.splitlines():
         factor = report.slowness(line, factor)
@@ -93,7 +92,7 @@ def slowness():
 
 
 def same_words():
-    """The guest says all this in the words that are looked for."""
+    """The guest prints the lines that the patterns match."""
     import calibration
     import checks
     calibration.PROGRAM, calibration.PROGRAMS = ("true",), 1
@@ -106,21 +105,21 @@ def same_words():
 
 
 def scenario_is_ended_first():
-    """A scenario's own limits come before that of a silent machine, and the journal can be saved between."""
+    """A scenario's own limits end before the limit of a silent machine, and leave time to save the journal."""
     import checks
     if checks.SCENARIO_SECONDS + 3 * checks.CLEANUP_SECONDS + 60 > machine.SILENT_SECONDS:
         raise AssertionError("the machine is ended first")
 
 
 class Silent(machine.Machine):
-    """A process that writes what it is to write, and then hangs."""
+    """A process that writes a text and then hangs."""
 
     def __init__(self, text):
         self.command = ("sh", "-c", 'printf %s "$1"; exec sleep 600', "sh", text)
 
 
 def silent_machine():
-    """A machine that says nothing any more is ended, after a time that grows with its slowness."""
+    """A machine that stops printing is killed, after a time that is scaled by its slowness."""
     lines = []
     with Silent(OUTPUT) as silent:
         try:
@@ -133,7 +132,7 @@ def silent_machine():
 
 
 def without_tools():
-    """Without what makes an image: a failure with the name of each scenario, and why."""
+    """Without the tools that make an image, each scenario is a failure with its name and the reason."""
     with tempfile.TemporaryDirectory() as empty:
         env = {**os.environ, "PATH": empty, "XDG_CACHE_HOME": empty}
         done = subprocess.run([sys.executable, HERE / "machine.py", "--destdir", empty, "--results", f"{empty}/results",
@@ -152,7 +151,8 @@ def names_are_unique():
 
 
 def tally(logs):
-    """The last line, and what failed, of these logs: texts by their names; None is one that is not there."""
+    """Returns the last line of tools/tally for these logs, and its lines about failures. `logs` maps names to texts;
+    None is a missing log."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in logs.items():
             if text is not None:
@@ -173,7 +173,7 @@ def tally_of_missing():
 
 
 def tally_without_log():
-    """A log that is not there, or has no test in it, is a failure."""
+    """A log that is missing, or has no test in it, is a failure."""
     equal(tally({"log": logged("ok 1 - it\n1..1\n"), "other": None, "empty": ""}),
           ("1 passed, 2 failed", ["failed: other: nothing was run", "failed: empty: nothing was run"]))
 

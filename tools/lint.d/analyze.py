@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the analyzer of gcc over one file of the program, with the build's own options.
+"""Runs gcc's analyzer on one file of the program, with the build's own options.
 
-Takes the build directory and the file. Exits as gcc does.
+Arguments: the build directory and the file. Exits with gcc's status.
 """
 
 import json
@@ -11,8 +11,8 @@ import shlex
 import subprocess
 import sys
 
-# The analyzer takes what is stored in a list with an index that it does not know for lost; sanitizers and valgrind look
-# for leaks.
+# Without malloc-leak: the analyzer reports memory as leaked if it is stored in a list at an index that the analyzer
+# does not know. Sanitizers and valgrind find leaks instead.
 OPTIONS = ("-fanalyzer", "-Wno-analyzer-malloc-leak")
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks that every MESSAGE_ID of the source has an entry in the journal's catalog, which gives a remedy, and which the
-manual names.
+"""Checks that each MESSAGE_ID of the source has an entry in the journal's catalog. Each entry must have a remedy, and
+the manual must list its subject.
 
-Prints each problem, and exits with 1 if there is one.
+Prints each problem, and exits with 1 if there are any.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ WANTED = ("Documentation: man:xfrmctl.service(7)", "What to do: ")
 
 
 def ids_of_source():
-    """Returns the MESSAGE_IDs, as the catalog writes them."""
+    """Returns the MESSAGE_IDs of the source, in the format of the catalog."""
     text = pathlib.Path(SOURCE).read_text(encoding="utf-8")
     return [re.sub("[, ]", "", found) for found in re.findall(r"SD_ID128_MAKE\(([0-9a-f, ]*)\)", text)]
 
@@ -30,7 +30,7 @@ def entries_of_catalog():
 
 
 def lines_of_manual():
-    """Returns the lines of the section as a reader sees them in a wide window: in the source, words may be macros."""
+    """Returns the lines of the section, rendered for a wide window: in the source, words may be macros."""
     page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=200", MANUAL], check=True, capture_output=True,
                           text=True).stdout
     _, heading, rest = re.sub(".\b", "", page).partition(f"\n{SECTION}\n")
@@ -40,6 +40,7 @@ def lines_of_manual():
 
 
 def problems():
+    """Yields a line for each problem."""
     entries, lines = entries_of_catalog(), lines_of_manual()
     for message_id in ids_of_source():
         if message_id not in entries:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Checks that Python files compile, without writing anything.
 
-Takes the paths. Prints why the first one does not, and exits with 1.
+Arguments: the paths. At the first file that does not compile, prints the reason and exits with 1.
 """
 
 import pathlib

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Checks that each folder of src includes only headers of itself and of the folders below it.
 
-Prints each #include that goes up or sideways, and exits with 1 if there is one.
+Argument: the folder src. Prints each #include that breaks the rule, and exits with 1 if there are any.
 """
 
 import pathlib

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks that the library of pure functions calls nothing that opens, connects, waits, starts or asks.
+"""Checks that the library of pure functions calls no function that uses files, sockets, processes, clocks or other
+resources of the system.
 
-Takes the path of the static library. Prints each forbidden symbol with its object, and exits with 1 if there is one.
+Argument: the path of the static library. Prints each forbidden symbol with its object, and exits with 1 if there are
+any.
 """
 
 import re

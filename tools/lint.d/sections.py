@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks that each .Sx of a manual page names a heading of the page, or several. mandoc makes a link of any.
+"""Checks that each .Sx of a manual page names headings of the page: mandoc makes links even to missing headings.
 
-Takes the page. Prints the names without a heading, and exits with 1 if there is one.
+Argument: the page. Prints the names without a heading, and exits with 1 if there are any.
 """
 
 import pathlib

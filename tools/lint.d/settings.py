@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks that the defaults file, the manual and the units have the same settings, and that those of a unit have a value.
+"""Checks that the defaults file, the manual and the units have the same settings. Each unit must have a default value
+for each setting that it uses.
 
-A unit uses the settings that its commands name, and those that a step of `xfrmctl service` reads, as its help says. Takes
-the program. Prints each difference, and exits with 1 if there is one.
+A unit uses the settings that its commands name, and those that its steps of `xfrmctl service` read according to the
+help. Argument: the program. Prints each difference, and exits with 1 if there are any.
 """
 
 import pathlib
@@ -25,7 +26,7 @@ def lines(pattern, text):
 
 
 def settings_of_steps(program):
-    """Returns the settings that each step reads, by its name."""
+    """Returns the settings that each step reads, by the step's name."""
     text = subprocess.run([program, "service", "--help"], check=True, capture_output=True, text=True).stdout
     steps = {step: set(re.findall(SETTING, names))
              for step, names in lines(r"^  ([a-z]+(?:-[a-z]+)?)  (?:.*\n)+? +\((XFRMCTL_.*)\)$", text)}
@@ -35,7 +36,7 @@ def settings_of_steps(program):
 
 
 def settings_of_section(heading):
-    """Returns the settings that a section of the manual has items of."""
+    """Returns the settings that are items of this section of the manual."""
     section = re.search(rf"^\.Sh {heading}$.*?^\.Sh ", read(MANUAL), re.MULTILINE | re.DOTALL)[0]
     return set(re.findall(SETTING, " ".join(lines(r"^\.It Va (.*)$", section))))
 
@@ -46,7 +47,7 @@ def settings_of_unit(text, steps):
     for command in lines(r"^Exec.*", text):
         names |= set(re.findall(r"\$\{?(XFRMCTL_\w+)", command))
         for step, options in re.findall(r"/xfrmctl service (\S+)(.*)", command):
-            # The mode of the service does not matter where another unit stops.
+            # With --mode= or --unit=, the step does not read the mode of the service.
             names |= steps[step] - ({"XFRMCTL_MODE"} if re.search("--(mode|unit)=", options) else set())
     return names - {name for line in lines(r"^UnsetEnvironment=(.*)", text) for name in line.split()}
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of the peer's SAs the packets of each connection come out of."""
+"""Counts, for each connection, the packets that arrive through each of the peer's SAs."""
 
 import network
 from command import run
 
-# A packet that comes out of a tunnel passes this hook with the SPI of its SA, before the peer's policies are asked.
+# Rules of nft(8). At this hook, a packet from a tunnel has the SPI of its SA; the peer checks its policies later.
 RULES = """
 table inet arrivals {
     set carried { typeof ip saddr . ipsec in spi; size 256; flags dynamic; counter; }
@@ -17,7 +17,7 @@ table inet arrivals {
 
 
 class Arrivals:
-    """In a with block."""
+    """The counter. Use in a with block."""
 
     def __enter__(self):
         run("nft", "-f", "-", netns="peer", stdin=RULES)
@@ -27,11 +27,11 @@ class Arrivals:
         run("nft", "delete", "table", "inet", "arrivals", netns="peer")
 
     def counts(self):
-        """Packets by (inner source, SPI)."""
+        """Returns the packets by (inner source, SPI)."""
         return network.counted_in_set("arrivals", "carried", "peer")
 
     def sources(self):
-        """By SPI, the inner sources of what it has carried."""
+        """Returns, by SPI, the inner sources of the packets that its SA has carried."""
         found = {}
         for source, spi in self.counts():
             found.setdefault(spi, set()).add(source)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A program in the background, whose output is read while it runs."""
+"""Runs a program in the background, and reads its output meanwhile."""
 
 import subprocess
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Background:
-    """In a with block, at whose end it is killed."""
+    """The program. Use in a with block, at whose end it is killed."""
 
     def __init__(self, *command, **options):
         self.command, self.options = command, options
@@ -26,7 +26,7 @@ class Background:
         return Path(self.output.name).read_text()
 
     def end(self, with_signal):
-        """Ends it by a signal; returns its output."""
+        """Ends the program by a signal. Returns its output."""
         self.process.send_signal(with_signal)
         self.process.wait()
         return self.text()

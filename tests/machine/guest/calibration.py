@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How slow this machine is. Deadlines are chosen for a reference; here they are scaled."""
+"""Measures the slowness of this machine, and scales deadlines by it: they are chosen for a reference machine."""
 
 import subprocess
 import time
 
-# Most of a scenario is programs that start.
+# The program to start, and the number of starts. Scenarios spend most of their time starting programs.
 PROGRAM = ("ip", "-V")
 PROGRAMS = 50
 
-# Seconds that these take in an emulated machine that has two processors of its host (EPYC, 2.4 GHz) for itself.
+# Time of these starts on the reference, in seconds: an emulated machine with two processors of its host (EPYC, 2.4 GHz)
+# to itself.
 REFERENCE_SECONDS = 3
 
-# How many times the time of the reference something takes here; never less than 1.
+# Time of this machine divided by that of the reference; at least 1.
 slowness = 1.0
 
 
 def measure():
-    """Sets slowness; returns a line that says so, which tests/machine/report.py reads."""
+    """Sets slowness. Returns a line with it, which tests/machine/report.py reads."""
     global slowness
     begun = time.monotonic()
     for _ in range(PROGRAMS):
@@ -28,4 +29,5 @@ def measure():
 
 
 def scaled(seconds):
+    """Returns a deadline of the reference machine, scaled for this machine."""
     return seconds * slowness

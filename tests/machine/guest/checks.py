@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs scenarios: each checks what it has to show, and every check is one line of TAP."""
+"""Runs scenarios, and prints a line of TAP for each of their checks."""
 
 import faulthandler
 import signal
@@ -10,8 +10,8 @@ import traceback
 from calibration import scaled
 from tap import Skip, comment
 
-# Limits of one scenario, and of what it leaves to do when it is ended, in seconds of the reference. The longest takes some
-# two minutes, but the host may get other things to do at any time.
+# Limits of one scenario and of its cleanup after a timeout, in seconds of the reference machine. The longest scenario
+# takes some two minutes, but the host may get busy at any time.
 SCENARIO_SECONDS = 600
 CLEANUP_SECONDS = 60
 
@@ -21,7 +21,8 @@ class TooSlow(Exception):
 
 
 class Checks:
-    """The checks of one scenario. They report and go on; only what the rest of the scenario needs is waited for."""
+    """The checks of one scenario. A failed check is reported, and the scenario continues. It ends early only if it has
+    waited in vain for a condition that the rest of it needs."""
 
     def __init__(self, tap, scenario):
         self.tap = tap
@@ -52,8 +53,8 @@ def ring(*_):
 
 
 def set_alarms(seconds):
-    """Ends a scenario by an exception, again and again should its handlers hang too; and then the program, for the unit to
-    save the journal."""
+    """Sets the limits. First an exception ends the scenario. If its handlers hang, more exceptions end them. Finally
+    the program exits, so that its unit saves the journal."""
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, scaled(seconds), scaled(CLEANUP_SECONDS))
     faulthandler.dump_traceback_later(scaled(seconds + 3 * CLEANUP_SECONDS), exit=True, file=sys.stdout)
@@ -65,7 +66,7 @@ def clear_alarms():
 
 
 def run_scenario(tap, name, scenario, seconds=SCENARIO_SECONDS):
-    """Runs one scenario; whatever happens in it, the next one can run."""
+    """Runs one scenario. Reports its exceptions, so that the next scenario can run."""
     checks = Checks(tap, name)
     comment(f"{name}: begins")
     started = time.monotonic()

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running commands, and waiting for what they bring about."""
+"""Runs commands, and waits for their effects."""
 
 import subprocess
 
 import waiting
 from calibration import scaled
 
+# Time between two checks of a condition, in seconds.
 POLL_SECONDS = 0.05
 
-# For a condition that runs a program: in an emulated machine, asking all the time keeps a processor busy.
+# Time between two checks of a condition that runs a program, in seconds: shorter times keep an emulated processor busy.
 POLL_SECONDS_SLOW = 0.5
 
 
@@ -17,12 +18,13 @@ class CommandFailed(Exception):
 
 
 def in_namespace(netns, command):
-    """The command line that runs a command in a named network namespace; None is the gateway's own."""
+    """Returns the command line that runs a command in a named network namespace. None is the gateway's own."""
     return ["nsenter", f"--net=/run/netns/{netns}", *command] if netns else list(command)
 
 
 def run(*command, netns=None, check=True, stdin="", env=None, seconds=60):
-    """seconds, as every deadline, is that of the reference: see calibration."""
+    """Runs a command. Returns the completed process; raises CommandFailed if it fails and `check` is set. `seconds` is
+    the time limit on the reference machine (calibration.py)."""
     done = subprocess.run(in_namespace(netns, command), input=stdin, capture_output=True, text=True, errors="replace",
                           check=False, timeout=scaled(seconds), env=env)
     if check and done.returncode != 0:
@@ -31,5 +33,5 @@ def run(*command, netns=None, check=True, stdin="", env=None, seconds=60):
 
 
 def wait_for(condition, seconds, what, poll=POLL_SECONDS):
-    """Returns the first true value of condition(), which must come within this time of the reference."""
+    """Waits until condition() is true, at most for this time of the reference machine. Returns its value."""
     return waiting.wait_for(condition, scaled(seconds), what, poll)

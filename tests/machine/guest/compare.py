@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a crash and a planned restart cost the traffic of a connection in each mode, and how long many connections take to be
-handed over: for tools/compare."""
+"""Measures for tools/compare what a crash and a planned restart cost the traffic of a connection in each mode. Also
+measures how long the handover of many connections takes."""
 
 import json
 import signal
@@ -20,27 +20,31 @@ from command import POLL_SECONDS_SLOW, CommandFailed, run, wait_for
 from losses import losses
 from strongswan import gateway, peer
 
-# From the event on, at least.
+# Minimum time of a measurement after the event, in seconds.
 WATCH_SECONDS = 10
-# An acquire that charon has lost is repeated after 165 s, where nothing finds it.
+# Deadline for the recovery, in seconds. The kernel repeats an acquire that charon has lost only after 165 s, unless
+# xfrmctl finds it before.
 RECOVERY_SECONDS = 200
 
+# Deadline for a handover, in seconds.
 HANDOVER_SECONDS = 400
 
-# Of all addresses of many.py.
+# By network namespace (None: the gateway's), the networks that contain all addresses of many.py at that end.
 FAN_NETWORKS = {None: ("10.100.0.0/16", "10.102.0.0/16"), "peer": ("10.101.0.0/16", "10.103.0.0/16")}
 
-# Packets a second through each of many tunnels.
+# Packets per second through each of many tunnels.
 FAN_RATE = 2
+# Time of traffic before the crash, in seconds.
 FAN_BEFORE_SECONDS = 3
 
-# A daemon that crashes sooner after its start waits for its restart (src/verbs/service.c).
+# Minimum run of charon before an event, in seconds: after a shorter run, xfrmctl delays the restart
+# (src/verbs/service.c).
 SHORT_RUN_SECONDS = 10
 
-# Of a connection that the peer does not always have.
+# Configuration of a connection that the peer does not have by default.
 PEER_FILE = Path("/run/compare.conf")
 
-# systemd's message about what a unit has used.
+# MESSAGE_ID of systemd's message about the resources that a unit has used.
 RESOURCES = "ae8f7b866b0347b9af31fe1c80b127c0"
 
 
@@ -52,7 +56,7 @@ EVENTS = {"SIGKILL": lambda: gateway.crash(signal.SIGKILL), "restart": restart}
 
 
 def is_settled():
-    """Whether charon runs and knows its SAs; nothing is kept."""
+    """Returns whether charon runs and knows all SAs of the kernel, and no policy or SA is kept."""
     try:
         return gateway_setup.is_in_step() and not xfrmctl.kept()
     except CommandFailed:
@@ -60,25 +64,27 @@ def is_settled():
 
 
 def watch(moment, settles):
-    """Until the tunnel is back, if it comes back."""
+    """Waits until WATCH_SECONDS after this moment. If `settles`, it also waits until the state is settled."""
     wait_for(lambda: time.time() >= moment + WATCH_SECONDS, WATCH_SECONDS + 1, "the end of the watch")
     if settles:
         wait_for(is_settled, RECOVERY_SECONDS, "charon knows the SAs", POLL_SECONDS_SLOW)
 
 
 def times_of_start(moment):
-    """Seconds from then until charon's process was started, and until its connections were loaded."""
+    """Returns the seconds from this moment until charon's process started, and until its connections were loaded."""
     booted = time.time() - time.monotonic()
     return tuple(int(gateway.show(name)) / 1e6 + booted - moment
                  for name in ("ExecMainStartTimestampMonotonic", "ActiveEnterTimestampMonotonic"))
 
 
 def wait_for_long_run():
+    """Waits until charon has run for so long that xfrmctl would not delay its restart."""
     begun = int(gateway.show("ExecMainStartTimestampMonotonic")) / 1e6
     wait_for(lambda: time.monotonic() > begun + SHORT_RUN_SECONDS, SHORT_RUN_SECONDS, "charon has run for some time")
 
 
 def measured(mode, event, name):
+    """Returns the figures of one event under traffic, from a fresh start in this mode."""
     with_xfrmctl = mode != "stock"
     gateway_setup.start((name,), with_xfrmctl=with_xfrmctl, mode=mode if with_xfrmctl else None)
     if name in connections.KINDS:
@@ -114,8 +120,9 @@ def measured(mode, event, name):
 
 
 def compare(rounds, name, restart_sec, modes):
-    """`stock` is strongSwan alone; restart_sec: as RestartSec= of systemd, "" as installed. Prints the figures of each event
-    as JSON at once, so that a machine that runs out of time leaves what it has."""
+    """Compares the modes; `stock` is strongSwan alone. restart_sec is a value of systemd's RestartSec=, or "" for the
+    installed one. Prints the figures of each event as JSON at once, so that they survive if the machine runs out of
+    time."""
     with gateway.drop_in(f"[Service]\nRestartSec={restart_sec}\n") if restart_sec else nullcontext():
         for number in range(rounds):
             for mode in modes:
@@ -129,13 +136,14 @@ def unit_is_over(unit):
 
 
 def processor_seconds(cursor):
-    """What the units of handovers have used; 0 where it is so little that systemd does not mention it."""
+    """Returns the processor time of the handover units since the cursor; 0 if it is too little for systemd to
+    report."""
     found = journal.of_unit(xfrmctl.HANDOVER_UNIT, cursor, f"MESSAGE_ID={RESOURCES}")
     return sum(int(entry["CPU_USAGE_NSEC"]) for entry in found) / 1e9
 
 
 def handed_over(count):
-    """Figures of the handover of so many connections, each with traffic, after a SIGKILL."""
+    """Kills charon while so many connections carry traffic. Returns the figures of the handover."""
     old, cursor = kernel.spis(), journal.now()
     pairs = [(many.address(0, number, 0), many.address(1, number, 0)) for number in range(count)]
     with fan.fan(pairs, FAN_RATE, "peer") as end:
@@ -156,6 +164,7 @@ def handed_over(count):
 
 
 def hand_over(counts, rounds):
+    """Measures handovers of each number of connections, and prints the figures of each as JSON."""
     gateway_setup.start((), mode=None)
     for netns, networks in FAN_NETWORKS.items():
         for network in networks:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The connections between the gateways and the peer, and the files that configure them."""
+"""Defines the connections between the gateways and the peer, and writes the files that configure them."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,17 +14,17 @@ RETRANSMIT_FILE = Path("/etc/strongswan.d/retransmit.conf")
 
 class Connection(NamedTuple):
     name: str
-    outer: tuple    # (gateway, peer)
-    inner: tuple    # addresses for the test's packets
-    networks: tuple     # traffic selectors
+    outer: tuple        # IKE addresses: (gateway, peer)
+    inner: tuple        # addresses of the test's packets: (gateway, peer)
+    networks: tuple     # traffic selectors: (gateway, peer)
     mode: str = "tunnel"
-    start_action: str = "trap"      # at the gateway
-    pool: str = ""      # of virtual addresses
-    client: int = 1     # the end that asks for one of these, and begins
-    settings: dict = {}         # other than usual, of both ends
-    child_settings: dict = {}
-    gateway_child_settings: dict = {}
-    second_child: tuple = ()    # its traffic selectors
+    start_action: str = "trap"      # start_action at the gateway
+    pool: str = ""      # pool of virtual addresses; empty: none
+    client: int = 1     # the end that asks for a virtual address and initiates: 0 is the gateway, 1 the peer
+    settings: dict = {}         # more settings of the connection, at both ends
+    child_settings: dict = {}   # more settings of the child, at both ends
+    gateway_child_settings: dict = {}   # more settings of the child at the gateway
+    second_child: tuple = ()    # traffic selectors of a second child; empty: none
 
     @property
     def begins_at_peer(self):
@@ -32,12 +32,12 @@ class Connection(NamedTuple):
 
 
 def numbered(name, number, **more):
-    """A connection between the networks of this number."""
+    """Returns a connection between the networks of this number."""
     return Connection(name, ("192.0.2.1", "198.51.100.1"), (f"10.1.{number}.1", f"10.2.{number}.1"),
                       (f"10.1.{number}.0/24", f"10.2.{number}.0/24"), **more)
 
 
-# Each is negotiated in a way of its own. Only their scenario loads them.
+# Connections that differ in how they are negotiated. The peer does not load them by default.
 IF_ID = 77
 KINDS = {connection.name: connection for connection in (
     numbered("never", 6, settings={"unique": "never"}),
@@ -74,8 +74,8 @@ def indented(settings, levels):
     return "".join(f"{'    ' * levels}{name} = {value}\n" for name, value in settings.items()).rstrip("\n")
 
 
-# Settings of the ends of a connection with virtual addresses: of the one that gives them, and of its client. A road
-# warrior that loses its gateway tries until it is back.
+# Settings of a connection with virtual addresses: of the end that assigns them, and of the client. A client that loses
+# its gateway retries until the gateway is back.
 POOL_SETTINGS = ({"pools": "{name}"}, {"vips": "{any}", "dpd_delay": "2s", "keyingtries": "0"})
 POOL_CHILD_SETTINGS = ({}, {"dpd_action": "restart"})
 POOL_SECTIONS = ("""
@@ -113,9 +113,9 @@ def rendered_children(connection, start_action, here, rekey_time):
 
 
 def rendered(connection, start_action, here=0, rekey_time="1h"):
-    """The swanctl.conf text of one end: 0 is the gateway's, 1 the peer's.
+    """Returns the swanctl.conf of one end: 0 is the gateway, 1 the peer.
 
-    Each connection has identities of its own, so that the first contact of one does not end another.
+    Each connection has its own identities, so that the first contact of one does not end another.
     """
     there = 1 - here
     ends = ("gateway", "peer")
@@ -157,7 +157,7 @@ secrets {{
 
 
 def configure_gateway(names):
-    """Exactly these connections are in the gateway's configuration, to be loaded at its next start, in this order."""
+    """Writes the gateway's configuration: exactly these connections, which its next start loads in this order."""
     for file in GATEWAY_FOLDER.glob("*.conf"):
         file.unlink()
     for number, name in enumerate(names):
@@ -166,20 +166,20 @@ def configure_gateway(names):
 
 
 def configure_swanctl():
-    """It loads no plugins that the configuration of the tests does not need: that takes a second at each start."""
+    """Makes swanctl load only the plugins that the tests need. The others take a second at each start."""
     SWANCTL_FILE.write_text("swanctl { load = nonce random }\n")
 
 
 def configure_plugins():
-    """For each charon that starts from now on: what the configuration of the tests needs. Debian's others take as long
-    again to load, and some of them listen to every packet."""
+    """Makes each charon that starts from now on load only the plugins that the tests need. Debian's other plugins
+    double the time of the load, and some of them listen to every packet."""
     PLUGINS_FILE.write_text("charon {\n    load_modular = no\n    load = random nonce openssl hmac kdf aes sha1 sha2"
                             " kernel-netlink socket-default vici stroke updown resolve attr counters\n}\n")
 
 
 @contextmanager
 def all_plugins():
-    """Each charon and each swanctl that starts meanwhile loads all plugins that Debian installs and enables."""
+    """For the with block: each charon and swanctl that starts loads all plugins that Debian installs and enables."""
     files = {file: file.read_text() for file in (SWANCTL_FILE, PLUGINS_FILE)}
     for file in files:
         file.unlink()
@@ -192,7 +192,7 @@ def all_plugins():
 
 @contextmanager
 def dropping_to(user, group):
-    """A charon that starts meanwhile drops to this user."""
+    """For the with block: each charon that starts drops its privileges to this user."""
     USER_FILE.write_text(f"charon {{\n    user = {user}\n    group = {group}\n}}\n")
     try:
         yield
@@ -202,7 +202,7 @@ def dropping_to(user, group):
 
 @contextmanager
 def retransmitting_each_second():
-    """For each charon that starts meanwhile: it asks a peer that does not answer again after a second."""
+    """For the with block: each charon that starts retransmits every second to a peer that does not answer."""
     RETRANSMIT_FILE.write_text("charon {\n    retransmit_timeout = 1\n    retransmit_base = 1\n"
                                "    retransmit_tries = 60\n}\n")
     try:
@@ -221,7 +221,7 @@ def remove_from_gateway(name):
 
 
 def configure_instance(instance, swanctl, settings=""):
-    """Files of a second charon, the unit strongswan@INSTANCE.service."""
+    """Writes the files of another charon, the unit strongswan@INSTANCE.service."""
     folder = Path(f"/etc/strongswan-{instance}")
     folder.mkdir(exist_ok=True)
     socket = f"unix:///run/strongswan-{instance}/charon.vici"
@@ -247,7 +247,7 @@ def rendered_peer(names, rekey_time="1h"):
 
 
 def configure_peer(rekey_time="1h", settings=""):
-    """The peer waits for the gateways to begin, however many times at once."""
+    """Configures the peer: it waits for the gateways to initiate. It accepts any number of negotiations at once."""
     configure_instance("peer", rendered_peer([name for name in CONNECTIONS if name not in KINDS], rekey_time),
                        f"dos_protection = no\n    {settings}")
 

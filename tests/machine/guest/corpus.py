@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Seeds for the fuzzers: what charon installs and says with connections of every kind, and what this kernel says of all
-that `ip` can make."""
+"""Records seeds for the fuzzers in a machine. With connections of all kinds, it records charon's answers and the state
+that charon installs. It also records the kernel's answers for all state that `ip` can make."""
 
 from pathlib import Path
 

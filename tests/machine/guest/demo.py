@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The same crash under traffic with strongSwan alone, with `ip xfrm` in ExecStartPre, with xfrmctl as installed and in the
-mode hold: for tools/demo."""
+"""Measures a crash under traffic in four variants for tools/demo: strongSwan alone, `ip xfrm` in ExecStartPre=, xfrmctl
+as installed, and xfrmctl in the mode hold."""
 
 import json
 import signal
@@ -18,31 +18,33 @@ from strongswan import gateway, peer
 
 RESULTS = Path("/opt/machine/results")
 
-# The cure that people use, and nothing else.
+# The common workaround, without xfrmctl.
 FLUSH = "[Service]\nExecStartPre=/bin/sh -c 'ip xfrm state flush; ip xfrm policy flush'\n"
 
-MODES = {"installed": None, "hold": "hold"}      # of xfrmctl
+MODES = {"installed": None, "hold": "hold"}      # by variant, the mode of xfrmctl; None: as installed
 VARIANTS = ("stock", "flush", *MODES)
 
-# The peer rekeys, as every peer does some day. That needs a charon that knows the SAs: here it comes this much later
-# than the crash, and when it has failed the peer drops its SAs.
+# The peer's rekey time, and the time from the crash to the rekeying, in seconds. Every peer rekeys at some time. If the
+# gateway's charon does not know the SAs, the rekeying fails, and the peer removes its SAs.
 REKEY_SECONDS = 30
 REKEY_AFTER_CRASH_SECONDS = 2
 
+# Time of pings after the crash, and minimum time of pings before it, in seconds.
 WATCH_SECONDS = 30
 BEFORE_SECONDS = 2.5
 
-# The picture: seconds before and after the crash, and the width of a column.
+# The picture's first and last moment, counted from the crash, and the width of a column, in seconds.
 SERIES = (-2, 12, 0.1)
 
 
 def wait_until(moment):
-    """Until time.monotonic() says so."""
+    """Waits until this moment of time.monotonic()."""
     wait_for(lambda: time.monotonic() >= moment, WATCH_SECONDS + REKEY_SECONDS, "the time for the next step")
 
 
 def crash_under_traffic(name):
-    """Kills charon while pings go through net4 and RETIRED has just left the configuration, and looks on."""
+    """Kills charon while pings go through net4, just after RETIRED was removed from the configuration. Returns the
+    figures."""
     gateway_setup.start(gateway_setup.STANDARD, with_xfrmctl=name in MODES, mode=MODES.get(name))
     begun = time.monotonic()
     gateway_setup.establish(gateway_setup.STANDARD)

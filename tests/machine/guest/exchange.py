@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A server that sends back what it gets, and its client, for ports that pass by the tunnels."""
+"""A server that returns each message to its sender, and a client. Tests use them for ports that are exempt from the
+tunnels by bypass policies."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ POLL_SECONDS = 0.1
 
 
 def bound(protocol, address, port, netns=None):
-    """A socket in a network namespace; it is made in a thread of its own, which alone enters the namespace."""
+    """Returns a bound socket in a network namespace. Makes it in a separate thread, since only this thread must enter
+    the namespace."""
     def make():
         if netns:
             with open(f"/run/netns/{netns}") as namespace:
@@ -44,12 +46,13 @@ def serve(listener, answer, end):
     while not end.is_set():
         try:
             answer(listener)
-        except OSError:     # nobody has asked, or whoever did has gone
+        except OSError:     # no client has sent a message in time, or the client has ended
             pass
 
 
 @contextmanager
 def server(protocol, address, port, netns=None):
+    """Runs a server for the with block."""
     end = Event()
     with bound(protocol, address, port, netns) as listener, ThreadPoolExecutor(1) as thread:
         listener.settimeout(POLL_SECONDS)
@@ -63,7 +66,7 @@ def server(protocol, address, port, netns=None):
 
 
 def ask(protocol, address, port, source, netns=None):
-    """Whether a question from one address to the server at another is answered."""
+    """Sends a message from the address `source` to a server. Returns whether the server returned it."""
     with bound(protocol, source, 0, netns) as client:
         client.settimeout(ANSWER_SECONDS)
         try:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A slow stream of UDP packets through each of many tunnels, and what each of them has lost.
+"""Sends a slow stream of UDP packets through each of many tunnels, and counts the losses of each.
 
-    fan.py send PORT RATE SOURCE-DESTINATION...     until SIGTERM; prints how many each has sent
-    fan.py receive PORT                             until SIGTERM; prints how many of each source have come
+    fan.py send PORT RATE SOURCE-DESTINATION...     until SIGTERM; prints the number of packets sent by each source
+    fan.py receive PORT                             until SIGTERM; prints the number of packets from each source
 """
 
 import json
@@ -20,12 +20,12 @@ PORT = 7003
 BUFFER_BYTES = 1 << 22
 IP_FREEBIND = 15     # linux/in.h: Python leaves it out
 
-# What is under way when the senders end.
+# Time for packets that are under way when the senders end, in seconds.
 SETTLE_SECONDS = 2
 
 
 def until_terminated():
-    """A function that says whether to go on."""
+    """Handles SIGTERM. Returns a function that returns whether to go on."""
     going = [True]
     signal.signal(signal.SIGTERM, lambda *_: going.clear())
     return lambda: bool(going)
@@ -70,14 +70,15 @@ def receive(port):
 
 
 def ended(process):
+    """Ends a program of this file. Returns the counts that it prints."""
     process.send_signal(signal.SIGTERM)
     return json.loads(process.communicate()[0])
 
 
 @contextmanager
 def fan(pairs, rate, netns):
-    """Packets of each pair of addresses, from here into a network namespace. Yields a function that ends them, and returns how
-    many packets each has lost."""
+    """Sends packets between each pair of addresses, from the gateway into a network namespace. Yields a function that
+    ends the streams and returns the number of packets that each pair has lost."""
     def run(*words, prefix=()):
         return subprocess.Popen([*prefix, sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True)
 

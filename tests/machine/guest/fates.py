@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A steady stream of pings from the gateway to the peer, and what became of each: seen protected or in plaintext at the
-router, answered. Beside it, on the way, a forger sends packets in plaintext that claim to come from the peer's network.
+"""Sends a steady stream of pings from the gateway to the peer. Records whether the router sees each protected or in
+plaintext, and whether it is answered. At the same time the router forges plaintext packets that claim to come from the
+peer's network.
 
 As a program it sends and watches, and writes a line for each event: a word, a number, a time by time.time().
 """
@@ -26,13 +27,13 @@ SECONDS_BETWEEN = 0.02
 FORGED_PORT = 7777
 
 # Each ping has its number modulo this in the DSCP field. The outer header of a tunnel inherits the field, so the router
-# sees which ping an ESP packet carries.
+# can see which ping an ESP packet carries.
 DSCP_VALUES = 64
 
-# The last pings of a stream may still be on their way when it ends.
+# Length of the end of a stream, in seconds. Its pings do not count, because they may still be under way.
 ON_THEIR_WAY_SECONDS = 0.5
 
-# What socket lacks, from the kernel's headers.
+# Constants of the kernel's headers that Python's socket lacks.
 ETH_P_IP = 0x0800
 IP_TRANSPARENT = 19
 SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
@@ -59,7 +60,7 @@ class Stream:
         self.receiver = self.timestamped(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self.receiver.bind((SOURCE, FORGED_PORT))
         with inside(f"/run/netns/{network.ROUTER}"):
-            # What comes from the gateway, with no link header.
+            # This socket receives packets from the gateway, without the link header.
             self.router = self.timestamped(
                 socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)))
             self.router.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
@@ -78,7 +79,8 @@ class Stream:
         self.output.write(f"{word} {number} {moment:.6f}\n")
 
     def send(self):
-        """One ping and one forgery. What the kernel refuses to send is sent all the same: somebody wanted to."""
+        """Sends one ping and one forged packet. Both count as sent even if the kernel refuses them, since the figures
+        are about attempts."""
         moment = time.time()
         self.write("sent", self.number, moment)
         self.write("forged", self.number, moment)
@@ -93,6 +95,7 @@ class Stream:
         self.number += 1
 
     def receive(self, receiver):
+        """Receives one packet, and writes the event that it shows."""
         try:
             data, ancillary, _, _ = receiver.recvmsg(2048, 64)
         except OSError:
@@ -122,7 +125,7 @@ class Stream:
                 self.receive(receiver)
             if time.monotonic() >= due:
                 self.send()
-                # Late packets are not made up for: that would be a burst.
+                # Do not make up for late packets, which would be a burst.
                 due = max(due + SECONDS_BETWEEN, time.monotonic())
 
 
@@ -147,7 +150,7 @@ FATES = ("protected", "unanswered", "plaintext", "held_back")
 
 
 class Result:
-    """What became of the packets from `begin` on."""
+    """The fates of the pings from `begin` on, read from the program's output."""
 
     def __init__(self, output, begin):
         events = [(word, int(number), float(moment)) for word, number, moment in
@@ -177,13 +180,13 @@ class Result:
 
     @property
     def back_after(self):
-        """From the beginning to the first answer behind the last lost packet; None if none came again."""
+        """Returns the seconds from the beginning to the first answer after the last lost packet; None without one."""
         lost = [number for number, ping in enumerate(self.pings) if ping.answered_at is None]
         answers = [ping.answered_at for ping in self.pings[lost[-1] + 1:]] if lost else [self.begin]
         return min(answers) - self.begin if answers else None
 
     def series(self, first, last, width):
-        """How many packets met which fate, by the time when they were sent: one row for each `width` seconds."""
+        """Returns the number of pings with each fate, by the time of sending: one row for each `width` seconds."""
         rows = [{"seconds": round(first + width * i, 3), "sent": 0, **dict.fromkeys(FATES, 0)}
                 for i in range(round((last - first) / width))]
         for ping in self.all:
@@ -195,7 +198,7 @@ class Result:
 
 
 class Fates(Background):
-    """The stream, in a with block."""
+    """The stream. Use in a with block."""
 
     def __init__(self):
         super().__init__(sys.executable, __file__)
@@ -209,7 +212,7 @@ class Fates(Background):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    # Not to be kept waiting by what starts meanwhile.
+    # Real-time priority, so that programs that start meanwhile do not delay the stream.
     os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     with os.fdopen(1, "w", buffering=1) as output:
         Stream(output).run()

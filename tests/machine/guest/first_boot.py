@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The boot of the machine itself, at which net4 is closed by what machine.py has saved for it: packets that the gateway
-sends as soon as it has a network, before strongSwan starts."""
+"""Sends packets during the machine's own boot, as soon as the gateway has a network and before strongSwan starts. At
+that time net4 is blocked by shadows, which the boot unit has restored from the file that machine.py wrote."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ ANY_PORT, DISCARD = 0, 9
 
 
 def send():
-    """If there is something saved; demonstrations have nothing."""
+    """Sends the packets and writes the counts to SEEN. Does nothing without a saved file, as in demonstrations."""
     if not xfrmctl.SAVED.exists():
         return
     here, there = CONNECTIONS[NAME].inner
@@ -34,4 +34,5 @@ def send():
 
 
 def seen():
+    """Returns the counts that send() has written."""
     return json.loads(SEEN.read_text())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Scenes that the scenarios and the demonstration have in common."""
+"""Setups that the scenarios and the measurements share."""
 
 import tempfile
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ PEER_CONFIGURATION = Path("/etc/strongswan-peer/swanctl.conf")
 
 
 def stop():
-    """No charon on the gateway, and nothing of it in the kernel or at the peer."""
+    """Stops the gateway's charon, and removes all its state from the kernel and from the peer."""
     network.unblock_ike()
     gateway.stop()
     run("systemctl", "reset-failed", gateway.unit, check=False)
@@ -34,7 +34,7 @@ def stop():
 
 
 def start(names=("net4",), with_xfrmctl=True, release_options=None, mode="hold"):
-    """A gateway that has just started, with these connections; mode None: as installed."""
+    """Starts the gateway anew with these connections. `mode` is xfrmctl's; None is the installed one."""
     stop()
     connections.configure_gateway(names)
     xfrmctl.configure(release_options=release_options, mode=mode)
@@ -44,9 +44,9 @@ def start(names=("net4",), with_xfrmctl=True, release_options=None, mode="hold")
 
 @contextmanager
 def peer_with(text, beside_own=False):
-    """The peer has these connections, and no others, or those beside its own."""
+    """Loads these connections into the peer for the with block: instead of its own, or beside them if beside_own."""
     with tempfile.NamedTemporaryFile("w") as file:
-        # Connections that are not in the file are unloaded.
+        # swanctl unloads connections that are not in the file.
         file.write((PEER_CONFIGURATION.read_text() if beside_own else "") + text)
         file.flush()
         peer.swanctl("--load-all", "--noprompt", "--file", file.name)
@@ -58,8 +58,8 @@ def peer_with(text, beside_own=False):
 
 @contextmanager
 def impatient_peer():
-    """The peer's charon gives up after 3 s when a gateway does not answer, instead of after 165 s: so soon a road warrior
-    asks its gateway again."""
+    """Makes the peer's charon give up after 3 s instead of 165 s when a gateway does not answer. After that time a road
+    warrior contacts its gateway again. For the with block."""
     try:
         connections.configure_peer(
             settings="retransmit_tries = 2\n    retransmit_timeout = 1\n    retransmit_base = 1")
@@ -71,10 +71,10 @@ def impatient_peer():
 
 
 def has_children(names):
-    """Whether the gateway has an SA of each of these connections.
+    """Returns whether the gateway has an SA of each of these connections.
 
-    The user of a road warrior tries again when charon has given up, as it does at once when it asks a gateway that runs
-    but has not loaded its connections yet (NO_PROPOSAL_CHOSEN).
+    Initiates a road warrior's connection again when its charon has given up, as its user would. charon gives up at once
+    when a gateway runs but has not loaded its connections yet (NO_PROPOSAL_CHOSEN).
     """
     missing = set(names) - {child.name for child in gateway.child_sas()}
     for name in missing:
@@ -84,14 +84,15 @@ def has_children(names):
 
 
 def wait_known(names):
+    """Waits until charon has an SA of each of these connections, and knows exactly the SAs of the kernel."""
     wait_for(lambda: has_children(names), RECOVERY_SECONDS, f"charon has an SA of each of {', '.join(names)}",
              POLL_SECONDS_SLOW)
     wait_in_step()
 
 
 def is_in_step(strongswan=gateway):
-    """Whether charon knows exactly the SAs that the kernel has, and there are some."""
-    known = strongswan.known_spis()     # charon is asked first: `ip` takes longer
+    """Returns whether charon knows exactly the SAs that the kernel has, and there is at least one."""
+    known = strongswan.known_spis()     # before the kernel: `ip` takes longer
     return known and known == kernel.spis(strongswan.netns)
 
 
@@ -111,16 +112,17 @@ def establish(names=("net4",), strongswan=gateway):
 
 
 def of_retired(policies):
+    """Returns the policies of RETIRED among these."""
     networks = CONNECTIONS[RETIRED].networks
     return [policy for policy in policies if policy.src in networks]
 
 
 class Snapshot(NamedTuple):
-    """What the kernel and charon held at one time."""
-    spis: set
-    known_spis: set
-    policies: list      # without shadows
-    retired_spis: set
+    """The state of the kernel and of charon at one time."""
+    spis: set           # of the kernel's SAs
+    known_spis: set     # of the SAs that charon knows
+    policies: list      # of the kernel, without those of xfrmctl
+    retired_spis: set   # of the SAs of RETIRED that charon knows
 
     @property
     def indexes(self):
@@ -132,6 +134,7 @@ class Snapshot(NamedTuple):
 
 
 def look(strongswan=gateway):
+    """Returns a snapshot of now."""
     children = strongswan.child_sas()
     return Snapshot(
         kernel.spis(strongswan.netns),
@@ -142,12 +145,12 @@ def look(strongswan=gateway):
 
 
 class Crash(NamedTuple):
-    moment: float       # time.time() of the kill
-    cursor: str         # the place in the journal before it
-    before: Snapshot
-    after: Snapshot
-    counts: dict        # packets at the router from the kill until the end
-    counts_restarted: dict      # the same from the new charon's start on
+    moment: float       # time of the kill, by time.time()
+    cursor: str         # place in the journal before the kill
+    before: Snapshot    # state before the kill
+    after: Snapshot     # state at the end
+    counts: dict        # the router's counts of packets from the kill until the end
+    counts_restarted: dict      # the router's counts from the new charon's start until the end
     pings: pings.Result
 
     @property
@@ -157,9 +160,9 @@ class Crash(NamedTuple):
 
 
 def crash_under_traffic(signal, with_xfrmctl, until):
-    """Kills charon while pings go through net4 and RETIRED has just left the configuration.
+    """Kills charon while pings go through net4, just after RETIRED was removed from the configuration. Returns a Crash.
 
-    Pings go on until until() returns, which is called when the new charon has loaded its configuration.
+    Calls until() when the new charon has loaded its configuration. The pings end when until() returns.
     """
     start(STANDARD, with_xfrmctl)
     establish(STANDARD)

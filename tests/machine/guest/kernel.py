@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel's XFRM holds, from `ip xfrm`."""
+"""Reads the kernel's SAs and policies with `ip xfrm`, and its counters."""
 
 import re
 from pathlib import Path
@@ -45,7 +45,7 @@ def sas(netns=None):
 
 
 def policies(netns=None):
-    """All but the per-socket ones, which belong to an open socket and go with it."""
+    """Returns all policies except those of sockets, which the kernel removes with their socket."""
     found = []
     for line in run("ip", "-o", "-d", "-s", "xfrm", "policy", netns=netns).stdout.splitlines():
         src, dst = re.match(r"src (\S+) dst (\S+)", line).groups()
@@ -66,18 +66,18 @@ def indexes(netns=None):
 
 
 def counted(name):
-    """How many packets of the gateway the kernel has dropped for this reason since boot."""
+    """Returns the number of the gateway's packets that the kernel has dropped for this reason since boot."""
     counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
     return int(counters[name])
 
 
 def blocked():
-    """How many packets of the gateway block policies have kept from leaving since boot."""
+    """Returns the number of the gateway's outbound packets that policies have blocked since boot."""
     return counted("XfrmOutPolBlock")
 
 
 def stopped():
-    """How many packets of the gateway guard SAs have kept from leaving since boot."""
+    """Returns the number of the gateway's outbound packets that guard SAs have dropped since boot."""
     return counted("XfrmOutStateSeqError")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kills charon at moments that chance chooses, whatever is under way then."""
+"""Kills charon at random moments, whatever it is doing then."""
 
 import os
 import signal
@@ -21,21 +21,23 @@ CGROUPS = Path("/sys/fs/cgroup/system.slice")
 OF_GATEWAY = CGROUPS / gateway.unit / "cgroup.procs"
 OF_HANDOVER = CGROUPS / "system-xfrmctl\\x2dhandover.slice" / xfrmctl.HANDOVER_UNIT / "cgroup.procs"
 
-POLL_SECONDS = 0.02
-POLL_SECONDS_ASKING = 0.1       # charon
-AIM_SECONDS = 10        # for what may be missed, or not come
-START_SECONDS = 60      # for what has to come
+POLL_SECONDS = 0.02     # time between two checks of a condition
+POLL_SECONDS_ASKING = 0.1       # time between two checks that send a command to charon
+AIM_SECONDS = 10        # deadline for events that may be missed or may not come
+START_SECONDS = 60      # deadline for events that have to come
 
-# One crash in so many comes upon a planned restart; after one in so many a command of xfrmctl is killed; and after one in so
-# many no IKE gets through until the next.
+# One crash in so many happens during a planned restart.
 RESTARTS_IN = 8
+# After one crash in so many, a command of xfrmctl is killed.
 HELPERS_IN = 8
+# After one crash in so many, IKE is blocked until the next crash.
 BLOCKED_IN = 8
 HELPERS = {"start-pre", "start-post"}
 
 
 def processes(*groups):
-    """What runs in control groups: process ids by the program's name, or of xfrmctl by its verb or the service's step."""
+    """Returns the process ids in control groups, by the name of the program. A process of xfrmctl has the name of its
+    verb, or of its step of `xfrmctl service`."""
     found = {}
     for group in groups:
         try:
@@ -43,25 +45,25 @@ def processes(*groups):
                 program, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
                 name = os.path.basename(program)
                 found[next(word for word in arguments if word != "service") if name == "xfrmctl" else name] = int(pid)
-        except (OSError, ValueError, StopIteration):     # it has gone
+        except (OSError, ValueError, StopIteration):     # the process or the group has ended
             pass
     return found
 
 
 def charon():
-    """Its process id; None while it does not run."""
+    """Returns charon's process id; None while it does not run."""
     return processes(OF_GATEWAY).get("charon-systemd")
 
 
 def under_way():
-    """What runs beside charon."""
+    """Returns what the service or the handover is doing beside charon."""
     running = processes(OF_GATEWAY, OF_HANDOVER)
     return next((what for name, what in (("stop", "arm"), ("stop-post", "arm"), ("start-post", "release"), ("swanctl", "load"),
                                          ("handover", "handover")) if name in running), "nothing")
 
 
 def asked(question):
-    """What charon answers; None when it cannot."""
+    """Returns charon's answer; None if charon does not answer."""
     try:
         return question()
     except (CommandFailed, OSError):
@@ -69,13 +71,13 @@ def asked(question):
 
 
 def negotiates():
-    """Whether charon has an IKE_SA that is not complete yet."""
+    """Returns whether charon has a half-open IKE_SA."""
     answer = asked(lambda: vici.ask(gateway.socket, "stats"))
     return answer and int(answer[0]["ikesas"]["half-open"]) > 0
 
 
 def kill(pid, with_signal):
-    """Returns whether the process was still there."""
+    """Sends a signal to a process and waits for its end. Returns whether the process existed."""
     try:
         os.kill(pid, with_signal)
     except ProcessLookupError:
@@ -85,14 +87,14 @@ def kill(pid, with_signal):
 
 
 class Aim(NamedTuple):
-    """A moment: when this holds, and so many seconds later at most."""
-    holds: object
-    later: float
-    poll: float = POLL_SECONDS
+    """A moment: a random time after a condition holds."""
+    holds: object       # the condition, a function
+    later: float        # maximum delay after the condition, in seconds
+    poll: float = POLL_SECONDS  # time between two checks of the condition, in seconds
 
 
 class Killer:
-    """names: connections that come up by themselves."""
+    """Kills charon and counts the crashes. `names` are the connections that charon establishes by itself."""
 
     def __init__(self, rng, mode, names):
         self.rng, self.names = rng, set(names)
@@ -122,17 +124,18 @@ class Killer:
         return self.aimed.total() + self.restarts
 
     def is_up(self):
-        """Whether charon has SAs of all connections."""
+        """Returns whether charon has SAs of all connections."""
         children = asked(gateway.child_sas)
         return children and self.names <= {child.name for child in children}
 
     def rekeys(self):
-        """Has charon negotiate SAs anew; does not wait for them."""
+        """Makes charon rekey a connection, without waiting for the end. Returns false if charon is not up or does not
+        answer."""
         name = self.rng.choice(sorted(self.names))
         return self.is_up() and asked(lambda: vici.ask(gateway.socket, "rekey", child=name))
 
     def crash(self, name=None):
-        """One crash, at this aim or at any. Returns how it was."""
+        """Crashes charon once, at the aim of this name or at a random one. Returns a description of the crash."""
         is_last = bool(name)
         name = name or self.rng.choice(list(self.aims))
         with_signal = self.rng.choice(SIGNALS)
@@ -154,15 +157,17 @@ class Killer:
         return f"{with_signal.name} while {name}: {found}"
 
     def wait(self, aim):
+        """Waits until the condition of an aim holds, and for a random time after that. Counts the aim as missed if the
+        condition does not hold in time."""
         try:
             wait_for(aim.holds, AIM_SECONDS, "the moment to kill charon", aim.poll)
         except NotInTime:
             self.missed += 1
-        # Chance, not an event, says when.
+        # A random delay and no wait for an event: charon must be killed at any moment.
         time.sleep(self.rng.uniform(0, aim.later))
 
     def kill_helper(self):
-        """Now and then, the next flush or release as well."""
+        """Kills the next flush or release as well, after some of the crashes."""
         if self.rng.randrange(HELPERS_IN) != 0:
             return
         wanted = self.rng.choice(sorted(HELPERS))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A pluto that systemd runs, as the gateway."""
+"""A pluto that systemd runs, as the gateway's IKE daemon."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ CHILD = re.compile(r'#\d+: "([^"]+)".* esp\.([0-9a-f]+)@\S+ esp\.([0-9a-f]+)@')
 
 
 class Libreswan(Strongswan):
-    """What differs: there is no VICI."""
+    """A pluto. It has no VICI, so this class reads its state with whack."""
 
     def status(self):
         return run("/usr/libexec/ipsec/whack", "--status", check=False).stdout
@@ -36,7 +36,7 @@ class Libreswan(Strongswan):
         return f'"{name}":' in self.status()
 
     def child_sas(self):
-        """pluto names the SA out first."""
+        """Returns the CHILD_SAs; pluto names the outbound SA first."""
         return [ChildSA(name, int(spi_in, 16), int(spi_out, 16), 0, 0, ())
                 for name, spi_out, spi_in in CHILD.findall(self.status())]
 
@@ -45,11 +45,13 @@ pluto = Libreswan("ipsec.service")
 
 
 def unpack_files(package):
+    """Unpacks the files of a package, without its dependencies and scripts."""
     run("sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -x -C / --keep-directory-symlink', "sh", str(package))
 
 
 def install():
-    """Only the files of the package: it conflicts with strongSwan, which runs the peer."""
+    """Unpacks the files of the package. It cannot be installed, since it conflicts with strongSwan, which runs the
+    peer."""
     [package] = Path("/opt/packages").glob("libreswan_*.deb")
     unpack_files(package)
     run("systemd-tmpfiles", "--create", "libreswan.conf")

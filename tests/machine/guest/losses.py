@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an event costs the traffic of a connection: pings both ways, and a TCP stream."""
+"""Measures what an event costs the traffic of a connection: pings in both directions, and a TCP stream."""
 
 import time
 from typing import NamedTuple
@@ -10,17 +10,17 @@ from tcpstream import TcpStream
 
 
 class Losses(NamedTuple):
-    ours: int           # of the gateway's pings
-    theirs: int         # of the peer's
-    sent: int           # pings of each
-    seen: Seen          # from the event on
+    ours: int           # lost pings of the gateway
+    theirs: int         # lost pings of the peer
+    sent: int           # pings that the gateway has sent
+    seen: Seen          # counts from the event on
     tcp: tcpstream.Result
-    back_after: float   # from the event to the first answer behind the gateway's last lost ping; None: not at all
+    back_after: float   # seconds from the event to the first answer after the gateway's last lost ping; None: no answer
 
 
 def losses(event, settled, name="net4", tcp_name=None):
-    """Runs event() under the traffic of one connection, and goes on until settled() returns, which gets the time.time()
-    of the event. TCP may go through another one."""
+    """Runs event() under the traffic of one connection. Then calls settled() with the time of the event, by
+    time.time(), and ends the traffic when settled() returns. TCP may use another connection. Returns the losses."""
     with BothWays(name) as pings, TcpStream(tcp_name or name) as stream:
         pings.wait_for_answers()
         stream.wait_carried()

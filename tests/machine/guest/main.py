@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs what the file `arguments` says: `scenarios NAME...`, `demo`, `thousand COUNT ROUNDS SELECTORS...`,
-`compare ROUNDS MODES...`, `handovers ROUNDS COUNTS...`, `soak CRASHES SEED SECONDS MODES...`, or `corpus NAME`."""
+"""Runs the program that the file `arguments` names:
+
+    scenarios NAME...
+    demo
+    thousand COUNT ROUNDS SELECTORS...
+    compare ROUNDS CONNECTION RESTART_SEC MODES...
+    handovers ROUNDS COUNTS...
+    soak CRASHES SEED SECONDS MODES...
+    corpus NAME
+"""
 
 import subprocess
 import sys
@@ -13,7 +21,8 @@ sys.path.append(str(HOME))
 
 
 def why_host_binary_cannot_run(program):
-    """Only a C library older than the host's is a reason not to run the scenarios."""
+    """Returns the error of the dynamic loader if this machine's C library is older than the program needs, else None.
+    No other failure is a reason to skip the scenarios."""
     tried = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     if tried.returncode != 0 and "GLIBC_" in tried.stderr:
         return tried.stderr.strip().splitlines()[0]
@@ -21,6 +30,7 @@ def why_host_binary_cannot_run(program):
 
 
 def run_scenarios(names):
+    """Runs the scenarios of these names, and prints TAP."""
     import connections
     import scenarios
     import xfrmctl
@@ -30,7 +40,7 @@ def run_scenarios(names):
     if xfrmctl.PROGRAM.exists() and (reason := why_host_binary_cannot_run(xfrmctl.PROGRAM)):
         print(f"1..0 # SKIP the program of the host does not run here: {reason}")
         return
-    # Figures are taken, and the machine has booted, with all that Debian loads.
+    # Only the scenarios run with fewer plugins: boot and measurements use all that Debian loads.
     connections.configure_plugins()
     tap = Tap()
     for scenario in scenarios.named(names):
@@ -39,6 +49,7 @@ def run_scenarios(names):
 
 
 def soak(crashes, seed, seconds, modes):
+    """Runs the long soak in each mode, with a limit of so many seconds for each, and prints TAP."""
     import connections
     from checks import run_scenario
     from scenarios.soak import soak_for_long

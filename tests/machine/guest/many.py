@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many CHILD_SAs between the gateway and the peer, in a configuration of its own."""
+"""Configures and establishes many CHILD_SAs between the gateway and the peer."""
 
 from contextlib import contextmanager
 
@@ -14,6 +14,7 @@ OUTER = CONNECTIONS["net4"].outer
 
 
 def address(end, connection, child):
+    """Returns the inner address of a child at one end: 0 is the gateway, 1 the peer."""
     return f"10.{100 + end + 2 * (connection // 256)}.{connection % 256}.{child}"
 
 
@@ -22,7 +23,7 @@ def network(end, connection, child):
 
 
 def configuration(here, n_connections, n_children, start_action="none"):
-    """The swanctl.conf text of one end: 0 is the gateway's, 1 the peer's."""
+    """Returns the swanctl.conf of one end: 0 is the gateway, 1 the peer."""
     there = 1 - here
     conns = []
     for i in range(n_connections):
@@ -64,7 +65,8 @@ secrets {{
 
 @contextmanager
 def configured(n_connections, n_children, start_action="none"):
-    """Both ends have so many connections with so many children each, and no others; start_action is the gateway's."""
+    """Loads so many connections with so many children each at both ends, and no others, for the with block.
+    start_action is the gateway's."""
     GATEWAY_FILE.write_text(configuration(0, n_connections, n_children, start_action))
     with peer_with(configuration(1, n_connections, n_children)):
         gateway.swanctl("--load-all")
@@ -75,21 +77,22 @@ def configured(n_connections, n_children, start_action="none"):
 
 
 def establish(n_connections, n_children):
-    """Has the gateway negotiate all of them; does not wait for each."""
+    """Makes the gateway negotiate all children. Waits only for the first child of each connection."""
     for j in range(n_children):
         for i in range(n_connections):
-            # Two at a time for one peer would make charon's threads wait for each other.
+            # Wait for the first child: with two negotiations at once for one peer, charon's threads wait for each
+            # other.
             vici.ask(gateway.socket, "initiate", ike=f"many{i}", child=f"child{j}", timeout="-1" if j else "60000")
 
 
 def rekey(n_children):
-    """Has the gateway rekey all CHILD_SAs; does not wait for it."""
+    """Makes the gateway rekey all CHILD_SAs, without waiting for the end."""
     for j in range(n_children):
         vici.ask(gateway.socket, "rekey", child=f"child{j}")
 
 
 def rekeyings():
-    """How many CHILD_SAs are being rekeyed, or are about to be."""
+    """Returns the number of CHILD_SAs that are being rekeyed or are queued for it."""
     _, events = vici.ask(gateway.socket, "list-sas", "list-sa")
     return sum(tasks.count("CHILD_REKEY") for event in events for sa in event.values()
                for tasks in (sa.get("tasks-queued", []), sa.get("tasks-active", [])))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The network inside the machine: gateway - router - peer, and the router's counts.
+"""Makes the network inside the machine: gateway - router - peer. Reads the router's packet counts.
 
     gateway (the machine itself)   namespace inet           namespace peer
     lan  10.1.0.1 .. 10.1.16.1     gateway  192.0.2.254     lan  10.2.0.1 .. 10.2.16.1
@@ -16,7 +16,7 @@ import json
 from command import run
 
 ROUTER = "inet"
-INNER = 17        # IPv4 networks at each site
+INNER = 17        # number of inner IPv4 addresses at the gateway and at the peer
 SITES = {   # namespace: (outer addresses, router's outer addresses, inner addresses, inner networks)
     "gateway": (("192.0.2.1", "2001:db8:1::1"), ("192.0.2.254", "2001:db8:1::fe"),
                 (*(f"10.1.{n}.1" for n in range(INNER)), "fd00:1::1"), ("10.1.0.0/16", "fd00:1::/64")),
@@ -25,8 +25,8 @@ SITES = {   # namespace: (outer addresses, router's outer addresses, inner addre
     "blue": (("203.0.113.1",), ("203.0.113.254",), ("10.3.0.1",), ("10.3.0.0/16",)),
 }
 
-# Every packet of the tests that is no ping is IKE, ESP, or goes to one of two ports that bypass policies let pass, so
-# any other ping or inner address seen here is plaintext.
+# Rules of nft(8) at the router. The tests send pings, IKE, ESP, and packets of two ports that bypass policies exempt.
+# So a ping, or any other packet with an inner address, is plaintext here.
 RULES = """
 table inet counted {
     counter esp_out {}
@@ -81,6 +81,7 @@ def ip_batch(commands, netns=None):
 
 
 def create():
+    """Makes the network namespaces with their links, addresses and routes, and the router's rules."""
     ip_batch([f"netns add {netns}" for netns in (ROUTER, "peer", "blue")])
     ip_batch([f"link add wan netns {site} type veth peer name {site} netns {ROUTER}"
               for site in ("peer", "blue")] + [f"link add wan type veth peer name gateway netns {ROUTER}"])
@@ -106,7 +107,8 @@ def create():
 
 
 def counts():
-    """Packets that the router has passed on, by the names of its counters; out is from the gateway, in is to it."""
+    """Returns the packets that the router has forwarded, by counter. `out` is from the gateway, `in` is to the
+    gateway."""
     listed = json.loads(run("nft", "-j", "list", "counters", netns=ROUTER).stdout)["nftables"]
     return {entry["counter"]["name"]: entry["counter"]["packets"] for entry in listed if "counter" in entry}
 
@@ -116,7 +118,7 @@ def counted_since(before):
 
 
 def counted_in_set(table, name, netns=ROUTER):
-    """Packets by the elements of a set of concatenations."""
+    """Returns the packets by element of a set whose elements are concatenations."""
     listed = json.loads(run("nft", "-j", "list", "set", "inet", table, name, netns=netns).stdout)["nftables"]
     [found] = [entry["set"] for entry in listed if "set" in entry]
     return {tuple(element["elem"]["val"]["concat"]): element["elem"]["counter"]["packets"]
@@ -124,18 +126,18 @@ def counted_in_set(table, name, netns=ROUTER):
 
 
 def leaks():
-    """Plaintext IPv4 packets of the gateway that the router has passed on, by (source, destination)."""
+    """Returns the plaintext IPv4 packets of the gateway that the router has forwarded, by (source, destination)."""
     return counted_in_set("counted", "leaks")
 
 
 def block_ike():
-    """From now on the peer hears nothing of the gateway's IKE."""
+    """Blocks the gateway's IKE messages to the peer from now on."""
     run("nft", "add rule inet counted blocked drop", netns=ROUTER)
 
 
 def block_ike_auth():
-    """From now on no IKE_AUTH request of the gateway reaches the peer: a negotiation that begins stays half open."""
-    # The exchange type is the 19th byte behind the UDP header (RFC 7296, 3.1).
+    """Blocks the gateway's IKE_AUTH requests to the peer from now on, so that new negotiations stay half open."""
+    # The exchange type is the 19th byte after the UDP header (RFC 7296, 3.1).
     run("nft", "add rule inet counted blocked @th,208,8 35 drop", netns=ROUTER)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Streams of pings, with the fate of every packet."""
+"""Sends streams of pings, and counts the answers."""
 
 import re
 import signal
@@ -10,7 +10,8 @@ from command import in_namespace, wait_for
 
 SECONDS_BETWEEN = 0.02
 
-# When a stream is stopped, the packets of its last half second may still be on their way.
+# Number of pings at the end of a stopped stream that do not count as lost. They are those of the last half second,
+# which may still be under way.
 ON_THEIR_WAY = 25
 
 
@@ -29,14 +30,14 @@ class Result:
         return self.sent - len(self.replies)
 
     def back_at(self):
-        """When the first answer came behind the last lost packet, by time.time(); None if none came again."""
+        """Returns the time of the first answer after the last lost packet, by time.time(); None without one."""
         last_lost = max(set(range(1, self.sent + 1)) - set(self.replies), default=0)
         return min((moment for seq, moment in self.replies.items() if seq > last_lost), default=None)
 
 
 class Pings(Background):
-    """Pings from one address to another, in a with block; they end by count or by stop(). None as the first leaves it to
-    the kernel, for each packet."""
+    """Pings from one address to another, which end by count or by stop(). If the source is None, the kernel chooses it
+    for each packet. Use in a with block."""
 
     def __init__(self, addresses, netns=None, count=None, seconds_between=SECONDS_BETWEEN):
         source, destination = addresses
@@ -52,12 +53,13 @@ class Pings(Background):
         return self.text().count("bytes from")
 
     def wait_for_answers(self, count=10):
-        """Until this many more packets have come back."""
+        """Waits for so many more answers."""
         before = self.answered()
         wait_for(lambda: self.answered() >= before + count, 20, "pings are answered")
 
 
 def ping(addresses, count=10, netns=None):
+    """Sends so many pings. Returns the result when ping(8) has ended."""
     with Pings(addresses, netns, count) as pings:
         pings.process.wait()
         return Result(pings.text(), stopped=False)

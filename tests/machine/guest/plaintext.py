@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pings through a connection, from both ends, and those of them that are not protected."""
+"""Sends pings through a connection from both ends, and counts those that are not protected."""
 
 import socket
 from ipaddress import ip_address, ip_network
@@ -14,7 +14,7 @@ from together import Together
 
 INNER = ip_network("10.0.0.0/8")
 
-# Time to live: ping sends with this one, and only the router takes one off, not a tunnel.
+# Time to live in the packets that ping sends. Only the router decrements it; a tunnel does not.
 TTL_SENT = 64
 TTL_OFFSET, SOURCE_OFFSET = 8, 12
 
@@ -22,11 +22,12 @@ BUFFER_BYTES = 64 << 20
 
 
 class Accepted:
-    """Counts echo requests and replies that the gateway's inbound policies let pass though they came in plaintext, in
+    """Counts echo requests and replies that came in plaintext and that the gateway's inbound policies accepted. Use in
     a with block.
 
-    A raw socket gets each packet behind the policies. How many packets the peer sends in plaintext says nothing of the
-    gateway: to a peer that has heard charon's farewell, and so has no policies, all of them are free.
+    A raw socket receives a packet only after the policies have accepted it. The number of packets that the peer sends
+    in plaintext is no measure of the gateway. After a clean shutdown of the gateway's charon, the peer has no policies
+    and sends all packets unprotected.
     """
 
     def __enter__(self):
@@ -40,7 +41,7 @@ class Accepted:
         self.socket.close()
 
     def read(self):
-        """Counts what has come in until now."""
+        """Counts the packets that have come in until now."""
         while True:
             try:
                 packet = self.socket.recv(65536)
@@ -57,13 +58,13 @@ class Accepted:
 class Seen(NamedTuple):
     out: int            # packets of the gateway that the router has seen in plaintext
     sent_in: int        # packets to the gateway that the router has seen in plaintext
-    accepted: int       # those of them that the gateway has accepted
-    carried: int        # packets that came into the gateway through the tunnel
-    held_back: int      # packets that block policies kept from leaving
+    accepted: int       # plaintext packets that the gateway has accepted
+    carried: int        # packets that the gateway has received through the tunnel
+    held_back: int      # packets of the gateway that policies have blocked
 
 
 class BothWays(Together):
-    """Pings from both ends of a connection at once, in a with block."""
+    """Pings from both ends of a connection at once. Use in a with block."""
 
     def __init__(self, name):
         inner = CONNECTIONS[name].inner

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Records what the kernel and charon say here, as they send it, as seeds for the fuzzers (tests/fuzz). tools/corpus calls
-it, in a network namespace and in a machine."""
+"""Records the messages of the kernel and of charon, byte for byte, as seeds for the fuzzers (tests/fuzz). tools/corpus
+calls it in a network namespace and in a machine."""
 
 import os
 import re
@@ -20,25 +20,28 @@ from netlink import (ACK, DUMP, MSG_DELSA, MSG_GETPOLICY, MSG_GETSA, MSG_GETSADI
 
 GETADDR, GETROUTE, GETRULE, GETNEXTHOP = 22, 26, 34, 106
 
-# What an SA, a policy, a route, a rule, an address and a nexthop object begin with, and where each tells its family.
+# By message type, the size of the message's header and the offset of the address family in it. The types are those of
+# SAs, policies, routes, rules, addresses and nexthop objects.
 HEADERS = {0x10: (224, 212), 0x1a: (224, 212), 0x13: (168, 40), 0x19: (168, 40), 24: (12, 0), 32: (12, 0), 20: (8, 0),
            104: (8, 0)}
 
-# More messages of one shape say nothing new, nor do longer seeds.
+# Maximum sizes of a seed with messages and of a seed with a conversation, in bytes. Longer seeds add no new cases.
 SIZE_MAX = 4096
 CONVERSATION_MAX = 16384
 
-# Text of /proc; each process's is that of this one.
+# Text files to record. Those below /proc/self are of this process.
 FILES = ("/proc/net/netlink", "/proc/net/pfkey", "/proc/net/udp", "/proc/net/udp6", "/proc/net/xfrm_stat",
          "/proc/self/stat", "/proc/self/status", "/proc/self/schedstat", "/run/charon.pid")
 
-# VICI: the command, the event that comes before its answer, and what the reader of either expects.
+# VICI: the command, the event that precedes its answer, and the arguments.
 QUESTIONS = (("version", None, {}), ("stats", None, {}), ("list-conns", "list-conn", {}), ("get-conns", None, {}),
              ("list-sas", "list-sa", {}), ("list-policies", "list-policy", {"trap": "yes", "drop": "yes", "pass": "yes"}),
              ("initiate", None, {"child": "nobody", "ike": "nobody", "timeout": "-1"}))
 
 
 class Recorder:
+    """Writes seeds below a folder. It skips messages of a shape that it already has, since they add no new cases."""
+
     def __init__(self, folder, name):
         self.folder, self.name, self.shapes = Path(folder), name, {}
 
@@ -48,7 +51,7 @@ class Recorder:
         file.write_bytes(data)
 
     def write_new(self, fuzzer, name, shape, data, size_max=SIZE_MAX):
-        """Unless there is one of this shape already."""
+        """Writes a seed, unless it is empty or too long, or there is one of this shape already."""
         shapes = self.shapes.setdefault((fuzzer, name), set())
         if shape not in shapes and 0 < len(data) <= size_max:
             shapes.add(shape)
@@ -56,7 +59,7 @@ class Recorder:
 
 
 def shape(kind, message):
-    """The attributes of a message, with their lengths, and its family."""
+    """Returns the shape of a message: its type, its family, and its attributes with their lengths."""
     size, family = HEADERS.get(kind, (None, 0))
     if size is None:
         return kind, len(message)
@@ -65,7 +68,7 @@ def shape(kind, message):
 
 
 def record_dump(recorder, fuzzer, name, protocol, kind, payload):
-    """A seed for each shape of message, with the end of the list behind it."""
+    """Records a dump: a seed for each shape of message, followed by the end of the list. Returns the messages."""
     answer = list(netlink.ask(kind, DUMP, payload, protocol=protocol))
     padded = [message.ljust((len(message) + 3) & ~3, b"\0") for _, message in answer]
     for (got, message), data in zip(answer[:-1], padded):
@@ -75,17 +78,18 @@ def record_dump(recorder, fuzzer, name, protocol, kind, payload):
 
 
 def record_answer(recorder, fuzzer, name, protocol, kind, flags, payload):
+    """Records the answer to one request. Returns it."""
     data = b"".join(message for _, message in netlink.ask(kind, flags, payload, protocol=protocol))
     recorder.write_new(fuzzer, name, (name, len(data)), data)
     return data
 
 
 def record_batch(recorder, policies):
-    """Policies, as a dump has them, and what the kernel says when each is to be added once more."""
+    """Records some policies of a dump, with the kernel's answers to requests that add each of them once more."""
     known, refused = b"", b""
     for i, policy in enumerate(policies[:4]):
         known += policy
-        # Each addition has a deletion behind it.
+        # The sequence numbers are odd: in xfrmctl, the deletion that depends on an addition has the next number.
         refused += b"".join(message for _, message in netlink.ask(MSG_NEWPOLICY, ACK, policy[16:], 1 + 2 * i))
         recorder.write_new("batch", "exists", len(known), struct.pack("H", len(known)) + known + refused)
 
@@ -105,7 +109,7 @@ def record_xfrm(recorder):
 
 
 def record_events(recorder, change):
-    """What the kernel tells of while change() changes something."""
+    """Records the kernel's notifications while change() changes something."""
     with netlink.open_socket(netlink.SAS | netlink.POLICIES) as sock:
         change()
         sock.settimeout(0.2)
@@ -135,7 +139,7 @@ def record_files(recorder):
 
 
 def packet(client):
-    """A packet with its length, as it comes."""
+    """Receives one packet. Returns it with its length field."""
     length = client.read(4)
     return length + client.read(struct.unpack(">I", length)[0])
 
@@ -169,7 +173,8 @@ def record_charon(recorder, path):
 
 
 def ip(*lines):
-    """Commands of ip(8), as many as this kernel takes. Not as a batch: that ends with the first of `ip xfrm` that fails."""
+    """Runs commands of ip(8), and ignores those that this kernel refuses. Not as a batch, which ends at the first `ip
+    xfrm` command that fails."""
     for line in lines:
         subprocess.run(["ip", *shlex.split(line)], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -244,7 +249,7 @@ def enter(netns):
 
 
 def record_state(recorder):
-    """In an empty network namespace."""
+    """Makes all kinds of state in an empty network namespace, and records it."""
     ip(*STATE)
     record_xfrm(recorder)
     record_routes(recorder)

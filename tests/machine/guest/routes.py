@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""charon's routing table, from `ip route` and `ip rule`."""
+"""Reads charon's routing table with `ip route` and `ip rule`."""
 
 import json
 from typing import NamedTuple
@@ -17,19 +17,19 @@ class Route(NamedTuple):
 
 
 def shown(*words, netns=None):
-    """None is there where nobody has used the table."""
+    """Returns the JSON output of ip(8); an empty list if it fails, as it does for a table that was never used."""
     out = run("ip", "-j", "-N", *words, netns=netns, check=False).stdout
     return json.loads(out or "[]")
 
 
 def routes(netns=None):
-    """All routes of the table, of both families."""
+    """Returns all routes of the table, of both families."""
     return [Route(route["dst"], route["protocol"], route.get("prefsrc", ""))
             for family in ("-4", "-6") for route in shown(family, "route", "show", "table", str(TABLE), netns=netns)]
 
 
 def destinations(netns=None):
-    """Those of charon's own routes, in order."""
+    """Returns the destinations of charon's own routes, sorted."""
     return sorted(route.dst for route in routes(netns) if route.protocol == "4")
 
 
@@ -38,11 +38,11 @@ def backup_routes(netns=None):
 
 
 def nexthops():
-    """The objects that routes can name."""
+    """Returns the nexthop objects, which routes can refer to."""
     return shown("nexthop", "show")
 
 
 def rules(netns=None):
-    """How many rules lead to the table."""
+    """Returns the number of rules that lead to the table."""
     return sum(rule.get("table") == str(TABLE) for family in ("-4", "-6")
                for rule in shown(family, "rule", "show", netns=netns))

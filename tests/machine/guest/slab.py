@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What XFRM holds of the kernel's memory: objects in its slab caches."""
+"""Counts the objects of XFRM in the kernel's slab caches."""
 
 import re
 from collections import Counter
@@ -9,20 +9,21 @@ from command import run
 
 CACHES = Path("/sys/kernel/slab")
 
-# SAs, and packets' routes through them. Policies have no cache of their own.
+# XFRM's own caches: of SAs, and of packets' routes through SAs. Policies have no cache of their own.
 OWN = re.compile(r"xfrm_(state|dst)")
 
-# More than anything else takes, or gives back, at the same time.
+# Number of policies to add: more objects than other users allocate or free at the same time.
 POLICIES = 1000
 
 
 def name_of(cache):
-    """Newer kernels spread allocations over copies of each general cache."""
+    """Returns the name of a cache without the number of its copy: newer kernels have copies of each general cache."""
     return re.sub(r"^kmalloc-rnd-\d+", "kmalloc", cache)
 
 
 def objects():
-    """Objects in use, by cache. What a processor keeps for itself would count, so it has to give that back first."""
+    """Returns the number of objects in use, by cache. Shrinks the caches first, since free objects on the processors'
+    own lists would count too."""
     for cache in CACHES.iterdir():
         if OWN.match(cache.name) or cache.name.startswith("kmalloc-"):
             (cache / "shrink").write_text("1")
@@ -39,12 +40,13 @@ def change_policies(verb, netns):
 
 
 def of_xfrm():
-    """Names of XFRM's own caches."""
+    """Returns the names of XFRM's own caches."""
     return sorted(cache.name for cache in CACHES.iterdir() if OWN.match(cache.name))
 
 
 def of_policies(netns):
-    """Names of the caches that grow with policies, of which this network namespace has none."""
+    """Returns the names of the caches that grow when policies are added. The network namespace must have no
+    policies."""
     before = objects()
     change_policies("add", netns)
     grown = objects() - before

@@ -17,28 +17,31 @@ PROGRAM = Path(__file__).parent.parent / "tools/stream"
 COUNTS = struct.Struct("=6Q")       # struct counts of the program
 NANOSECONDS = 1_000_000_000
 
-PORT = 7001             # what goes through a connection, either way
-FORGED_PORT = 7002      # plaintext to the gateway
+PORT = 7001             # port of packets through a connection, in both directions
+FORGED_PORT = 7002      # port of forged plaintext to the gateway
 
-FEW = 50        # packets a second
-MANY = 3000
+FEW = 50                # packets per second
+MANY = 3000             # packets per second
 
+# Number of packets that each end must receive before a flow counts as carried, and the deadline for them.
 CARRIED = 25
 CARRIED_SECONDS = 60
+
+# Deadline for plaintext to pass, in seconds.
 FREE_SECONDS = 10
 
 
 class Counts(NamedTuple):
-    passed: int         # sent, or received
-    refused: int        # not sent: a policy blocks them
-    failed: int         # not sent for another reason
-    fastest: int        # the most packets that were sent or refused in one second
-    longest_pause: float        # between two received packets, in seconds
-    resumed: float      # time.time() at the end of that
+    passed: int         # packets sent or received
+    refused: int        # packets that were not sent because a policy blocks them
+    failed: int         # packets that were not sent for another reason
+    fastest: int        # maximum number of packets sent or refused in one second
+    longest_pause: float        # longest time between two received packets, in seconds
+    resumed: float      # end of the longest pause, by time.time()
 
 
 class Stream:
-    """A sender or a receiver, in a with block."""
+    """A sender or a receiver (tests/machine/stream.c). Use in a with block."""
 
     def __init__(self, verb, *arguments, netns=None, nice=0):
         self.verb, self.arguments, self.netns, self.nice = verb, [str(value) for value in arguments], netns, nice
@@ -62,19 +65,19 @@ class Stream:
 
 
 class Forgery(Together):
-    """Plaintext from the router with the inner addresses of a connection, and what the gateway accepts of it, in a with
-    block."""
+    """Sends plaintext from the router with the inner addresses of a connection, and counts the packets that the gateway
+    accepts. Use in a with block."""
 
     def __init__(self, inner, rate):
         here, there = inner
         self.accepted = Stream("receive", here, FORGED_PORT)
-        # An emulated machine has other things to do as well.
+        # At low priority: an emulated machine needs its processors for other work.
         self.sent = Stream("send", there, here, FORGED_PORT, rate, netns=network.ROUTER, nice=10)
         self.parts = self.accepted, self.sent
 
 
 class Flow:
-    """What goes through one connection both ways, and forged packets."""
+    """The streams through one connection in both directions, and forged packets."""
 
     def __init__(self, name, rate):
         here, there = CONNECTIONS[name].inner
@@ -91,24 +94,24 @@ class Flow:
 
     @property
     def streams(self):
-        """Receivers first."""
+        """Returns all streams, receivers first."""
         return (self.received_there, self.received_here, self.accepted, self.sent_here, self.sent_there, self.forged)
 
 
 class Tally(NamedTuple):
-    """What became of one flow's packets between two moments."""
-    sent: int           # by the gateway, and not refused
-    refused: int
-    leaked: int         # passed the router in plaintext
-    forged: int
-    accepted: int       # of the forged
+    """Counts of one flow's packets between two moments."""
+    sent: int           # packets that the gateway has sent
+    refused: int        # packets that the gateway could not send because a policy blocks them
+    leaked: int         # packets that passed the router in plaintext
+    forged: int         # forged packets sent
+    accepted: int       # forged packets that the gateway accepted
 
     def since(self, before):
         return Tally(*(now - then for now, then in zip(self, before)))
 
 
 class Flows(Together):
-    """Flows through connections, by their names, in a with block. rates: packets a second."""
+    """Flows through connections, by their names. Use in a with block. `rates` has the packets per second."""
 
     def __init__(self, rates):
         self.flows = {name: Flow(name, rate) for name, rate in rates.items()}
@@ -118,13 +121,13 @@ class Flows(Together):
         return self.flows[name]
 
     def wait_held_back(self):
-        """Until a second's worth of each flow has been refused from now on."""
+        """Waits until the kernel has refused another second's worth of packets of each flow."""
         senders = [(flow.sent_here, flow.sent_here.counts.refused + flow.rate) for flow in self.flows.values()]
         wait_for(lambda: all(sender.counts.refused >= enough for sender, enough in senders), CARRIED_SECONDS,
                  "packets are held back")
 
     def becomes_free(self, name):
-        """Whether a flow's packets soon go out in plaintext, and forged ones are accepted."""
+        """Waits for plaintext to pass in both directions. Returns whether it does in time."""
         before = self.tallies()
         try:
             return wait_for(lambda: self[name].accepted.counts.passed > before[name].accepted
@@ -145,7 +148,7 @@ class Flows(Together):
         return {name: tally.since(before[name]) for name, tally in self.tallies().items()}
 
     def wait_carried(self, names=None):
-        """Until some more packets of these flows, or of all, have come out at both ends."""
+        """Waits until both ends have received some more packets of each of these flows, or of all flows."""
         ends = [end for name in names or self.flows for end in (self[name].received_there, self[name].received_here)]
         before = [end.counts.passed for end in ends]
         wait_for(lambda: all(end.counts.passed >= then + CARRIED for end, then in zip(ends, before)),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A charon that systemd runs: the gateway under test, its peer, and a second gateway in a namespace of its own."""
+"""The instances of charon that systemd runs: the gateway under test, its peer, and a second gateway in a namespace of
+its own."""
 
 import os
 import time
@@ -14,13 +15,13 @@ RUNTIME_UNITS = Path("/run/systemd/system")
 
 
 class ChildSA(NamedTuple):
-    """A CHILD_SA as charon knows it; SPIs are numbers."""
+    """A CHILD_SA as charon lists it. SPIs are numbers."""
     name: str
     spi_in: int
     spi_out: int
     packets_in: int
     packets_out: int
-    cpis: tuple     # of IPComp, where that is used
+    cpis: tuple     # CPIs of IPComp; empty without IPComp
 
 
 class Strongswan:
@@ -44,7 +45,7 @@ class Strongswan:
 
     @contextmanager
     def drop_in(self, text, name="60-test"):
-        """With this text in a drop-in of the unit; the name says what it stands before and behind."""
+        """Adds a drop-in with this text to the unit for the with block. Drop-ins apply in the order of their names."""
         file = RUNTIME_UNITS / f"{self.unit}.d/{name}.conf"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -62,24 +63,24 @@ class Strongswan:
         return run("swanctl", *arguments, env=self.env, check=check)
 
     def version(self):
-        """As numbers: the first two."""
+        """Returns the first two numbers of the version."""
         answer, _ = vici.ask(self.socket, "version")
         return tuple(map(int, answer["version"].split(".")[:2]))
 
     def connections(self):
-        """Names of those that charon has loaded."""
+        """Returns the names of the connections that charon has loaded."""
         _, events = vici.ask(self.socket, "list-conns", "list-conn")
         return {name for event in events for name in event}
 
     def has_loaded(self, name):
-        """Whether charon runs and has this connection."""
+        """Returns whether charon runs and has loaded this connection."""
         try:
             return name in self.connections()
         except CommandFailed:
             return False
 
     def ike_sas(self):
-        """What charon says of each, with its name."""
+        """Returns (name, attributes) of each IKE_SA that charon lists."""
         _, events = vici.ask(self.socket, "list-sas", "list-sa")
         return [entry for event in events for entry in event.items()]
 
@@ -93,17 +94,18 @@ class Strongswan:
         return {spi for child in self.child_sas() for spi in (child.spi_in, child.spi_out, *child.cpis)}
 
     def has_ike_sas(self, name=None):
-        """Of this connection, or of any."""
+        """Returns whether charon has an IKE_SA of this connection, or any at all."""
         return any(name in (None, found) for found, _ in self.ike_sas())
 
     def initiate(self, name, seconds=0):
-        """Waits for the SA, or with a number of seconds so long at most; returns whether there is one."""
+        """Initiates a child and waits for its SA, for so many seconds at most (0: no limit). Returns whether there is
+        one."""
         answer, _ = vici.ask(self.socket, "initiate", child=name, timeout=str(1000 * seconds))
         return answer["success"] == "yes"
 
     def crash(self, signal):
-        """Kills charon; returns the time of it by time.time() and charon's process id."""
-        # Crashing often in a row is the test's doing: it must not run into the start limit.
+        """Kills charon. Returns the time of the kill, by time.time(), and charon's process id."""
+        # The tests crash charon often in a row, which must not reach the start limit.
         self.systemctl("reset-failed")
         pid = self.main_pid()
         moment = time.time()
@@ -115,7 +117,7 @@ class Strongswan:
         return "ActiveState=active" in state and "SubState=running" in state and f"MainPID={old_pid}" not in state
 
     def wait_restarted(self, old_pid):
-        """Until a new charon runs and has loaded its configuration."""
+        """Waits until a new charon runs and has loaded its configuration."""
         wait_for(lambda: self.is_running_again(old_pid), 60, f"{self.unit} restarted", POLL_SECONDS_SLOW)
 
     def crash_and_wait(self, signal):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A TCP stream through a connection, from the gateway to the peer: whether it breaks, and for how long it stalls.
+"""Sends a TCP stream through a connection, from the gateway to the peer, and finds out whether it breaks and how long
+it stalls.
 
-As a program it is both ends of it, and writes a line for each event: a word, a number, a time by time.time().
+As a program it is both ends of the stream, and writes a line for each event: a word, a number, a time by time.time().
 """
 
 import os
@@ -19,23 +20,26 @@ from exchange import bound
 
 PORT = 7003
 
-# Slow enough that an emulated machine has time for other things.
+# Time between two chunks, in seconds: slow enough to leave an emulated machine time for other work.
 SECONDS_BETWEEN = 0.02
 CHUNK = bytes(4096)
 
+# Deadline for the connection, in seconds.
 CONNECT_SECONDS = 20
+
+# Number of reads at the peer after which the stream counts as carried, and the deadline for them in seconds.
 CARRIED = 10
 CARRIED_SECONDS = 60
 
 
 class Result(NamedTuple):
-    broken: bool
-    bytes: int          # that came out at the peer
-    longest_stall: float        # seconds for which nothing did
+    broken: bool        # whether an error broke the connection
+    bytes: int          # number of bytes that the peer received
+    longest_stall: float        # longest time without data at the peer, in seconds
 
 
 def read(output, begin, end):
-    """What became of the stream between two moments."""
+    """Returns the result of the stream between two moments."""
     events = [(word, int(number), float(moment)) for word, number, moment in
               re.findall(r"^(\w+) (\d+) ([\d.]+)$", output, re.MULTILINE)]
     came = [(number, moment) for word, number, moment in events if word == "received" and begin <= moment <= end]
@@ -45,23 +49,23 @@ def read(output, begin, end):
 
 
 class TcpStream(Background):
-    """The stream, in a with block."""
+    """The stream. Use in a with block."""
 
     def __init__(self, name):
         super().__init__(sys.executable, __file__, name)
 
     def wait_carried(self):
-        """Until some more has come out at the peer."""
+        """Waits until the peer has received some more data."""
         before = self.text().count("received")
         wait_for(lambda: self.text().count("received") >= before + CARRIED, CARRIED_SECONDS, "TCP goes on")
 
     def result(self, begin):
-        """What became of it from this moment until now."""
+        """Returns the result of the stream from this moment until now."""
         return read(self.text(), begin, time.time())
 
 
 def carry(sender, receiver, write):
-    """Until an error breaks the connection."""
+    """Sends and receives until an error breaks the connection, which it raises."""
     due = time.monotonic()
     while True:
         if select.select([receiver], [], [], max(due - time.monotonic(), 0))[0]:
@@ -72,14 +76,14 @@ def carry(sender, receiver, write):
         if time.monotonic() >= due:
             try:
                 sender.send(CHUNK)
-            except BlockingIOError:     # it stalls
+            except BlockingIOError:     # the connection stalls
                 pass
             due = max(due + SECONDS_BETWEEN, time.monotonic())
 
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    # Not to be kept waiting by what starts meanwhile.
+    # Real-time priority, so that programs that start meanwhile do not delay the stream.
     os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     here, there = CONNECTIONS[sys.argv[1]].inner
     with os.fdopen(1, "w", buffering=1) as output, \

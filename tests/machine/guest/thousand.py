@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The time that strongswan.service takes to start with many connections, with and without xfrmctl."""
+"""Measures the time that strongswan.service takes to start with many connections, with and without xfrmctl."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from strongswan import gateway
 DROP_IN = Path("/run/systemd/system/strongswan.service.d/90-patience.conf")
 START_SECONDS = 600
 
-# Traffic selectors of the gateway and of connection number i. The kernel keeps policies between single addresses in a
-# hash table; all others are in a tree, and a list for each pair of networks.
+# Traffic selectors of the gateway and of connection number i. The kernel has policies between single addresses in a
+# hash table, all others in a tree with a list for each pair of networks.
 SELECTORS = {
     "/32": ("10.1.0.1/32", lambda i: f"10.{64 + i // 250}.{1 + i % 250}.1/32"),
     "/24": ("10.1.0.0/24", lambda i: f"10.{64 + i // 250}.{1 + i % 250}.0/24"),
@@ -60,17 +60,18 @@ def configuration(selectors, count):
 
 
 def executions(name):
-    """When the commands of one Exec setting began and ended: (path, begin, end) in seconds of the monotonic clock."""
+    """Returns (name, begin, end) of each command of one Exec setting, in seconds of the monotonic clock."""
     path = run("systemctl", "show", "--value", "--property=Id", gateway.unit).stdout.strip()
     unit = "/org/freedesktop/systemd1/unit/" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in path)
     found = run("busctl", "--json=short", "get-property", "org.freedesktop.systemd1", unit,
                 "org.freedesktop.systemd1.Service", name)
-    # org.freedesktop.systemd1(5): path, arguments, ignore failure, and the real and monotonic times of start and exit.
+    # org.freedesktop.systemd1(5): path, arguments, whether failure is ignored; realtime and monotonic times of the
+    # start and of the exit.
     return [(Path(entry[0]).name, entry[4] / 1e6, entry[6] / 1e6) for entry in json.loads(found.stdout)["data"]]
 
 
 def start_times():
-    """How long the last start took, and its parts, in seconds."""
+    """Returns the duration of the last start and of its parts, in seconds."""
     before, [charon], after = (executions(f"ExecStart{when}") for when in ("Pre", "", "Post"))
     # Without a command of ExecStartPre, the start begins with charon itself.
     times = {"all": after[-1][2] - (before[0][1] if before else charon[1])}
@@ -81,10 +82,12 @@ def start_times():
 
 
 def policies():
+    """Returns the number of the kernel's policies."""
     return len(run("ip", "-o", "xfrm", "policy", seconds=START_SECONDS).stdout.splitlines())
 
 
 def crash():
+    """Kills charon, and waits until the service is up again."""
     pid = gateway.main_pid()
     run("systemctl", "reset-failed", gateway.unit)
     os.kill(pid, signal.SIGKILL)
@@ -96,7 +99,7 @@ def systemctl(verb):
 
 
 def configure(selectors, count):
-    """A gateway with these connections, on a clean kernel."""
+    """Starts a gateway with so many connections, without state of a previous instance in the kernel."""
     systemctl("stop")
     kernel.flush()
     run("ip", "route", "flush", "table", "220", check=False)
@@ -107,7 +110,7 @@ def configure(selectors, count):
 
 
 def measured(with_xfrmctl):
-    """Figures of a start after a crash."""
+    """Returns the figures of a start after a crash."""
     xfrmctl.enable(with_xfrmctl)
     before = policies()
     crash()
@@ -115,7 +118,8 @@ def measured(with_xfrmctl):
 
 
 def measure(count, rounds, selectors):
-    """Prints each start's figures as JSON at once, so that a machine that runs out of time leaves what it has."""
+    """Measures starts with and without xfrmctl. Prints the figures of each start as JSON at once, so that they survive
+    if the machine runs out of time."""
     DROP_IN.parent.mkdir(parents=True, exist_ok=True)
     DROP_IN.write_text(f"[Service]\nTimeoutStartSec={START_SECONDS}\n")
     run("systemctl", "daemon-reload")
@@ -124,7 +128,7 @@ def measure(count, rounds, selectors):
         configure(kind, count)
         print(f"{kind}: {count} connections are loaded", flush=True)
         for number in range(rounds):
-            # The order alternates, so that a machine that gets slower does not favour one of the two.
+            # Alternate the order: if the machine gets slower meanwhile, both variants must suffer equally.
             for with_xfrmctl in (False, True) if number % 2 == 0 else (True, False):
                 print(json.dumps({"selectors": kind, "round": number + 1, "xfrmctl": with_xfrmctl,
                                   **measured(with_xfrmctl)}), flush=True)

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 
 class Together:
-    """In a with block. A subclass has `parts`, which begin in their order and end in the other one."""
+    """Enters the `parts` of a subclass in their order, and leaves them in the reverse order. Use in a with block."""
 
     parts = ()
 
@@ -21,4 +21,4 @@ class Together:
         self.stack.close()
 
     def begun(self):
-        """What is to be done when all parts have begun; if it fails, they end."""
+        """Does what a subclass has to do when all parts have begun. If it fails, the parts end."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A client of charon's VICI socket: in an emulated machine, swanctl takes half a second of a processor for a question."""
+"""A client of charon's VICI socket. The tests use it instead of swanctl, which takes half a second of processor time
+for each command in an emulated machine."""
 
 import socket
 import struct
@@ -12,7 +13,7 @@ ANSWER_SECONDS = 60
 
 
 class Client:
-    """In a with block."""
+    """A connection to the socket. Use in a with block."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -46,7 +47,7 @@ class Client:
         return Reader(self.read(struct.unpack(">I", self.read(4))[0]))
 
     def request(self, command, event=None, **arguments):
-        """The answer to a command, and the messages of this event that came before it."""
+        """Sends a command. Returns its answer, and the messages of this event that came before the answer."""
         if event:
             self.send(EVENT_REGISTER, event)
             self.receive()
@@ -64,5 +65,6 @@ class Client:
 
 
 def ask(path, command, event=None, **arguments):
+    """Sends one command over a connection of its own. Returns the same as Client.request()."""
     with Client(path) as client:
         return client.request(command, event, **arguments)

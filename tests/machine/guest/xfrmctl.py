@@ -17,7 +17,7 @@ UNIT_FOLDERS = (Path("/usr/lib/systemd/system"), Path("/usr/local/lib/systemd/sy
 
 
 def drop_in_of(unit):
-    """Where it is, also if it is disabled; None if xfrmctl is not installed."""
+    """Returns the path of the unit's drop-in, also if the drop-in is disabled; None if xfrmctl is not installed."""
     found = [file for folder in UNIT_FOLDERS for file in (folder / f"{unit}.d").glob(f"{DROP_IN_NAME}*")]
     return found[0].with_name(DROP_IN_NAME) if found else None
 
@@ -39,12 +39,12 @@ def shadows(tags=(HOLD, GRACE, CLOSE, KEEP), netns=None):
 
 
 def kept(netns=None):
-    """What goes on with the old SAs until the handover is over: policies and guard SAs."""
+    """Returns the kept policies and the guard SAs, which exist until the handover is over."""
     return shadows([KEEP], netns) + [sa for sa in kernel.sas(netns) if sa.user == KEEP]
 
 
 def enable(wanted, unit=gateway.unit):
-    """With the drop-in or, as strongSwan comes, without it."""
+    """Enables the drop-in of the unit, or disables it, so that the unit is as strongSwan installs it."""
     drop_in = drop_in_of(unit)
     disabled = drop_in.with_name(f"{DROP_IN_NAME}.disabled")
     source, target = (disabled, drop_in) if wanted else (drop_in, disabled)
@@ -55,8 +55,9 @@ def enable(wanted, unit=gateway.unit):
 
 def configure(options=None, release_options=None, select=None, watch_options=None, mode=None,
               handover_options=None, routes=None):
-    """Sets the options of the flush, those of the release, what is charon's, the options of the watch, the mode, the
-    options of the handover, and charon's table; without any, the file is as it was installed."""
+    """Writes the defaults file with these settings. `options` are those of the flush, `select` is the filter for
+    charon's entries, and `routes` is the option for charon's routing table. Without any setting, the file is as
+    installed."""
     settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select,
                 "XFRMCTL_WATCH_OPTIONS": watch_options, "XFRMCTL_MODE": mode,
                 "XFRMCTL_HANDOVER_OPTIONS": handover_options, "XFRMCTL_ROUTES": routes}
@@ -65,32 +66,34 @@ def configure(options=None, release_options=None, select=None, watch_options=Non
 
 
 def summaries(cursor=None, unit=gateway.unit):
-    """The entries in which a flush says what it removed, as `journalctl -u` finds them."""
+    """Returns the journal entries in which a flush reports what it removed, as `journalctl -u` finds them."""
     return [entry for entry in journal.of_unit(unit, cursor)
             if entry.get("SYSLOG_IDENTIFIER") == "xfrmctl" and "XFRM_SAS" in entry]
 
 
 def releases(cursor=None, unit=gateway.unit):
-    """The entries in which a release says what became of the shadows."""
+    """Returns the journal entries in which a release reports what became of the shadows."""
     return [entry for entry in journal.of_unit(unit, cursor)
             if entry.get("SYSLOG_IDENTIFIER") == "xfrmctl" and "XFRM_SHADOWS_RELEASED" in entry]
 
 
 def handovers(cursor=None, unit=gateway.unit):
-    """The entries in which a handover says how it went."""
+    """Returns the journal entries in which a handover reports its result."""
     return [entry for entry in journal.of_unit(unit, cursor) if "XFRM_HANDED_OVER" in entry]
 
 
 def removed(summary):
-    """How many (SAs, policies) a flush removed."""
+    """Returns the numbers of (SAs, policies) that a flush removed."""
     return int(summary["XFRM_SAS"]), int(summary["XFRM_POLICIES"])
 
 
 def said(message, cursor=None, unit=gateway.unit):
-    """The entries with a MESSAGE_ID of the catalog, by its subject there, as `journalctl -u` finds them."""
+    """Returns the journal entries with the MESSAGE_ID that has this subject in the catalog, as `journalctl -u` finds
+    them."""
     return journal.of_unit(unit, cursor, f"MESSAGE_ID={message_id(message)}")
 
 
 def message_id(subject):
+    """Returns the MESSAGE_ID that has this subject in the catalog."""
     [text] = [path.read_text() for path in CATALOGS if path.exists()]
     return re.search(rf"^-- ([0-9a-f]{{32}})\nSubject: {re.escape(subject)}$", text, re.MULTILINE)[1]

@@ -9,25 +9,25 @@ MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace,
            traps, loads, soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
            kernel_suite, starter, units, no_xfrm, messages)
 
-# These run in the machines of the packages.
+# Modules whose scenarios run in the machines of the packages.
 PACKAGED = (package, libreswan)
 
-# This one runs in a machine of its own, when it is named.
+# Modules whose scenarios run only if named, in a machine of their own.
 ELSEWHERE = (other_architecture,)
 
-# What takes too long for a check, of a module its ON_REQUEST, runs when it is named.
-
-# Debian 12 is the reference. What does not depend on the release (of a module: its ONLY_REFERENCE) runs there alone.
+# The reference is Debian 12. The scenarios in a module's ONLY_REFERENCE do not depend on the release, so they run there
+# alone. Those in its ON_REQUEST take too long for a check, so they run only if named.
 REFERENCE = "bookworm"
 
 
 def of(module):
+    """Returns all scenarios of a module."""
     return (*module.SCENARIOS, *getattr(module, "ON_REQUEST", ()))
 
 
 def chosen(names, release, packages=False):
-    """The scenarios of these names, or of these files; if none is named, all that a machine of this release has to
-    run, or that of its packages."""
+    """Returns the scenarios to run: those of these names, which may also be names of modules. Without names, those for
+    a machine of this release, or for the machine of its packages."""
     found = [(module.__name__.split(".")[1], scenario)
              for module in (*MODULES, *PACKAGED, *ELSEWHERE) for scenario in of(module)]
     known = {name for module, scenario in found for name in (module, scenario.__name__)}
@@ -42,6 +42,6 @@ def chosen(names, release, packages=False):
 
 
 def named(names):
-    """The scenarios of exactly these names."""
+    """Returns the scenarios of exactly these names."""
     found = {scenario.__name__: scenario for module in (*MODULES, *PACKAGED, *ELSEWHERE) for scenario in of(module)}
     return [found[name] for name in names]

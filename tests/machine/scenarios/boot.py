@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine boots: strongSwan starts, and until it has, what it protected before stays closed, if that is wanted."""
+"""The machine boots: until strongSwan has started, the traffic that it protected before stays blocked, if the operator
+has enabled that."""
 
 import signal
 
@@ -17,12 +18,12 @@ from .traffic import carries_traffic, check_tally, trigger
 CLOSED = "What was protected before the boot is closed"
 NAMES = ("net4", "started")
 
-# systemd does nothing when charon dies, as when the power is cut.
+# Keeps systemd from acting when charon is killed, since after a power cut systemd does not run either.
 NO_RESTART = "[Service]\nRestart=no\nExecStopPost=\n"
 
 
 def boot(check):
-    """Runs first, when nothing but the boot itself has happened. What is saved then is machine.py's."""
+    """Checks the machine's own boot, at which the file written by machine.py was restored. Runs before all others."""
     check.equal("strongSwan runs", gateway.show("ActiveState"), "active")
     check.equal("no restart was needed", gateway.show("NRestarts"), "0")
     summaries = xfrmctl.summaries()
@@ -42,7 +43,7 @@ def boot(check):
 
 
 def cut_power():
-    """Of charon and XFRM, nothing is left, and nobody has cleaned up."""
+    """Imitates a power cut: kills charon and removes all state from the kernel, without a clean shutdown."""
     gateway.crash(signal.SIGKILL)
     wait_for(lambda: gateway.show("ActiveState") == "failed", 20, "systemd has seen it")
     gateway.systemctl("reset-failed")
@@ -52,7 +53,7 @@ def cut_power():
 
 
 def begin_to_save(check):
-    """Enables it, and returns what is saved."""
+    """Enables saving for the next boot, and saves once. Returns the text of the file."""
     run("systemctl", "enable", "--now", xfrmctl.BOOT_UNIT)
     timer = run("systemctl", "show", "--value", "--property=ActiveState", xfrmctl.SAVE_TIMER).stdout.strip()
     check.equal("it is saved from time to time", timer, "active")

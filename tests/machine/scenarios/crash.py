@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""charon crashes under traffic: what is left with strongSwan alone, and with xfrmctl."""
+"""charon crashes under traffic: strongSwan alone leaves all its state, xfrmctl removes it."""
 
 import signal
 
@@ -15,12 +15,12 @@ from .traffic import carries_traffic, trigger
 
 PACKETS = 50
 
-# Of the removed connection.
+# Destination of the removed connection's route.
 ROUTE = CONNECTIONS[RETIRED].networks[1]
 
 
 def wait_for_esp():
-    """Until more packets have left as ESP, through whatever SA."""
+    """Waits until more packets have left as ESP, whichever SA they use."""
     start = network.counts()["esp_out"]
     wait_for(lambda: network.counts()["esp_out"] >= start + PACKETS, 20, "ESP leaves the gateway")
 
@@ -36,7 +36,7 @@ def check_stock(check, crash):
 
 
 def check_clean(check, crash):
-    """Nothing of the previous instance is left, and what was removed is what there had been."""
+    """Checks that no state of the previous instance is left, and that the flush counted exactly this state."""
     check.equal("no SA of the previous instance is left", crash.before.spis & crash.after.spis, set())
     check.equal("no policy of the previous instance is left", crash.before.indexes & crash.after.indexes, set())
     check.equal("charon knows every SA of the kernel", crash.after.spis, crash.after.known_spis)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The helper before charon fails: charon starts all the same, and the journal says what was wrong. A setting is wrong:
-everything stays closed until charon protects it, and a stop opens it."""
+"""xfrmctl fails before charon's start: charon starts all the same, and the journal has the error. A setting is wrong:
+traffic stays blocked until charon protects it, and a stop unblocks it."""
 
 import re
 import signal
@@ -46,18 +46,18 @@ def not_executable():
         PROGRAM.chmod(0o755)
 
 
-# (what is broken, how, what the journal says about it)
+# (description, context manager that breaks the helper, pattern of the journal's message)
 FAILURES = (
     ("no program", away(PROGRAM), rf"{PROGRAM}.*(missing|No such file)"),
     ("a program that may not be run", not_executable(), rf"{PROGRAM}.*Permission denied"),
     ("a library is missing", away(LIBRARY), re.escape(LIBRARY.name)),
     ("a helper that ends with status 1", replaced("#!/bin/sh\necho no luck today >&2\nexit 1\n"), r"no luck today"),
-    # systemd is silent about the death of a helper whose failures it has to ignore, the kernel is not.
+    # systemd logs no crash of a command whose failures it has to ignore, but the kernel does.
     ("a helper that crashes", replaced("#!/usr/bin/python3\nimport ctypes\nctypes.string_at(0)\n"),
      r"xfrmctl\[\d+\]: segfault"),
 )
 
-# (which setting is wrong, how, and what it says of that)
+# (setting, arguments of xfrmctl.configure() with a wrong value, words of the message)
 WRONG = (
     ("MODE", {"mode": "holf"}, "holf"),
     ("SELECT", {"select": "--exclude=reqid=many"}, "many"),
@@ -69,10 +69,10 @@ NAME = "net4"
 
 
 def everything_said(cursor):
-    """What the unit says, what systemd says of it, and the kernel.
+    """Returns the messages of the unit, of systemd about the unit, and of the kernel.
 
-    systemd's child that was to become the helper may be gone when journald asks for its unit: `journalctl -u` then does
-    not find its message, but the field UNIT= does.
+    A child of systemd that could not execute the helper may have ended when journald looks up its unit. Then
+    `journalctl -u` does not find its message, but a match of the field UNIT= does.
     """
     since = f"--after-cursor={cursor}"
     found = (journal.of_unit(gateway.unit, cursor) + journal.entries(since, f"UNIT={gateway.unit}")

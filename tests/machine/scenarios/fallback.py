@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Handovers that do not go through at once: the peer cannot be reached, or has to begin; charon crashes once more, or is
+"""Handovers that cannot complete at once: the peer is unreachable, or has to initiate; charon crashes once more, or is
 stopped."""
 
 import os
@@ -19,7 +19,7 @@ from together import Together
 
 NAMES = ("net4", "warrior")
 
-# Enough for all that happens before it is over, and little enough to wait for.
+# The option for a timeout of the handover that must not expire in the test, and a timeout in seconds that must expire.
 PATIENT, TIMEOUT_SECONDS = "--timeout=1min", 3
 PACKETS = 5
 
@@ -33,13 +33,13 @@ def spis_of(name):
 
 
 def crash_unreachable():
-    """Kills charon; the next one's IKE does not reach the peer."""
+    """Kills charon, and blocks the IKE of the next one."""
     network.block_ike()
     gateway.crash_and_wait(signal.SIGKILL)
 
 
 class Streams(Together):
-    """Pings through connections, in a with block; none may leave in plaintext."""
+    """Pings through connections, none of which may leave in plaintext. Use in a with block."""
 
     def __init__(self, names):
         self.pings = {name: Pings(CONNECTIONS[name].inner) for name in names}
@@ -62,11 +62,11 @@ class Streams(Together):
 
 
 def check_twice(check):
-    """charon crashes, and its successor in the middle of the handover. Somebody has removed a connection."""
+    """Crashes charon after a connection was removed, and crashes the next charon during the handover."""
     old, retired = {name: spis_of(name) for name in NAMES}, spis_of(RETIRED)
     connections.remove_from_gateway(RETIRED)
-    # What comes in through an old SA is a sign of life: with a stream, the road warrior would not miss its gateway, which
-    # does not know it any more.
+    # No stream for the road warrior: its charon would take packets through the old SA as a sign that the gateway works.
+    # But the gateway's charon does not know the road warrior any more.
     with Streams(["net4"]) as streams:
         crash_unreachable()
         wait_for(lambda: not kernel.spis() & retired, RECOVERY_SECONDS, f"the SAs of {RETIRED} go")
@@ -89,7 +89,7 @@ def check_twice(check):
 
 def check_timeout(check):
     old = {name: spis_of(name) for name in NAMES}
-    # What falls back is blocked also when the grace was over long before.
+    # Connections that fall back are blocked although the grace is over long before.
     configure(f"--timeout={TIMEOUT_SECONDS}s", "--grace=1s")
     with Streams(NAMES) as streams:
         crash_unreachable()
@@ -110,7 +110,7 @@ def check_timeout(check):
 
 
 def handover_pid():
-    """0 if it does not run."""
+    """Returns the process id of the handover; 0 if it does not run."""
     return int(run("systemctl", "show", "--value", "-p", "MainPID", xfrmctl.HANDOVER_UNIT).stdout)
 
 
@@ -127,7 +127,8 @@ def check_killed_and_stopped(check):
 
 
 def fallback_retransmitting_each_second(check):
-    """A peer that can be reached again hears of it within a second, and a road warrior asks again after 3 s."""
+    """Runs all parts with retransmissions every second, so that a peer that is reachable again answers soon. A road
+    warrior retries after 3 s."""
     with impatient_peer(), connections.retransmitting_each_second():
         start((*NAMES, RETIRED), mode="auto")
         configure(PATIENT)

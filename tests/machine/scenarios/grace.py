@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is not up when charon has loaded its connections: a connection that was removed, and one whose peer is late."""
+"""Traffic of connections that are not established when charon has loaded its configuration: one was removed, and the
+peer of the other answers late."""
 
 import signal
 import time
@@ -18,17 +19,18 @@ from .traffic import check_tally
 
 NAMES = (RETIRED, "started")
 
-# How long the peer's IKE does not answer.
+# Time for which the peer does not answer, in seconds.
 LATE_SECONDS = 5
 
-# With time for the rest of the negotiation in a busy machine.
+# The grace in seconds, with enough time for a negotiation in a busy machine after LATE_SECONDS.
 GRACE_SECONDS = 15
 
-# The kernel has whole seconds for what expires.
+# The kernel counts the lifetimes of policies in whole seconds.
 ROUNDING_SECONDS = 1
+# Maximum delay of the expiry, in seconds.
 EXPIRY_SECONDS = 10
 
-# Behind swanctl, and before the release.
+# A drop-in whose command waits between swanctl and the release.
 PAUSE_NAME = "05-test"
 GO = Path("/run/go")
 PAUSE = f"""
@@ -43,9 +45,9 @@ def check_closed(check, when, tallies, names=NAMES):
 
 
 def crash_while_peer_is_silent(flows):
-    """Kills charon, with RETIRED no longer in the configuration and a peer that hears no IKE.
+    """Removes RETIRED from the configuration, blocks IKE to the peer, and kills charon.
 
-    Returns the flows' tallies and a place in the journal, both from before, and charon's process id.
+    Returns the tallies of the flows and a place in the journal, both from before the kill, and charon's process id.
     """
     flows.wait_carried()
     connections.remove_from_gateway(RETIRED)
@@ -65,7 +67,7 @@ def without_grace(check, flows):
         check_closed(check, "until the release", flows.since(before))
         GO.touch()
         gateway.wait_restarted(pid)
-    # charon asks for its peer all the time: without a grace, that is too late.
+    # charon has been contacting its peer all the time, but without a grace its tunnel comes too late.
     for name in NAMES:
         check.that(f"{name}: plaintext passes after the release", flows.becomes_free(name), flows.since(before))
     check.equal("no shadow is left", xfrmctl.shadows(), [])
@@ -105,7 +107,8 @@ def with_grace(check, flows):
 
 
 def grace_retransmitting_each_second(check):
-    """A peer that can be reached again hears of it within a second, and the grace need not be long."""
+    """Runs all parts with retransmissions every second: a peer that is reachable again answers soon, so a short grace
+    suffices."""
     with connections.retransmitting_each_second():
         start(NAMES, release_options="--grace=0")
         establish([RETIRED])
@@ -117,7 +120,7 @@ def grace_retransmitting_each_second(check):
             check.variant = f"grace {GRACE_SECONDS}s"
             connections.configure_gateway(NAMES)
             gateway.swanctl("--load-all")
-            # Under traffic, charon may lose the acquire for the trap that it has just installed.
+            # Initiate: under traffic, charon may lose the acquire for the trap that it has just installed.
             establish([RETIRED])
             wait_known(NAMES)
             xfrmctl.configure(release_options=f"--grace={GRACE_SECONDS}s", mode="hold")

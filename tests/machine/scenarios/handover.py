@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""As installed, charon crashes, and traffic hardly notices: it goes on through the old SAs until there are new ones. So it
-does over a planned restart in the mode handover; as installed, charon says goodbye then."""
+"""With xfrmctl as installed, the old SAs carry the traffic after a crash of charon until there are new SAs. In the mode
+handover they do so over a planned restart, too. As installed, a planned restart is a clean shutdown of charon."""
 
 import re
 import signal
@@ -15,13 +15,13 @@ from losses import losses
 from pings import SECONDS_BETWEEN
 from strongswan import gateway, peer
 
-# Pings go through the first, TCP through the second, which charon brings up by itself.
+# Pings go through the first, TCP through the second, which charon initiates itself.
 NAMES = ("net4", "started")
 
 PING = NAMES[0]
 
+# Maximum number of pings lost in each direction.
 LOST_AT_MOST = 5
-
 
 GOODBYE = "received DELETE for IKE_SA"
 
@@ -36,8 +36,9 @@ def wait_handed_over(_):
 
 
 def peers_gap(cursor):
-    """For how many seconds one end alone had SAs: the peer removes the old ones before it makes new ones (INITIAL_CONTACT),
-    and the gateway hears of these later. In a busy machine, that alone costs packets."""
+    """Returns for how many seconds only one end had SAs. On INITIAL_CONTACT the peer removes its old SAs before it
+    makes new ones, and the gateway installs its new SAs later still. In a busy machine, this gap alone costs
+    packets."""
     gone = [entry for entry in journal.of_unit(peer.unit, cursor)
             if f"destroying duplicate IKE_SA for peer '{PING}." in str(entry["MESSAGE"])]
     new = [entry for entry in journal.of_unit(gateway.unit, cursor)
@@ -46,6 +47,7 @@ def peers_gap(cursor):
 
 
 def check_event(check, event):
+    """Checks that an event which ends charon costs at most a few packets, and that all connections are handed over."""
     before, cursor, pid = look(), journal.now(), gateway.main_pid()
     result = losses(event, wait_handed_over, *NAMES)
     after, said, gap = look(), xfrmctl.handovers(cursor), peers_gap(cursor)
@@ -69,6 +71,7 @@ def check_event(check, event):
 
 
 def goodbyes(cursor):
+    """Returns the peer's journal entries about a clean shutdown of the gateway's charon."""
     return [entry for entry in journal.of_unit(peer.unit, cursor) if GOODBYE in str(entry["MESSAGE"])]
 
 
@@ -86,14 +89,14 @@ def check_planned(check):
 def check_stop(check):
     gateway.stop()
     check.equal("no SA, no policy and no shadow is left", (kernel.sas(), kernel.policies()), ([], []))
-    # Of the removed connection, nobody tells it.
+    # The clean shutdown does not include the removed connection, which charon does not know.
     wait_for(lambda: not any(peer.has_ike_sas(name) for name in NAMES), 20, "the peer has heard of it")
 
 
 def handover(check):
     names = (*NAMES, RETIRED)
     start(names, mode=None)
-    establish(("net4", RETIRED))        # the other one begins by itself
+    establish(("net4", RETIRED))        # charon initiates the other one itself
     wait_known(names)
     connections.remove_from_gateway(RETIRED)
     check.variant = "SIGKILL"
@@ -115,7 +118,7 @@ def handover(check):
 
 
 def handover_as_installed(check):
-    """Nothing is configured but the connections: all plugins, the mode, the restart settings are those of the packages."""
+    """Configures only the connections. All plugins, the mode and the restart settings are those of the packages."""
     with connections.all_plugins():
         start(NAMES, mode=None)
         establish(("net4",))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""charon crashes under traffic, and no packet goes out or comes in without protection until its tunnels are back."""
+"""charon crashes under traffic, and no packet is sent or accepted unprotected until the tunnels are back."""
 
 import signal
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from .traffic import check_tally
 NAMES = ("net4", "started")
 NAMES_WITH_WARRIOR = (*NAMES, "warrior")
 
-# The cure that people use.
+# The common workaround.
 IP_XFRM_FLUSH = """
 [Service]
 ExecStartPre=/bin/sh -c 'ip xfrm state flush; ip xfrm policy flush'
@@ -23,20 +23,21 @@ Restart=on-failure
 RestartSec=1s
 """
 
-# What is left of MANY where an emulated machine shares its processors with others. The notes have the real figures.
+# Minimum rate of a stream of MANY, in packets per second: an emulated machine on a busy host does not reach MANY. The
+# notes in the output have the actual rates.
 MANY_AT_LEAST = 10 * FEW
 
 
 class Outcome(NamedTuple):
-    cursor: str         # the place in the journal before the crash
-    tallies: dict       # of each flow, from the crash until the tunnels are back
-    fastest: dict       # the most packets of each flow in one second
-    outages: dict       # of each flow, in seconds from the crash until packets come out at the peer for good
+    cursor: str         # place in the journal before the crash
+    tallies: dict       # by flow, the tally from the crash until the tunnels are back
+    fastest: dict       # by flow, the maximum number of packets in one second
+    outages: dict       # by flow, the seconds from the crash to the end of the longest pause at the peer
 
 
 def crash_under_traffic(with_signal, rates, back, initiated=()):
-    """Kills charon while the flows of these connections run, until the tunnels of those in back carry them again, some of
-    which are initiated by hand."""
+    """Kills charon while the flows of these connections run. Waits until the tunnels of the connections `back` carry
+    them again, and initiates the connections `initiated` for that. Returns the outcome."""
     wait_known(rates)
     with Flows(rates) as flows:
         flows.wait_carried()
@@ -79,7 +80,7 @@ def check_hold(check, with_signal, rates):
 
 
 def check_said(check, outcome):
-    """What the journal says of the hold and of its end."""
+    """Checks the journal's messages about the hold and its end."""
     summaries, releases = xfrmctl.summaries(outcome.cursor), xfrmctl.releases(outcome.cursor)
     check.equal("one flush and one release", (len(summaries), len(releases)), (1, 1))
     check.that("the flush says that shadows hold the place of all policies",
@@ -91,8 +92,9 @@ def check_said(check, outcome):
 
 
 def check_ip_xfrm_flush(check, with_signal, rates):
-    # Not the warrior: its inbound policy takes the plaintext that it drops for a sign of life of the gateway.
-    # An acquire for net4 that charon loses while it installs the trap is repeated after 165 s.
+    # Do not wait for the warrior. Its inbound policy drops plaintext of the gateway, but its charon takes these packets
+    # as a sign that the gateway works. net4 is initiated, because the kernel repeats an acquire only after 165 s if
+    # charon loses it while installing a trap.
     outcome = crash_under_traffic(with_signal, rates, ("net4", "started"), ("net4",))
     for name, tally in outcome.tallies.items():
         check.that(f"{name}: packets leave in plaintext", tally.leaked > 0, tally)
@@ -107,7 +109,7 @@ def check_crash(check, with_signal, names, name):
 
 def begin(names):
     start(names)
-    # "started" begins by itself.
+    # charon initiates "started" itself.
     establish(tuple(name for name in names if name != "started"))
 
 
@@ -117,7 +119,7 @@ def hold(check):
 
 
 def hold_impatient_peer(check):
-    """A road warrior finds out within seconds that its gateway does not know it any more."""
+    """Crashes charon with a road warrior as peer, which notices within seconds that its gateway has lost its SAs."""
     with impatient_peer():
         begin(NAMES_WITH_WARRIOR)
         check_crash(check, signal.SIGSEGV, NAMES_WITH_WARRIOR, "warrior")

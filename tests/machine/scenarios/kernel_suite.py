@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel suite on this kernel, which has what a build machine may lack: ESP, PF_KEY."""
+"""The kernel suite on this machine's kernel, which has ESP and PF_KEY; the kernel of a build machine may lack them."""
 
 import os
 import re
@@ -13,9 +13,9 @@ HOME = Path(__file__).parent.parent
 SUITE = HOME / "kernel"
 TOOLS = HOME / "tools"
 
-# Those in which this kernel makes a difference, by words of their titles; emulated, all of them take six minutes. What
-# is selected, and who is an owner, is decided in xfrmctl: here it is shown that this kernel understands the deletions, and
-# that its tables of sockets are read.
+# The cases that depend on the kernel, by program, with words of their titles; without words, all cases. The whole suite
+# takes six minutes in an emulated machine. xfrmctl itself decides which entries it selects and who is a key manager. So
+# these cases show that this kernel understands the deletions, and that xfrmctl can read its tables of sockets.
 TESTS = {
     "everything": (),
     "larval": ("takes the SAs", "counted by protocol", "After", "with an if_id", "So it does"),
@@ -30,16 +30,17 @@ TESTS = {
     "virtual_address": (),
     "routes": ("gateway the table covers", "cannot be reached any more"),
 }
+# Time limit of a program, in seconds.
 SECONDS = 200
 
-# One case of so many: a kernel that differs differs in more than one.
+# Number of cases of which one is run: a kernel that differs would fail more than one case.
 ONE_OF = 3
 
 LINE = re.compile(r"^(ok|not ok) \d+ - (.*?)( # SKIP (.*))?$")
 
 
 def run_tests(check, tests, one_of=1):
-    """Of these test programs the cases with these words in their titles, or one of so many."""
+    """Runs these test programs. Of the cases with these words in their titles, it runs one of so many."""
     env = {
         **os.environ,
         "ONE_OF": str(one_of),
@@ -54,7 +55,7 @@ def run_tests(check, tests, one_of=1):
 
 
 def report_tap(check, done):
-    """What a test program has said in TAP."""
+    """Reports the TAP results of a test program as checks of the scenario."""
     results = [result for line in done.stdout.splitlines() if (result := LINE.match(line))]
     for result in results:
         if result[3]:

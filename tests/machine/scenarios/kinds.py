@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Connections of every kind are handed over after a crash, all at once."""
+"""Connections of all kinds are handed over at the same time after a crash."""
 
 import signal
 import time
@@ -17,36 +17,41 @@ from pings import Pings
 from streams import Forgery
 from strongswan import gateway
 
-# Their own kinds: IPv4 with a peer that removes the old SAs when it is contacted anew, IPv6, and transport mode.
+# The first three are more kinds: IPv4 with a peer that removes its old SAs on INITIAL_CONTACT, IPv6, and transport
+# mode.
 NAMES = ("net4", "net6", "host", *KINDS)
 
-# strongSwan comes without it from here on.
+# First version of strongSwan without IKEv1.
 WITHOUT_IKEV1 = (6, 1)
 
-# One of the children has two streams, one for each of its traffic selectors.
+# More streams: of the second traffic selector of "selectors", and of the second child of "children".
 MORE_STREAMS = {"selectors, second": ("10.1.13.1", "10.2.13.1"), "children2": ("10.1.15.1", "10.2.15.1")}
 MORE_CHILDREN = {"children2"}
 
 SECONDS_BETWEEN = 0.2
 
-# A second's worth: a peer that removes the old SAs does so before there are new ones, and here they share two emulated
-# processors. On a host with other things to do all of it takes longer. Without the old SAs, packets would be lost from the
-# crash until all is handed over: at most a third of these is lost then.
+# Maximum loss of a stream, in packets: those of one second. Packets are lost because the peer removes its old SAs
+# before it has new ones.
 LOST_AT_MOST = 5
+# Maximum loss of a stream, as a share of its packets from the crash to the end of the handover. The larger limit
+# applies. On a busy host the gap is longer, since both ends share two emulated processors. Without the old SAs, all
+# these packets would be lost.
 SHARE_LOST_AT_MOST = 1 / 3
 
-# Only noted, as they have to lose some: without charon's socket the kernel does not take ESP out of UDP, and in IKEv1 the
-# peer hears of the new IKE_SA a whole exchange before there are new SAs.
+# Kinds without a limit, since they must lose packets. Without charon's socket, the kernel does not extract ESP from
+# UDP. In IKEv1, the peer learns of the new IKE_SA a whole exchange before there are new SAs.
 LOSE_MORE = ("encap", "ikev1")
 
-# Forged packets are UDP over IPv4. Policies with an if_id decide only on what comes in through their XFRM interface.
+# Kinds without forged packets, which are UDP over IPv4. Policies with an if_id apply only to packets that come in
+# through their XFRM interface.
 NOT_FORGED = ("net6", "host", "interface")
 FORGED_PER_SECOND = 5
 
-# In an emulated machine, a dozen negotiations at once take their time.
+# Timeout of the handover: in an emulated machine, a dozen negotiations at once take long.
 PATIENCE = "--timeout=1min"
 
-# In the kernel, an SA of IPComp has one of IP in IP beside it.
+# Protocols of the SAs that charon lists. In the kernel, each SA of IPComp has a second one of IP in IP, which charon
+# does not list.
 PROTOS_OF_CHARON = ("esp", "comp")
 
 
@@ -62,7 +67,7 @@ def xfrm_interface():
 
 @contextmanager
 def configured(names):
-    """Both ends have these connections, and no others."""
+    """Loads these connections at both ends, and no others, for the with block."""
     connections.configure_gateway(names)
     with peer_with(connections.rendered_peer(names)):
         gateway.swanctl("--load-all")
@@ -70,6 +75,7 @@ def configured(names):
 
 
 def names_here(check):
+    """Returns the connections that this version of strongSwan supports."""
     version = gateway.version()
     if version < WITHOUT_IKEV1:
         return NAMES
@@ -91,7 +97,7 @@ def is_handed_over(wanted):
 
 @contextmanager
 def forgeries(addresses):
-    """Forged packets between all these addresses but those of NOT_FORGED."""
+    """Sends forged packets between all these addresses, except those of NOT_FORGED, for the with block."""
     with ExitStack() as stack:
         yield {name: stack.enter_context(Forgery(ends, FORGED_PER_SECOND))
                for name, ends in addresses.items() if name not in NOT_FORGED}
@@ -104,13 +110,14 @@ def check_forgeries_refused(check, forged):
 
 
 def wait_forgeries_accepted(forged):
-    """Until each receiver has shown that it would count one."""
+    """Waits until each receiver has accepted a forged packet, which shows that the check could have failed."""
     wait_for(lambda: all(forgery.accepted.counts.passed for forgery in forged.values()), RECOVERY_SECONDS,
              "forged packets are accepted where no policy is left")
 
 
 def crash_under_traffic(addresses, wanted):
-    """Until these children are handed over. Returns what became of each stream's packets, and how many may be lost."""
+    """Kills charon and waits until these children are handed over. Returns the results of the streams, and how many
+    packets each may lose."""
     with ExitStack() as stack:
         streams = {name: stack.enter_context(Pings(ends, seconds_between=SECONDS_BETWEEN))
                    for name, ends in addresses.items()}
@@ -143,8 +150,8 @@ def check_handed_over(check, addresses, wanted):
                 [(str(len(wanted)), "0")])
     check.note(f"packets lost, {1 / SECONDS_BETWEEN:.0f} a second: "
                + ", ".join(f"{name} {result.lost}" for name, result in results.items()))
-    # charon, when it is contacted anew, removes the policies of the old IKE_SA before it installs those of the new one
-    # (check_uniqueness() in build_r() of ike_auth.c): the peer may answer in plaintext meanwhile.
+    # On INITIAL_CONTACT, charon removes the policies of the old IKE_SA before it installs those of the new one
+    # (check_uniqueness() in build_r() of ike_auth.c). Meanwhile the peer may answer in plaintext.
     check.note(f"{counts['plain_in']} packets of the peer in plaintext")
     check.note(journal.text(said))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Less common things that a crash leaves, or that stand in the way of removing it."""
+"""Less common state that a crash leaves, and other listeners for acquires, which must not prevent its removal."""
 
 import signal
 import subprocess
@@ -17,12 +17,12 @@ from .traffic import carries_traffic, trigger
 
 
 def half_open(check):
-    """charon dies during a negotiation: larval SAs and trap policies are left."""
+    """Kills charon during a negotiation, which leaves larval SAs and trap policies."""
     for check.variant, with_xfrmctl in (("stock", False), ("xfrmctl", True)):
         start(with_xfrmctl=with_xfrmctl)
         network.block_ike_auth()
         ping(CONNECTIONS["net4"].inner, 1)
-        # The kernel's own, for the acquire, has no SPI yet; charon's has the one that it will offer.
+        # The kernel's own larval SA, for the acquire, has no SPI yet. charon's has the SPI that charon will offer.
         wait_for(lambda: 0 in kernel.spis() and len(kernel.spis()) == 2, 20, "two larval SAs")
         before = look()
         gateway.crash_and_wait(signal.SIGKILL)
@@ -36,13 +36,13 @@ def half_open(check):
         else:
             check.equal("the larval SAs are left", after.spis, before.spis)
             check.equal("the old trap policies are in force", after.indexes, before.indexes)
-            # As long as the kernel waits for the old negotiation, it asks for no other.
+            # The kernel sends no other acquire while it waits for the old negotiation.
             lost = ping(CONNECTIONS["net4"].inner).lost
             check.equal("packets are lost, and bring no SA", (lost, gateway.has_ike_sas()), (10, False))
 
 
 def acquire_listeners():
-    """Sockets of NETLINK_XFRM (6) that hear acquires (group 1)."""
+    """Returns the sockets of NETLINK_XFRM (6) that listen for acquires (group 1)."""
     rows = [line.split() for line in Path("/proc/net/netlink").read_text().splitlines()[1:]]
     return [row for row in rows if row[1] == "6" and int(row[3], 16) & 1]
 
@@ -55,7 +55,7 @@ LISTENERS = (
 
 
 def listener(check):
-    """Somebody watches XFRM events, and so looks like a key manager, while charon crashes."""
+    """Crashes charon while another process listens for XFRM events, and so looks like a key manager."""
     start()
     for check.variant, command in LISTENERS:
         establish()

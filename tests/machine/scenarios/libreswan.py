@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libreswan: pluto dies under traffic, is restarted, and is stopped."""
+"""libreswan: pluto is killed under traffic, restarted, and stopped."""
 
 import os
 import signal
@@ -22,16 +22,18 @@ NAME = "net4"
 RETIRED = "retired"
 SAVED = Path("/var/lib/xfrmctl/ipsec")
 
-# In the machine of the packages.
+# Folder of xfrmctl's packages, in the machine of the packages.
 OURS = Path("/opt/xfrmctl")
 
-# libreswan 4 calls it a hundred times at each start, which takes an emulated machine longer than all the rest.
+# libreswan 4 calls modprobe a hundred times at each start, which in an emulated machine takes longer than the rest of
+# the start.
 MODPROBE = "/usr/sbin/modprobe"
 
 
 @contextmanager
 def modules_are_loaded():
-    """From now on; the kernel itself has called it for the algorithms."""
+    """Replaces modprobe for the with block. All modules are loaded by then: the kernel has called modprobe for the
+    algorithms."""
     run("mount", "--bind", "/usr/bin/true", MODPROBE)
     try:
         yield
@@ -40,7 +42,8 @@ def modules_are_loaded():
 
 
 def install_ours():
-    """Of the second package only the files: it depends on libreswan's, which cannot be installed here."""
+    """Unpacks xfrmctl's packages. The second cannot be installed: it depends on libreswan's package, which cannot be
+    installed here."""
     for pattern in ("xfrmctl_*.deb", "xfrmctl-libreswan_*.deb"):
         [package] = OURS.glob(pattern)
         unpack_files(package)
@@ -52,19 +55,20 @@ def kill():
 
 
 def restart():
-    # The vendor's commands before pluto take a minute and a half of processor time in an emulated machine.
+    # libreswan's commands before pluto take a minute and a half of processor time in an emulated machine.
     run("systemctl", "restart", pluto.unit, seconds=180)
 
 
 def noted(check, flows, act):
-    """Returns what comes_back() does."""
+    """Calls comes_back(), and notes its tally. Returns its result."""
     tally, old, now = comes_back(flows, NAME, pluto, act)
     check.note(f"{tally}; longest pause so far {flows[NAME].received_there.counts.longest_pause:.2f} s")
     return tally, old, now
 
 
 def stock(check, flows):
-    """libreswan removes everything itself, and what it protected leaves in plaintext until it protects it again."""
+    """Checks libreswan alone: when pluto ends, libreswan removes its SAs and policies, and traffic is unprotected until
+    pluto protects it again."""
     pluto.start()
     flows.wait_carried()
     wait_in_step(pluto)
@@ -134,7 +138,7 @@ def check_xfrmctl_quickly(check, flows):
 
 
 def libreswan(check):
-    """Runs with charon-systemd out of the way: both listen on the same sockets."""
+    """Runs the parts with libreswan. Stops charon-systemd first, since both listen on the same sockets."""
     gateway_setup.stop()
     install()
     if OURS.exists():
@@ -149,7 +153,7 @@ def libreswan(check):
             with Flows({NAME: FEW}) as flows:
                 part(check, flows)
     finally:
-        # Another service of this name is strongSwan's starter.
+        # strongSwan's starter has a service of the same name.
         run("systemctl", "stop", pluto.unit, check=False)
         xfrmctl.enable(False, pluto.unit)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""charon is killed while it loads its connections: swanctl waits for it, and systemd for swanctl. Nothing is tuned."""
+"""charon is killed while it loads its connections: swanctl waits for charon, and systemd waits for swanctl. All
+timeouts are as installed."""
 
 import os
 import signal
@@ -18,29 +19,30 @@ from strongswan import gateway
 
 from .traffic import check_tally
 
-# The last of these to be loaded: its traffic is blocked all the time.
+# The connection that is loaded last: its traffic is blocked all the time.
 NAME = "net4"
+# Numbers of the other connections, of all, and of those that must be loaded before the kill.
 OTHERS = 299
 COUNT = OTHERS + 1
 ENOUGH = COUNT // 3
 
 HELPER = "xfrmctl-load@strongswan.service"
 
-# RestartSec=, the flush, and charon's own start.
+# Maximum time until another charon runs, in seconds: RestartSec=, the flush, and charon's own start.
 BACK_SECONDS = 10
 
-# As long as TimeoutStartSec=, and more.
+# Deadline for the service and its helper, in seconds: more than TimeoutStartSec=.
 WAIT_SECONDS = 150
 
 
 def configure():
-    """In a file that swanctl reads before that of NAME."""
+    """Configures the other connections, in a file that swanctl reads before that of NAME."""
     (connections.GATEWAY_FOLDER / "00-first.conf").write_text(thousand.configuration("/24", OTHERS))
     gateway.swanctl("--load-all")
 
 
 def loaded():
-    """Names of the connections; none without a charon."""
+    """Returns the names of the connections that charon has loaded; none if charon does not answer."""
     try:
         return gateway.connections()
     except (CommandFailed, OSError):
@@ -48,6 +50,7 @@ def loaded():
 
 
 def helper(name):
+    """Returns a property of the helper's unit."""
     return run("systemctl", "show", "--value", f"--property={name}", HELPER).stdout.strip()
 
 
@@ -59,7 +62,7 @@ def kill_helper(check):
 
 
 def halfway(check):
-    """Has charon started again; returns when it has loaded a part."""
+    """Kills charon, and waits until the next one has loaded a part of its connections."""
     _, pid = gateway.crash(signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), WAIT_SECONDS, f"process {pid} is gone")
     wait_for(lambda: len(loaded()) >= ENOUGH, WAIT_SECONDS, f"{ENOUGH} connections are loaded")
@@ -79,7 +82,8 @@ def check_went_on(check, _):
 
 
 def check_command(check, cursor):
-    """swanctl ends by itself when its request fails; mostly it waits for an answer, and is killed."""
+    """Checks how swanctl ended. Usually it waits for an answer and is killed; it exits by itself if its request
+    fails."""
     said = journal.text(xfrmctl.said("The IKE daemon ended while its connections were loaded", cursor))
     ends = [entry["MESSAGE"] for entry in journal.of_unit(gateway.unit, cursor)
             if "Control process exited" in entry["MESSAGE"] and "status=0/" not in entry["MESSAGE"]]

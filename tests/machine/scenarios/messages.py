@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whatever xfrmctl has said in the journal, in all scenarios."""
+"""Checks all messages that xfrmctl has written to the journal in the other scenarios."""
 
 import re
 
 import journal
 from command import run
 
-# Of the helpers that a scenario puts in the place of xfrmctl, whole or in part, and of one without its library.
+# Messages that are not xfrmctl's. They come from helpers by which a scenario replaces xfrmctl, or from the dynamic
+# loader or a shell that could not run it.
 NOT_OURS = "^no luck today$|error while loading shared libraries|^/usr/(local/)?sbin/xfrmctl: [0-9]+: |^SyntaxError: "
 
 
 def messages(check):
-    """Runs last."""
+    """Checks that the catalog explains each message. Runs after all other scenarios."""
     run("journalctl", "--update-catalog")
     explained = {line.split()[0] for line in run("journalctl", "--list-catalog").stdout.splitlines()}
     said = [entry for entry in journal.entries("SYSLOG_IDENTIFIER=xfrmctl")

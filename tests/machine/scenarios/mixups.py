@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""No connection's traffic goes through an old SA of another one, though charon deals out its reqids anew at each start.
+"""No packet goes through an old SA of another connection, although charon assigns its reqids anew at each start.
 
-charon counts them in the order in which it loads the connections. All of these have the same end points, so for the kernel
-an old SA fits a new trap policy when the reqid does.
+charon numbers reqids in the order in which it loads the connections. All connections here have the same end points, so
+for the kernel an old SA matches a new trap policy with the same reqid.
 """
 
 import signal
@@ -22,7 +22,7 @@ from strongswan import Strongswan, gateway
 
 from .traffic import trigger
 
-# "added" gets the reqid of net4's old SAs, "another" that of RETIRED's, and net4 that of third's.
+# In the order AFTER, "added" gets the reqid of net4's old SAs, "another" that of RETIRED's, and net4 that of third's.
 BEFORE = ("net4", RETIRED, "third")
 AFTER = ("added", "another", "net4", "third")
 
@@ -43,24 +43,24 @@ def source(name):
 
 
 def spis_out():
-    """Of the SAs that charon has, by connection."""
+    """Returns the SPIs of charon's outbound SAs by connection."""
     return {child.name: child.spi_out for child in gateway.child_sas()}
 
 
 def mixed(arrivals):
-    """SPIs that have carried packets of several connections."""
+    """Returns the SPIs of SAs that have carried packets of several connections, with the sources of these packets."""
     return {spi: sources for spi, sources in arrivals.sources().items() if len(sources) > 1}
 
 
 def crash(names):
-    """Kills charon; the next one has these connections, in this order."""
+    """Kills charon. The next one loads these connections, in this order."""
     connections.configure_gateway(names)
     gateway.crash_and_wait(signal.SIGKILL)
 
 
 @contextmanager
 def held_up():
-    """Handovers that begin in this with block wait until it ends."""
+    """Delays handovers that begin in this with block until its end."""
     GO.unlink(missing_ok=True)
     with HANDOVER.drop_in(WAITING):
         try:
@@ -70,7 +70,8 @@ def held_up():
 
 
 def check_held_up(check, arrivals, streams, old):
-    """The new charon has its trap policies, and nobody hands anything over."""
+    """Checks the traffic while the new charon has its trap policies and the handover has not begun. Guard SAs must drop
+    the packets of the added connections."""
     stopped = kernel.stopped()
     ping(CONNECTIONS["another"].inner, PACKETS)
     wait_for(lambda: kernel.stopped() >= stopped + 2 * PACKETS, SECONDS, "packets of the added connections are stopped")
@@ -81,7 +82,8 @@ def check_held_up(check, arrivals, streams, old):
 
 
 def check_without_guard(check, arrivals, old):
-    """The checks see what they are to see. RETIRED has no traffic any more."""
+    """Checks that the other checks can fail. Removes the guard SA of RETIRED, which has no traffic of its own any more.
+    Then packets of another connection must go through the old SA of RETIRED."""
     [guard] = [sa for sa in kernel.sas() if sa.user == xfrmctl.KEEP and sa.spi == old[RETIRED] ^ 0xffffffff]
     run("ip", "xfrm", "state", "delete", "src", guard.src, "dst", guard.dst, "proto", guard.proto, "spi",
         hex(guard.spi))
@@ -107,7 +109,7 @@ def check_handover(check):
             crash(AFTER)
             streams |= streams_of(["added"], stack)
             check_held_up(check, arrivals, streams, old)
-            # charon does not know it any more: it goes on until the handover, and is blocked from then on.
+            # The new charon does not know RETIRED: its old SAs carry traffic until the handover, then it is blocked.
             retired = streams.pop(RETIRED).stop()
             check_without_guard(check, arrivals, old)
             blocked = streams_of([RETIRED], stack)[RETIRED]
@@ -133,7 +135,8 @@ def check_handover(check):
 
 
 def check_stock(check):
-    """With strongSwan alone, old SAs stay as well: net4 has the reqid of added's now, third that of net4's."""
+    """Checks that strongSwan alone mixes up the SAs: net4 gets the reqid of the old SAs of "added", third that of
+    net4's."""
     old = spis_out()
     xfrmctl.enable(False)
     crash(BEFORE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""charon crashes and does not come back: everything stays closed, until somebody stops the service."""
+"""charon crashes and does not come back: all its traffic stays blocked until the service is stopped."""
 
 import signal
 import time
@@ -20,24 +20,29 @@ from .traffic import check_tally
 NAME = "net4"
 CHARON = Path("/usr/sbin/charon-systemd")
 
-# systemd is to give up sooner than with the drop-in as it comes, but not at an exit with an error.
+# Makes systemd give up after fewer starts than with the installed drop-in. Restart= makes it restart charon also after
+# an exit with an error.
 LOW_LIMIT = """
 [Unit]
 StartLimitBurst=2
 [Service]
 Restart=on-failure
 """
+# Deadline for systemd to give up, in seconds.
 GIVING_UP_SECONDS = 60
+
+# Minimum time from the first crash for which traffic must stay blocked, in seconds.
 CLOSED_SECONDS = 30
 
-
-# swanctl reports the one and fails; with the other it loads nothing, and ends as if all were well.
+# With the invalid proposal, swanctl reports the error and fails. With the syntax error, it loads no connection and
+# exits with status 0.
 INVALID = "connections { broken { proposals = nonsense } }\n"
 SYNTAX_ERROR = "connections { broken {\n"
 
 
 @contextmanager
 def configuration(text):
+    """Adds a file with this text to the gateway's configuration for the with block."""
     file = GATEWAY_FOLDER / "broken.conf"
     file.write_text(text)
     try:
@@ -52,6 +57,7 @@ def wait_given_up(service=gateway):
 
 
 def check_closed(check, flows, before, tag=xfrmctl.HOLD):
+    """Checks that the traffic has been blocked since the tallies `before`."""
     tally = flows.since(before)[NAME]
     check_tally(check, tally)
     check.equal("a shadow stands in the place of each policy", len(xfrmctl.shadows([tag])), 3)
@@ -60,7 +66,7 @@ def check_closed(check, flows, before, tag=xfrmctl.HOLD):
 
 
 def check_stopped(check, flows):
-    """After `systemctl stop`."""
+    """Stops the service. Checks that the traffic is unprotected, not blocked, and that no state is left."""
     gateway.stop()
     check.equal("stopped: nothing is left", (kernel.policies(), kernel.spis()), ([], set()))
     check.that("stopped: plaintext passes both ways", flows.becomes_free(NAME), flows.tallies())

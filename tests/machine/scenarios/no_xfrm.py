@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel without XFRM. Runs last: no other scenario could run after it."""
+"""A kernel without XFRM. After this scenario, no other can run that needs XFRM."""
 
 from pathlib import Path
 

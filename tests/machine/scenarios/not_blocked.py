@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What shadows must not block: IKE, ESP in UDP, and what bypass policies let pass."""
+"""Shadows must not block IKE, ESP in UDP, and the packets of bypass policies."""
 
 import os
 import signal
@@ -22,14 +22,15 @@ INNER = ("10.1.0.1", "10.2.0.1")
 EVERYTHING = Connection("everything", OUTER, INNER, ("10.1.0.0/24", "0.0.0.0/0"))
 WHOLE_HOST = Connection("whole-host", OUTER, OUTER, OUTER, "transport")
 
-# DNS to the peer's side and SSH from there pass the tunnel by. Protocols are numbers: a small system has no names.
+# Bypass policies exempt DNS to the peer's side and SSH from there. Protocols are numbers, since a minimal system does
+# not know their names.
 BESIDE = (("dns", "10.1.0.0/24[17]", "0.0.0.0/0[17/53]"), ("ssh", "10.1.0.0/24[6/22]", "0.0.0.0/0[6]"))
 DNS = ("udp", "10.2.0.1", 53)
 SSH = ("tcp", "10.1.0.1", 22)
 
 PACKETS = 20
 
-# A charon that was killed stays away, and when it comes back, its shadows stay.
+# Keeps systemd from restarting charon, and keeps the shadows when charon is started again.
 DROP_IN = """
 [Service]
 Restart=no
@@ -49,7 +50,8 @@ def beside(name, ends):
 
 
 def configuration(start_action, here=0):
-    """The tunnel's ESP goes in UDP. Sections of one name are one section."""
+    """Returns the swanctl.conf of one end: 0 is the gateway, 1 the peer. The tunnel's ESP goes in UDP. swanctl merges
+    sections of the same name, so the third section adds settings to EVERYTHING."""
     turn = 1 if here == 0 else -1
     shunts = "".join(beside(name, ends[::turn]) for name, *ends in BESIDE)
     return f"""
@@ -66,7 +68,8 @@ connections {{
 
 
 class Scene:
-    """Pings through both connections, with servers beside the tunnel; it counts what is new since the last time."""
+    """Pings through both connections, with servers that are reached outside the tunnel. It counts packets since the
+    last count."""
 
     def __init__(self, check, tunnel, hosts):
         self.check = check
@@ -91,13 +94,13 @@ class Scene:
         for stream in self.streams.values():
             stream.wait_for_answers(PACKETS)
         counts = network.counted_since(self.counts)
-        # IKE is some ten packets.
+        # ike_out and ike_in count IKE and ESP in UDP. IKE itself is some ten packets.
         self.check.that("packets between the hosts go as ESP, those of the tunnel as ESP in UDP",
                         all(counts[name] >= PACKETS for name in ("esp_out", "esp_in", "ike_out", "ike_in")), counts)
 
     def check_blocked(self):
         before, blocked = self.answered(), kernel.blocked()
-        # Both streams send as fast as each other.
+        # Both streams send at the same rate.
         wait_for(lambda: kernel.blocked() >= blocked + 4 * PACKETS, 20, "packets are held back")
         self.check.equal("no ping is answered", self.answered(), before)
 
@@ -108,7 +111,8 @@ def wait_established():
 
 def not_blocked(check):
     start(())
-    # Under traffic, charon may lose the acquire of a trap that it is installing, and here nothing is released behind that.
+    # trap|start: under traffic, charon may lose the acquire of a trap that it is installing, and here no release finds
+    # it.
     (GATEWAY_FOLDER / "everything.conf").write_text(configuration("trap|start"))
     with (gateway.drop_in(DROP_IN), peer_with(configuration("none", 1), beside_own=True), server(*DNS, netns="peer"),
           server(*SSH), Pings(INNER) as tunnel, Pings(OUTER) as hosts):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SAs that charon does not know, and those that only look so."""
+"""Orphans, and SAs that only look like orphans because charon is rekeying them."""
 
 import json
 import re
@@ -20,7 +20,7 @@ CONNECTIONS_MANY = 20
 CHILDREN_EACH = 10
 
 
-# Exit status when charon could not be asked.
+# Exit status when charon does not answer.
 UNKNOWN = 1
 
 
@@ -29,7 +29,8 @@ def flush_orphans(*options):
 
 
 def orphans(check):
-    """charon is killed before xfrmctl is there, and negotiates again beside what was left."""
+    """Kills charon while xfrmctl's drop-in is disabled. The next charon negotiates new SAs beside the stale ones, which
+    `flush --orphans` removes."""
     start(("net4", RETIRED), with_xfrmctl=False)
     establish(("net4", RETIRED))
     old = look()
@@ -56,14 +57,14 @@ def orphans(check):
 
 
 def rekeyings(check):
-    """200 CHILD_SAs are rekeyed at once."""
+    """Rekeys 200 CHILD_SAs at once: meanwhile no SA counts as an orphan."""
     start(())
     count = CONNECTIONS_MANY * CHILDREN_EACH
     with many.configured(CONNECTIONS_MANY, CHILDREN_EACH):
         many.establish(CONNECTIONS_MANY, CHILDREN_EACH)
         wait_for(lambda: len(gateway.child_sas()) >= count, 100, f"{count} CHILD_SAs", POLL_SECONDS_SLOW)
         begun, under_way, looks, said = kernel.spis(), [], [], []
-        # All of them have begun or wait for their turn when the peer can be reached again.
+        # Block IKE first, so that all rekeyings have begun or are queued before the first one ends.
         network.block_ike()
         many.rekey(CHILDREN_EACH)
         while left := many.rekeyings():
@@ -72,7 +73,7 @@ def rekeyings(check):
                 network.unblock_ike()
             seen = run(xfrmctl.PROGRAM, "status", "--json", check=False)
             removed = run(xfrmctl.PROGRAM, "flush", "--orphans", "-v", "--dry-run", check=False)
-            # charon, busy as it is, may not answer in time: then neither says anything of orphans.
+            # A busy charon may not answer in time. Then neither command reports orphans.
             if seen.returncode != UNKNOWN:
                 looks.append((seen.returncode, json.loads(seen.stdout).get("orphans")))
             if removed.returncode != UNKNOWN:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""xfrmctl on another architecture, under its filter of system calls, and with the kernel's messages as they are there: unit
-tests, and of the kernel suite what flush, hold, release and the others need of the C library and of the kernel."""
+"""The unit tests, and those kernel tests that depend on the C library and on the kernel, on another architecture.
+There, xfrmctl has another filter of system calls, and the kernel's messages have another layout."""
 
 import os
 import platform
@@ -10,9 +10,10 @@ from command import run
 
 from .kernel_suite import TOOLS, report_tap, run_tests
 
-# The first takes long, and the second needs the source.
+# Unit tests to skip: the first takes long, the second needs files of the source tree.
 LEFT_OUT = ("test-timespan", "test-vici_message")
 
+# Programs of the kernel suite, each with words of the titles of its cases; without words, all cases run.
 TESTS = {
     "privileges": (),
     "everything": (),

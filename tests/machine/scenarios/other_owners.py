@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""State that is not this charon's: of another owner, of another strongSwan, and of a charon that is alive."""
+"""State that a flush must not remove: of a manual tunnel, of another strongSwan, and of a running charon."""
 
 import shutil
 import signal
@@ -32,7 +32,8 @@ def manual_state():
 
 
 def excluded(check):
-    """A manual tunnel on an interface of its own, which the options of the flush leave out."""
+    """Crashes charon beside a manual tunnel with an if_id of its own. The flush leaves it alone if XFRMCTL_SELECT
+    excludes it, and removes it otherwise."""
     start()
     xfrmctl.configure(select=f"--exclude=if-id={IF_ID}", mode="hold")
     establish()
@@ -54,7 +55,8 @@ def excluded(check):
 
 
 def own_namespace(check):
-    """A second strongSwan with its own network namespace and the same drop-in."""
+    """Runs a second strongSwan with the same drop-in in its own network namespace. A crash of one must not affect the
+    other."""
     drop_in = Path(f"/run/systemd/system/{blue.unit}.d") / xfrmctl.DROP_IN.name
     start()
     drop_in.parent.mkdir(parents=True)
@@ -86,7 +88,7 @@ def own_namespace(check):
 
 
 def by_hand(check):
-    """Somebody flushes while charon is alive."""
+    """Runs a flush by hand while charon is running, which xfrmctl refuses unless forced."""
     start()
     establish()
     before = look()

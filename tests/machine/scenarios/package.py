@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Debian packages, as a new user meets them: installed, upgraded, removed and purged beside a tunnel that is up.
+"""The Debian packages, as a new user has them: installed, upgraded, removed and purged beside an established tunnel.
 
 Runs in a machine without xfrmctl (machine.py --packages).
 """
@@ -40,7 +40,7 @@ SAVED = xfrmctl.SAVED
 SAVED_BY_LIBRESWAN = SAVED.with_name("ipsec")
 BLUE_DROP_INS = Path(f"/etc/systemd/system/{blue.unit}.d")
 
-# Where the packages and the units write, but for what apt and dpkg keep themselves, and what the scenario writes.
+# Folders in which the packages and the units write. OTHERS are folders in which apt, dpkg and the scenario write.
 TREES = ("/etc", "/usr", "/var/lib")
 OTHERS = ("/var/lib/dpkg", "/var/lib/apt", "/etc/swanctl")
 
@@ -50,6 +50,7 @@ SETTING = 'XFRMCTL_WATCH_OPTIONS="--interval=3s"\n'
 
 
 def apt(*arguments):
+    """Runs apt-get. Returns its output."""
     done = run("apt-get", "-q", "-y", *map(str, arguments), seconds=180)
     return done.stdout + done.stderr
 
@@ -59,7 +60,7 @@ def debs(folder=PACKAGES):
 
 
 def newer_debs(folder):
-    """The same packages with a higher version, in this folder."""
+    """Builds the same packages with a higher version in this folder. Returns their paths."""
     folder.mkdir()
     for deb in debs():
         tree = folder / deb.name.split("_")[0]
@@ -72,18 +73,21 @@ def newer_debs(folder):
 
 
 def listing():
+    """Returns the paths of all files and folders in TREES but not in OTHERS."""
     return {str(path) for tree in TREES for path in Path(tree).rglob("*")
             if not str(path).startswith(OTHERS) and "__pycache__" not in path.parts}
 
 
 def units():
-    """Those that do something; one that is still enabled is only a name when its file has gone."""
+    """Returns the units of xfrmctl. Leaves out inactive units without a file, to which only a link of `enable` is
+    left."""
     listed = run("systemctl", "list-units", "--all", "--plain", "--no-legend", "xfrmctl-*").stdout
     return [line for line in listed.splitlines() if line.split()[1:3] != ["not-found", "inactive"]]
 
 
 def undisturbed(check, what, act):
-    """The same charon, the same SAs, and every packet through the tunnel; returns what act() did."""
+    """Calls act(), which must leave charon and its SAs alone, while each packet goes through the tunnel. Returns the
+    result of act()."""
     check.variant = what
     with BothWays(NAME) as pings:
         pings.wait_for_answers()
@@ -123,7 +127,7 @@ def check_upgraded(check, folder):
 
 
 def leave_grace_behind():
-    """A crash after which a removed connection stays blocked for the grace."""
+    """Crashes charon after a connection was removed, whose traffic then stays blocked for the grace."""
     connections.remove_from_gateway(RETIRED)
     restart_under_traffic(lambda: gateway.crash_and_wait(signal.SIGKILL))
     wait_for(lambda: xfrmctl.shadows([xfrmctl.GRACE]), 20, "shadows stay for the grace")
@@ -171,7 +175,8 @@ def package(check):
 
 @contextmanager
 def drop_in_for_blue():
-    """The package's drop-in, as the manual links it for an instance in a network namespace of its own."""
+    """Links the package's drop-in for an instance in its own network namespace, as the manual describes. For the with
+    block."""
     BLUE_DROP_INS.mkdir()
     (BLUE_DROP_INS / xfrmctl.DROP_IN_NAME).symlink_to(xfrmctl.drop_in_of(gateway.unit))
     run("systemctl", "daemon-reload")
@@ -183,8 +188,8 @@ def drop_in_for_blue():
 
 
 def package_while_closed(check):
-    """charon is away and does not come back, and neither does one in another network namespace: the removal opens what
-    they had protected."""
+    """Removes the packages while two instances of charon are away for good, one of them in another network namespace.
+    The removal must unblock the traffic that they had protected."""
     before = listing()
     apt("install", "--allow-downgrades", *debs())
     gateway.systemctl("restart")
@@ -209,7 +214,8 @@ def package_while_closed(check):
 
 
 def package_beside_starter(check):
-    """Installed while strongSwan with ipsec.conf runs: the first crash of charon is seen, and so is a stop after a failure."""
+    """Installs the packages while strongSwan with ipsec.conf runs. xfrmctl must handle the first crash of charon after
+    that, and a stop after a failure."""
     gateway_setup.stop()
     starter.install()
     starter.configure(NAME)
@@ -244,7 +250,7 @@ def package_beside_starter(check):
 
 
 def autopkgtest(check):
-    """The tests of the packages, in this machine."""
+    """Runs the packages' own tests (debian/tests) in this machine."""
     apt("install", "--allow-downgrades", *debs())
     for test in (CRASH.with_name("superficial"), CRASH):
         done = run(str(test), check=False, seconds=240)

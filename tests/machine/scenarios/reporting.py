@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the journal says of a flush, and where."""
+"""The journal's messages about a flush: their text, their order, and the unit that they belong to."""
 
 import re
 import signal
@@ -12,7 +12,7 @@ from strongswan import gateway
 
 ROUNDS = 3
 
-# In the order in which an operator is to read it: a message, and words of its explanation.
+# Messages with words of their explanations, in the order in which an operator reads them.
 EXPLANATION = (
     "Main process exited, code=killed, status=9/KILL",
     "Put shadows behind 3 policies", "the old policies and SAs carry the traffic until the new start",
@@ -24,8 +24,8 @@ EXPLANATION = (
 
 
 def check_explanation(check, text):
-    """`journalctl -x` after a crash."""
-    # journalctl breaks no lines, but the catalog has lines of its own.
+    """Checks the output of `journalctl -x` after a crash."""
+    # journalctl does not break lines, but the catalog's explanations have several lines.
     words, place = " ".join(line.removeprefix("░░ ").strip() for line in text.splitlines()), 0
     for expected in EXPLANATION:
         found = words.find(expected, place)
@@ -37,14 +37,14 @@ def reporting(check):
     start()
     establish()
     cursor = journal.now()
-    # An installation without DESTDIR does this.
+    # An installation without DESTDIR also runs this command.
     run("journalctl", "--update-catalog")
     gateway.crash_and_wait(signal.SIGKILL)
     check_explanation(check, journal.explained(gateway.unit, cursor))
     for _ in range(ROUNDS - 1):
         gateway.crash_and_wait(signal.SIGKILL)
     summaries = xfrmctl.summaries(cursor)
-    # Only the first life had SAs; each had three trap policies.
+    # Only the first instance had SAs. Each instance had three trap policies.
     check.equal("`journalctl -u` shows the flush of every crash, with what it removed",
                 [xfrmctl.removed(entry) for entry in summaries], [(2, 3)] + [(0, 3)] * (ROUNDS - 1))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Planned restarts under traffic, and a stop: what leaves in plaintext, and what is accepted so."""
+"""Planned restarts under traffic, and a stop: packets that leave in plaintext or are accepted in plaintext."""
 
 import time
 from pathlib import Path
@@ -22,7 +22,8 @@ NAME = "net4"
 INNER = CONNECTIONS[NAME].inner
 PACKAGES = Path("/opt/packages")
 
-# With 50 packets a second each way; what strongSwan alone lets out is dozens.
+# Minimum number of packets that strongSwan alone sends in plaintext during a restart, and minimum number that it
+# accepts. There are 50 packets per second in each direction.
 DOZENS = 24
 
 
@@ -39,18 +40,20 @@ RESTARTS = (
 
 
 def restart_stock():
-    """Without xfrmctl, an acquire that charon loses while it installs its trap under traffic is repeated after 165 s."""
+    """Restarts the service and initiates the connection. Under traffic, charon may lose an acquire while it installs a
+    trap, and without xfrmctl the kernel repeats it only after 165 s."""
     gateway.systemctl("restart")
     gateway.initiate(NAME)
 
 
 class Restart(NamedTuple):
     is_new: bool        # whether another charon runs
-    seen: Seen          # until the tunnel is back
-    seconds: float      # from the command to the first answer behind the last lost ping
+    seen: Seen          # counts until the tunnel is back
+    seconds: float      # time from the command to the first answer after the last lost ping
 
 
 def restart_under_traffic(command):
+    """Runs a command that restarts the service under traffic, and waits until the tunnel is back. Returns a Restart."""
     with BothWays(NAME) as pings:
         pings.wait_for_answers()
         old_pid, totals, moment = gateway.main_pid(), pings.totals(), time.time()
@@ -64,7 +67,8 @@ def restart_under_traffic(command):
 
 
 def unseen_ms(cursor):
-    """The time of a restart in which charon can install what arm does not see: from arm's end to charon's SIGTERM."""
+    """Returns the milliseconds from the end of `arm` to charon's SIGTERM, in which charon can install policies that
+    `arm` does not see."""
     ended, *_ = xfrmctl.said("What the IKE daemon protects stays closed while it is away", cursor)
     [sigterm] = [entry for entry in journal.of_unit(gateway.unit, cursor) if "SIGTERM received" in str(entry["MESSAGE"])]
     return (journal.sent(sigterm) - journal.sent(ended)) / 1000
@@ -109,7 +113,7 @@ def run_restarts(check, with_xfrmctl, check_restart, commands):
 
 
 def restarts_stock(check):
-    # Once: it is the same way down that lets it out.
+    # Only one kind of restart, since charon ends in the same way in all of them.
     run_restarts(check, False, check_stock, [("restart", restart_stock)])
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The routes that charon has in a table of its own, by which the gateway's own packets get an inner source: through a
-crash, a restart and a stop. And the virtual address that a crash leaves behind."""
+"""charon's routes, which give the gateway's own packets an inner source address, over a crash, a restart and a stop.
+Also the virtual address that a crash leaves."""
 
 import re
 import signal
@@ -26,7 +26,8 @@ def remote(*names):
 
 
 class Own(Together):
-    """Pings of the gateway itself to the networks behind the peer, in a with block: nobody says from which address."""
+    """Pings of the gateway itself to the networks behind the peer; the kernel chooses the source address. Use in a with
+    block."""
 
     def __init__(self, names):
         self.pings = self.parts = [Pings((None, CONNECTIONS[name].inner[1])) for name in names]
@@ -98,7 +99,7 @@ def own_packets(check):
         part(check)
 
 
-# The unit of the client of a connection with virtual addresses.
+# Drop-in for the peer's unit, which is the client of a connection with virtual addresses.
 CLIENT = f"""
 [Service]
 ExecStartPre={xfrmctl.PROGRAM} flush --hold --routes
@@ -108,14 +109,14 @@ RELEASE = ("--netns=peer", "release", "--routes", "--grace=5min", "--socket=/run
 
 
 def addresses():
-    """Those that look like virtual ones, at the client."""
+    """Returns the client's addresses from the pools."""
     return re.findall(r"inet (10\.9\.\S+/32)", run("ip", "-4", "address", netns="peer").stdout)
 
 
 def configure_pool(pool):
     file = connections.gateway_file("warrior")
     file.write_text(re.sub(r"\baddrs = \S+", f"addrs = {pool}", file.read_text()))
-    # As long as somebody has an address of it, a pool stays as it is.
+    # charon does not change a pool while a client has an address of it.
     gateway.swanctl("--terminate", "--ike", "warrior", "--force", check=False)
     wait_for(lambda: not gateway.has_ike_sas("warrior"), 20, "the gateway has no client")
     gateway.swanctl("--load-pools")
@@ -144,8 +145,8 @@ def virtual_address(check):
 
 
 def own_virtual_address(check):
-    """The gateway itself has a virtual address, and everything of IPv6 goes through the tunnel: charon deletes the address
-    on its way down, and the way to the router is in the tunnel, too."""
+    """Restarts a gateway with a virtual address, which charon deletes when it ends. All IPv6 traffic goes through the
+    tunnel, also that to the router."""
     start(("virtual",))
     wait_known(("virtual",))
     check.equal("charon has a route for everything, with its address",
@@ -163,5 +164,5 @@ def own_virtual_address(check):
 
 
 SCENARIOS = (own_packets, virtual_address, own_virtual_address)
-# The last is about what the kernel does with an address that goes.
+# own_virtual_address runs on each release, since it depends on how the kernel handles the removal of an address.
 ONLY_REFERENCE = (own_packets, virtual_address)

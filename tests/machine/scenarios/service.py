@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""systemd starts and restarts strongSwan: on demand, and in which order."""
+"""systemd restarts strongSwan: on demand, after a crash, and with its commands in the right order."""
 
 import signal
 from contextlib import nullcontext
@@ -21,7 +21,7 @@ def lines_of(entries, pid):
 
 
 def restarted(check, traffic):
-    """A planned restart of an established tunnel; returns the flush's summaries."""
+    """Restarts the service with an established tunnel, under this traffic. Returns the summaries of its flushes."""
     establish()
     old_pid, before, cursor = gateway.main_pid(), look(), journal.now()
     with traffic as stream:
@@ -39,20 +39,21 @@ def restarted(check, traffic):
 
 def restart_stock(check):
     start(with_xfrmctl=False)
-    # Without traffic: see half_open for what a packet in the wrong moment does to strongSwan alone.
+    # Without traffic, because strongSwan alone may not recover from a packet at the wrong moment (see half_open).
     restarted(check, nullcontext())
 
 
 def restart(check):
     start()
     summaries = restarted(check, Pings(CONNECTIONS["net4"].inner))
-    # charon removes its SAs before its policies; a packet in between leaves a larval SA.
+    # charon removes its SAs before its policies. A packet that is sent between leaves a larval SA.
     check.that("charon had cleaned up: no policy was removed, and a larval SA at most",
                [xfrmctl.removed(entry) for entry in summaries] in ([(0, 0)], [(1, 0)]), summaries)
 
 
 def order(check):
-    """The journal's monotonic times of a restart after a crash, with what systemd itself does at debug level."""
+    """Checks the order of a restart after a crash by the journal's monotonic times. systemd logs at debug level for
+    that, so that its own steps appear."""
     start()
     establish()
     cursor = journal.now()

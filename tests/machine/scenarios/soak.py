@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""charon is killed over and over, at random moments, under traffic. tools/soak does it for as long as one likes."""
+"""charon is killed repeatedly at random moments under traffic. tools/soak runs this with any number of crashes."""
 
 import random
 import time
@@ -21,26 +21,29 @@ from together import Together
 
 from .traffic import carries_traffic, trigger
 
-# Pings go through the first, both ways. Through the second, which charon also brings up by itself, goes UDP both ways, and
-# packets that look like it come in from outside in plaintext. The third has shadows that stay for the grace.
+# PINGS carries pings in both directions. FLOW, which charon also initiates itself, carries UDP in both directions, and
+# the router forges such packets in plaintext. QUIET carries no traffic; its shadows stay for the grace.
 PINGS, FLOW, QUIET = "net4", "third", "started"
 NAMES = (PINGS, FLOW, QUIET, "net6")
 GRACE_SECONDS = 10
 
-# systemd is not to give up, whatever comes.
+# Keeps systemd from giving up after many crashes.
 NO_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n"
 
-# Of xfrmctl, for each start: what the flush, the release and the handover say, and what they may have to warn of.
+# Maximum number of xfrmctl's journal entries for each start of charon: messages of the flush, the release and the
+# handover, and their warnings.
 ENTRIES_AT_MOST = 6
 
-# Of the general caches, what others use comes and goes.
+# Objects by which a general cache may grow without a leak, because of its other users.
 OTHERS_OBJECTS = 20
 
+# Crashes for each mode in the scenario, and its seed.
 SCENARIO_CRASHES = 2
 SCENARIO_SEED = 6
 
 
 def begin(mode):
+    """Starts the gateway in this mode, and waits for its SAs."""
     start(NAMES, release_options=f"--grace={GRACE_SECONDS}s", mode=mode)
     connections.gateway_file(FLOW).write_text(connections.rendered(CONNECTIONS[FLOW], "trap|start"))
     gateway.swanctl("--load-all", "--noprompt")
@@ -49,13 +52,13 @@ def begin(mode):
 
 
 class Memory(NamedTuple):
-    """Objects in the kernel's slab caches while nobody uses XFRM."""
-    own: dict           # XFRM's own caches
-    policies: dict      # general ones, in one of which policies are
+    """Numbers of objects in the kernel's slab caches while XFRM has no SAs and no policies."""
+    own: dict           # by XFRM's own caches
+    policies: dict      # by the general caches that may contain policies
 
 
 def memory():
-    """With both ends stopped, and nothing left of them."""
+    """Stops both ends and removes their state from the kernel. Returns the memory in use then."""
     gateway.stop()
     peer.stop()
     kernel.flush("peer")
@@ -73,20 +76,20 @@ def memory():
 
 
 def entries_since(cursor):
-    """What xfrmctl has told the journal."""
+    """Returns xfrmctl's journal entries since the cursor."""
     return [entry for entry in journal.entries("-t", "xfrmctl", f"--cursor={cursor}") if entry["__CURSOR"] != cursor]
 
 
 class Seen(NamedTuple):
-    out: int            # packets of the gateway in plaintext
-    accepted: int       # packets that it took in plaintext
-    offered: int        # forged packets, of these
-    held_back: int
-    carried: int
+    out: int            # packets that the gateway sent in plaintext
+    accepted: int       # plaintext packets that the gateway accepted
+    offered: int        # forged packets that were sent to the gateway
+    held_back: int      # packets of the gateway that policies have blocked
+    carried: int        # pings and answers that the gateway has received through the tunnel
 
 
 class Traffic(Together):
-    """In a with block."""
+    """The pings and the flow. Use in a with block."""
 
     def __init__(self):
         self.pings, self.flows = self.parts = BothWays(PINGS), Flows({FLOW: FEW})
@@ -99,7 +102,8 @@ class Traffic(Together):
         self.flows.wait_carried()
 
     def totals(self):
-        """The router's count of packets in plaintext has both in it."""
+        """Returns the counts. `out` needs no addition: the router counts plaintext of the pings and of the flow
+        together."""
         pings, flow = self.pings.totals(), self.flows.tallies()[FLOW]
         return Seen(pings.out, pings.accepted + flow.accepted, flow.forged, pings.held_back, pings.carried)
 
@@ -108,14 +112,16 @@ class Traffic(Together):
 
 
 def crash_often(check, killer, crashes, closed):
-    """Kills charon so often, and then waits until everything is as it was. Returns what became of the traffic, and how many
-    entries of xfrmctl the journal got for each start of charon, in the first half and in the second."""
+    """Kills charon so many times, and waits until all connections have recovered and no shadow is left. Returns the
+    counts of the traffic, and xfrmctl's journal entries per start of charon: in the first half of the crashes, and in
+    the second."""
     rates, cursor, starts = [], journal.now(), 0
     with Traffic() as traffic:
         before = last = traffic.totals()
         for number in range(1, crashes + 1):
             begun = time.monotonic()
-            # From the last one nothing has to be left; each of the others may come upon what the one before it has left.
+            # No state may remain after the last crash, so it comes when charon is up, and no helper is killed after it.
+            # The other crashes may come while state of the one before is left.
             is_last = number == crashes
             what = killer.crash("up" if is_last else None)
             if not is_last:
@@ -133,14 +139,14 @@ def crash_often(check, killer, crashes, closed):
         traffic.wait_carried()
         seen = traffic.since(before)
     wait_for(lambda: not xfrmctl.kept(), RECOVERY_SECONDS, "nothing is kept", POLL_SECONDS_SLOW)
-    # Shadows that stood behind kept policies stay for five minutes longer, or until a release finds charon's own.
+    # Shadows behind kept policies stay five minutes longer, or until a release finds charon's own policies.
     run(xfrmctl.PROGRAM, "release", "--routes", f"--grace={GRACE_SECONDS}s")
     wait_for(lambda: not xfrmctl.shadows(), GRACE_SECONDS + RECOVERY_SECONDS, "shadows go", POLL_SECONDS_SLOW)
     return seen, rates
 
 
 def crash_at_random(check, mode, crashes, seed):
-    """So many crashes of charon in this mode."""
+    """Crashes charon so many times in this mode, and checks the traffic, the journal and the final state."""
     check.variant = mode
     check.note(f"seed {seed}")
     killer = Killer(random.Random(f"{mode} {seed}"), mode, (PINGS, FLOW))
@@ -172,7 +178,7 @@ def check_end(check):
 
 
 def check_memory(check, before, after, crashes):
-    """A crash that left something in the kernel would leave a dozen policies."""
+    """Checks that the kernel's memory does not grow. A crash that leaked policies would leak a dozen of them."""
     check.note(f"objects in slab caches, with all stopped: {before.own}, {before.policies} before; "
                f"{after.own}, {after.policies} after")
     check.that("no SA, and no route through one, stays in the kernel", not any(after.own.values()), after)
@@ -181,9 +187,9 @@ def check_memory(check, before, after, crashes):
 
 
 def soak_for_long(check, mode, crashes, seed):
-    """For tools/soak."""
+    """Runs the soak in one mode, for tools/soak."""
     check.variant = mode
-    # Caches grow to what they need.
+    # First some crashes that do not count, until the caches have grown to their usual size.
     crash_at_random(check, mode, max(crashes // 25, 2), seed)
     before = memory()
     crash_at_random(check, mode, crashes, seed)
@@ -191,7 +197,7 @@ def soak_for_long(check, mode, crashes, seed):
 
 
 def soak(check):
-    """As long as a check may take."""
+    """Runs a short soak, as one of the scenarios."""
     before = memory()
     for mode in ("hold", "auto"):
         crash_at_random(check, mode, SCENARIO_CRASHES, SCENARIO_SEED)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""strongSwan with ipsec.conf: starter, which is the service, and its charon die under traffic and come back."""
+"""strongSwan with ipsec.conf: starter, which is the main process of the service, and its charon are killed under
+traffic and restarted."""
 
 import os
 import signal
@@ -22,7 +23,7 @@ starter = Strongswan("strongswan-starter.service")
 NAME = "net4"
 RETIRED = "retired"
 
-# Loading these takes starter a while, in which charon answers already.
+# Number of other connections. While starter loads them, charon already answers.
 MORE = 8
 
 CHARON_PID = Path("/run/charon.pid")
@@ -45,9 +46,9 @@ conn {name}
 
 
 def install():
-    """Only the files of the packages: Debian 13 does not install them beside charon-systemd, which runs the peer.
+    """Unpacks the files of the packages: Debian 13 does not install them beside charon-systemd, which runs the peer.
 
-    Without the other name of the service, by which the drop-in for libreswan would reach it.
+    Leaves out ipsec.service, an alias of the service, since the drop-in for libreswan would apply to it.
     """
     unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C / --keep-directory-symlink --exclude="*/ipsec.service"'
     for package in Path("/opt/packages").glob("strongswan-*.deb"):
@@ -71,13 +72,13 @@ def charon_pid():
 
 
 def processes():
-    """Of the service."""
+    """Returns the process ids of the service."""
     folder = Path("/sys/fs/cgroup") / starter.show("ControlGroup").lstrip("/")
     return {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
 
 
 def stock(check, flows):
-    """starter starts another charon, which knows nothing of the first one's SAs."""
+    """Kills charon without xfrmctl: starter starts another one, which does not know the SAs of the first."""
     flows.wait_carried()
     wait_in_step(starter)
     before, main_pid, pid = look(starter), starter.main_pid(), charon_pid()
@@ -118,12 +119,12 @@ def check_xfrmctl(check, flows):
     check.variant = "starter dies"
     stays_closed(check, flows, kill_starter)
 
-    # Behind an automatic restart of the service, which the watch over charon has to outlast.
+    # After an automatic restart of the service, which the watch over charon has to survive.
     check.variant = "charon dies"
     configure(NAME)
     old, releases = stays_closed(check, flows, kill_charon)
     check.equal("systemd has started the service again", starter.show("NRestarts"), "2")
-    # What a policy covers by now goes: the last connection was loaded.
+    # Shadows that a policy of charon covers now are removed, since the last connection was loaded.
     check.equal("released when all connections were loaded: only what was removed stays blocked",
                 [(int(entry["XFRM_SHADOWS_RELEASED"]), int(entry["XFRM_SHADOWS_KEPT"])) for entry in releases],
                 [(len(old.policies) - 3, 3)])
@@ -139,7 +140,7 @@ def check_xfrmctl(check, flows):
 
 
 def begin(with_xfrmctl):
-    """With charon-systemd out of the way: both listen on the same sockets."""
+    """Installs and configures starter. Stops charon-systemd first, since both listen on the same sockets."""
     gateway_setup.stop()
     install()
     configure(NAME, RETIRED)
@@ -150,7 +151,7 @@ def begin(with_xfrmctl):
 def ipsec_conf_stock(check):
     begin(with_xfrmctl=False)
     starter.start()
-    # Without traffic: charon would lose acquires, and nothing would find them.
+    # Without traffic: charon would lose acquires, and without xfrmctl no process would find them.
     wait_for(lambda: starter.has_loaded(RETIRED), RESTART_SECONDS, "charon has its connections")
     with Flows({NAME: FEW}) as flows:
         stock(check, flows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `xfrmctl status` tells the person on call: before a crash, and after one without xfrmctl."""
+"""`xfrmctl status` and its metrics, before a crash and after a crash without xfrmctl's drop-in."""
 
 import json
 import signal
@@ -27,6 +27,7 @@ COLLECTED = Path("/var/lib/prometheus/node-exporter")
 
 
 def status(*options):
+    """Returns the exit status and the output of `xfrmctl status`."""
     done = run(xfrmctl.PROGRAM, "status", *options, check=False)
     return done.returncode, done.stdout
 
@@ -37,7 +38,7 @@ def found():
 
 
 def metrics():
-    """What the unit writes within its sandbox, and how it ends."""
+    """Runs the unit of the metrics. Returns its result, and the samples that it wrote within its sandbox."""
     run("systemctl", "start", UNIT, check=False)
     result = run("systemctl", "show", "--value", "--property=Result", UNIT).stdout.strip()
     file = COLLECTED / "xfrmctl.prom"
@@ -104,7 +105,7 @@ def status_of_crash(check):
 
 
 def check_watch(check, cursor):
-    """It asks again and again."""
+    """Checks that charon answers the watch each time."""
     with watching():
         answers = f"(PID {gateway.main_pid()}) answers after"
         wait_for(lambda: answers in journal.text(journal.of_unit(gateway.unit, cursor)), 20, "charon answers the watch",
@@ -122,7 +123,8 @@ def watching():
 
 
 def charon_of_other_user(check):
-    """charon drops to another user (charon.user=), to whom its VICI socket belongs: our units are answered all the same."""
+    """Runs charon as another user (charon.user=), who then owns its VICI socket. xfrmctl's units must be able to use
+    it."""
     COLLECTED.mkdir(parents=True, exist_ok=True)
     with connections.dropping_to(USER, GROUP):
         start(("net4",), mode="handover")

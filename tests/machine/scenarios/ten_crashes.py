@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ten crashes in a row, also of starts that are not complete yet."""
+"""charon crashes ten times in a row, also during incomplete starts."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ MINUTE = 60
 
 
 class Halt:
-    """A command of the unit at which a start halts when it is asked to; a drop-in of the unit."""
+    """A command in a drop-in of the unit, at which a start halts on request. Use in a with block."""
 
     def __init__(self, setting, name):
         self.setting = setting
@@ -44,11 +44,12 @@ class Halt:
         self.flag.unlink(missing_ok=True)
 
     def ask(self):
-        """For the next start."""
+        """Requests that the next start halts."""
         self.flag.touch()
 
     def reached(self):
-        """The writing end of what the command waits for; None if there is no command yet."""
+        """Returns the writing end of the FIFO that the command reads; None if the command does not read it yet. The
+        start continues when the caller closes it."""
         try:
             return open(os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK), "wb")
         except OSError as error:
@@ -60,7 +61,7 @@ class Halt:
         return wait_for(self.reached, START_SECONDS, f"the start halts at {self.setting}")
 
 
-# Behind xfrmctl's own command, and before it.
+# By the names of the drop-ins, one command runs after xfrmctl's ExecStartPre=, the other before its ExecStartPost=.
 BEHIND_HOLD = Halt("ExecStartPre", "60-behind-hold")
 BEFORE_RELEASE = Halt("ExecStartPost", "05-before-release")
 
@@ -71,7 +72,7 @@ def kill(with_signal, pid):
 
 
 def crash(with_signal):
-    """Returns when it was. Unlike Strongswan.crash() it leaves the start limit alone."""
+    """Kills charon. Returns the time of the kill. Unlike Strongswan.crash(), it does not reset the start limit."""
     moment = time.monotonic()
     kill(with_signal, gateway.main_pid())
     return moment
@@ -85,7 +86,7 @@ def crash_and_wait(with_signal):
 
 
 def crash_in_start_pre(check):
-    """Two crashes: of charon, and of the start that follows."""
+    """Crashes charon, and then the command at which the next start halts. Returns the times of both."""
     BEHIND_HOLD.ask()
     moments = [crash(signal.SIGKILL)]
     with BEHIND_HOLD.wait_reached():
@@ -98,7 +99,7 @@ def crash_in_start_pre(check):
 
 
 def crash_in_start_post(check):
-    """Two crashes: of charon, and of the next one before its shadows are released."""
+    """Crashes charon, and then the next one before its shadows are released. Returns the times of both."""
     BEFORE_RELEASE.ask()
     moments = [crash(signal.SIGKILL)]
     with BEFORE_RELEASE.wait_reached():
@@ -111,7 +112,7 @@ def crash_in_start_post(check):
 
 
 def crash_ten_times(check):
-    """Returns when each crash was."""
+    """Crashes charon ten times. Returns the time of each crash."""
     plain = (signal.SIGKILL, signal.SIGSEGV, signal.SIGKILL, signal.SIGSEGV, signal.SIGKILL)
     return [
         *map(crash_and_wait, plain),
@@ -160,7 +161,7 @@ def wait_for_auto_restart():
 
 
 def stop_midway(check):
-    """Somebody stops the service while it comes back after a crash."""
+    """Stops the service while it restarts after a crash."""
     start()
     with BEHIND_HOLD, gateway.drop_in("[Service]\nRestartSec=3s\n", "70-wait"):
         for check.variant, command, wait in (("before the start", lambda: None, wait_for_auto_restart),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Traffic through a connection, and the end of a daemon under it, as several scenarios check them."""
+"""Checks that several scenarios share: of traffic through a connection, and of a daemon that ends under traffic."""
 
 import kernel
 import network
@@ -13,14 +13,14 @@ RESTART_SECONDS = 120
 
 
 def trigger(name, strongswan=gateway):
-    """Sends one packet into a trap policy and waits for the SAs that it leads to."""
+    """Sends one packet that matches a trap policy, and waits for the SAs that charon negotiates for it."""
     ping(CONNECTIONS[name].inner, 1, strongswan.netns)
     wait_for(lambda: any(child.name == name for child in strongswan.child_sas()), RECOVERY_SECONDS, f"an SA of {name}")
     wait_in_step(strongswan)
 
 
 def carries_traffic(check, name):
-    """Pings of a connection go out and come back as ESP, in SAs that charon knows."""
+    """Checks that pings of a connection and their answers travel as ESP, in SAs that charon knows."""
     esp = "esp6" if name == "net6" else "esp"
     before = network.counts()
     result = ping(CONNECTIONS[name].inner)
@@ -36,14 +36,15 @@ def carries_traffic(check, name):
 
 
 def check_closed(check, seen):
-    """Nothing has left or come in unprotected, though there was something to hold back."""
+    """Checks that no packet was sent or accepted unprotected, and that some packets were blocked."""
     check.that("no packet left in plaintext, some were held back", seen.out == 0 and seen.held_back > 0, seen)
     check.that("no packet in plaintext was accepted, some came through the tunnel",
                seen.accepted == 0 and seen.carried > 0, seen)
 
 
 def check_tally(check, tally, held_back=True, flow="", when=""):
-    """Of one flow nothing has left or come in unprotected. Packets were held back, or at least sent."""
+    """Checks that no packet of a flow was sent or accepted unprotected. Packets must have been blocked, or at least
+    sent if not held_back."""
     name, time = f"{flow}: " if flow else "", f" {when}" if when else ""
     check.that(f"{name}no packet leaves in plaintext{time}" + ", some are held back" * held_back,
                tally.leaked == 0 and (tally.refused if held_back else tally.sent) > 0, tally)
@@ -51,8 +52,8 @@ def check_tally(check, tally, held_back=True, flow="", when=""):
 
 
 def comes_back(flows, name, service, act):
-    """Has act() end the daemon of a service. Returns the tally of a flow until it passes again, and what there was before
-    and is after."""
+    """Calls act(), which ends the daemon of a service, and waits until the flows pass again. Returns the flow's tally
+    from act() to then, and snapshots from before and after."""
     before, main_pid, old = flows.tallies(), service.main_pid(), look(service)
     act()
     wait_for(lambda: service.is_running_again(main_pid), RESTART_SECONDS, "the service runs again", POLL_SECONDS_SLOW)
@@ -62,6 +63,7 @@ def comes_back(flows, name, service, act):
 
 
 def check_replaced(check, old, now, daemon="charon"):
+    """Checks that no SA and no policy of the snapshot `old` is left, and that the daemon knows all SAs."""
     check.equal("no SA and no policy of before is left", (old.spis & now.spis, old.indexes & now.indexes),
                 (set(), set()))
     check.equal(f"{daemon} knows every SA of the kernel", now.spis, now.known_spis)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Trap connections under traffic: after each crash all of them pass it soon, though charon loses acquires while it installs
-its traps. Nothing is tuned: the kernel would ask again after 165 s."""
+"""Trap connections under traffic: all of them carry it soon after each crash, although charon loses acquires while it
+installs its traps. No timeout is tuned: the kernel itself would repeat an acquire after 165 s."""
 
 import signal
 import time
@@ -28,14 +28,15 @@ from waiting import NotInTime
 from .traffic import carries_traffic
 
 COUNT = 21
-RATE = 20       # packets a second through each
+RATE = 20       # packets per second through each connection
 CRASHES = 2
 CRASHES_OFTEN = 20
 
-# From the moment when the service is ready until a connection passes traffic.
+# Maximum time from the moment when the service is ready until a connection carries traffic, in seconds.
 WAIT_SECONDS = 5
 
-# What somebody hears of: the kernel keeps the SA of an acquire only then. It is there for as long as charon has set.
+# A script that leaves the larval SA of an acquire in the kernel. The kernel keeps such an SA only if a process listens
+# for acquires, and removes it after the time that charon has set.
 PLANTED = Path("/run/planted")
 PLANT = Path("/run/plant")
 PLANT_SCRIPT = """#!/bin/sh
@@ -57,7 +58,7 @@ def address(end, number):
 
 @contextmanager
 def addresses():
-    """Of the packets, at both ends."""
+    """Adds the addresses of the packets at both ends, for the with block."""
     ends = [("gateway", None), ("peer", "peer")]
     for verb in ("add", "delete"):
         for end, (_, netns) in enumerate(ends):
@@ -67,7 +68,8 @@ def addresses():
 
 
 class Receivers(Together):
-    """Of all connections, in a with block: each tells when its longest pause was over, so they are for one crash."""
+    """The receivers of all connections. Use in a with block for a single crash, since a receiver reports only its
+    longest pause."""
 
     def __init__(self):
         self.streams = self.parts = [Stream("receive", address(1, number), PORT, netns="peer") for number in range(COUNT)]
@@ -77,28 +79,29 @@ class Receivers(Together):
                  "packets of all connections come out at the peer")
 
     def resumed(self, moment):
-        """When each was back, by time.time(); without those that are not."""
+        """Returns, by number, when each connection resumed after this moment, by time.time(). Leaves out the others."""
         found = [stream.counts.resumed for stream in self.streams]
         return {number: resumed for number, resumed in enumerate(found) if resumed > moment}
 
 
 class Crash(NamedTuple):
-    waits: list     # seconds of each connection that is back, from the moment when the service was ready
-    dead: list      # those that are not
+    waits: list     # for each connection that is back, the seconds from the moment when the service was ready
+    dead: list      # numbers of the connections that are not back
 
 
 def when(what):
-    """A time of the service's, by time.time()."""
+    """Returns a timestamp of the service, by time.time()."""
     return int(gateway.show(f"{what}TimestampMonotonic")) / 1e6 + time.time() - time.monotonic()
 
 
 def crash():
-    """Kills charon, and waits for all connections until WAIT_SECONDS after the next one is ready."""
+    """Kills charon. Waits until all connections are back, at most until WAIT_SECONDS after the service is ready again.
+    Returns a Crash."""
     with Receivers() as receivers:
         receivers.wait_carried()
         _, pid = gateway.crash(signal.SIGKILL)
         gateway.wait_restarted(pid)
-        # Behind the flush, so that nothing passes through old SAs.
+        # Count packets only from charon's start on, which is after the flush: before that they may use old SAs.
         started, ready = when("ExecMainStart"), when("ActiveEnter")
         deadline = ready + scaled(WAIT_SECONDS)
         wait_for(lambda: len(receivers.resumed(started)) == COUNT or time.time() > deadline, RECOVERY_SECONDS,
@@ -108,7 +111,7 @@ def crash():
 
 
 def revive(numbers):
-    """So that the next crash finds all of them up."""
+    """Initiates these connections, so that all are up at the next crash."""
     for number in numbers:
         vici.ask(gateway.socket, "initiate", ike=f"many{number}", child="child0", timeout="60000")
 
@@ -141,7 +144,8 @@ def traps_twenty_crashes(check):
 
 
 def lost_acquire(check):
-    """One is there from before charon starts: charon does not hear of it, and no packet asks again."""
+    """Starts charon while the kernel has an acquire from before. The kernel does not tell charon of this acquire, and
+    no packet triggers another one."""
     connection = CONNECTIONS["net4"]
     start(("net4",), mode="hold")
     PLANT.write_text(PLANT_SCRIPT.format(planted=PLANTED, **connection._asdict()))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Our own units: that systemd reads them as they are meant, and what they are exposed to; and beside ours, an operator's."""
+"""xfrmctl's units: systemd accepts them, their exposure is limited, and an operator's units take precedence over
+them."""
 
 import re
 from contextlib import contextmanager
@@ -9,11 +10,11 @@ import xfrmctl
 from command import run
 from strongswan import gateway
 
-# Where the distribution has its own units.
+# Folder of the distribution's units.
 DISTRIBUTION = Path("/usr/lib/systemd/system")
 
-# At most (`systemd-analyze security`, from 0 to 10). What is left: they run as root, ask the kernel by netlink and others
-# by local sockets (another user's too), and those that work in a service's network namespace enter it.
+# Maximum exposure of each unit (`systemd-analyze security`, from 0 to 10). The units need the remaining exposure: they
+# run as root and use netlink and local sockets, also another user's. Some enter the network namespace of a service.
 EXPOSURE = {
     "xfrmctl-boot@.service": 1.8,
     "xfrmctl-handover@.service": 2.3,
@@ -44,7 +45,7 @@ def units(check):
 
 @contextmanager
 def full_copy(**changed):
-    """The vendor's unit in /etc, where an operator has changed some settings."""
+    """Copies the vendor's unit to /etc with some settings changed, as an operator may do. For the with block."""
     text = (DISTRIBUTION / gateway.unit).read_text()
     for name, value in changed.items():
         text = re.sub(rf"^{name}=.*\n", "", text, flags=re.MULTILINE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A charon that does not notify systemd, started by `xfrmctl wait --exec`."""
+"""`xfrmctl wait --exec` starts a charon that does not notify systemd."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from strongswan import gateway
 
 GO = Path("/run/test-go")
 
-# charon-systemd without NOTIFY_SOCKET, which `wait --exec` takes away, is a daemon that does not notify.
+# `wait --exec` removes NOTIFY_SOCKET from the environment, so charon-systemd does not notify systemd.
 DAEMON = f"/bin/sh -c 'until [ -e {GO} ]; do sleep 0.2; done; exec /usr/sbin/charon-systemd'"
 DROP_IN = """
 [Service]
@@ -38,13 +38,14 @@ def executable(pid):
 
 
 def others(pid):
-    """Processes of the unit beside the main one."""
+    """Returns the process ids of the unit, except for the main process."""
     group = Path("/sys/fs/cgroup" + gateway.show("ControlGroup"), "cgroup.procs")
     return set(group.read_text().split()) - {str(pid)}
 
 
 def started(check):
-    """It is active only when VICI answers, and then it is the unit's main process, and alone."""
+    """Checks that the unit becomes active only when charon answers over VICI, and that charon is then its only process.
+    Returns charon's process id."""
     GO.unlink(missing_ok=True)
     run("systemctl", "start", "--no-block", gateway.unit)
     wait_for(lambda: gateway.main_pid() and executable(gateway.main_pid()) != "xfrmctl", 20, "the daemon is started")
@@ -69,7 +70,7 @@ def check_signals(check, pid):
     run("systemctl", "kill", "--signal=SEGV", "--kill-who=main", gateway.unit)
     gateway.wait_restarted(pid)
     exits = [entry for entry in journal.of_unit(gateway.unit, cursor) if "Main process exited" in entry["MESSAGE"]]
-    # charon handles SIGSEGV, and then aborts.
+    # charon's handler of SIGSEGV aborts the process.
     check.that("a crash is seen by systemd, and charon is started again",
                len(exits) == 1 and "status=6/ABRT" in exits[0]["MESSAGE"], journal.text(exits))
     gateway.stop()
@@ -82,7 +83,7 @@ def wait_exec(check):
     connections.configure_gateway(())
     xfrmctl.configure()
     xfrmctl.enable(True)
-    # The default of Type=notify, and the strictest.
+    # NotifyAccess=main is the default of Type=notify, and the strictest value that permits notification.
     with drop_in("main"):
         check_signals(check, started(check))
 

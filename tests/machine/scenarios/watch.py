@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A charon that hangs is ended and comes back; one that has much to do is left alone."""
+"""`xfrmctl watch` ends a charon that hangs, so that systemd restarts it. It leaves a busy charon alone."""
 
 import signal
 import time
@@ -26,7 +26,7 @@ SLOW = "An IKE daemon does not answer, and is left alone"
 ENDED = "An IKE daemon that hung was ended"
 ANSWERS = "An IKE daemon answers again"
 
-# As many negotiations at once. Their heavy arithmetic keeps an emulated processor busy for some seconds.
+# Number of negotiations at once. Their arithmetic keeps an emulated processor busy for some seconds.
 COUNT = 200
 ADDRESSES = ("192.0.2.1", "198.51.100.1")
 NEGOTIATION_SECONDS = 120
@@ -65,7 +65,7 @@ def check_closed(check):
 
 
 def bound(check):
-    """The watch lives and ends with the service."""
+    """Checks that the watch starts and stops with the service, and continues after an automatic restart."""
     check.that("after an automatic restart it goes on", wait_watched())
     gateway.stop()
     check.equal("stopped with the service", OF_WATCH.show("ActiveState"), "inactive")
@@ -74,17 +74,17 @@ def bound(check):
 
 
 def wait_watched():
-    """Until the watch runs; it starts when the service has started."""
+    """Waits until the watch runs, which starts after the service. Returns true."""
     return wait_for(lambda: OF_WATCH.show("ActiveState") == "active", 20, "charon is watched", POLL_SECONDS_SLOW)
 
 
 def many():
-    """Connections of the gateway that begin when they are loaded."""
+    """Returns the configuration of COUNT connections that the gateway initiates when it loads them."""
     return "".join(rendered(Connection(f"many{i}", ADDRESSES, ADDRESSES, ("10.1.0.1/32", f"10.64.{i}.1/32")), "start")
                    for i in range(COUNT))
 
 
-# One connection that takes them all.
+# The peer's configuration: one connection that matches all of the gateway's.
 FOR_ALL = f"""
 connections {{
     many {{
@@ -111,10 +111,11 @@ connections {{
 
 
 def busy(check):
-    """200 negotiations at once."""
+    """Negotiates 200 SAs at once: the watch leaves the busy charon alone."""
     start((NAME,))
     (GATEWAY_FOLDER / "many.conf").write_text(many())
-    # So little time that late answers are judged; a host that stops the machine for longer than one of them is no hang.
+    # The times are so short that charon answers late and the watch has to decide. It takes three misses, so that the
+    # watch does not count a pause of the whole machine as a hang.
     watching("--interval=200ms --deadline=100ms --misses=3")
     cursor, pid = journal.now(), gateway.main_pid()
     used, begun = processor_seconds(pid), time.monotonic()
@@ -132,7 +133,7 @@ def busy(check):
     OF_WATCH.systemctl("stop")
 
 
-# systemd's default is to leave no core.
+# systemd's default permits no core file.
 LEAVES_CORE = """
 [Service]
 LimitCORE=infinity

@@ -115,18 +115,23 @@ def killed(check, flows, check_mode, before_kill=lambda check: None):
     check.equal("the helper has ended well", helper("Result"), "success")
 
 
-def loads(check):
-    start((NAME,))
+def run_mode(check, mode, check_mode, before_kill=lambda check: None):
+    start((NAME,), mode=mode)
     configure()
     establish((NAME,))
     with Flows({NAME: FEW}) as flows:
         flows.wait_carried()
-        check.variant = "hold, and the helper was killed before"
-        killed(check, flows, check_held, kill_helper)
-        check.variant = "auto"
-        xfrmctl.configure()
-        flows.wait_carried()
-        killed(check, flows, check_went_on)
+        killed(check, flows, check_mode, before_kill)
 
 
-SCENARIOS = (loads,)
+def loads(check):
+    run_mode(check, None, check_went_on)
+
+
+def loads_held(check):
+    """In the mode hold, and the helper was killed before."""
+    run_mode(check, "hold", check_held, kill_helper)
+
+
+SCENARIOS = (loads, loads_held)
+ONLY_REFERENCE = (loads_held,)

@@ -55,19 +55,20 @@ def restart():
 EVENTS = {"SIGKILL": lambda: gateway.crash(signal.SIGKILL), "restart": restart}
 
 
-def is_settled():
-    """Returns whether charon runs and knows all SAs of the kernel, and no policy or SA is kept."""
+def is_settled(name):
+    """Returns whether charon runs and knows its SAs, and nothing is kept. The user of a road warrior asks again when the
+    warrior's charon has given up."""
     try:
-        return gateway_setup.is_in_step() and not xfrmctl.kept()
+        return gateway_setup.has_children((name,)) and gateway_setup.is_in_step() and not xfrmctl.kept()
     except CommandFailed:
         return False
 
 
-def watch(moment, settles):
-    """Waits until WATCH_SECONDS after this moment. If `settles`, it also waits until the state is settled."""
+def watch(moment, settles, name):
+    """Waits until the end of the watch, and then until the tunnel is back, if it comes back."""
     wait_for(lambda: time.time() >= moment + WATCH_SECONDS, WATCH_SECONDS + 1, "the end of the watch")
     if settles:
-        wait_for(is_settled, RECOVERY_SECONDS, "charon knows the SAs", POLL_SECONDS_SLOW)
+        wait_for(lambda: is_settled(name), RECOVERY_SECONDS, "charon knows the SAs", POLL_SECONDS_SLOW)
 
 
 def times_of_start(moment):
@@ -97,7 +98,7 @@ def measured(mode, event, name):
 
     def settled(moment):
         moments.append(moment)
-        watch(moment, settles)
+        watch(moment, settles, name)
 
     result = losses(EVENTS[event], settled, name)
     known = gateway.known_spis()

@@ -48,11 +48,6 @@ const char *route_describe(const struct route *route, char *buffer, size_t size)
 	return buffer;
 }
 
-static void put_json(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void add_text(json_t *object, const char *name, const char *value)
 {
 	json_object_set_new(object, name, json_string(value));
@@ -100,7 +95,7 @@ json_t *route_to_json(const struct route *route)
 
 int print_route(const struct route *route, bool json)
 {
-	CLEANUP(put_json) json_t *object = json ? route_to_json(route) : NULL;
+	json_auto_t *object = json ? route_to_json(route) : NULL;
 	char text[ROUTE_DESCRIPTION_MAX];
 
 	if (json)

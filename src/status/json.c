@@ -10,11 +10,6 @@
 #include "routes/print.h"
 #include "status/model.h"
 
-static void put_json(json_t **json)
-{
-	json_decref(*json);
-}
-
 static void add(json_t *object, const char *name, uint64_t value)
 {
 	json_object_set_new(object, name, json_integer((json_int_t)value));
@@ -252,7 +247,7 @@ static json_t *status_to_json(const struct status *status)
 
 int status_json(const struct status *status, FILE *f)
 {
-	CLEANUP(put_json) json_t *object = status_to_json(status);
+	json_auto_t *object = status_to_json(status);
 
 	fputs("{", f);
 	if (json_dumpf(object, f, JSON_COMPACT | JSON_EMBED) < 0)
@@ -260,7 +255,7 @@ int status_json(const struct status *status, FILE *f)
 	if (status->orphans_known) {
 		fputs(",\"orphans\":[", f);
 		for (size_t i = 0; i < status->orphans.n; i++) {
-			CLEANUP(put_json) json_t *orphan = orphan_to_json(status, &status->orphans.list[i]);
+			json_auto_t *orphan = orphan_to_json(status, &status->orphans.list[i]);
 			if (i)
 				fputs(",", f);
 			if (json_dumpf(orphan, f, JSON_COMPACT) < 0)

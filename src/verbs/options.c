@@ -353,22 +353,25 @@ static int check_together(const struct verb_syntax *syntax, uint32_t given)
 
 int verb_parse_options(struct globals *globals, int argc, char **argv, const struct verb_syntax *syntax, void *userdata)
 {
-	const char *letters = syntax->setting ? "+:qv" : "+:qvh";
 	const struct option_list list = list_options(syntax);
 	struct option options[OPTIONS_MAX + 1] = {0};
+	/* With "+", getopt_long(3) stops at the first argument that is no option. The rest belongs to the verb, or to a
+	 * command. */
+	char letters[sizeof("+:") + OPTIONS_MAX] = "+:";
+	size_t n_letters = strlen(letters);
 	uint32_t given = 0;
 	int c;
 
 	for (size_t i = 0; i < list.n; i++) {
 		const struct verb_option *option = list.options[i];
+		if (option->letter)
+			letters[n_letters++] = option->letter;
 		options[i].name = option->name;
 		options[i].has_arg = !option->argument		? no_argument
 				     : *option->argument == '[' ? optional_argument
 								: required_argument;
 		options[i].val = option->letter ? option->letter : LONG_OPTIONS + (int)i;
 	}
-	/* With "+", getopt_long(3) stops at the first argument that is no option. The rest belongs to the verb, or to a
-	 * command. */
 	while ((c = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
 		size_t i = 0;
 

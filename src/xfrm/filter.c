@@ -55,57 +55,41 @@ static int parse_prefix(const char *value, void *ret)
 	return prefix_parse(value, ret);
 }
 
-/* Splits "A<separator>B" into `buffer`, which holds A, and `second`, which is NULL without a separator. Returns 0, or
- * -EINVAL when the value is longer than the buffer. */
-static int split(const char *value, char separator, char *buffer, size_t size, const char **second)
+/* Reads one number, or two with a separator between them. Returns 1 with both, 0 with the first one alone, -EINVAL or
+ * -ERANGE. */
+static int parse_numbers(const char *value, char separator, uint32_t *first, uint32_t *second)
 {
-	if (snprintf(buffer, size, "%s", value) >= (int)size)
-		return -EINVAL;
+	char buffer[2 * SHOWN];
 
+	if (snprintf(buffer, sizeof(buffer), "%s", value) >= (int)sizeof(buffer))
+		return -EINVAL;
 	char *at = strchr(buffer, separator);
-	*second = NULL;
-	if (at) {
-		*at = '\0';
-		*second = at + 1;
-	}
-	return 0;
+	if (at)
+		*at++ = '\0';
+	int r = number_parse(buffer, first);
+	if (r == 0 && at)
+		r = number_parse(at, second);
+	return r < 0 ? r : at != NULL;
 }
 
 static int parse_range(const char *value, void *userdata)
 {
 	struct match_range *ret = userdata;
-	char buffer[2 * SHOWN];
-	const char *last;
 
-	int r = split(value, '-', buffer, sizeof(buffer), &last);
+	int r = parse_numbers(value, '-', &ret->first, &ret->last);
 	if (r < 0)
 		return r;
-	r = number_parse(buffer, &ret->first);
-	if (r < 0)
-		return r;
-	ret->last = ret->first;
-	if (last) {
-		r = number_parse(last, &ret->last);
-		if (r < 0)
-			return r;
-	}
+	if (r == 0)
+		ret->last = ret->first;
 	return ret->first <= ret->last ? 0 : -EINVAL;
 }
 
 static int parse_mark(const char *value, void *userdata)
 {
 	struct xfrm_mark *ret = userdata;
-	char buffer[2 * SHOWN];
-	const char *mask;
 
-	int r = split(value, '/', buffer, sizeof(buffer), &mask);
-	if (r < 0)
-		return r;
-	r = number_parse(buffer, &ret->v);
-	if (r < 0 || !mask)
-		return r;
-	r = number_parse(mask, &ret->m);
-	if (r < 0)
+	int r = parse_numbers(value, '/', &ret->v, &ret->m);
+	if (r <= 0)
 		return r;
 	/* A mask of 0 would match every entry, although it means "no mark" in `ip xfrm`. A value with bits outside the
 	 * mask would match none. So both are mistakes. */

@@ -12,13 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/util.h"
-
-static void put_json(json_t **json)
-{
-	json_decref(*json);
-}
-
 /* Returns the name of a selector's protocol as IANA assigned it, or NULL. It does not read /etc/protocols, which
  * minimal systems lack. */
 static const char *selector_proto_name(int proto)
@@ -253,7 +246,7 @@ static void print_policy(const json_t *policy)
 
 int print_entry(const struct entry *entry, bool json)
 {
-	CLEANUP(put_json) json_t *object = entry->kind == ENTRY_SA ? sa_to_json(entry) : policy_to_json(entry);
+	json_auto_t *object = entry->kind == ENTRY_SA ? sa_to_json(entry) : policy_to_json(entry);
 
 	if (!object)
 		return -ENOMEM;

@@ -55,6 +55,8 @@ struct kept_group {
 	bool reqid_conflict;
 	/* Number of times that charon was asked for the child. */
 	unsigned int tries;
+	/* Maximum time for new SAs, from which `deadline` was computed. Only messages use it. */
+	uint64_t timeout_usec;
 	/* Time at which the group is blocked, and time of the next try: now_usec(), or UINT64_MAX for never. */
 	uint64_t deadline, retry;
 };

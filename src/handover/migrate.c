@@ -75,7 +75,7 @@ static void name_fallen(struct migration *migration, const struct kept_group *gr
 	char description[DESCRIPTION_MAX], why[TIMESPAN_MAX + 64], timeout[TIMESPAN_MAX];
 
 	kept_describe(&migration->kept, group, description, sizeof(description));
-	timespan_format(migration->timeout_usec, timeout, sizeof(timeout));
+	timespan_format(group->timeout_usec, timeout, sizeof(timeout));
 	snprintf(why, sizeof(why), "there are no new SAs of it after %s", timeout);
 	log_one(&migration->n_fell_back, LOG_NOTICE, MESSAGE_FELL_BACK, "%s is held: %s.", description,
 		group->reqid_conflict

@@ -13,8 +13,6 @@
 
 struct migration {
 	struct xfrm *xfrm;
-	/* Time for which handover waits for new SAs. Only messages use it. */
-	uint64_t timeout_usec;
 	struct kept kept;
 	/* A group has got a reqid conflict. The caller clears this. */
 	bool reqid_conflict;

@@ -16,12 +16,20 @@
 #include "handover/guard_sa.h"
 #include "handover/initiator.h"
 #include "handover/migrate.h"
+#include "hold/shadow.h"
 #include "ike/charon.h"
 #include "verbs/options.h"
 #include "xfrm/monitor.h"
 
-/* Default of --timeout, in microseconds. */
+/* Value of --timeout that means that it was not given. */
+#define TIMEOUT_UNSET (UINT64_MAX - 1)
+
+/* Default of --timeout for connections that charon can initiate, in microseconds. */
 #define TIMEOUT_USEC (10 * USEC_PER_SEC)
+
+/* Default of --timeout for connections that only the peer can initiate, in microseconds. The peer's charon gives up its
+ * old IKE_SA 165 s after an unanswered request (ikev2/task_manager.c), and initiates only then. */
+#define PEER_TIMEOUT_USEC (KEPT_POLICY_SECONDS * USEC_PER_SEC)
 
 /* Timeout for each answer of charon about its configuration and its SAs, in microseconds. */
 #define ANSWER_USEC (30 * USEC_PER_SEC)
@@ -49,7 +57,8 @@
 #define SENTENCE_MAX 512
 
 struct options {
-	uint64_t timeout_usec;
+	/* Maximum time for new SAs: of connections that charon can initiate, and of the others. */
+	uint64_t timeout_usec, peer_timeout_usec;
 	const char *socket, *unit;
 };
 
@@ -115,7 +124,8 @@ static int ask_charon(struct handover *handover)
 static int assign_children(struct handover *handover)
 {
 	struct kept *kept = &handover->migration.kept;
-	uint64_t deadline = usec_add(now_usec(), handover->options->timeout_usec);
+	const struct options *options = handover->options;
+	const uint64_t now = now_usec();
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < kept->n_groups; i++) {
@@ -132,11 +142,13 @@ static int assign_children(struct handover *handover)
 			r = migration_end(&handover->migration, group, KEPT_REMOVED);
 			continue;
 		}
+		/* Without the configuration, charon may have removed the connection, so the shorter time applies. */
 		if (!child || !kept_can_initiate(kept, group, &handover->children, child) ||
 		    !initiator_is_open(&handover->initiator)) {
 			group->waits_for_peer = true;
 			group->outcome = KEPT_NEGOTIATING;
-			group->deadline = usec_min(group->deadline, deadline);
+			group->timeout_usec = child ? options->peer_timeout_usec : options->timeout_usec;
+			group->deadline = usec_min(group->deadline, usec_add(now, group->timeout_usec));
 		}
 	}
 	return r;
@@ -153,7 +165,8 @@ static int ask(struct handover *handover, struct kept_group *group)
 	group->retry = UINT64_MAX;
 	if (group->outcome == KEPT_PENDING) {
 		group->outcome = KEPT_NEGOTIATING;
-		group->deadline = usec_min(group->deadline, usec_add(now_usec(), handover->options->timeout_usec));
+		group->timeout_usec = handover->options->timeout_usec;
+		group->deadline = usec_min(group->deadline, usec_add(now_usec(), group->timeout_usec));
 		handover->n_under_way++;
 	}
 	return 0;
@@ -176,8 +189,10 @@ static void lose_charon(struct handover *handover, int error)
 
 		if (!kept_is_in_use(group))
 			continue;
-		if (group->deadline == UINT64_MAX)
+		if (group->deadline == UINT64_MAX) {
+			group->timeout_usec = handover->options->timeout_usec;
 			group->deadline = deadline;
+		}
 		group->outcome = KEPT_NEGOTIATING;
 		group->waits_for_peer = true;
 	}
@@ -472,7 +487,7 @@ static void find_unit(struct globals *globals, const char *unit, struct unit_sta
 static int run(struct globals *globals, const struct options *options)
 {
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
-	struct handover handover = {.options = options, .migration.timeout_usec = options->timeout_usec};
+	struct handover handover = {.options = options};
 	struct unit_state state;
 	struct xfrm_counts counts;
 
@@ -494,7 +509,8 @@ static int run(struct globals *globals, const struct options *options)
 
 static const struct verb_option option_table[] = {
 	{"timeout", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, timeout_usec),
-	 "What has no new SAs after this time is held instead (500ms, 30s, infinity; default 10s): its old SAs go"},
+	 "What has no new SAs after this time is held instead (500ms, 30s, infinity; default 10s, and 5min for a "
+	 "connection that only the peer can initiate): its old SAs go"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),
 	 "charon's VICI socket (default " VICI_SOCKET ")"},
 	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, unit),
@@ -513,10 +529,15 @@ static const struct verb_syntax syntax = {
 
 int verb_handover(struct globals *globals, int argc, char **argv)
 {
-	struct options options = {.timeout_usec = TIMEOUT_USEC, .socket = VICI_SOCKET};
+	struct options options = {.timeout_usec = TIMEOUT_UNSET, .socket = VICI_SOCKET};
 
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
 	if (r < 0)
 		return verb_exit_status(r);
+	options.peer_timeout_usec = options.timeout_usec;
+	if (options.timeout_usec == TIMEOUT_UNSET) {
+		options.timeout_usec = TIMEOUT_USEC;
+		options.peer_timeout_usec = PEER_TIMEOUT_USEC;
+	}
 	return run(globals, &options) < 0 ? STATUS_FAILED : STATUS_DONE;
 }

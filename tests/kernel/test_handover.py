@@ -244,6 +244,43 @@ def peer_comes():
     expect(new(1), real=3, held=3)
 
 
+# An event of the kernel that concerns no connection.
+UNRELATED = "src 10.9.0.0/24 dst 10.99.0.0/16 dir out action block"
+
+
+def after(msec):
+    """Returns a fault that advances the clock by so much at the first event."""
+    return Fault("event", ANY, "later", msec, 1, 1)
+
+
+@case
+def peer_comes_late():
+    """Without --timeout, a connection that only the peer can initiate stays in use for longer than 10 seconds."""
+    kept(1)
+    timers = [threading.Timer(0.3, xfrm.add_policies, (UNRELATED,)), threading.Timer(1, install, (1,))]
+    with charon(list_conns=conns(connection(1, "%any"))) as server:
+        for timer in timers:
+            timer.start()
+        result = handover(server, faults=[after(250_000)])
+        for timer in timers:
+            timer.join()
+    contains(result.out, "Handed over 1 of 1 connections")
+    expect(new(1), real=4, held=3)
+
+
+@case
+def peer_does_not_come():
+    """Without --timeout, a connection whose peer does not initiate is held after five minutes."""
+    kept(1)
+    timer = threading.Timer(0.3, xfrm.add_policies, (UNRELATED,))
+    with charon(list_conns=conns(connection(1, "%any"))) as server:
+        timer.start()
+        result = handover(server, faults=[after(301_000)])
+        timer.join()
+    contains(result.err, "there are no new SAs of it after 5min")
+    expect(set(), real=1, held=3)
+
+
 @case
 def rival():
     """A connection with a reqid conflict is asked for, and held soon."""
@@ -512,7 +549,6 @@ def no_answer_in_time():
     """A request that charon does not answer in time is repeated by another client."""
     kept(1, 2)
     # When site2 has new SAs, the timeout of the request for site1 is over.
-    later = Fault("event", ANY, "later", 31_000, 1, 1)
 
     def initiate(arguments):
         if arguments["child"] == "site1" and asked(server).count("site1") == 1:
@@ -522,7 +558,7 @@ def no_answer_in_time():
         return YES
     with charon(list_conns=conns(other_peer(1), other_peer(2)), initiate=initiate,
                 list_sas=lambda arguments: sas(2) if arguments.get("ike") == "site2" else sas()) as server:
-        result = handover(server, "--timeout=infinity", faults=[later])
+        result = handover(server, "--timeout=infinity", faults=[after(31_000)])
     equal(sorted(asked(server)), ["site1", "site1", "site2"], "what charon was asked for")
     contains(result.err, "charon has no answer about site1: Connection timed out.")
     expect(new(1, 2), real=6, held=6)
@@ -533,14 +569,13 @@ def no_client_left():
     """If no client gets an answer in time, charon counts as not answering."""
     kept(1, 2)
     # The event comes when charon has been asked for both connections.
-    later = Fault("event", ANY, "later", 31_000, 1, 1)
-    two = threading.Barrier(2, lambda: xfrm.add_policies("src 10.9.0.0/24 dst 10.99.0.0/16 dir out action block"))
+    two = threading.Barrier(2, lambda: xfrm.add_policies(UNRELATED))
 
     def initiate(_):
         two.wait(BARRIER_SECONDS)
         return b""
     with charon(list_conns=conns(other_peer(1), other_peer(2)), initiate=initiate) as server:
-        result = handover(server, "--timeout=32s", status=1, faults=[later])
+        result = handover(server, "--timeout=32s", status=1, faults=[after(31_000)])
     contains(result.err, "charon does not answer any more on /", ": Connection timed out.")
     expect(set(), real=1, held=6)
 

@@ -41,7 +41,7 @@ def socket_of(address, port):
 def send(port, rate, *pairs):
     flows = {pair.split("-")[0]: (socket_of(pair.split("-")[0], port), pair.split("-")[1]) for pair in pairs}
     sent = dict.fromkeys(flows, 0)
-    goes_on, pause = until_terminated(), 1 / (int(rate) * len(flows))
+    goes_on, pause = until_terminated(), 1 / (float(rate) * len(flows))
     due = time.monotonic()
     while goes_on():
         for source, (sender, destination) in flows.items():

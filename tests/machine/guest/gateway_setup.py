@@ -12,6 +12,7 @@ import kernel
 import network
 import pings
 import xfrmctl
+from calibration import scaled
 from command import POLL_SECONDS_SLOW, CommandFailed, run, wait_for
 from connections import CONNECTIONS
 from strongswan import gateway, peer
@@ -58,11 +59,12 @@ def peer_with(text, beside_own=False):
 
 @contextmanager
 def impatient_peer():
-    """Makes the peer's charon give up after 3 s instead of 165 s when a gateway does not answer. After that time a road
-    warrior contacts its gateway again. For the with block."""
+    """Makes the peer's charon give up after 3 s instead of 165 s when a gateway does not answer; on a slow machine, after
+    a longer time, so that it does not give up a gateway that answers. A road warrior then contacts its gateway again.
+    For the with block."""
     try:
         connections.configure_peer(
-            settings="retransmit_tries = 2\n    retransmit_timeout = 1\n    retransmit_base = 1")
+            settings=f"retransmit_tries = 2\n    retransmit_timeout = {scaled(1):.1f}\n    retransmit_base = 1")
         peer.systemctl("restart")
         yield
     finally:

@@ -6,6 +6,7 @@
     thousand COUNT ROUNDS SELECTORS...
     compare ROUNDS CONNECTION RESTART_SEC MODES...
     handovers ROUNDS COUNTS...
+    warriors COUNT SECONDS,... MODES...
     soak CRASHES SEED SECONDS MODES...
     corpus NAME
 """
@@ -82,6 +83,10 @@ def main():
         import compare
         rounds, *counts = map(int, arguments)
         compare.hand_over(counts, rounds)
+    elif program == "warriors":
+        import warriors
+        count, seconds, *modes = arguments
+        warriors.compare(int(count), map(int, seconds.split(",")), modes)
     elif program == "corpus":
         import corpus
         corpus.record_everything(arguments[0])

@@ -57,7 +57,7 @@ def peer_with(text, beside_own=False):
 
 
 @contextmanager
-def impatient_peer():
+def short_timeout_peer():
     """Makes the peer's charon give up after 3 s instead of 165 s when a gateway does not answer. After that time a road
     warrior contacts its gateway again. For the with block."""
     try:

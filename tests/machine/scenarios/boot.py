@@ -15,7 +15,7 @@ from strongswan import gateway
 
 from .traffic import carries_traffic, check_tally, trigger
 
-CLOSED = "What was protected before the boot is closed"
+CLOSED = "Traffic that was protected before the boot is blocked"
 NAMES = ("net4", "started")
 
 # Keeps systemd from acting when charon is killed, since after a power cut systemd does not run either.

@@ -100,9 +100,9 @@ static void append_shadows(struct text *text, const struct summary *summary)
 			     "backup routes");
 	if (summary->shadows || summary->backups)
 		append(text, "%s", summary->shadows + summary->backups == 1 ? " is in place" : " are in place");
-	if (summary->carrying)
-		append(text, "; %" PRIu64 " kept %s in use", summary->carrying,
-		       summary->carrying == 1 ? "policy stays" : "policies stay");
+	if (summary->kept)
+		append(text, "; %" PRIu64 " kept %s in use", summary->kept,
+		       summary->kept == 1 ? "policy stays" : "policies stay");
 }
 
 static void append_policies(struct text *text, const struct summary *summary)

@@ -160,7 +160,7 @@ int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool k
 		return 0;
 	int r = survey(sweep, filter);
 	sweep->summary.shadows = sweep->survey.n_hold + sweep->survey.n_adjacent;
-	sweep->summary.carrying = sweep->survey.n_kept;
+	sweep->summary.kept = sweep->survey.n_kept;
 	return r;
 }
 

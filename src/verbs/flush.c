@@ -402,7 +402,7 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 	privileges_give_up(PRIVILEGE_OTHERS);
 	int r = options->dry_run ? list_all(&flush) : remove_all(&flush, &counts);
 	if (kept)
-		*kept = !options->dry_run && (flush.sweep.summary.carrying || keeps_traffic(&flush));
+		*kept = !options->dry_run && (flush.sweep.summary.kept || keeps_traffic(&flush));
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 

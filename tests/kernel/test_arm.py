@@ -314,7 +314,8 @@ def events_always_lost():
     lost = Fault("event", ANY, "fail", errno.ENOBUFS)
     each_time = Fault("receive", MSG_GETPOLICY, "run")
     result = xfrmctl_with([each_time, lost], "arm", command=add(MEANWHILE).replace("add", "update"), status=1)
-    equal(result.err, "xfrmctl: Could not put shadows behind all policies: policies changed during each of 5 passes. Run `xfrmctl arm` again.\n", "standard error")
+    equal(result.err, "xfrmctl: Could not put shadows behind all policies: policies changed during each of 5 passes. "
+          "Run `xfrmctl arm` again.\n", "standard error")
     equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
 
 
@@ -323,8 +324,8 @@ def no_events():
     """If arm cannot listen to events, it fails and reports it; listed policies have shadows."""
     make()
     result = xfrmctl_with([Fault("socket", ANY, "fail", errno.EMFILE, 3, 3)], "arm", status=1)
-    equal(result.err, "xfrmctl: Could not listen to the kernel's events: Too many open files. Policies that the IKE daemon installs "
-          "meanwhile may have no shadow. Run `xfrmctl arm` again.\n", "standard error")
+    equal(result.err, "xfrmctl: Could not listen to the kernel's events: Too many open files. Policies that the IKE daemon "
+          "installs meanwhile may have no shadow. Run `xfrmctl arm` again.\n", "standard error")
     equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
 
 

@@ -11,7 +11,7 @@ import network
 import xfrmctl
 from command import run, wait_for
 from connections import CONNECTIONS
-from gateway_setup import (RECOVERY_SECONDS, RETIRED, establish, short_timeout_peer, of_retired, start, wait_handover_over,
+from gateway_setup import (RECOVERY_SECONDS, RETIRED, establish, of_retired, short_timeout_peer, start, wait_handover_over,
                            wait_known)
 from pings import Pings, ping
 from strongswan import gateway

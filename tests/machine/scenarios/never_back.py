@@ -108,7 +108,7 @@ def never_back(check):
             wait_for(lambda: time.monotonic() > crashed + BLOCKED_SECONDS, BLOCKED_SECONDS, "the end of the watch")
             flows.wait_held_back()
         check_blocked(check, flows, before)
-        check.note(f"closed for {time.monotonic() - crashed:.0f} s")
+        check.note(f"blocked for {time.monotonic() - crashed:.0f} s")
         check_stopped(check, flows)
 
         check.variant = "between two attempts"

@@ -15,21 +15,24 @@ static const struct verb {
 	 * read its options. */
 	uint64_t needs;
 } verbs[] = {
-	{"flush", verb_flush, "Remove SAs and policies, as before the start of an IKE daemon",
+	{"flush", verb_flush, "Remove SAs and policies, before an IKE daemon starts",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
-	{"arm", verb_arm, "Put shadows behind live policies, as before a restart", PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
-	{"release", verb_release, "Remove what `flush --hold` and `arm` left in place",
+	{"arm", verb_arm, "Put shadows behind policies, before an IKE daemon restarts",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
+	{"release", verb_release, "Remove the shadows of `flush --hold` and `arm`",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
-	{"handover", verb_handover, "Move traffic to new SAs, then remove the old ones that `flush --keep` left",
+	{"handover", verb_handover, "Move traffic to new SAs, and remove the SAs that `flush --keep` kept",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
-	{"save", verb_save, "Write down what `restore` is to close at boot", PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
-	{"restore", verb_restore, "Block what was protected before the boot", PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
-	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned",
+	{"save", verb_save, "Save policies, so that `restore` can block their traffic at boot",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
+	{"restore", verb_restore, "Block the traffic that was protected before the boot",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
+	{"status", verb_status, "Show the state in the kernel, charon's view of it, and orphans",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},
-	{"watch", verb_watch, "End an IKE daemon that has stopped answering",
+	{"watch", verb_watch, "End an IKE daemon that does not answer",
 	 PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
-	{"service", verb_service, "Do what a service needs at its start and stop, with the settings of its unit", 0},
+	{"service", verb_service, "Run a step of an IKE daemon's service, with the settings of its unit", 0},
 };
 
 static void print_verbs(void)
@@ -46,10 +49,10 @@ static const struct verb_option option_table[] = {
 
 static const struct verb_syntax syntax = {
 	.usage = {"VERB [OPTION...]"},
-	.about = "Gives an IKE daemon a clean kernel when it restarts after a crash.",
+	.about = "Removes the stale SAs and policies of an IKE daemon, and blocks the traffic that they protected.",
 	.print_list = print_verbs,
-	.more = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state, 4 status found "
-		"orphans.\nThe manual is xfrmctl(8).",
+	.more = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state, 4 orphans exist "
+		"(status).\nSee xfrmctl(8) for the manual.",
 	.options = option_table,
 };
 
@@ -69,7 +72,8 @@ int main(int argc, char **argv)
 	if (r < 0)
 		return finish(verb_exit_status(r));
 	if (optind == argc)
-		return log_failure(STATUS_USAGE, MESSAGE_USAGE, "A verb is missing; `xfrmctl --help` shows them.");
+		return log_failure(STATUS_USAGE, MESSAGE_USAGE,
+				   "The verb is missing. `xfrmctl --help` lists the verbs.");
 
 	argc -= optind;
 	argv += optind;
@@ -81,5 +85,6 @@ int main(int argc, char **argv)
 				privileges_confine(verbs[i].needs);
 			return finish(verbs[i].run(&globals, argc, argv));
 		}
-	return log_failure(STATUS_USAGE, MESSAGE_USAGE, "Unknown verb '%.64s'; `xfrmctl --help` shows them.", argv[0]);
+	return log_failure(STATUS_USAGE, MESSAGE_USAGE, "Unknown verb '%.64s'. `xfrmctl --help` lists the verbs.",
+			   argv[0]);
 }

@@ -41,17 +41,18 @@ static int reduce_to(uint64_t keep)
 static void report_kept(const char *what, int r)
 {
 	if (r < 0)
-		log_detail("Going on with %s: %s.", what, strerror(-r));
+		log_detail("Could not give up %s: %s. The command continues with more privileges than it needs.", what,
+			   strerror(-r));
 }
 
 void privileges_confine(uint64_t keep)
 {
-	report_kept("more capabilities than are needed", reduce_to(keep));
-	report_kept("the way to new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) < 0 ? -errno : 0);
-	report_kept("all system calls", filter_calls());
+	report_kept("unneeded capabilities", reduce_to(keep));
+	report_kept("the right to new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) < 0 ? -errno : 0);
+	report_kept("unneeded system calls", filter_calls());
 }
 
 void privileges_give_up(uint64_t capabilities)
 {
-	report_kept("more capabilities than are needed", reduce_to(~capabilities));
+	report_kept("unneeded capabilities", reduce_to(~capabilities));
 }

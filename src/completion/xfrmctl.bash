@@ -184,7 +184,7 @@ _xfrmctl_expression()
 		done
 	fi
 	_xfrmctl_offer ${offers[@]+"${offers[@]}"}
-	# The expression may go on, unless it was complete before.
+	# The expression may continue, unless it was complete before.
 	[[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} == "${current:kept}" ]] || compopt -o nospace
 }
 

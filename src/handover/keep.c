@@ -165,7 +165,7 @@ static bool may_stay(struct xfrm *xfrm, const struct entry *sa)
 		r = put_guard_sa(xfrm, sa);
 	if (r < 0) {
 		char description[ENTRY_DESCRIPTION_MAX];
-		log_detail("No time limit and stopper for %s: %s. It does not stay.",
+		log_detail("Could not limit the lifetime of %s, or add a guard SA for it: %s. The SA is removed.",
 			   entry_describe(sa, description, sizeof(description)), strerror(-r));
 	}
 	return r == 0;

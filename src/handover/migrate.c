@@ -76,10 +76,11 @@ static void name_fallen(struct migration *migration, const struct kept_group *gr
 
 	kept_describe(&migration->kept, group, description, sizeof(description));
 	timespan_format(group->timeout_usec, timeout, sizeof(timeout));
-	snprintf(why, sizeof(why), "there are no new SAs of it after %s", timeout);
-	log_one(&migration->n_fell_back, LOG_NOTICE, MESSAGE_FELL_BACK, "%s is held: %s.", description,
+	snprintf(why, sizeof(why), "charon has no new SAs for the connection after %s", timeout);
+	log_one(&migration->n_fell_back, LOG_NOTICE, MESSAGE_FELL_BACK,
+		"Could not hand over %s: %s. The connection is blocked until charon protects it.", description,
 		group->reqid_conflict
-			? "charon uses its reqid for another connection now, so its old SAs could not stay for long"
+			? "charon uses the reqid for another connection now, so the kept SAs were removed early"
 			: why);
 }
 
@@ -103,7 +104,7 @@ int migration_end(struct migration *migration, struct kept_group *group, enum ke
 		r = find_conflicts(migration, group);
 	}
 	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED, "Could not remove what was kept: %s.", strerror(-r));
+		return log_failure(r, MESSAGE_FAILED, "Could not remove kept policies and SAs: %s.", strerror(-r));
 	return 0;
 }
 
@@ -153,7 +154,7 @@ static int load(struct xfrm *xfrm, enum entry_kind kind, void (*begin)(void *use
 	int r = xfrm_dump_consistent(xfrm, kind, begin, fn, userdata);
 
 	if (r < 0 && r != -EAGAIN)
-		return log_failure(r, MESSAGE_FAILED, "Could not list what was kept: %s.", strerror(-r));
+		return log_failure(r, MESSAGE_FAILED, "Could not list kept policies and SAs: %s.", strerror(-r));
 	return 0;
 }
 
@@ -162,7 +163,7 @@ int migration_load(struct migration *migration)
 	int r = load(migration->xfrm, ENTRY_POLICY, begin_shadows, add_shadow, migration);
 
 	if (r == 0 && kept_sort(&migration->kept) < 0)
-		r = log_failure(-ENOMEM, MESSAGE_FAILED, "Could not list what was kept: out of memory.");
+		r = log_failure(-ENOMEM, MESSAGE_FAILED, "Could not list kept policies and SAs: out of memory.");
 	if (r == 0 && migration->kept.n_shadows)
 		r = load(migration->xfrm, ENTRY_SA, begin_sas, add_sa, migration);
 	kept_sort_sas(&migration->kept);
@@ -220,7 +221,7 @@ int migration_is_complete(struct migration *migration, struct kept_group *group)
 		if (r == -ENOENT || r == -ESRCH)
 			return 0;
 		if (r < 0)
-			return log_failure(r, MESSAGE_FAILED, "Could not look for charon's policies and SAs: %s.",
+			return log_failure(r, MESSAGE_FAILED, "Could not read charon's policies and SAs: %s.",
 					   strerror(-r));
 	}
 	return 1;

@@ -20,9 +20,10 @@
 const char *boot_file_obstacle(const struct entry *policy)
 {
 	if (policy->policy.info.sel.ifindex)
-		return "it is bound to an interface by a number, which another one may have after the boot";
+		return "the policy is bound to an interface by number, and another interface may have that number "
+		       "after the boot";
 	if (policy->policy.security_length)
-		return "it has a security context, which the boot may not know";
+		return "the policy has a security context, which may be unknown at boot";
 	return NULL;
 }
 
@@ -236,7 +237,8 @@ static int __attribute__((format(printf, 2, 3))) refuse(struct boot_file_reader 
 static int read_line(struct boot_file_reader *reader, char *line, size_t size)
 {
 	if (!fgets(line, (int)size, reader->f))
-		return refuse(reader, "%s", ferror(reader->f) ? "it cannot be read" : "its end is missing");
+		return refuse(reader, "%s",
+			      ferror(reader->f) ? "the file cannot be read" : "the end of the file is missing");
 	reader->line++;
 	size_t length = strlen(line);
 	/* The text ends early if the line contains a NUL byte. */
@@ -252,9 +254,9 @@ static int parse_end(struct boot_file_reader *reader, const char *number)
 	uint32_t n;
 
 	if (number_parse(number, &n) < 0 || n != reader->n)
-		return refuse(reader, "line %" PRIu64 " says that there are %.32s, where %" PRIu64 " have come",
+		return refuse(reader, "line %" PRIu64 " gives the number of policies as %.32s, but there are %" PRIu64,
 			      reader->line, number, reader->n);
-	return fgetc(reader->f) == EOF && feof(reader->f) ? 0 : refuse(reader, "something follows its end");
+	return fgetc(reader->f) == EOF && feof(reader->f) ? 0 : refuse(reader, "data follows the last line");
 }
 
 /* Parses the value of a key. `seen` has a bit for each field of the line so far. Returns 0 or -EBADMSG. */
@@ -298,7 +300,7 @@ int boot_file_next(struct boot_file_reader *reader, struct entry *ret)
 	if (!reader->line) {
 		r = read_line(reader, line, sizeof(line));
 		if (r == 0 && strcmp(line, FIRST_LINE) != 0)
-			r = refuse(reader, "it does not begin with '" FIRST_LINE "'");
+			r = refuse(reader, "the file does not begin with '" FIRST_LINE "'");
 	}
 	if (r == 0)
 		r = read_line(reader, line, sizeof(line));

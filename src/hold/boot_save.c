@@ -35,7 +35,7 @@ static int save_entry(const struct entry *policy, void *userdata)
 		return 0;
 	if (why) {
 		char description[ENTRY_DESCRIPTION_MAX];
-		log_later(&saving->left_out, "Will not be closed at boot: %s: %s.",
+		log_later(&saving->left_out, "Could not save %s for the next boot: %s.",
 			  entry_describe(policy, description, sizeof(description)), why);
 		return 0;
 	}
@@ -55,7 +55,7 @@ static void begin(void *userdata)
 	rewind(saving->f);
 	/* Without the truncation old lines may remain behind the last line. boot_file_next() refuses such a file. */
 	if (ftruncate(fileno(saving->f), 0) < 0)
-		log_detail("Could not begin the file anew: %s.", strerror(errno));
+		log_detail("Could not truncate the file: %s.", strerror(errno));
 	boot_file_begin(saving->f);
 }
 
@@ -69,12 +69,13 @@ static int check_service(const char *service)
 		return 0;
 	int r = unit_find_running(service, &running);
 	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED,
-				   "Could not ask systemd whether %.64s runs: %s. What was saved before stays.",
-				   service, strerror(-r));
+		return log_failure(
+			r, MESSAGE_FAILED,
+			"Could not ask systemd whether %.64s runs: %s. The file for the next boot stays as it was.",
+			service, strerror(-r));
 	if (running.undisturbed)
 		return 0;
-	log_detail("%.64s does not run, or is about to change: what was saved before stays.", service);
+	log_detail("%.64s does not run, or is about to change: the file for the next boot stays as it was.", service);
 	return -ECANCELED;
 }
 
@@ -108,11 +109,12 @@ int boot_save(struct xfrm *xfrm, const struct filter *filter, const char *file, 
 		return 0;
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
-				   "Could not save the policies in %.128s: %s. The next boot closes what was saved "
-				   "before.",
-				   file, r == -EAGAIN ? "a part of their list was lost each time" : strerror(-r));
+				   "Could not save the policies in %.128s: %s. The next boot uses the policies that "
+				   "were saved before.",
+				   file,
+				   r == -EAGAIN ? "a part of the kernel's list was lost each time" : strerror(-r));
 	if (r == 0) {
-		log_detail("%.128s is as it should be.", file);
+		log_detail("%.128s is up to date.", file);
 		return 0;
 	}
 	saving.summary.failed = saving.left_out.n;
@@ -127,8 +129,8 @@ int boot_save_is_shutdown(const char *file)
 	int r = access(file, F_OK) == 0 ? unit_is_shutdown() : 0;
 
 	return r < 0 ? log_failure(r, MESSAGE_FAILED,
-				   "Could not ask systemd whether the machine goes down: %s. What is closed stays so; "
-				   "`xfrmctl release` opens it.",
+				   "Could not ask systemd whether the machine shuts down: %s. Blocked traffic stays "
+				   "blocked. `xfrmctl release` unblocks it.",
 				   strerror(-r))
 		     : r;
 }
@@ -138,11 +140,11 @@ int boot_save_forget(const char *file)
 	int r = boot_save_is_shutdown(file);
 
 	if (r > 0)
-		log_detail("The machine goes down: what is closed stays so.");
+		log_detail("The machine shuts down: blocked traffic stays blocked.");
 	if (r == 0 && unlink(file) < 0 && errno != ENOENT)
 		log_failure(-errno, MESSAGE_INCOMPLETE,
-			    "Could not remove %.128s: %s. Until the IKE daemon has started, the next boot closes what "
-			    "it says.",
+			    "Could not remove %.128s: %s. The next boot blocks what this file lists, until the IKE "
+			    "daemon has started.",
 			    file, strerror(errno));
 	return r < 0 ? r : !r;
 }

@@ -24,7 +24,7 @@ void report_flushed(const struct summary *summary)
 		{"XFRM_POLICIES_OUT", summary->policies[XFRM_POLICY_OUT]},
 		{"XFRM_POLICIES_FWD", summary->policies[XFRM_POLICY_FWD]},
 		{"XFRM_SHADOWS", summary->shadows},
-		{"XFRM_SHADOWS_CARRYING", summary->carrying},
+		{"XFRM_SHADOWS_CARRYING", summary->kept},
 		{"XFRM_ROUTES", summary->routes},
 		{"XFRM_ROUTE_STAND_INS", summary->backups},
 		{"XFRM_FAILED", summary->failed},

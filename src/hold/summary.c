@@ -96,13 +96,13 @@ static void append_shadows(struct text *text, const struct summary *summary)
 	if (summary->shadows)
 		append_count(text, "; ", summary->shadows, "shadow", "shadows");
 	if (summary->backups)
-		append_count(text, summary->shadows ? " and " : "; ", summary->backups, "stand-in of a route",
-			     "stand-ins of routes");
+		append_count(text, summary->shadows ? " and " : "; ", summary->backups, "backup route",
+			     "backup routes");
 	if (summary->shadows || summary->backups)
-		append(text, "%s", summary->shadows + summary->backups == 1 ? " holds its place" : " hold their place");
-	if (summary->carrying)
-		append(text, "; traffic of %" PRIu64 " %s goes on", summary->carrying,
-		       summary->carrying == 1 ? "policy" : "policies");
+		append(text, "%s", summary->shadows + summary->backups == 1 ? " is in place" : " are in place");
+	if (summary->kept)
+		append(text, "; %" PRIu64 " kept %s in use", summary->kept,
+		       summary->kept == 1 ? "policy stays" : "policies stay");
 }
 
 static void append_policies(struct text *text, const struct summary *summary)
@@ -151,7 +151,7 @@ const char *summary_of_arm(const struct summary *summary, char *buffer, size_t s
 	append(&text, "Put shadows behind ");
 	append_policies(&text, summary);
 	if (summary->backups)
-		append_count(&text, " and stand-ins behind ", summary->backups, "route", "routes");
+		append_count(&text, " and backup routes behind ", summary->backups, "route", "routes");
 	append_duration(&text, summary);
 	append(&text, ".");
 	return buffer;
@@ -175,14 +175,14 @@ const char *summary_of_restore(const struct summary *summary, char *buffer, size
 	struct text text = {buffer, size, 0};
 
 	if (!summary_policies(summary) && !summary->failed) {
-		append(&text, "No policies were saved: nothing is closed.");
+		append(&text, "The file contains no policies: nothing is blocked.");
 		return buffer;
 	}
-	append(&text, "Put shadows in the place of ");
+	append(&text, "Put shadows in place of ");
 	append_policies(&text, summary);
-	append(&text, " of before");
+	append(&text, " of the file");
 	append_duration(&text, summary);
-	append(&text, ". What they block, `xfrmctl release` opens.");
+	append(&text, ". `xfrmctl release` unblocks the traffic.");
 	return buffer;
 }
 
@@ -197,11 +197,11 @@ static void append_released_routes(struct text *text, const struct summary *summ
 				   const struct summary_release *release)
 {
 	if (summary->routes)
-		append_count(text, " Removed ", summary->routes, "stand-in of a route", "stand-ins of routes");
+		append_count(text, " Removed ", summary->routes, "backup route", "backup routes");
 	if (release->backups)
 		append_count(text, summary->routes ? "; " : " ", release->backups,
-			     summary->routes ? "stays" : "stand-in of a route stays",
-			     summary->routes ? "stay" : "stand-ins of routes stay");
+			     summary->routes ? "stays" : "backup route stays",
+			     summary->routes ? "stay" : "backup routes stay");
 	if (summary->routes || release->backups)
 		append(text, ".");
 }
@@ -211,8 +211,9 @@ static void append_acquires(struct text *text, const struct summary *summary)
 	uint64_t n = summary_sas(summary);
 
 	if (n)
-		append(text, " Removed %" PRIu64 " pending %s again.", n,
-		       n == 1 ? "acquire: the next packet asks" : "acquires: the next packets ask");
+		append(text, " Removed %" PRIu64 " pending %s.", n,
+		       n == 1 ? "acquire: the next packet causes a new one"
+			      : "acquires: the next packets cause new ones");
 }
 
 const char *summary_of_release(const struct summary *summary, const struct summary_release *release, char *buffer,
@@ -237,13 +238,13 @@ const char *summary_of_release(const struct summary *summary, const struct summa
 		       release->kept - release->behind_kept == 1 ? "stays" : "stay",
 		       timespan_format(release->grace_usec, grace, sizeof(grace)));
 	if (release->behind_kept)
-		append(&text, "; %" PRIu64 " behind old policies %s for %s at most", release->behind_kept,
+		append(&text, "; %" PRIu64 " behind kept policies %s for %s at most", release->behind_kept,
 		       release->behind_kept == 1 ? "stays" : "stay",
 		       timespan_format(release->behind_kept_usec, grace, sizeof(grace)));
 	append(&text, ".");
 	if (release->blocked_known)
-		append(&text, " The hold kept %" PRIu64 " %s from leaving and %" PRIu64 " from coming in.",
-		       release->blocked_out, release->blocked_out == 1 ? "packet" : "packets", release->blocked_in);
+		append(&text, " Packets blocked meanwhile: %" PRIu64 " outgoing, %" PRIu64 " incoming.",
+		       release->blocked_out, release->blocked_in);
 	append_acquires(&text, summary);
 	append_released_routes(&text, summary, release);
 	return buffer;

@@ -17,7 +17,7 @@ struct summary {
 	uint64_t sas[UINT8_MAX + 1];	    /* removed SAs, by protocol number */
 	uint64_t policies[XFRM_POLICY_MAX]; /* removed policies, by direction */
 	uint64_t shadows;		    /* shadows in place of policies, or that were made to expire */
-	uint64_t carrying;		    /* kept policies */
+	uint64_t kept;			    /* kept policies */
 	uint64_t routes;		    /* routes removed from charon's table */
 	uint64_t backups;		    /* backup routes in place of routes */
 	uint64_t failed;		    /* entries that could not be removed, or got no shadow */

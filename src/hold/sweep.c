@@ -103,9 +103,9 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 		shadow_survey_stays(&sweep->survey, refusal->entry.policy.info.dir);
 	log_later(&pass->refused, "Could not %s %s: %s%s.", sweep->config.infinitive,
 		  entry_describe(&refusal->entry, description, sizeof(description)),
-		  refusal->addition ? "a shadow in its place was refused: " : "",
+		  refusal->addition ? "the kernel refused the shadow: " : "",
 		  refusal->error == -EEXIST
-			  ? "an SA with the same SPI and a wider mark is in its place; remove that one first"
+			  ? "an SA with the same SPI and a wider mark hides this SA. Remove the other SA first"
 			  : strerror(-refusal->error));
 }
 
@@ -160,7 +160,7 @@ int sweep_count_shadows(struct sweep *sweep, const struct filter *filter, bool k
 		return 0;
 	int r = survey(sweep, filter);
 	sweep->summary.shadows = sweep->survey.n_hold + sweep->survey.n_adjacent;
-	sweep->summary.carrying = sweep->survey.n_kept;
+	sweep->summary.kept = sweep->survey.n_kept;
 	return r;
 }
 
@@ -209,19 +209,18 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind, sweep_fn fn)
 	for (unsigned int i = 0; r == -EAGAIN && i < PASSES_MAX; i++) {
 		*pass = (struct sweep_pass){.fn = fn, .counted = pass->counted};
 		r = run_pass(sweep, kind);
-		log_detail("Pass %u over the %s%s; %" PRIu64 " had gone already.", i + 1, plural(kind),
+		log_detail("Pass %u over the %s%s; %" PRIu64 " were gone already.", i + 1, plural(kind),
 			   r != -EAGAIN	    ? ""
-			   : pass->again    ? " found shadows in the way"
-			   : pass->n_hidden ? " brought hidden ones to light"
-					    : " has lost a part",
+			   : pass->again    ? " met shadows that existed already"
+			   : pass->n_hidden ? " uncovered hidden SAs"
+					    : " lost a part of the kernel's list",
 			   pass->n_gone);
 	}
 	/* Only the refusals of the last pass are final. */
 	log_list(&pass->refused, &sweep->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE);
 	if (r == -EAGAIN)
 		return log_failure(r, MESSAGE_FAILED,
-				   "Could not get the kernel's whole list of %s in %d passes: some may be left. Run "
-				   "this again.",
+				   "Could not read all %s in %d passes: some may be left. Run this command again.",
 				   plural(kind), PASSES_MAX);
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED, "Could not %s the %s: %s.", sweep->config.infinitive,

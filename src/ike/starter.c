@@ -115,8 +115,8 @@ static int open_process(const char *file, pid_t *ret_pid)
 	if (r == -ENOENT || r == -ESRCH)
 		return -ESRCH;
 	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED, "Could not find the process of %s: %s.", file,
-				   r == -EBADMSG ? "it does not begin with a process id" : strerror(-r));
+		return log_failure(r, MESSAGE_FAILED, "Could not open the process that %s names: %s.", file,
+				   r == -EBADMSG ? "the file does not begin with a process ID" : strerror(-r));
 	return fd;
 }
 
@@ -165,8 +165,8 @@ int starter_watch(void)
 	starter = open_process(STARTER_FILE, &pid);
 	if (starter == -ESRCH)
 		return log_failure(-ESRCH, MESSAGE_FAILED,
-				   "No process as in " STARTER_FILE ": strongSwan's starter does not run, and only "
-				   "a charon that it has started needs this.");
+				   "Could not watch starter: no process runs with the PID in " STARTER_FILE
+				   ". Run this command only beside strongSwan's starter.");
 	if (starter < 0)
 		return starter;
 	if (sd_pid_get_unit(pid, &unit) >= 0)
@@ -175,11 +175,11 @@ int starter_watch(void)
 	if (r != 0)
 		return r;
 	log_notice(MESSAGE_STARTER,
-		   "charon has ended, and starter (process %d) would start another one on the SAs and policies that "
-		   "it left; killing starter, so that systemd starts the whole service again.",
+		   "charon has ended, and starter (PID %d) would start a new charon beside the old SAs and policies. "
+		   "Killing starter, so that systemd restarts the service.",
 		   pid);
 	if (pidfd_send_signal(starter, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-		return log_failure(-errno, MESSAGE_FAILED, "Could not kill starter (process %d): %s.", pid,
+		return log_failure(-errno, MESSAGE_FAILED, "Could not kill starter (PID %d): %s.", pid,
 				   strerror(errno));
 	return 0;
 }

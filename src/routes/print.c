@@ -101,6 +101,6 @@ int print_route(const struct route *route, bool json)
 	if (json)
 		return !object ? -ENOMEM : json_dumpf(object, stdout, JSON_COMPACT) == 0 ? 0 : -EIO;
 	printf("route %s table %" PRIu32 "%s\n", route_describe(route, text, sizeof(text)), route->table,
-	       route_is_backup(route) ? " stand-in" : "");
+	       route_is_backup(route) ? " backup" : "");
 	return 0;
 }

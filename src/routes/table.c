@@ -39,13 +39,13 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	unsigned long long table = *text >= '0' && *text <= '9' ? strtoull(text, &end, base) : 0;
 	if (!table || errno || *end || table > UINT32_MAX)
 		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "--routes: '%.64s' is not the number of a routing table; it takes one from 1 to "
-				   "4294967295, and charon's is %d unless charon.routing_table says otherwise.",
+				   "--routes: '%.64s' is not the number of a routing table. Use 1 to 4294967295; "
+				   "charon's default is %d (charon.routing_table).",
 				   text, ROUTE_TABLE);
 	if (table >= RT_TABLE_DEFAULT && table <= RT_TABLE_LOCAL)
 		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "--routes: table %llu (%s) is the system's: its static routes are not charon's "
-				   "alone.",
+				   "--routes: table %llu (%s) is the system's, and has static routes of other "
+				   "programs. Use charon's table.",
 				   table, names[table - RT_TABLE_DEFAULT]);
 	*ret = (uint32_t)table;
 	return 0;
@@ -226,7 +226,7 @@ static void refused(struct change *change, const char *what, const struct route 
 	log_one(&change->summary->failed, LOG_ERR, MESSAGE_INCOMPLETE,
 		"Could not %s route %s of table %" PRIu32 ": %s.", what,
 		route_describe(route, description, sizeof(description)), route->table,
-		error == -ERANGE ? "no metric is behind its own" : strerror(-error));
+		error == -ERANGE ? "no metric is higher than that of the route" : strerror(-error));
 }
 
 /* Reports the number of failed changes that were not named. */
@@ -302,7 +302,7 @@ static int put_backup(struct change *change, const struct route *route, uint32_t
 		/* If the kernel cannot make an object (Linux before 5.3, several next hops, no carrier), the backup is
 		 * a plain route. */
 		if (r < 0 && r != -EOPNOTSUPP && r != -ENETDOWN)
-			refused(change, "keep the source of the stand-in for", route, r);
+			refused(change, "keep the source of the backup route of", route, r);
 	}
 	int r = rtnl_copy(change->sock, route, &copy);
 	if (r == 0)
@@ -335,7 +335,7 @@ static void lead_to_gateway(struct change *change, const struct route *route)
 		rtnl_free(&way);
 	}
 	if (r < 0)
-		refused(change, "lead to the gateway of", route, r);
+		refused(change, "add a route to the gateway of", route, r);
 }
 
 /* Adds or replaces the backup route of a route. Reports errors. Returns whether that succeeded. */
@@ -351,7 +351,7 @@ static bool add_backup(struct change *change, const struct route *route)
 		r = put_backup(change, route, metric, true);
 	}
 	if (r < 0)
-		refused(change, "add a stand-in for", route, r);
+		refused(change, "add a backup route for", route, r);
 	return r == 0;
 }
 
@@ -397,14 +397,14 @@ int routes_arm(uint32_t table, struct routes_summary *summary)
 	r = list_hosts(change.sock, &change.hosts);
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
-				   "Could not list the addresses of interfaces: %s. Routes have no stand-ins.",
+				   "Could not list the addresses of interfaces: %s. No backup routes were added.",
 				   strerror(-r));
 	add_backups(&change, false);
 	if (!summary->backups)
 		return 0;
 	r = rtnl_copy_rules(change.sock, table, ROUTE_BACKUP);
 	return r < 0 ? log_failure(r, MESSAGE_INCOMPLETE,
-				   "Could not put a rule behind charon's that looks up table %" PRIu32 ": %s.", table,
+				   "Could not add a rule for table %" PRIu32 " behind charon's rule: %s.", table,
 				   strerror(-r))
 		     : 0;
 }
@@ -416,8 +416,8 @@ static int remove_rules(struct nl_sock *sock, uint32_t table)
 	int r = rtnl_delete_rules(sock, table, ROUTE_BACKUP);
 
 	return r < 0 ? log_failure(r, MESSAGE_INCOMPLETE,
-				   "Could not remove the rule that `xfrmctl arm` made for table %" PRIu32 ": %s.",
-				   table, strerror(-r))
+				   "Could not remove the rule of `xfrmctl arm` for table %" PRIu32 ": %s.", table,
+				   strerror(-r))
 		     : 0;
 }
 
@@ -428,8 +428,8 @@ static int remove_nexthops(struct nl_sock *sock)
 	int r = rtnl_delete_nexthops(sock, ROUTE_BACKUP);
 
 	return r < 0 ? log_failure(r, MESSAGE_INCOMPLETE,
-				   "Could not remove nexthop objects that `xfrmctl arm` made: %s. Once no stand-in is "
-				   "needed: ip nexthop flush proto %d",
+				   "Could not remove the nexthop objects of `xfrmctl arm`: %s. When no backup route is "
+				   "left, run: ip nexthop flush proto %d",
 				   strerror(-r), ROUTE_BACKUP)
 		     : 0;
 }
@@ -457,9 +457,9 @@ static int explain_by(const char *socket, struct change *change)
 		r = explain(change->sock, &change->routes, vici, deadline);
 	if (r < 0)
 		log_notice(MESSAGE_UNSURE,
-			   "Could not ask charon at %.64s which connections it has: %s. Stand-ins of routes stay "
-			   "where no other route is there; --socket= names another socket.",
-			   socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
+			   "Could not ask charon at %.64s for its connections: %s. Backup routes stay where the real "
+			   "route is absent. Use --socket= for another socket.",
+			   socket, r == -EXDEV ? "charon works in another network namespace" : vici_explain(r));
 	return r;
 }
 
@@ -471,8 +471,8 @@ static void report_stale_address(uint64_t *n, const struct route *route)
 
 	entry_address(source.family, &source.address, address);
 	log_one(n, LOG_NOTICE, MESSAGE_STALE_ADDRESS,
-		"%s on %s is probably a virtual address that an earlier charon installed: a route that it left had "
-		"this source, and no IKE_SA has it now. If nobody needs it: ip address del %s/%u dev %s",
+		"%s on %s is probably a virtual address of a previous instance of charon: a stale route has this "
+		"source, and no IKE_SA uses it. If the address is not yours: ip address del %s/%u dev %s",
 		address, route->stale_address_on, address, source.length, route->stale_address_on);
 }
 
@@ -486,9 +486,10 @@ static bool have_same_source(const struct route *a, const struct route *b)
  * route that stays. */
 static void report_stale_addresses(struct routes *routes)
 {
-	uint64_t told = 0;
+	uint64_t n_reported = 0;
 
-	for (struct route *route = routes->list; route < routes->list + routes->n && told < LOG_NAMED_MAX; route++) {
+	for (struct route *route = routes->list; route < routes->list + routes->n && n_reported < LOG_NAMED_MAX;
+	     route++) {
 		bool needed = route->explained;
 
 		if (!*route->stale_address_on)
@@ -499,7 +500,7 @@ static void report_stale_addresses(struct routes *routes)
 				*other->stale_address_on = '\0';
 			}
 		if (!needed)
-			report_stale_address(&told, route);
+			report_stale_address(&n_reported, route);
 	}
 }
 
@@ -571,8 +572,7 @@ int routes_flush(uint32_t table, struct vici *vici, uint64_t deadline, struct ro
 	r = explain(change.sock, &change.routes, vici, deadline);
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
-				   "Could not ask charon which connections it has: %s. No route was removed.",
-				   strerror(-r));
+				   "Could not ask charon for its connections: %s. No route was removed.", strerror(-r));
 	for (size_t i = 0; i < change.routes.n; i++)
 		if (is_ours(&change.routes.list[i]) && !change.routes.list[i].explained)
 			remove_route(&change, &change.routes.list[i]);

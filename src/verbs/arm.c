@@ -95,7 +95,7 @@ static int read_events(struct arm *arm)
 		return log_failure(r, MESSAGE_FAILED, "Could not read the kernel's events: %s.", strerror(-r));
 	if (arm->error < 0)
 		return log_failure(arm->error, MESSAGE_FAILED,
-				   "Could not put a shadow behind a policy that was installed at the same time: %s.",
+				   "Could not put a shadow behind a policy that was installed meanwhile: %s.",
 				   strerror(-arm->error));
 	return 0;
 }
@@ -124,8 +124,8 @@ static int arm_policies(struct arm *arm)
 			return r;
 	}
 	return log_failure(-EAGAIN, MESSAGE_FAILED,
-			   "The policies changed during each of %d passes: some may have no shadow. Run `xfrmctl arm` "
-			   "again.",
+			   "Could not put shadows behind all policies: policies changed during each of %d passes. Run "
+			   "`xfrmctl arm` again.",
 			   SWEEPS_MAX);
 }
 
@@ -138,7 +138,7 @@ static int listen_to_others(struct arm *arm)
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
 				   "Could not listen to the kernel's events: %s. Policies that the IKE daemon installs "
-				   "at the same time may have no shadow: run `xfrmctl arm` again.",
+				   "meanwhile may have no shadow. Run `xfrmctl arm` again.",
 				   strerror(-r));
 	return 0;
 }
@@ -189,17 +189,17 @@ int arm_run(const struct globals *globals, const struct arm_options *options)
 static const struct verb_option option_table[] = {
 	SELECTION_OPTIONS(struct arm_options),
 	{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct arm_options, routes),
-	 "Put stand-ins behind the static routes of charon's routing table too (default: 220), so that packets of this "
-	 "machine itself keep their source, and are not let out in plaintext for another one"},
+	 "Add backup routes for the static routes of charon's routing table (default 220), so that this machine's own "
+	 "packets keep their source"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "arm",
 	.usage = {"[OPTION...]"},
-	.about = "Puts a shadow behind each policy (main and sub, but never those of sockets), or those that are "
-		 "selected, and removes nothing: when the IKE daemon takes its policies away, nothing leaves or comes "
-		 "in in plaintext until `xfrmctl release`.",
+	.about = "Puts a shadow behind each policy, or each selected one, and removes nothing. When the IKE daemon "
+		 "removes its policies, their traffic is blocked until `xfrmctl release`. Policies of sockets get no "
+		 "shadow.",
 	.more = SELECTION_MORE,
 	.options = option_table,
 };

@@ -59,10 +59,10 @@ static int check_key_manager(const struct flush_options *options, pid_t charon)
 
 	int r = key_manager_find(charon, &key_manager);
 	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED,
-				   "Could not find out whether a key manager is alive: %s; is /proc mounted? "
-				   "--force goes on without.",
-				   strerror(-r));
+		return log_failure(
+			r, MESSAGE_FAILED,
+			"Could not find out whether a key manager is alive: %s. Mount /proc, or use --force.",
+			strerror(-r));
 	if (r == 0)
 		return 0;
 
@@ -70,37 +70,37 @@ static int check_key_manager(const struct flush_options *options, pid_t charon)
 		snprintf(who, sizeof(who), "%s (PID %d)", *key_manager.name ? key_manager.name : "A process",
 			 key_manager.pid);
 	else
-		snprintf(who, sizeof(who), "A process that cannot be seen from here");
+		snprintf(who, sizeof(who), "A process that /proc does not show");
 
 	if (key_manager.kind == KEY_MANAGER_MONITOR) {
-		log_detail("%s looks on at XFRM events; it is no key manager.", who);
+		log_detail("%s only monitors XFRM events, and is no key manager.", who);
 		return 0;
 	}
 	if (options->stop && key_manager.kind == KEY_MANAGER_IKE) {
-		log_detail("%s is alive: it removes its own SAs and policies.", who);
+		log_detail("%s is alive, and removes its own SAs and policies.", who);
 		return -ECANCELED;
 	}
 	if (options->dry_run) {
 		log_notice(MESSAGE_UNSURE,
-			   "%s is told of acquires and may own this state: without --dry-run, --force would be needed.",
-			   who);
+			   "%s listens for acquires, and may manage this state. A removal needs --force.", who);
 		return 0;
 	}
 	if (key_manager.kind == KEY_MANAGER_IKE)
 		return log_failure(-EBUSY, MESSAGE_REFUSED,
-				   "%s is alive and owns the SAs and policies of this network namespace: nothing was "
-				   "removed. Stop it first, or use --force.",
+				   "%s is alive, and manages the SAs and policies of this network namespace. Nothing "
+				   "was removed. Stop the process first, or use --force.",
 				   who);
 	/* In a unit, systemd runs this command only after the unit's own daemon has ended. A process without any sign
 	 * of IKE must not prevent the removal of stale state. Outside a unit, the user can decide (--force). */
 	if (log_in_unit()) {
 		log_notice(MESSAGE_UNSURE,
-			   "%s is told of acquires, but is no IKE daemon as far as can be seen: going on.", who);
+			   "%s listens for acquires, but does not look like an IKE daemon. The removal continues.",
+			   who);
 		return 0;
 	}
 	return log_failure(-EBUSY, MESSAGE_REFUSED,
-			   "%s is told of acquires and may be a key manager that owns the SAs and policies of this "
-			   "network namespace: nothing was removed. Stop it first, or use --force.",
+			   "%s listens for acquires, and may manage the SAs and policies of this network namespace. "
+			   "Nothing was removed. Stop the process first, or use --force.",
 			   who);
 }
 
@@ -150,7 +150,7 @@ static int keep_sa(struct flush *flush, const struct entry *sa)
 	int r = keep_limit_sa(&flush->keep, flush->sweep.xfrm, sa);
 	if (r == 0 || r == -ESRCH)
 		return 0;
-	log_detail("The kernel does not limit the time of %s: %s. It does not stay.",
+	log_detail("Could not limit the lifetime of %s: %s. The SA is removed.",
 		   entry_describe(sa, description, sizeof(description)), strerror(-r));
 	return sweep_remove(&flush->sweep, sa);
 }
@@ -209,7 +209,7 @@ static bool flush_policies(struct flush *flush)
 	if (r == -EINVAL)
 		log_detail("This kernel has no sub policies (CONFIG_XFRM_SUB_POLICY).");
 	else if (r < 0)
-		log_detail("The kernel refuses to flush policies: %s; removing them one by one.", strerror(-r));
+		log_detail("Could not flush the policies at once: %s. They are removed one by one.", strerror(-r));
 	if (xfrm_count(flush->sweep.xfrm, &after) < 0)
 		return false;
 
@@ -236,7 +236,7 @@ static bool flush_sas(struct flush *flush)
 			return false;
 		int r = xfrm_flush_sas(flush->sweep.xfrm, protos[i]);
 		if (r < 0)
-			log_detail("The kernel refuses to flush %s SAs: %s; removing them one by one.",
+			log_detail("Could not flush the %s SAs at once: %s. They are removed one by one.",
 				   entry_proto_name(protos[i]), strerror(-r));
 		/* The kernel does not return the number of removed SAs. */
 		if (xfrm_count(flush->sweep.xfrm, &after) < 0)
@@ -255,8 +255,7 @@ static int find_kept(struct flush *flush, bool dry_run)
 {
 	int r = keep_find(&flush->keep, flush->sweep.xfrm, &flush->options->filter, dry_run);
 
-	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not find out which SAs carry traffic: %s.", strerror(-r))
-		     : 0;
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not find the SAs that are in use: %s.", strerror(-r)) : 0;
 }
 
 /* Replaces policies by shadows, bypasses first, for the reason given at shadow_survey_has_bypass(). If the kernel
@@ -403,48 +402,45 @@ enum exit_status flush_run(const struct globals *globals, const struct flush_opt
 	privileges_give_up(PRIVILEGE_OTHERS);
 	int r = options->dry_run ? list_all(&flush) : remove_all(&flush, &counts);
 	if (kept)
-		*kept = !options->dry_run && (flush.sweep.summary.carrying || keeps_traffic(&flush));
+		*kept = !options->dry_run && (flush.sweep.summary.kept || keeps_traffic(&flush));
 	return r < 0 ? STATUS_FAILED : STATUS_DONE;
 }
 
 static const struct verb_option option_table[] = {
 	SELECTION_OPTIONS(struct flush_options),
-	{"states-only", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, states_only), "Only SAs",
-	 .excludes = "--policies-only"},
+	{"states-only", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, states_only),
+	 "Remove only SAs", .excludes = "--policies-only"},
 	{"policies-only", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, policies_only),
-	 "Only policies"},
+	 "Remove only policies"},
 	{"orphans", NULL, SECTION_SELECTION, OPTION_FLAG, offsetof(struct flush_options, orphans),
-	 "Only SAs that the running charon does not know", .excludes = "--policies-only, --hold, --keep"},
+	 "Remove only SAs that the running charon does not know", .excludes = "--policies-only, --hold, --keep"},
 	{"hold", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, hold),
-	 "Put a shadow in the place of each policy, so that nothing leaves or comes in in plaintext until `xfrmctl "
-	 "release`"},
+	 "Put a shadow in place of each policy, which blocks its traffic until `xfrmctl release`"},
 	{"keep", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, keep),
-	 "As --hold, but traffic goes on through the SAs that are there, until `xfrmctl handover`",
-	 .excludes = "--states-only"},
+	 "Act like --hold, but keep the SAs that are in use, until `xfrmctl handover`", .excludes = "--states-only"},
 	{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct flush_options, routes),
-	 "Also the static routes of charon's routing table (default: 220); with --hold stand-ins of them stay, with "
-	 "--orphans those that a connection of the running charon may need"},
+	 "Remove the static routes of charon's routing table, too (default 220). With --hold, put backup routes in "
+	 "their place. With --orphans, leave routes that charon may need"},
 	{"dry-run", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, dry_run),
-	 "List what would go and change nothing"},
-	{"json", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, json), "as JSON",
+	 "List what would be removed, and change nothing"},
+	{"json", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, json), "Print the list as JSON",
 	 .needs = "--dry-run"},
 	{"force", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct flush_options, force),
-	 "Also when a live key manager owns the state"},
+	 "Remove the state of a live key manager, too"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct flush_options, socket),
-	 "charon's VICI socket (default " VICI_SOCKET ")", .needs = "--orphans"},
+	 "Use this VICI socket of charon (default " VICI_SOCKET ")", .needs = "--orphans"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "flush",
 	.usage = {"[OPTION...]"},
-	.about = "Removes every ESP, AH and IPComp SA and every policy (main and sub, but never those of sockets) from "
-		 "the kernel, or those that are selected.",
-	.more = "EXPR is KEY=VALUE[,KEY=VALUE...], all of which must hold:\n"
-		"  proto=esp|ah|comp    reqid=N or N-M       mark=V or V/M       if-id=N\n"
-		"  dir=in|out|fwd       ptype=main|sub       priority=N or N-M   spi=N\n"
-		"  src=PREFIX and dst=PREFIX (traffic selector), peer=PREFIX (tunnel end point)\n"
-		"Numbers are decimal or 0x hex. dir, ptype and priority are of policies, spi of SAs.",
+	.about = "Removes all ESP, AH and IPComp SAs and all policies from the kernel, or the selected ones. Policies "
+		 "of sockets stay.",
+	.more = "EXPR is KEY=VALUE[,KEY=VALUE...]. An entry matches if all of these match:\n  proto=esp|ah|comp    "
+		"reqid=N or N-M       mark=V or V/M       if-id=N\n  dir=in|out|fwd       ptype=main|sub       "
+		"priority=N or N-M   spi=N\n  src=PREFIX and dst=PREFIX (traffic selector), peer=PREFIX (tunnel end "
+		"point)\nNumbers are decimal or 0x hex. Only policies have dir, ptype and priority; only SAs have spi.",
 	.options = option_table,
 };
 

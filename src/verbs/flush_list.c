@@ -32,11 +32,12 @@ static int show_kind(struct flush_list *list, enum entry_kind kind)
 	int r = xfrm_dump(list->xfrm, kind, show_entry, list);
 
 	if (r == -EAGAIN) {
-		log_notice(MESSAGE_UNSURE,
-			   "A part of the kernel's list was lost: this list may lack entries. Run this again.");
+		log_notice(
+			MESSAGE_UNSURE,
+			"Could not read the kernel's whole list: entries may be missing here. Run this command again.");
 		return 0;
 	}
-	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not list what would go: %s.", strerror(-r)) : 0;
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not list what would be removed: %s.", strerror(-r)) : 0;
 }
 
 static int show_routes(struct flush_list *list)
@@ -46,7 +47,8 @@ static int show_routes(struct flush_list *list)
 
 	int r = routes_find(options->routes, list->vici, usec_add(now_usec(), ORPHANS_TIMEOUT), &routes);
 	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED, "Could not list the routes that would go: %s.", strerror(-r));
+		return log_failure(r, MESSAGE_FAILED, "Could not list the routes that would be removed: %s.",
+				   strerror(-r));
 	for (size_t i = 0; r == 0 && i < routes.n; i++) {
 		if (routes.list[i].explained || (options->hold && route_is_backup(&routes.list[i])))
 			continue;

@@ -15,14 +15,13 @@ int flush_open_charon(const char *socket, struct vici **ret)
 	int r = vici_open(path, usec_add(now_usec(), ORPHANS_TIMEOUT), ret);
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
-				   "charon does not answer on %.128s: %s. Nothing was removed: without its word every "
-				   "SA would be an orphan; `xfrmctl flush` removes them all.",
+				   "Could not ask charon at %.128s for its SAs: %s. Nothing was removed, because every "
+				   "SA would look orphaned. `xfrmctl flush` removes all SAs.",
 				   path, vici_explain(r));
 	if (netns_is_elsewhere(vici_peer(*ret)))
 		return log_failure(-EXDEV, MESSAGE_FAILED,
-				   "charon on %.128s works in another network namespace: nothing was removed, since "
-				   "it knows none of the SAs of this one. --netns and --socket have to name the same "
-				   "charon's.",
+				   "Could not compare SAs with charon at %.128s: charon works in another network "
+				   "namespace. Nothing was removed. Use the --netns= and --socket= of the same charon.",
 				   path);
 	return 0;
 }
@@ -34,10 +33,10 @@ int flush_find_orphans(struct xfrm *xfrm, struct vici *vici, struct orphans *ret
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
 				   "Could not find out which SAs charon does not know: %s. Nothing was removed.",
-				   r == -EMSGSIZE ? "it leaves out IKE SAs with more child SAs than fit into a message"
-						  : strerror(-r));
-	log_detail(
-		"charon knows %zu SAs; of the kernel's, it did not know %zu at the first look and %zu at the second.",
-		ret->known.n, ret->n_first, ret->n);
+				   r == -EMSGSIZE
+					   ? "charon leaves out IKE_SAs with more CHILD_SAs than fit into a message"
+					   : strerror(-r));
+	log_detail("charon knows %zu SAs. The kernel had %zu other SAs at the first comparison, and %zu at the second.",
+		   ret->known.n, ret->n_first, ret->n);
 	return 0;
 }

@@ -113,9 +113,9 @@ static int ask_charon(struct handover *handover)
 	initiator_close(&handover->initiator);
 	handover->children.incomplete = true;
 	return log_failure(r, MESSAGE_FAILED,
-			   "charon does not answer on %.128s: %s. What it does not negotiate by itself in time is "
-			   "held; --socket= names another socket.",
-			   socket, r == -EXDEV ? "it works in another network namespace" : vici_explain(r));
+			   "Could not ask charon at %.128s for its connections: %s. Connections that charon does not "
+			   "negotiate in time are blocked. Use --socket= for another socket.",
+			   socket, r == -EXDEV ? "charon works in another network namespace" : vici_explain(r));
 }
 
 /* Assigns to each group the child of charon's configuration that fits best. If no child fits, the connection is not
@@ -179,8 +179,8 @@ static void lose_charon(struct handover *handover, int error)
 	const uint64_t deadline = usec_add(now_usec(), handover->options->timeout_usec);
 
 	log_failure(error, MESSAGE_FAILED,
-		    "charon does not answer any more on %.128s: %s. What it does not negotiate by itself in time is "
-		    "held.",
+		    "Lost the connection to charon at %.128s: %s. Connections that charon does not negotiate in time "
+		    "are blocked.",
 		    handover->options->socket, strerror(-error));
 	handover->error = error;
 	initiator_close(&handover->initiator);
@@ -206,14 +206,14 @@ static void take_answer(struct handover *handover, const struct initiator_answer
 	group->dirty = true;
 	group->retry = usec_add(now_usec(), RETRY_USEC);
 	if (answer->error == -ENOENT)
-		log_detail("charon does not begin with %.64s: %.128s", child, answer->why);
+		log_detail("charon does not initiate %.64s: %.128s", child, answer->why);
 	else if (answer->error < 0)
-		log_detail("charon has no answer about %.64s: %s.", child, strerror(-answer->error));
+		log_detail("charon did not answer about %.64s: %s.", child, strerror(-answer->error));
 	else
 		log_detail("charon %s %.64s.",
 			   answer->found == CHARON_THERE    ? "has SAs of"
-			   : answer->found == CHARON_COMING ? "is at"
-							    : "begins with",
+			   : answer->found == CHARON_COMING ? "negotiates"
+							    : "initiates",
 			   child);
 }
 
@@ -373,7 +373,8 @@ static int step(struct handover *handover, uint64_t until)
 	until = usec_min(until, initiator_poll(&handover->initiator, fds + 1));
 	until = usec_min(until, next_time(handover));
 	if (poll(fds, ARRAY_SIZE(fds), msec_until(until)) < 0 && errno != EINTR)
-		return log_failure(-errno, MESSAGE_FAILED, "Could not wait for events: %s.", strerror(errno));
+		return log_failure(-errno, MESSAGE_FAILED, "Could not wait for the kernel's events: %s.",
+				   strerror(errno));
 	int r = read_events(handover);
 	read_answers(handover);
 	return r < 0 ? r : settle_all(handover);
@@ -392,7 +393,8 @@ static int wait_for_start(struct handover *handover, enum unit_phase *phase)
 		r = unit_find_phase(handover->options->unit, phase);
 		if (r < 0) {
 			log_notice(MESSAGE_UNSURE,
-				   "Could not ask systemd whether %.64s has started: %s. Going on as if it had.",
+				   "Could not ask systemd whether %.64s has started: %s. The handover continues as if "
+				   "the service had started.",
 				   handover->options->unit, strerror(-r));
 			*phase = UNIT_UP;
 			r = 0;
@@ -454,12 +456,12 @@ static int hand_over(struct handover *handover)
 	if (r < 0)
 		return r;
 	if (!migration->kept.n_shadows) {
-		log_detail("Nothing was kept: there is nothing to hand over.");
+		log_detail("No SAs were kept: there is nothing to hand over.");
 		return migration_remove_guard_sas(migration);
 	}
 	r = wait_for_start(handover, &phase);
 	if (r == 0 && phase == UNIT_DOWN) {
-		log_detail("%.64s does not run: what was kept stays for its next start.", handover->options->unit);
+		log_detail("%.64s does not run: kept SAs stay for the next start.", handover->options->unit);
 		return 0;
 	}
 	if (r == 0 && !is_done(migration))
@@ -478,8 +480,9 @@ static void find_unit(struct globals *globals, const char *unit, struct unit_sta
 	int r = unit_find(unit, state);
 	if (r < 0)
 		log_notice(MESSAGE_UNSURE,
-			   "Could not ask systemd for the network namespace of %.64s: %s. Going on in this one.", unit,
-			   strerror(-r));
+			   "Could not ask systemd for the network namespace of %.64s: %s. The current one is used. Use "
+			   "--netns= for another.",
+			   unit, strerror(-r));
 	else if (*state->netns && !globals->netns)
 		globals->netns = state->netns;
 }
@@ -509,21 +512,21 @@ static int run(struct globals *globals, const struct options *options)
 
 static const struct verb_option option_table[] = {
 	{"timeout", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, timeout_usec),
-	 "What has no new SAs after this time is held instead (500ms, 30s, infinity; default 10s, and 5min for a "
-	 "connection that only the peer can initiate): its old SAs go"},
+	 "Remove the kept SAs of a connection that has no new ones after this time, and block its traffic (500ms, 30s, "
+	 "infinity; default 10s, or 5min for a connection that only the peer can initiate)"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),
-	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	 "Use this VICI socket of charon (default " VICI_SOCKET ")"},
 	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, unit),
-	 "In the network namespace of this unit (NetworkNamespacePath=), in whose journal messages appear. While it is "
-	 "starting, charon is not asked, but what charon negotiates by itself is moved"},
+	 "Work in the network namespace of this service (NetworkNamespacePath=), and log for it. While it starts, move "
+	 "only connections that charon negotiates by itself"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "handover",
 	.usage = {"[OPTION...]"},
-	.about = "Has charon negotiate anew what `xfrmctl flush --keep` left going, moves the traffic to the new SAs, "
-		 "and removes the old ones. To be run when charon has loaded its connections.",
+	.about = "Makes charon negotiate the connections whose SAs `xfrmctl flush --keep` kept, moves their traffic to "
+		 "the new SAs, and removes the kept ones. Run it when charon has loaded its connections.",
 	.options = option_table,
 };
 

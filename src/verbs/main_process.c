@@ -63,8 +63,8 @@ static void report_ended(pid_t pid, uint64_t usec, bool killed)
 	char sentence[160];
 
 	snprintf(sentence, sizeof(sentence),
-		 "Ended the main process (PID %d) without its goodbye in %.3f ms%s: its SAs go on until the next one "
-		 "takes over.",
+		 "Ended the main process (PID %d) without a clean shutdown in %.3f ms%s. Its SAs stay in use until the "
+		 "handover.",
 		 pid, (double)usec / 1e3, killed ? ", by SIGKILL" : "");
 	log_figures(LOG_INFO, MESSAGE_NO_CLEAN_SHUTDOWN, sentence, fields, ARRAY_SIZE(fields));
 }
@@ -77,13 +77,13 @@ int main_process_end(void)
 	CLEANUP(close_fd) int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
 
 	if (pid <= 0 || (pidfd < 0 && errno == ESRCH)) {
-		log_detail("This unit has no main process any more that could say goodbye.");
+		log_detail("The unit has no main process: there is nothing to end.");
 		return 0;
 	}
 	if (pidfd >= 0 && !is_of_this_unit(pid))
 		return log_failure(-ESRCH, MESSAGE_FAILED,
-				   "Process %d ($MAINPID) is none of this unit, so it is not ended: when it stops as "
-				   "usual, its tunnels are negotiated anew.",
+				   "Could not end process %d ($MAINPID): the process does not belong to this unit. "
+				   "After its clean shutdown, charon negotiates all tunnels anew.",
 				   pid);
 
 	int r = pidfd < 0 ? -errno : end_by(pidfd, END_SIGNAL, END_MSEC);
@@ -92,9 +92,9 @@ int main_process_end(void)
 		r = end_by(pidfd, SIGKILL, KILL_MSEC);
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,
-				   "Could not end the main process (PID %d) before its goodbye: %s%s. When it stops as "
-				   "usual, its tunnels are negotiated anew.",
-				   pid, strerror(-r), r == -EPERM ? " (CAP_KILL is needed: run as root)" : "");
+				   "Could not end the main process (PID %d) without a clean shutdown: %s%s. After its "
+				   "clean shutdown, charon negotiates all tunnels anew.",
+				   pid, strerror(-r), r == -EPERM ? " (CAP_KILL is needed; run as root)" : "");
 	report_ended(pid, now_usec() - begun, killed);
 	return 0;
 }

@@ -33,11 +33,11 @@
 
 /* Options of all verbs, accepted before and after the verb. */
 static const struct verb_option general_options[] = {
-	{"quiet", NULL, SECTION_GENERAL, OPTION_QUIET, 0, "Say nothing but what failed", .letter = 'q'},
-	{"verbose", NULL, SECTION_GENERAL, OPTION_VERBOSE, 0, "Say what is done on the way", .letter = 'v'},
+	{"quiet", NULL, SECTION_GENERAL, OPTION_QUIET, 0, "Report only failures", .letter = 'q'},
+	{"verbose", NULL, SECTION_GENERAL, OPTION_VERBOSE, 0, "Report details, too", .letter = 'v'},
 	{"netns", "NAME|PATH", SECTION_GENERAL, OPTION_TEXT, offsetof(struct globals, netns),
 	 "Work in this network namespace (a name of `ip netns`, or a path such as /proc/PID/ns/net)"},
-	{"help", NULL, SECTION_GENERAL, OPTION_HELP, 0, "Show the help; behind a verb, that of the verb",
+	{"help", NULL, SECTION_GENERAL, OPTION_HELP, 0, "Show this help; after a verb, that of the verb",
 	 .letter = 'h'},
 };
 
@@ -119,7 +119,7 @@ static void print_option(const struct verb_option *option)
 
 static void print_help(const struct verb_syntax *syntax, const struct option_list *list)
 {
-	static const char *const titles[SECTIONS] = {"Selection", "What to do", "For services", "General"};
+	static const char *const titles[SECTIONS] = {"Selection", "Action", "For services", "General"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(syntax->usage) && syntax->usage[i]; i++)
 		printf("%s%s%s%s\n", i == 0 ? "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] " : "       xfrmctl ",
@@ -150,7 +150,7 @@ static void print_help(const struct verb_syntax *syntax, const struct option_lis
 /* Reports the mistake that getopt_long(3) found in an option. `c` is the result of getopt_long(3). Returns -EINVAL. */
 static int refuse_option(int c, char **argv, const struct verb_syntax *syntax, const char *letters)
 {
-	const char *option = argv[optind - 1], *mistake = "is unknown, or short for several";
+	const char *option = argv[optind - 1], *mistake = "is unknown or ambiguous";
 	/* getopt_long(3) sets optopt to `val` of a long option that it recognizes, or to the character of an unknown
 	 * short option, otherwise to 0. No short option takes a value. */
 	const bool found = optopt >= LONG_OPTIONS || (optopt && strchr(letters + strlen("+:"), optopt));
@@ -167,7 +167,7 @@ static int refuse_option(int c, char **argv, const struct verb_syntax *syntax, c
 		length = (int)strlen(letter);
 		mistake = "is unknown";
 	}
-	return log_failure(-EINVAL, MESSAGE_USAGE, "Option '%.*s' %s; `xfrmctl%s%s --help` shows the options.",
+	return log_failure(-EINVAL, MESSAGE_USAGE, "Option '%.*s' %s. `xfrmctl%s%s --help` lists the options.",
 			   length < OPTION_MAX ? length : OPTION_MAX, option, mistake, syntax->name ? " " : "",
 			   syntax->name ? syntax->name : "");
 }
@@ -181,15 +181,18 @@ int verb_enter_netns(const char *netns)
 		return 0;
 	case -ENOENT:
 		return log_failure(r, MESSAGE_FAILED,
-				   "There is no network namespace '%.64s'; `ip netns list` shows those with a name, "
-				   "others need a path such as /proc/PID/ns/net.",
+				   "Could not enter the network namespace '%.64s': it does not exist. Use a name of "
+				   "`ip netns list`, or a path such as /proc/PID/ns/net.",
 				   netns);
 	case -EINVAL:
-		return log_failure(r, MESSAGE_FAILED, "'%.64s' is not a network namespace.", netns);
+		return log_failure(r, MESSAGE_FAILED,
+				   "Could not enter '%.64s': it is not a network namespace. Use a name of `ip netns "
+				   "list`, or a path such as /proc/PID/ns/net.",
+				   netns);
 	default:
 		return log_failure(r, MESSAGE_FAILED, "Could not enter the network namespace '%.64s': %s%s.", netns,
 				   strerror(-r),
-				   r == -EPERM || r == -EACCES ? " (CAP_SYS_ADMIN is needed: run as root)" : "");
+				   r == -EPERM || r == -EACCES ? " (CAP_SYS_ADMIN is needed; run as root)" : "");
 	}
 }
 
@@ -203,30 +206,30 @@ int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm
 	r = xfrm_open(ret);
 	if (r == -EPROTONOSUPPORT)
 		return log_failure(r, MESSAGE_FAILED,
-				   "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be "
-				   "asked for SAs and policies.");
+				   "Could not use XFRM: this kernel lacks it. Load the module xfrm_user, or use a "
+				   "kernel with CONFIG_XFRM_USER.");
 	/* A filter of system calls caused this error: the kernel checks CAP_NET_ADMIN only for a message
 	 * (xfrm_user_rcv_msg()). */
 	if (r == -EPERM || r == -EAFNOSUPPORT)
 		return log_failure(r, MESSAGE_FAILED,
-				   "Could not open a netlink socket: a filter of system calls forbids it (%s). "
-				   "Allow it in the unit (SystemCallFilter=, RestrictAddressFamilies=); if the unit "
-				   "does, report this as a bug of xfrmctl's own filter.",
+				   "Could not open a netlink socket: a filter of system calls forbids it (%s). Allow "
+				   "it in the unit (SystemCallFilter=, RestrictAddressFamilies=). If the unit allows "
+				   "it, report this as a bug of xfrmctl.",
 				   strerror(-r));
 	if (r == 0)
 		r = xfrm_count(*ret, counts);
 	if (r == -EPERM)
 		return log_failure(r, MESSAGE_FAILED,
-				   "Not permitted to see and change XFRM state: CAP_NET_ADMIN is needed in the user "
-				   "namespace that owns the network namespace; run as root.");
+				   "Could not read and change XFRM state: CAP_NET_ADMIN is needed in the user "
+				   "namespace of the network namespace. Run as root.");
 	/* The structures of a 32-bit program have other padding, so the kernel refuses them (xfrm_user_rcv_msg(),
 	 * in_compat_syscall()). */
 	if (r == -EOPNOTSUPP)
 		return log_failure(r, MESSAGE_FAILED,
-				   "This kernel takes no XFRM messages from a 32-bit program "
+				   "Could not use XFRM: this kernel accepts no XFRM messages of a 32-bit program "
 				   "(CONFIG_XFRM_USER_COMPAT). Install the xfrmctl of the kernel's architecture.");
 	if (r < 0)
-		return log_failure(r, MESSAGE_FAILED, "Could not ask the kernel for XFRM state: %s.", strerror(-r));
+		return log_failure(r, MESSAGE_FAILED, "Could not read XFRM state: %s.", strerror(-r));
 	return 0;
 }
 
@@ -244,16 +247,16 @@ static int parse_time(const struct verb_option *option, const char *value, uint6
 	char limit[TIMESPAN_MAX];
 
 	if (timespan_parse(value, ret) < 0)
-		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "--%s: '%.64s' is not a time span; it takes such as 500ms, 30s, 5min, "
-				   "\"1min 30s\" or infinity.",
-				   option->name, value);
+		return log_failure(
+			-EINVAL, MESSAGE_USAGE,
+			"--%s: '%.64s' is not a time span. Use for example 500ms, 30s, 5min, \"1min 30s\" or infinity.",
+			option->name, value);
 	if (*ret < option->min)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: '%.64s' is too short; it takes %s and more.",
-				   option->name, value, timespan_format(option->min, limit, sizeof(limit)));
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: '%.64s' is too short. Use at least %s.", option->name,
+				   value, timespan_format(option->min, limit, sizeof(limit)));
 	if (option->max && *ret > option->max)
-		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: '%.64s' is too long; it takes at most %s.",
-				   option->name, value, timespan_format(option->max, limit, sizeof(limit)));
+		return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: '%.64s' is too long. Use at most %s.", option->name,
+				   value, timespan_format(option->max, limit, sizeof(limit)));
 	return 0;
 }
 
@@ -279,7 +282,8 @@ static int store_option(const struct verb_option *option, const char *value, voi
 		return 0;
 	case OPTION_FILE:
 		if (!*value)
-			return log_failure(-EINVAL, MESSAGE_USAGE, "--%s needs the name of a file.", option->name);
+			return log_failure(-EINVAL, MESSAGE_USAGE, "--%s: the name is empty. Use the name of a file.",
+					   option->name);
 		*(const char **)variable = value;
 		return 0;
 	case OPTION_TEXT:
@@ -340,13 +344,13 @@ static int check_together(const struct verb_syntax *syntax, uint32_t given)
 			if (!(given & 1U << j))
 				continue;
 			if (names_option(option->excludes, other))
-				return log_failure(-EINVAL, MESSAGE_USAGE, "--%s and --%s exclude each other.",
-						   option->name, other);
+				return log_failure(-EINVAL, MESSAGE_USAGE,
+						   "--%s and --%s exclude each other. Use one of them.", option->name,
+						   other);
 			complete |= names_option(option->needs, other);
 		}
 		if (!complete)
-			return log_failure(-EINVAL, MESSAGE_USAGE, "--%s goes with %s only.", option->name,
-					   option->needs);
+			return log_failure(-EINVAL, MESSAGE_USAGE, "--%s needs %s.", option->name, option->needs);
 	}
 	return 0;
 }
@@ -396,7 +400,7 @@ int verb_refuse_arguments(int argc, char **argv)
 {
 	if (optind < argc)
 		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "%s takes no argument such as '%.64s'; `xfrmctl %s --help` shows its options.",
+				   "%s takes no argument such as '%.64s'. `xfrmctl %s --help` lists the options.",
 				   argv[0], argv[optind], argv[0]);
 	return 0;
 }
@@ -427,6 +431,5 @@ int parse_mode(const char *value, enum mode *ret)
 			*ret = (enum mode)i;
 			return 0;
 		}
-	return log_failure(-EINVAL, MESSAGE_USAGE, "'%.64s' is not a mode; it takes auto, hold, handover or flush.",
-			   value);
+	return log_failure(-EINVAL, MESSAGE_USAGE, "Invalid mode '%.64s'. Use auto, hold, handover or flush.", value);
 }

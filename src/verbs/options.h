@@ -97,13 +97,13 @@ struct verb_syntax {
 #define SELECTION_OPTIONS(type) \
 	/* clang-format off */ \
 	{"match", "EXPR", SECTION_SELECTION, OPTION_INCLUDE, offsetof(type, filter), \
-	 "Only what some --match holds for (repeatable)"}, \
+	 "Select only entries that EXPR matches (repeatable)"}, \
 	{"exclude", "EXPR", SECTION_SELECTION, OPTION_EXCLUDE, offsetof(type, filter), \
-	 "Not what some --exclude holds for (repeatable)"} \
+	 "Leave out entries that EXPR matches (repeatable)"} \
 	/* clang-format on */
 
 /* Text after the options in the help of a verb with SELECTION_OPTIONS(). */
-#define SELECTION_MORE "`xfrmctl flush --help` shows what EXPR can be."
+#define SELECTION_MORE "`xfrmctl flush --help` explains EXPR."
 
 /* Enters a network namespace by name or path, unless `netns` is NULL. Returns 0, or a negative errno, which it
  * reports. */

@@ -218,26 +218,26 @@ int release_run(const struct globals *globals, const struct release_options *opt
 
 static const struct verb_option option_table[] = {
 	{"match", "EXPR", SECTION_SELECTION, OPTION_INCLUDE, offsetof(struct release_options, filter),
-	 "Only acquires that some --match holds for (repeatable). Shadows go whatever it says"},
+	 "Remove only acquires that EXPR matches, but all shadows (repeatable)"},
 	{"exclude", "EXPR", SECTION_SELECTION, OPTION_EXCLUDE, offsetof(struct release_options, filter),
-	 "Not the acquires that some --exclude holds for (repeatable)"},
+	 "Leave acquires that EXPR matches (repeatable)"},
 	{"grace", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct release_options, grace_usec),
-	 "Shadows that no policy of the same selector covers by now go after this time (500ms, 30s, 5min, infinity; "
-	 "default 0: at once)"},
+	 "Keep a shadow for this time unless a policy of the same selector covers it (500ms, 30s, 5min, infinity; "
+	 "default 0)"},
 	{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct release_options, routes),
-	 "Also the stand-ins that `flush --hold --routes` left in charon's routing table (default: 220); with --grace, "
-	 "those stay that a connection of the running charon may need"},
+	 "Remove the backup routes in charon's routing table, too (default 220). With --grace, leave those that charon "
+	 "may need"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct release_options, socket),
-	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	 "Use this VICI socket of charon (default " VICI_SOCKET ")"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "release",
 	.usage = {"[OPTION...]"},
-	.about = "Removes what `xfrmctl flush --hold` and `xfrmctl arm` left in the place of policies, and pending "
-		 "acquires (larval SAs without SPI), so that the next packets ask the IKE daemon again. To be run when "
-		 "that has loaded its connections.",
+	.about = "Removes the shadows of `xfrmctl flush --hold` and `xfrmctl arm`, and pending acquires (larval SAs "
+		 "without SPI), so that the next packets cause new ones. Run it when the IKE daemon has loaded its "
+		 "connections.",
 	.more = SELECTION_MORE,
 	.options = option_table,
 };

@@ -41,7 +41,7 @@ static void restore_free(struct restore *restore)
 static int refuse(const struct restore *restore, const char *why)
 {
 	return log_failure(-EBADMSG, MESSAGE_NOT_BLOCKED_AT_BOOT,
-			   "Nothing is closed until the IKE daemon has started: %.128s cannot be used: %s.",
+			   "Could not use %.128s: %s. No traffic is blocked until the IKE daemon has started.",
 			   restore->path, why);
 }
 
@@ -57,9 +57,9 @@ static int open_file(struct restore *restore)
 		return errno == ENOENT ? -ENOENT : refuse(restore, strerror(errno));
 	restore->reader.f = fdopen(fd, "r");
 	const char *why = !restore->reader.f || fstat(fd, &st) < 0   ? strerror(errno)
-			  : !S_ISREG(st.st_mode)		     ? "it is no regular file"
-			  : st.st_uid != 0 && st.st_uid != geteuid() ? "it belongs to somebody else"
-			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "others may write it"
+			  : !S_ISREG(st.st_mode)		     ? "the file is not a regular file"
+			  : st.st_uid != 0 && st.st_uid != geteuid() ? "the file belongs to another user"
+			  : (st.st_mode & (S_IWGRP | S_IWOTH)) != 0  ? "other users may write the file"
 								     : NULL;
 	if (!restore->reader.f)
 		close(fd);
@@ -82,7 +82,7 @@ static int check_file(struct restore *restore)
 static void count_failed(struct restore *restore, const struct entry *shadow, int error)
 {
 	summary_take_back(&restore->summary, shadow);
-	report_refused(&restore->summary.failed, "put a shadow in the place of", shadow, error);
+	report_refused(&restore->summary.failed, "put a shadow in place of", shadow, error);
 }
 
 static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
@@ -169,7 +169,8 @@ static int put_shadows(struct restore *restore)
 			count_failed(restore, again, adopted);
 	}
 	r = r < 0 ? r : committed;
-	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not put all shadows in their place: %s.", strerror(-r))
+	return r < 0 ? log_failure(r, MESSAGE_FAILED, "Could not put shadows in place of all policies: %s.",
+				   strerror(-r))
 		     : 0;
 }
 
@@ -181,10 +182,12 @@ static bool is_up(const char *unit)
 
 	int r = unit ? unit_find_phase(unit, &phase) : 0;
 	if (r < 0)
-		log_notice(MESSAGE_UNSURE, "Could not ask systemd whether %.64s runs: %s. Going on.", unit,
-			   strerror(-r));
+		log_notice(MESSAGE_UNSURE,
+			   "Could not ask systemd whether %.64s runs: %s. Shadows are put in place as if the service "
+			   "did not run.",
+			   unit, strerror(-r));
 	else if (phase != UNIT_DOWN)
-		log_detail("%.64s runs, or is being started: nothing needs to be closed.", unit);
+		log_detail("%.64s runs or starts: no traffic has to be blocked.", unit);
 	return phase != UNIT_DOWN;
 }
 
@@ -203,7 +206,7 @@ static int run(struct restore *restore, const struct globals *globals)
 	r = put_shadows(restore);
 	if (r == 0 && restore->from_sub && !restore->summary.failed)
 		r = remove_subs(restore);
-	log_rest(restore->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE, "were refused");
+	log_rest(restore->summary.failed, LOG_ERR, MESSAGE_INCOMPLETE, "shadows were refused");
 	restore->summary.usec = progress_end();
 	report_restored(&restore->summary);
 	return r < 0 ? r : restore->summary.failed ? -EIO : 0;
@@ -211,26 +214,26 @@ static int run(struct restore *restore, const struct globals *globals)
 
 static const struct verb_option option_table[] = {
 	{"file", "FILE", SECTION_ACTION, OPTION_FILE, offsetof(struct restore, path),
-	 "What `xfrmctl save` wrote. If it is not there, nothing is done; if it is not complete and correct, or others "
-	 "can write it, nothing is closed",
+	 "Read the file that `xfrmctl save` wrote. Do nothing if it is missing. Refuse a file that is damaged, or that "
+	 "other users may write",
 	 .required = true},
 	{"sub", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct restore, sub),
-	 "Shadows are sub policies, which a daemon that flushes the main ones when it starts (pluto 5) leaves alone; "
-	 "they block all that they match until --from-sub",
+	 "Add shadows as sub policies, for a daemon that flushes main policies when it starts (pluto 5). They block "
+	 "all that they match until --from-sub",
 	 .excludes = "--from-sub"},
 	{"from-sub", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct restore, from_sub),
-	 "Put main shadows in the place of those of --sub"},
+	 "Replace the sub shadows of --sub by main shadows"},
 	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct restore, unit),
-	 "Not if this service runs, or is being started"},
+	 "Do nothing if this service runs or starts"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "restore",
 	.usage = {"--file=FILE [OPTION...]"},
-	.about = "Puts shadows in the place of the policies that `xfrmctl save` has written down: what those protected "
-		 "is blocked, what they let pass passes, until `xfrmctl release`. To be run at boot, before there is a "
-		 "network and an IKE daemon.",
+	.about = "Puts shadows in place of the policies that `xfrmctl save` saved, until `xfrmctl release`: protected "
+		 "traffic is blocked, and bypasses stay bypasses. Run it at boot, before the network and the IKE "
+		 "daemon start.",
 	.options = option_table,
 };
 
@@ -245,7 +248,7 @@ int verb_restore(struct globals *globals, int argc, char **argv)
 		return STATUS_DONE;
 	r = open_file(&restore);
 	if (r == -ENOENT) {
-		log_detail("There is no %.128s: nothing is closed.", restore.path);
+		log_detail("There is no %.128s: no traffic is blocked.", restore.path);
 		return STATUS_DONE;
 	}
 	if (r == 0)

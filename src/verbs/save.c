@@ -14,17 +14,17 @@ struct save {
 static const struct verb_option option_table[] = {
 	SELECTION_OPTIONS(struct save),
 	{"file", "FILE", SECTION_ACTION, OPTION_FILE, offsetof(struct save, file),
-	 "Replace FILE, as a whole, unless it says all this already", .required = true},
+	 "Replace FILE as a whole, if the policies have changed", .required = true},
 	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct save, unit),
-	 "Only while this service runs, and systemd is not changing that"},
+	 "Save only while this service runs, and does not start or stop"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "save",
 	.usage = {"--file=FILE [OPTION...]"},
-	.about = "Writes down which policies there are, so that `xfrmctl restore` can close at boot what they protect "
-		 "until the IKE daemon has started. Changes nothing in the kernel.",
+	.about = "Saves the policies of the kernel in a file, so that `xfrmctl restore` can block their traffic at "
+		 "boot until the IKE daemon has started. Changes nothing in the kernel.",
 	.more = SELECTION_MORE,
 	.options = option_table,
 };

@@ -62,7 +62,7 @@ static int name_unit(struct service *service)
 	/* The process of a user's shell belongs to a unit that is not a service. */
 	if (!suffix || strcmp(suffix, ".service") != 0 || strchr(unit, '/') || strlen(unit) >= sizeof(service->name))
 		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "service needs the name of a service when systemd has not started it, as in "
+				   "service needs --unit= when no service has started it. Use for example "
 				   "--unit=strongswan.service.");
 	service->is_own = own && strcmp(own, unit) == 0;
 	snprintf(service->name, sizeof(service->name), "%s", unit);
@@ -89,8 +89,8 @@ static enum unit_job find_job(struct service *service)
 
 	if (r < 0) {
 		log_notice(MESSAGE_UNSURE,
-			   "Could not ask systemd whether %.64s is being stopped for good: %s. Going on; after a stop, "
-			   "`xfrmctl release` removes the shadows.",
+			   "Could not ask systemd whether %.64s is being stopped for good: %s. Traffic is blocked. "
+			   "After a stop, run `xfrmctl release`.",
 			   service->name, strerror(-r));
 		return UNIT_NO_JOB;
 	}
@@ -115,9 +115,8 @@ static int start_handover(const struct service *service)
 	snprintf(unit, sizeof(unit), "xfrmctl-handover@%s.service", service->stem);
 	int r = unit_start(unit);
 	return r < 0 ? log_failure(r, MESSAGE_FAILED,
-				   "Could not have systemd start %.128s, which hands over what goes on: %s. It is "
-				   "held instead.",
-				   unit, r == -ERFKILL ? "it is masked" : strerror(-r))
+				   "Could not start %.128s for the handover: %s. Traffic is blocked instead.", unit,
+				   r == -ERFKILL ? "the unit is masked" : strerror(-r))
 		     : 0;
 }
 
@@ -171,12 +170,12 @@ static enum exit_status stop(struct globals *globals, struct service *service)
 	bool saves = job == UNIT_JOB_STOP && boot_save_is_shutdown(service->saved) > 0;
 
 	if (job == UNIT_JOB_STOP && !saves) {
-		log_detail("%.64s is being stopped for good: it needs no shadows.", service->name);
+		log_detail("%.64s is being stopped for good: no shadows are needed.", service->name);
 		return STATUS_DONE;
 	}
 	const struct settings *settings = read_settings(service, SETTING(MODE) | SETTING(SELECT) | SETTING(ROUTES));
 	if (settings->mode == MODE_FLUSH) {
-		log_detail("In this mode (flush), nothing is held.");
+		log_detail("In the mode flush, no traffic is blocked.");
 		return STATUS_DONE;
 	}
 	bool ends = settings->mode == MODE_HANDOVER && job == UNIT_JOB_RESTART && service->is_own && log_in_unit();
@@ -225,8 +224,8 @@ static enum exit_status stop_post_of_other(struct globals *globals, struct servi
 
 	if (r < 0)
 		return log_failure(STATUS_FAILED, MESSAGE_FAILED,
-				   "Could not ask systemd whether %.64s is being stopped: %s. Nothing was removed; "
-				   "`xfrmctl flush` does it.",
+				   "Could not ask systemd whether %.64s is being stopped: %s. Nothing was removed. "
+				   "`xfrmctl flush` removes the state.",
 				   service->name, strerror(-r));
 	if (service->state.job != UNIT_JOB_STOP && service->state.job != UNIT_NO_JOB) {
 		log_detail("%.64s is not being stopped for good: there is nothing to do.", service->name);
@@ -246,7 +245,7 @@ static void pause_after_short_run(const struct service *service)
 	if (service->state.job != UNIT_NO_JOB || !result || strcmp(result, "success") == 0 ||
 	    now_usec() >= usec_add(service->state.main_began_usec, SHORT_RUN_USEC))
 		return;
-	log_detail("%.64s has failed within %u s of its start: a pause of %u s.", service->name,
+	log_detail("%.64s has failed within %u s of its start: pausing for %u s.", service->name,
 		   (unsigned int)(SHORT_RUN_USEC / USEC_PER_SEC), (unsigned int)PAUSE_SECONDS);
 	nanosleep(&pause, NULL);
 }
@@ -262,7 +261,7 @@ static enum exit_status stop_post(struct globals *globals, struct service *servi
 	privileges_give_up(PRIVILEGE_OTHERS);
 	const struct settings *settings = read_settings(service, SETTING(MODE) | SETTING(SELECT));
 	if (settings->mode == MODE_FLUSH)
-		log_detail("In this mode (flush), nothing is held.");
+		log_detail("In the mode flush, no traffic is blocked.");
 	else
 		status = arm(globals, settings, 0, NULL);
 	pause_after_short_run(service);
@@ -278,24 +277,24 @@ static const struct step {
 	const char *purpose, *settings;
 } steps[] = {
 	{"start-pre", start_pre, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS,
-	 "Remove what an earlier life left behind, or hold it, or keep it",
+	 "Remove, hold or keep the state of a previous instance",
 	 "XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS"},
 	{"start-post", start_post, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS,
-	 "Release what was held, and remove pending acquires",
+	 "Release blocked traffic, and remove pending acquires",
 	 "XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_RELEASE_OPTIONS"},
 	{"stop", stop, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_KILL,
-	 "Before a restart, put shadows behind policies; in the mode `handover`, also end the main process, so that it "
-	 "cannot take them away",
+	 "Before a restart, put shadows behind policies. In the mode `handover`, end the main process without a clean "
+	 "shutdown",
 	 "XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES"},
 	{"stop-post", stop_post, PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS,
-	 "When systemd stops the service for good, remove what is left; otherwise put shadows behind policies, and "
-	 "pause for a second if the service has failed within ten of its start",
+	 "At a stop for good, remove all state. Otherwise put shadows behind policies, and pause for a second if the "
+	 "service failed within ten seconds of its start",
 	 "XFRMCTL_MODE, XFRMCTL_SELECT, XFRMCTL_ROUTES, XFRMCTL_FLUSH_OPTIONS"},
 };
 
 static void print_steps(void)
 {
-	printf("Steps, and the settings that they read:\n");
+	printf("Steps, and their settings:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		verb_print_row(steps[i].name, steps[i].purpose);
 		printf("    (%s)\n", steps[i].settings);
@@ -312,20 +311,20 @@ static const struct step *find_step(const char *name)
 
 static const struct verb_option option_table[] = {
 	{"mode", "MODE", SECTION_ACTION, OPTION_MODE, offsetof(struct service, mode),
-	 "auto, hold, handover or flush, whatever XFRMCTL_MODE says"},
+	 "Use this mode instead of XFRMCTL_MODE (auto, hold, handover or flush)"},
 	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct service, unit),
-	 "The service (default: the one that this process belongs to). Of another one, stop-post only removes what is "
-	 "left, also when that has failed"},
+	 "Work for this service (default: that of this process). For another service, stop-post only removes state, "
+	 "and also after a failure"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "service",
 	.usage = {"STEP [OPTION...]"},
-	.about = "What the drop-in of an IKE daemon's service runs. It reads the settings of that from its "
-		 "environment; with one that is wrong it goes on, and blocks rather than opens.",
+	.about = "Runs a step for the service of an IKE daemon, from its drop-in. Reads the settings from the "
+		 "environment. If a setting is wrong, uses a value that blocks traffic.",
 	.print_list = print_steps,
-	.more = "xfrmctl.conf(5) explains the settings, and which options each can have.",
+	.more = "xfrmctl.conf(5) explains the settings and their options.",
 	.options = option_table,
 };
 
@@ -341,9 +340,7 @@ static int parse(struct globals *globals, int argc, char **argv, struct service 
 	const struct step *step = find_step(name);
 	if (!step)
 		return log_failure(-EINVAL, MESSAGE_USAGE,
-				   "'%.64s' is not a step of a service; it takes start-pre, start-post, stop or "
-				   "stop-post.",
-				   name);
+				   "Unknown step '%.64s'. Use start-pre, start-post, stop or stop-post.", name);
 	*ret = step;
 	argc -= optind;
 	argv += optind;

@@ -26,21 +26,20 @@ static const struct {
 	/* Options that the setting consists of; the last row has no name. No options: the setting is a mode. */
 	struct verb_option options[3];
 } rows[SETTINGS] = {
-	[SETTING_MODE] = {"XFRMCTL_MODE", "The mode is hold instead."},
-	[SETTING_SELECT] =
-		{"XFRMCTL_SELECT",
-		 "No SA or policy is removed, and what policies protect is blocked until the daemon protects "
-		 "it or the service is stopped.",
-		 {SELECTION_OPTIONS(struct settings)}},
+	[SETTING_MODE] = {"XFRMCTL_MODE", "The mode hold is used."},
+	[SETTING_SELECT] = {"XFRMCTL_SELECT",
+			    "No SA or policy is removed. Traffic is blocked until the daemon protects it, or the "
+			    "service is stopped.",
+			    {SELECTION_OPTIONS(struct settings)}},
 	[SETTING_ROUTES] = {"XFRMCTL_ROUTES",
-			    "No route is removed, and stand-ins of routes are those of table 220.",
+			    "No route is removed. Backup routes are those of table 220.",
 			    {{"routes", "[TABLE]", SECTION_ACTION, OPTION_TABLE, offsetof(struct settings, routes)}}},
 	[SETTING_FLUSH_OPTIONS] = {"XFRMCTL_FLUSH_OPTIONS",
-				   "None of these options is used.",
+				   "None of its options is used.",
 				   {{"force", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct settings, force)}}},
 	[SETTING_RELEASE_OPTIONS] =
 		{"XFRMCTL_RELEASE_OPTIONS",
-		 "--grace=5min is used instead.",
+		 "--grace=5min is used.",
 		 {{"grace", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct settings, grace_usec)},
 		  {"socket", "PATH", SECTION_ACTION, OPTION_TEXT, offsetof(struct settings, socket)}}},
 };
@@ -106,8 +105,8 @@ static void read_setting(enum setting setting, struct settings *settings)
 	if (length && mistake[length - 1] == '.')
 		mistake[length - 1] = '\0';
 	use_instead(setting, settings);
-	log_failure(r, MESSAGE_SETTING, "%s is wrong: %s. %s Correct it in /etc/default/xfrmctl.", rows[setting].name,
-		    mistake, rows[setting].instead);
+	log_failure(r, MESSAGE_SETTING, "%s is wrong: %s. %s Correct %s in /etc/default/xfrmctl.", rows[setting].name,
+		    mistake, rows[setting].instead, rows[setting].name);
 }
 
 void settings_read(unsigned int set, struct settings *ret)

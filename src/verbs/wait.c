@@ -41,23 +41,22 @@ static const char *explain(int r)
 {
 	switch (r) {
 	case -ENOENT:
-		return "there is no such socket. charon has one when it runs with its vici plugin (Debian: package "
-		       "strongswan-swanctl), and --socket= has to name the one of charon.plugins.vici.socket";
+		return "the socket does not exist. Start charon with its plugin vici (Debian: package "
+		       "strongswan-swanctl), or use the --socket= of charon.plugins.vici.socket";
 	case -ENOTSOCK:
-		return "that is not a socket; --socket= has to name the one of charon.plugins.vici.socket";
+		return "the file is not a socket. Use the --socket= of charon.plugins.vici.socket";
 	case -ECONNREFUSED:
-		return "nobody listens there any more. The daemon that made this socket has ended; its journal tells "
-		       "why";
+		return "no process listens on the socket any more. The journal of the daemon shows why it has ended";
 	case -ETIMEDOUT:
-		return "it is listened to, but there is no answer. The daemon hangs, or has too much to do";
+		return "the daemon accepts connections, but does not answer. It hangs, or is overloaded";
 	case -ECONNRESET:
-		return "the daemon hangs up. Its journal tells why";
+		return "the daemon closes the connection. The journal of the daemon shows why";
 	case -EBADMSG:
 	case -EOPNOTSUPP:
-		return "what answers there is not charon; --socket= has to name the one of charon.plugins.vici.socket";
+		return "another program than charon answers. Use the --socket= of charon.plugins.vici.socket";
 	case -EADDRINUSE:
-		return "it is another process that answers there. Stop it, or give each its own "
-		       "charon.plugins.vici.socket";
+		return "another process than the started one answers. Stop that process, or set "
+		       "charon.plugins.vici.socket for each";
 	case -EACCES:
 	case -EPERM:
 		return VICI_FORBIDDEN;
@@ -77,7 +76,7 @@ static const char *report(const struct readiness *readiness, int r, const struct
 		snprintf(sentence, size, "%s %s answers after %" PRIu64 ".%03" PRIu64 " s.", answer->version.daemon,
 			 answer->version.version, msec / 1000, msec % 1000);
 	else
-		snprintf(sentence, size, "No IKE daemon answers on %.128s after %" PRIu64 ".%03" PRIu64 " s: %s.",
+		snprintf(sentence, size, "No IKE daemon answers at %.128s after %" PRIu64 ".%03" PRIu64 " s: %s.",
 			 readiness->socket, msec / 1000, msec % 1000, explain(r));
 	log_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? MESSAGE_WAITED : MESSAGE_SILENT, sentence, fields,
 		    ARRAY_SIZE(fields));
@@ -136,7 +135,8 @@ static enum exit_status exec(struct readiness *readiness, char **command)
 	readiness->pidfd = pidfd_open(readiness->process, 0);
 	if (readiness->pidfd < 0)
 		return log_failure(STATUS_FAILED, MESSAGE_SILENT,
-				   "Could not watch over %.128s: %s. It was not started.", *command, strerror(errno));
+				   "Could not open a pidfd for %.128s: %s. The command was not started.", *command,
+				   strerror(errno));
 	ask_for_time(readiness);
 
 	/* Flush the buffers, because both processes would write their content. */
@@ -153,8 +153,8 @@ static enum exit_status exec(struct readiness *readiness, char **command)
 	int status = 0;
 	if (child < 0 || (waitpid(child, &status, 0) == child && status != 0))
 		return log_failure(STATUS_FAILED, MESSAGE_SILENT,
-				   "Could not start a second process (out of memory, or TasksMax=). %.128s was not "
-				   "started.",
+				   "Could not start a second process: there is no memory, or TasksMax= is reached. "
+				   "%.128s was not started.",
 				   *command);
 
 	/* The second process reports readiness, so the daemon must not do so. */
@@ -175,10 +175,10 @@ static enum exit_status wait_for_starter(uint64_t timeout_usec)
 			 seconds);
 	else
 		snprintf(sentence, sizeof(sentence),
-			 "charon has not got all its connections from starter after %.3f s: %s.", seconds,
-			 r == -ECHILD	   ? "starter has ended. Its messages before this one tell why"
-			 : r == -ESRCH	   ? "charon has ended. Its messages before this one tell why"
-			 : r == -ETIMEDOUT ? "starter still starts it, does not run, or waits for an answer of charon"
+			 "charon does not have all its connections from starter after %.3f s: %s.", seconds,
+			 r == -ECHILD	   ? "starter has ended. Its messages before this one show why"
+			 : r == -ESRCH	   ? "charon has ended. Its messages before this one show why"
+			 : r == -ETIMEDOUT ? "starter still starts charon, does not run, or waits for charon"
 					   : strerror(-r));
 	log_figures(r == 0 ? LOG_INFO : LOG_ERR, r == 0 ? MESSAGE_LOADED : MESSAGE_NOT_LOADED, sentence, &field, 1);
 	return r == 0 ? STATUS_DONE : STATUS_FAILED;
@@ -186,23 +186,22 @@ static enum exit_status wait_for_starter(uint64_t timeout_usec)
 
 static const struct verb_option option_table[] = {
 	{"timeout", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, readiness.timeout_usec),
-	 "Fails after this time (500ms, 2min, infinity; default 30s; 0: one try)"},
+	 "Fail after this time (500ms, 2min, infinity; default 30s; 0: one try)"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, readiness.socket),
-	 "charon's VICI socket (default " VICI_SOCKET ")"},
+	 "Use this VICI socket of charon (default " VICI_SOCKET ")"},
 	{"exec", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, exec),
-	 "Becomes COMMAND, an IKE daemon; a process that stays behind tells systemd (READY=1) when it answers, or ends "
-	 "it after the timeout",
+	 "Become COMMAND, an IKE daemon. A second process sends READY=1 to systemd when the daemon answers, or ends "
+	 "the daemon after the timeout",
 	 .excludes = "--starter"},
 	{"starter", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, starter),
-	 "Waits until strongSwan's starter has given charon all connections of ipsec.conf instead, for which VICI is "
-	 "not needed"},
+	 "Wait until strongSwan's starter has loaded all connections of ipsec.conf into charon, without VICI"},
 	{NULL},
 };
 
 static const struct verb_syntax syntax = {
 	.name = "wait",
 	.usage = {"[OPTION...]", "--exec [OPTION...] -- COMMAND [ARGUMENT...]"},
-	.about = "Ends when the IKE daemon answers (VICI, the command `version`), or fails.",
+	.about = "Waits until the IKE daemon answers the VICI command `version`, or fails.",
 	.options = option_table,
 };
 

@@ -27,8 +27,8 @@ static void report_kill(const char *unit, pid_t main_pid, pid_t pid)
 		snprintf(name, sizeof(name), "a command");
 	name[strcspn(name, "\n")] = '\0';
 	snprintf(sentence, sizeof(sentence),
-		 "The main process (PID %d) of %.64s has ended, and systemd would wait for %s (PID %d) of "
-		 "ExecStartPost= until TimeoutStartSec=; killing %s, so that Restart= counts now.",
+		 "The main process (PID %d) of %.64s has ended, but systemd waits for %s (PID %d) of ExecStartPost=. "
+		 "Killing %s, so that Restart= takes effect at once.",
 		 main_pid, unit, name, pid, name);
 	log_figures(LOG_NOTICE, MESSAGE_LOST_AT_LOAD, sentence, fields, ARRAY_SIZE(fields));
 }
@@ -71,7 +71,7 @@ int watch_load(const char *unit)
 			r = unit_watch_wait(watch);
 	}
 	return log_failure(r, MESSAGE_FAILED,
-			   "Could not watch the start of %.64s: %s. If its main process ends before it has loaded its "
-			   "connections, systemd waits until TimeoutStartSec=.",
+			   "Could not watch the start of %.64s: %s. If the main process ends before the end of the "
+			   "start, the restart waits for TimeoutStartSec=.",
 			   unit, strerror(-r));
 }

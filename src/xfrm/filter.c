@@ -97,7 +97,7 @@ static int parse_mark(const char *value, void *userdata)
 }
 
 #define ACCEPTED_PREFIX \
-	"an address or a prefix without bits behind its length, such as 192.0.2.7, 10.1.0.0/16 or 2001:db8::/32"
+	"an address, or a prefix with zeros behind its length, such as 192.0.2.7, 10.1.0.0/16 or 2001:db8::/32"
 #define ACCEPTED_RANGE "N or N-M with N <= M, 32 bits each, decimal or 0x hex"
 #define ACCEPTED_NUMBER "a 32-bit number, decimal or 0x hex"
 
@@ -113,7 +113,7 @@ static const struct key {
 	[MATCH_PROTO] = {"proto", true, true, parse_proto, offsetof(struct match, proto), "esp, ah or comp"},
 	[MATCH_REQID] = {"reqid", true, true, parse_range, offsetof(struct match, reqid), ACCEPTED_RANGE},
 	[MATCH_MARK] = {"mark", true, true, parse_mark, offsetof(struct match, mark),
-			"V or V/M, 32 bits each, decimal or 0x hex, M not 0 and no bit of V outside of M"},
+			"V or V/M, 32 bits each, decimal or 0x hex, M not 0, and no bit of V outside M"},
 	[MATCH_IF_ID] = {"if-id", true, true, parse_number, offsetof(struct match, if_id), ACCEPTED_NUMBER},
 	[MATCH_DIR] = {"dir", false, true, parse_dir, offsetof(struct match, dir), "in, out or fwd"},
 	[MATCH_PTYPE] = {"ptype", false, true, parse_ptype, offsetof(struct match, ptype), "main or sub"},
@@ -139,7 +139,7 @@ static int parse_term(char *term, struct match *match, char *why, size_t size)
 
 	char *value = strchr(term, '=');
 	if (!value)
-		return refuse(why, size, "'%.*s' is not KEY=VALUE; the keys are %s", SHOWN, term,
+		return refuse(why, size, "'%.*s' is not KEY=VALUE. Use one of the keys %s", SHOWN, term,
 			      key_names(names, sizeof(names)));
 	*value++ = '\0';
 
@@ -147,13 +147,13 @@ static int parse_term(char *term, struct match *match, char *why, size_t size)
 	while (i < MATCH_KEYS && strcmp(keys[i].name, term) != 0)
 		i++;
 	if (i == MATCH_KEYS)
-		return refuse(why, size, "unknown key '%.*s'; the keys are %s", SHOWN, term,
+		return refuse(why, size, "unknown key '%.*s'. Use one of the keys %s", SHOWN, term,
 			      key_names(names, sizeof(names)));
 	if (match->keys & (1U << i))
-		return refuse(why, size, "'%s' is given twice in one expression; use an expression for each value",
+		return refuse(why, size, "'%s' occurs twice in one expression. Use an expression for each value",
 			      keys[i].name);
 	if (keys[i].parse(value, (char *)match + keys[i].offset) < 0)
-		return refuse(why, size, "'%.*s' is not a value of '%s'; it takes %s", SHOWN, value, keys[i].name,
+		return refuse(why, size, "'%.*s' is not a value of '%s'. Use %s", SHOWN, value, keys[i].name,
 			      keys[i].accepted);
 	match->keys |= 1U << i;
 	return 0;
@@ -187,7 +187,7 @@ int match_parse(const char *expression, struct match *ret, char *why, size_t siz
 	}
 	if (of_sa && of_policy)
 		return refuse(why, size,
-			      "no entry has both '%s' (of SAs) and '%s' (of policies); use an expression for each",
+			      "no entry has both '%s' (of SAs) and '%s' (of policies). Use an expression for each",
 			      of_sa, of_policy);
 
 	*ret = match;
@@ -317,7 +317,7 @@ int filter_add(struct filter *filter, bool exclude, const char *expression, char
 	size_t *n = exclude ? &filter->n_exclude : &filter->n_include;
 
 	if (*n == MATCH_EXPRESSIONS_MAX)
-		return refuse(why, size, "more than %d expressions", MATCH_EXPRESSIONS_MAX);
+		return refuse(why, size, "there are more than %d expressions", MATCH_EXPRESSIONS_MAX);
 	int r = match_parse(expression, &list[*n], why, size);
 	if (r < 0)
 		return r;

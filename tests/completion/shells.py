@@ -77,15 +77,15 @@ class Shell:
     def line(self):
         """Returns the next line that the shell writes."""
         deadline = time.monotonic() + SECONDS
-        told = b""
-        while not told.endswith(b"\0"):
+        text = b""
+        while not text.endswith(b"\0"):
             ready, _, _ = select.select([self.terminal, self.read_fd], [], [], max(0, deadline - time.monotonic()))
             assert ready, f"no answer within {SECONDS} s; the terminal shows\n{self.shown.decode(errors='replace')}"
             if self.read_fd in ready:
-                told += os.read(self.read_fd, 65536)
+                text += os.read(self.read_fd, 65536)
             if self.terminal in ready:
                 self.shown += os.read(self.terminal, 65536)
-        return told[:-1].decode()
+        return text[:-1].decode()
 
     def press(self, text, key):
         self.shown = b""

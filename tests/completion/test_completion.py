@@ -86,7 +86,7 @@ def refusal(key_and_value):
 
 
 def keys():
-    return re.search(r"the keys are ([a-z, -]+)", refusal("x=1")).group(1).split(", ")
+    return re.search(r"Use one of the keys ([a-z, -]+)", refusal("x=1")).group(1).split(", ")
 
 
 def listed(text):
@@ -154,14 +154,14 @@ def named_values(name):
     """{0}: values that have names"""
     with SHELLS[name]() as shell:
         for key in ("proto", "dir", "ptype"):
-            wanted = listed(re.search(r"it takes (.*?)[;.]", refusal(f"{key}=1")).group(1))
+            wanted = listed(re.search(r"Use (.*?)\.", refusal(f"{key}=1")).group(1))
             for stem in (f"--match={key}=", f"--exclude=reqid=1,{key}="):
                 equal(no_repeats(shell.offers(f"xfrmctl flush {stem}")), {stem + value for value in wanted}, stem)
-        wanted = listed(re.search(r"takes ([a-z, ]+)", run("service", "--mode=1").err).group(1))
+        wanted = listed(re.search(r"Use ([a-z, ]+)", run("service", "--mode=1").err).group(1))
         for before in ("service --mode", "service stop --mode"):
             equal(no_repeats(shell.offers(f"xfrmctl {before}=")), {f"--mode={value}" for value in wanted}, "modes")
             equal(no_repeats(shell.offers(f"xfrmctl {before} ")), wanted, "modes in a word of their own")
-        wanted = listed(re.search(r"takes ([a-z, -]+)", run("service").err).group(1))
+        wanted = listed(re.search(r"Use ([a-z, -]+)", run("service").err).group(1))
         equal(no_repeats(shell.offers("xfrmctl service ")), wanted, "steps")
 
 

@@ -30,7 +30,7 @@
  *     offload      (receive) in received policies, marks become devices to which the policies are offloaded
  *     mature       (receive) received larval SAs look negotiated, because this machine's kernel may have no ciphers
  *                  for real ones. They have carried VALUE packets for each time that this took place, and are ten
- *                  seconds older. Three bits of the SPI change this. STOPPER_BIT: the SA looks like a guard SA
+ *                  seconds older. Three bits of the SPI change this. GUARD_SA_BIT: the SA looks like a guard SA
  *                  (src/handover/guard_sa.h), and is not older. LARVAL_BIT alone: the SA stays larval. NEW_BIT: the
  *                  SA is not older. With such a rule, the program never sleeps: the clock advances instead. Another
  *                  rule may take effect on the same call.
@@ -81,10 +81,10 @@
 #define ROUTE 0x1000U
 
 /* For the effect `mature`: bits of an SPI, the tag of guard SAs, and by how much SAs are older, in seconds. */
-#define STOPPER_BIT 0x80000000U
+#define GUARD_SA_BIT 0x80000000U
 #define LARVAL_BIT 0x40000000U
 #define NEW_BIT 0x20000000U
-#define STOPPER_TAG 0x58464d4bU
+#define GUARD_SA_TAG 0x58464d4bU
 #define OLDER_SECONDS 10
 
 /* Format of sscanf() for CALL and EFFECT. */
@@ -554,12 +554,12 @@ static void make_mature(struct nlmsghdr *nlh, const struct rule *rule)
 	if (nlh->nlmsg_type != XFRM_MSG_NEWSA)
 		return;
 	memcpy(&sa, nlmsg_data(nlh), sizeof(sa));
-	if ((ntohl(sa.id.spi) & (STOPPER_BIT | LARVAL_BIT)) == LARVAL_BIT)
+	if ((ntohl(sa.id.spi) & (GUARD_SA_BIT | LARVAL_BIT)) == LARVAL_BIT)
 		return;
 	sa.curlft.packets = rule->count * (unsigned long)rule->value;
 	sa.curlft.bytes = 84 * sa.curlft.packets;
-	if (ntohl(sa.id.spi) & STOPPER_BIT)
-		sa.sel.user = STOPPER_TAG;
+	if (ntohl(sa.id.spi) & GUARD_SA_BIT)
+		sa.sel.user = GUARD_SA_TAG;
 	else if (!(ntohl(sa.id.spi) & NEW_BIT))
 		sa.curlft.add_time -= OLDER_SECONDS;
 	memcpy(nlmsg_data(nlh), &sa, sizeof(sa));

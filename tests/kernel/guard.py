@@ -17,7 +17,7 @@ RECEIVE_BUFFER = 64 * 1024 * 1024
 ID_SIZE = 64
 
 
-def lets_pass(policy):
+def is_bypass(policy):
     return policy.action == ALLOW and not policy.templates
 
 
@@ -49,12 +49,12 @@ class Guard:
 
     def add(self, policy):
         self.present[policy.index] = policy
-        if not lets_pass(policy):
+        if not is_bypass(policy):
             self.guards[policy.key] += 1
 
     def remove(self, policy):
         del self.present[policy.index]
-        if not lets_pass(policy):
+        if not is_bypass(policy):
             self.lose(policy.key)
 
     def lose(self, key):
@@ -68,7 +68,7 @@ class Guard:
             policy = Policy.parse(body)
             before = self.present.pop(policy.index, None)
             self.add(policy)
-            if before and not lets_pass(before):
+            if before and not is_bypass(before):
                 self.lose(before.key)
         elif kind == MSG_DELPOLICY:
             index = of_deletion(body)
@@ -93,5 +93,5 @@ class Guard:
         """Checks that no guarded key was unprotected after any change, and that none is now."""
         self.read()
         equal(dict(self.open), {}, f"the policies that nothing stood in for at some moment {when}")
-        found = {policy.key for policy in netlink.policies() if not lets_pass(policy)}
+        found = {policy.key for policy in netlink.policies() if not is_bypass(policy)}
         equal(self.guarded - found, set(), f"the policies that nothing stands in for {when}")

@@ -50,10 +50,10 @@ def spi_in(number):
     return 0x2000 + number
 
 
-def make_sas(number, stopper=True, first=0):
+def make_sas(number, guard_sa=True, first=0):
     netlink.allocate_spi(HERE, THERE, first + spi_out(number), reqid=number)
     netlink.allocate_spi(THERE, HERE, first + spi_in(number), reqid=number)
-    if stopper:
+    if guard_sa:
         netlink.allocate_spi(HERE, THERE, complement(first + spi_out(number)), reqid=number)
 
 

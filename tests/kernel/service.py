@@ -63,8 +63,8 @@ def unit(name):
 def command_in(members, by_systemd=True):
     """Returns a command that runs xfrmctl in the unit with this file, started by systemd or by a process of the
     unit."""
-    told = "SYSTEMD_EXEC_PID=$$ " if by_systemd else ""
-    return "sh", "-c", f'echo $$ >{members} && {told}exec "$0" "$@"', XFRMCTL
+    variable = "SYSTEMD_EXEC_PID=$$ " if by_systemd else ""
+    return "sh", "-c", f'echo $$ >{members} && {variable}exec "$0" "$@"', XFRMCTL
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 """Expected shadows and kept policies."""
 
 from netlink import ATTRIBUTE_OFFLOAD, ATTRIBUTE_TEMPLATES, BLOCK, INFINITE, policies
-from tags import CLOSE, GRACE, HOLD, KEEP
+from tags import ADJACENT, EXPIRING, HOLD, KEPT
 
 BEHIND = 0x80000000
 
@@ -19,10 +19,10 @@ def shadow_of(policy, user=HOLD, seconds=0, **more):
     return policy._replace(**wanted | more)
 
 
-def kept_shadow_of(policy, **more):
+def kept_policy_of(policy, **more):
     """Returns the kept policy that takes the place of a policy."""
     without = {kind: data for kind, data in policy.attributes.items() if kind != ATTRIBUTE_OFFLOAD}
-    return policy._replace(**{"user": KEEP, "attributes": without, "lifetime": (INFINITE,) * 4 + (0, KEPT_SECONDS, 0, 0)} | more)
+    return policy._replace(**{"user": KEPT, "attributes": without, "lifetime": (INFINITE,) * 4 + (0, KEPT_SECONDS, 0, 0)} | more)
 
 
 def make_shadow(policy, *args, **more):
@@ -31,7 +31,7 @@ def make_shadow(policy, *args, **more):
 
 def shadows(*users):
     """Returns the policies in the kernel that have one of these tags, by default all shadows."""
-    return [policy for policy in policies() if policy.user in (users or (HOLD, GRACE, CLOSE))]
+    return [policy for policy in policies() if policy.user in (users or (HOLD, EXPIRING, ADJACENT))]
 
 
 def real_policies():

@@ -11,7 +11,7 @@ from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_UPDPOLICY
 from program import ANY, Fault, Faults, arm, flush, hold, xfrmctl_with
-from shadows import GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
+from shadows import EXPIRING, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, LAN, REMOTE, require
 from tap import contains, equal
 from wire import PASSES, PROTECTED, Wire, out, same
@@ -122,7 +122,7 @@ def before_hold():
     policies = make()
     arm()
     before = shadows()
-    contains(hold().out, "Removed 0 SAs and 4 policies (1 in, 2 out, 1 fwd) in ", "; 4 shadows hold their place.\n")
+    contains(hold().out, "Removed 0 SAs and 4 policies (1 in, 2 out, 1 fwd) in ", "; 4 shadows are in place.\n")
     equal((netlink.policies(), keys(before)), (before, keys(policies)), "the shadows")
 
 
@@ -131,11 +131,11 @@ def grace_ends(with_policies):
     """Expiring shadows become permanent, with policies in front of them: {0}"""
     policies = make()
     for policy in policies[:2]:
-        make_shadow(policy, GRACE, seconds=3600)
+        make_shadow(policy, EXPIRING, seconds=3600)
     if not with_policies:
         flush("--match=priority=0-9999")
     arm()
-    equal((keys(shadows(HOLD)), shadows(GRACE)), (keys(policies if with_policies else policies[:2]), []), "the shadows")
+    equal((keys(shadows(HOLD)), shadows(EXPIRING)), (keys(policies if with_policies else policies[:2]), []), "the shadows")
     equal({shadow.lifetime[4:] for shadow in shadows()}, {(0, 0, 0, 0)}, "when they expire")
 
 
@@ -314,7 +314,8 @@ def events_always_lost():
     lost = Fault("event", ANY, "fail", errno.ENOBUFS)
     each_time = Fault("receive", MSG_GETPOLICY, "run")
     result = xfrmctl_with([each_time, lost], "arm", command=add(MEANWHILE).replace("add", "update"), status=1)
-    equal(result.err, "xfrmctl: The policies changed during each of 5 passes: some may have no shadow. Run `xfrmctl arm` again.\n", "standard error")
+    equal(result.err, "xfrmctl: Could not put shadows behind all policies: policies changed during each of 5 passes. "
+          "Run `xfrmctl arm` again.\n", "standard error")
     equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
 
 
@@ -323,8 +324,8 @@ def no_events():
     """If arm cannot listen to events, it fails and reports it; listed policies have shadows."""
     make()
     result = xfrmctl_with([Fault("socket", ANY, "fail", errno.EMFILE, 3, 3)], "arm", status=1)
-    equal(result.err, "xfrmctl: Could not listen to the kernel's events: Too many open files. Policies that the IKE daemon installs "
-          "at the same time may have no shadow: run `xfrmctl arm` again.\n", "standard error")
+    equal(result.err, "xfrmctl: Could not listen to the kernel's events: Too many open files. Policies that the IKE daemon "
+          "installs meanwhile may have no shadow. Run `xfrmctl arm` again.\n", "standard error")
     equal(places(shadows(HOLD)), places(map(shadow_of, real_policies())), "the shadows")
 
 
@@ -335,7 +336,7 @@ def refused_meanwhile():
     with Faults(CHANGED, Fault("send", netlink.MSG_NEWPOLICY, "refuse", errno.ENOMEM, 5, 5), command=add(MEANWHILE)) as faults:
         result = arm(status=1, env=faults.env)
     contains(result.err, "Could not put a shadow behind policy 10.1.0.0/16 → 10.9.0.0/16 dir out",
-             "a shadow in its place was refused: Cannot allocate memory.")
+             "the kernel refused the shadow: Cannot allocate memory.")
     contains(result.out, "Put shadows behind 4 policies (")
 
 

@@ -61,8 +61,8 @@ def handover():
         result = stop("handover", command, main_pid=process.pid)
         ended_by(process, signal.SIGVTALRM)
     assert re.fullmatch(r"Put shadows behind 1 policy \(1 out\) in \d+\.\d{3} ms\.\n"
-                        rf"Ended the main process \(PID {process.pid}\) without its goodbye in \d+\.\d{{3}} ms: its SAs "
-                        r"go on until the next one takes over\.\n", result.out), result.out
+                        rf"Ended the main process \(PID {process.pid}\) without a clean shutdown in \d+\.\d{{3}} ms\. "
+                        r"Its SAs stay in use until the handover\.\n", result.out), result.out
 
 
 @case
@@ -71,7 +71,7 @@ def ignores():
     with restarting(DAEMON_THAT_IGNORES) as (process, command):
         result = stop("handover", command, main_pid=process.pid)
         ended_by(process, signal.SIGKILL)
-    contains(result.out, " without its goodbye in 2", " ms, by SIGKILL: its SAs go on ")
+    contains(result.out, " without a clean shutdown in 2", " ms, by SIGKILL. Its SAs stay in use ")
 
 
 @case
@@ -79,7 +79,7 @@ def stopped():
     """A main process that is stopped is ended by SIGKILL."""
     with restarting() as (process, command):
         process.send_signal(signal.SIGSTOP)
-        contains(stop("handover", command, main_pid=process.pid).out, " ms, by SIGKILL: ")
+        contains(stop("handover", command, main_pid=process.pid).out, " ms, by SIGKILL. ")
         ended_by(process, signal.SIGKILL)
 
 
@@ -125,7 +125,7 @@ def no_main_process():
     with restarting() as (process, command):
         result = stop("handover", command)
         lives(process)
-    contains(result.err, "This unit has no main process any more that could say goodbye.\n")
+    contains(result.err, "The unit has no main process: there is nothing to end.\n")
 
 
 @case
@@ -134,7 +134,7 @@ def has_ended():
     with restarting() as (process, command):
         process.kill()
         process.wait(SECONDS)
-        contains(stop("handover", command, main_pid=process.pid).err, "no main process any more")
+        contains(stop("handover", command, main_pid=process.pid).err, "The unit has no main process")
 
 
 @case
@@ -142,8 +142,8 @@ def of_other_unit():
     """A process of another unit is not ended, and this is reported."""
     with restarting() as (process, command), unit("other.service") as members, daemon(members) as other:
         result = stop("handover", command, status=1, main_pid=other.pid)
-        contains(result.err, f"xfrmctl: Process {other.pid} ($MAINPID) is none of this unit, so it is not ended: when it "
-                 "stops as usual, its tunnels are negotiated anew.\n")
+        contains(result.err, f"xfrmctl: Could not end process {other.pid} ($MAINPID): the process does not belong to this unit. "
+                 "After its clean shutdown, charon negotiates all tunnels anew.\n")
         lives(process)
         lives(other)
         other.kill()

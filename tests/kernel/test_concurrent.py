@@ -15,7 +15,7 @@ import xfrm
 from cases import case, cases, main
 from guard import Guard
 from program import PRELOADED, SECONDS, XFRMCTL, Result, arm, environment, hold, release, run
-from shadows import CLOSE, HOLD, real_policies, shadows
+from shadows import ADJACENT, HOLD, real_policies, shadows
 from tap import Skip, comment, contains, equal
 
 # Number of policies of a case, maximum number of its rounds, and time after which no new round begins, in seconds.
@@ -92,7 +92,7 @@ def hold_and_keep():
             # The shadows of both have different places, so that a policy may get two.
             side_by_side(*(HOLDING, ["flush", "--keep"])[::1 - number % 2 * 2], number % 5 * 0.002)
             guard.check(f"in round {number}")
-            equal(keys(shadows(HOLD, CLOSE)), guard.guarded, f"what the shadows stand for in round {number}")
+            equal(keys(shadows(HOLD, ADJACENT)), guard.guarded, f"what the shadows stand for in round {number}")
         equal(real_policies(), [], f"the policies left in round {number}")
         release()
         equal(netlink.policies(), [], f"what is left of round {number}")
@@ -304,7 +304,7 @@ def little_memory():
         contains(within(procs, "arm").out, "Put shadows behind 100000 policies (")
         contains(within(procs, "status", "--socket=/nonexistent").out, "20000 being negotiated", "shadows      100000")
         contains(within(procs, "flush", "--hold", "--exclude=reqid=77").out,
-                 "Removed 20000 SAs (20000 esp) and 100000 policies (", "; 100000 shadows hold their place.")
+                 "Removed 20000 SAs (20000 esp) and 100000 policies (", "; 100000 shadows are in place.")
         contains(within(procs, "release", "--grace=1h").out, "100000 stay for 1h.")
         contains(within(procs, "release").out, "Released 100000 shadows in ")
         xfrm.fill("hosts", LOT)

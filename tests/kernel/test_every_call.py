@@ -13,11 +13,11 @@ import living
 import netlink
 import xfrm
 from cases import cases, main
-from guard import Guard, lets_pass
+from guard import Guard, is_bypass
 from negotiating import NEW, YES, charon, install
 from negotiating import sas as sas_known
 from program import ANY, PRELOADED, Fault, Faults, arm, hold, run
-from shadows import KEEP
+from shadows import KEPT
 from tables import ESP
 from tap import comment, contains, equal
 
@@ -30,7 +30,7 @@ CALLED = {"send": "message to the kernel", "receive": "answer of the kernel's", 
 OUT = netlink.DIRS["out"]
 
 # Bit in the SPIs of guard SAs.
-STOPPER = 1 << 31
+GUARD_SA = 1 << 31
 
 # Offset in bytes of the SPI in a struct xfrm_user_tmpl.
 SPI_OF_TEMPLATE = 16
@@ -54,7 +54,7 @@ def failing(code, *reasons):
 UNNOTICED = [Way("fail", errno.EINTR), Way("short")]
 SENDS = [failing(errno.ENOBUFS), Way("refuse", errno.ENOMEM, ("Cannot allocate memory",)),
          Way("refuse", errno.EPERM, ("Operation not permitted", "CAP_NET_ADMIN is needed"))]
-RECEIVES = [failing(errno.ENOBUFS, "Could not get the kernel's whole list"), Way("fail", errno.EINTR),
+RECEIVES = [failing(errno.ENOBUFS, "Could not read all "), Way("fail", errno.EINTR),
             Way("late", 0, ("Connection timed out",)),
             Way("short", 4, ("Bad message",)), Way("short", 0, ("Bad message",))]
 
@@ -171,20 +171,20 @@ def held():
     not be removed stays right behind the place of that policy. Checks that the SAs of kept policies are there."""
     spis = netlink.spis()
     for policy in netlink.policies():
-        if policy.user == KEEP and policy.dir == OUT:
+        if policy.user == KEPT and policy.dir == OUT:
             contains(spis, int.from_bytes(policy.templates[SPI_OF_TEMPLATE:][:4], "big"))
-    return {(policy.key, policy.user == 0, lets_pass(policy)) for policy in netlink.policies()}
+    return {(policy.key, policy.user == 0, is_bypass(policy)) for policy in netlink.policies()}
 
 
 def closed():
     """Returns the keys of policies that protect or block."""
-    return {policy.key for policy in netlink.policies() if not lets_pass(policy)}
+    return {policy.key for policy in netlink.policies() if not is_bypass(policy)}
 
 
 def settled():
     """Returns the kept policies and the guard SAs that are left. There are none after a handover or a hold."""
-    return {policy.key for policy in netlink.policies() if policy.user == KEEP} | {
-        spi for spi in netlink.spis() if spi & STOPPER}
+    return {policy.key for policy in netlink.policies() if policy.user == KEPT} | {
+        spi for spi in netlink.spis() if spi & GUARD_SA}
 
 
 def there():

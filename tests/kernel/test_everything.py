@@ -135,7 +135,7 @@ def verbose():
     """With -v, flush reports its passes on standard error."""
     xfrm.a_few()
     result = flush("-v", "--match=reqid=1")
-    contains(result.err, "xfrmctl: Pass 1 over the policies; 0 had gone already.\n", "Pass 1 over the SAs")
+    contains(result.err, "xfrmctl: Pass 1 over the policies; 0 were gone already.\n", "Pass 1 over the SAs")
     contains(result.out, "Removed 1 SA (1 esp) and 2 policies (1 in, 1 out) in ")
 
 

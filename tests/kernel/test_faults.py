@@ -41,8 +41,8 @@ def always_lost(kind, dump, _):
     with Faults(Fault("send", dump, "note"), *lost) as faults:
         result = flush("--match=reqid=1", status=1, env=faults.env)
         equal(faults.count(), 5, "the number of dumps")
-    equal(result.err, f"xfrmctl: Could not get the kernel's whole list of {kind} in 5 passes: some may be left. Run "
-                      "this again.\n", "standard error")
+    equal(result.err, f"xfrmctl: Could not read all {kind} in 5 passes: some may be left. Run this "
+                      "command again.\n", "standard error")
 
 
 @cases(KINDS)
@@ -50,7 +50,7 @@ def lost_from_dump(kind, dump, _):
     """Entries that are lost from a dump of {0} (ENOBUFS) are removed in the next pass."""
     fill(kind)
     result = flush_with([Fault("receive", dump, "fail", errno.ENOBUFS, first=3, last=3)], "-v", "--match=reqid=1")
-    contains(result.err, f"Pass 1 over the {kind} has lost a part;", f"Pass 2 over the {kind};")
+    contains(result.err, f"Pass 1 over the {kind} lost a part of the kernel's list;", f"Pass 2 over the {kind};")
     is_lacking(result.err, "Pass 3")
     expect_half(kind, result)
 
@@ -60,22 +60,22 @@ def dry_run_lost():
     """A dry run reports that its list may lack entries."""
     xfrm.a_few()
     result = flush_with([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS)], "--dry-run")
-    equal(result.err, "xfrmctl: A part of the kernel's list was lost: this list may lack entries. Run this again.\n",
-          "standard error")
+    equal(result.err, "xfrmctl: Could not read the kernel's whole list: entries may be missing here. Run this command "
+          "again.\n", "standard error")
     contains(result.out, "Would remove 2 SAs (1 esp, 1 ah) and 0 policies.\n")
 
 
-NO_XFRM = "This kernel has no XFRM (CONFIG_XFRM_USER, module xfrm_user), so it cannot be asked for SAs and policies."
+NO_XFRM = "Could not use XFRM: this kernel lacks it. Load the module xfrm_user, or use a kernel with CONFIG_XFRM_USER."
 
 FILTERED = ("Could not open a netlink socket: a filter of system calls forbids it ({}). Allow it in the unit "
-            "(SystemCallFilter=, RestrictAddressFamilies=); if the unit does, report this as a bug of xfrmctl's own filter.")
+            "(SystemCallFilter=, RestrictAddressFamilies=). If the unit allows it, report this as a bug of xfrmctl.")
 
 
 @cases([
     (errno.EPROTONOSUPPORT, NO_XFRM),
     (errno.EPERM, FILTERED.format("Operation not permitted")),
     (errno.EAFNOSUPPORT, FILTERED.format("Address family not supported by protocol")),
-    (errno.EMFILE, "Could not ask the kernel for XFRM state: Too many open files."),
+    (errno.EMFILE, "Could not read XFRM state: Too many open files."),
 ])
 def no_socket(error, sentence):
     """Without a socket (errno {0}), flush fails: {1}"""
@@ -95,7 +95,7 @@ def no_counts(error, reason):
     """If the kernel does not answer the first request ({1}), nothing is done."""
     state = xfrm.a_few()
     result = flush_with([Fault("receive", MSG_GETSADINFO, "fail", error)], status=1)
-    equal((result.err, result.out), (f"xfrmctl: Could not ask the kernel for XFRM state: {reason}.\n", ""), "output")
+    equal((result.err, result.out), (f"xfrmctl: Could not read XFRM state: {reason}.\n", ""), "output")
     state.expect_untouched()
 
 
@@ -104,7 +104,7 @@ def other_word_size():
     """The answer of a 64-bit kernel to a 32-bit program is explained."""
     state = xfrm.a_few()
     result = flush_with([Fault("send", MSG_GETSADINFO, "refuse", errno.EOPNOTSUPP)], status=1)
-    contains(result.err, "This kernel takes no XFRM messages from a 32-bit program (CONFIG_XFRM_USER_COMPAT)")
+    contains(result.err, "this kernel accepts no XFRM messages of a 32-bit program (CONFIG_XFRM_USER_COMPAT)")
     state.expect_untouched()
 
 
@@ -247,7 +247,7 @@ def gone_in_between(what, removed):
     result = flush_with([Fault("send", message, "run", first=number, last=number)], "-v", "--exclude=reqid=77",
                         command=command)
     state.expect()
-    contains(result.err, f"{2 - removed} had gone already.")
+    contains(result.err, f"{2 - removed} were gone already.")
     contains(result.out, ("Removed 0 SAs and 1 policy" if policies else "Removed 1 SA") if removed else
              "Nothing to remove.\n")
 
@@ -290,7 +290,7 @@ def flush_refused(kind, message):
     """If the kernel refuses to flush {0}, as a security module may, they are removed one by one."""
     state = xfrm.a_few()
     result = flush_with([Fault("send", message, "refuse", errno.EPERM)], "-v")
-    contains(result.err, f"The kernel refuses to flush {kind}: Operation not permitted; removing them one by one.\n")
+    contains(result.err, f"Could not flush the {kind} at once: Operation not permitted. They are removed one by one.\n")
     contains(result.out, "Removed 2 SAs (1 esp, 1 ah) and 3 policies (1 in, 1 out, 1 fwd) in ")
     state.expect()
 

@@ -15,7 +15,7 @@ from living import HERE, THERE, complement, make, make_sas, policies, spi_in, sp
 from negotiating import NEW, NO, YES, charon, connection, conns, install, replace, sas
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_GETPOLICY
 from program import ANY, Fault, Faults, Steps, keep, release, run, until, xfrmctl
-from shadows import CLOSE, GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
+from shadows import ADJACENT, EXPIRING, HOLD, KEPT, make_shadow, real_policies, shadows
 from tables import flows
 from tap import contains, equal
 from vici_server import HANG_UP, Stream
@@ -39,7 +39,7 @@ def kept(*numbers):
     """Creates connections and runs flush --keep. Checks that only their SAs and policies are left."""
     make(*numbers)
     xfrmctl_living("flush", "--keep")
-    equal((len(shadows(KEEP)), len(shadows(HOLD)), len(spis())), (3 * len(numbers),) * 3, "what is kept")
+    equal((len(shadows(KEPT)), len(shadows(HOLD)), len(spis())), (3 * len(numbers),) * 3, "what is kept")
 
 
 def wait_over(seconds):
@@ -77,8 +77,8 @@ def new(*numbers):
 
 def expect(sas_left, real=0, held=0):
     """Checks what is left. handover leaves shadows that block: a release or their time limit removes them."""
-    equal((spis(), len(shadows(KEEP)), len(real_policies()), len(shadows())), (sas_left, 0, real, held),
-          "SAs, kept shadows, policies, and shadows that block")
+    equal((spis(), len(shadows(KEPT)), len(real_policies()), len(shadows())), (sas_left, 0, real, held),
+          "SAs, kept policies, policies, and shadows that block")
 
 
 @case
@@ -148,12 +148,12 @@ def removed():
     contains(result.out, "Handed over 1 of 2 connections", "1 not configured")
 
 
-@cases([("GRACE", GRACE), ("CLOSE", CLOSE)])
+@cases([("EXPIRING", EXPIRING), ("ADJACENT", ADJACENT)])
 def removed_with(name, tag):
     """The shadows of a connection that is not configured stay, also those with the tag {0}."""
     kept(1)
     for policy in shadows(HOLD):
-        make_shadow(policy, tag, seconds=3600 if tag == GRACE else 0)
+        make_shadow(policy, tag, seconds=3600 if tag == EXPIRING else 0)
         policy.delete()
     with charon(()) as server:
         handover(server)
@@ -183,8 +183,9 @@ def refused_by_charon():
     with charon((1, 2), initiate=initiate) as server:
         result = handover(server, "--timeout=300ms")
     expect(new(2), real=3, held=6)
-    contains(result.err, "charon does not begin with site1: CHILD_SA config not found",
-             "10.1.0.0/16 → 10.11.0.0/16 (192.0.2.1 → 198.51.100.1, reqid 1) is held: there are no new SAs of it after 300ms")
+    contains(result.err, "charon does not initiate site1: CHILD_SA config not found",
+             "Could not hand over 10.1.0.0/16 → 10.11.0.0/16 (192.0.2.1 → 198.51.100.1, reqid 1): charon has no new SAs for the "
+             "connection after 300ms. The connection is blocked")
     contains(result.out, "Handed over 1 of 2 connections", "1 fell back to hold")
 
 
@@ -209,7 +210,7 @@ def half_then_whole():
     # The kernel sends an event for an added SA, and none for a larval SA like this one.
     with charon(initiate=initiate) as server:
         handover(server, "--timeout=2s")
-    assert not shadows(KEEP), "kept shadows are left"
+    assert not shadows(KEPT), "kept policies are left"
 
 
 @case
@@ -277,12 +278,12 @@ def peer_does_not_come():
         timer.start()
         result = handover(server, faults=[after(301_000)])
         timer.join()
-    contains(result.err, "there are no new SAs of it after 5min")
+    contains(result.err, "charon has no new SAs for the connection after 5min")
     expect(set(), real=1, held=3)
 
 
 @case
-def rival():
+def reqid_conflict():
     """A connection with a reqid conflict is asked for, and held soon."""
     kept(1)
     # Connection 5, not kept, has reqid 1 now.
@@ -290,7 +291,7 @@ def rival():
     with charon((1, 5), initiate=YES) as server:
         result = handover(server, "--timeout=1min")
     expect(set(), real=3, held=3)
-    contains(result.err, "charon uses its reqid for another connection now")
+    contains(result.err, "charon uses the reqid for another connection now")
 
 
 @case
@@ -324,7 +325,7 @@ def not_configured_blocked():
         with charon(()) as server:
             handover(server)
         equal(set(wire.verdicts(LIVES).values()), {BLOCKED}, "the flows")
-    equal([policy.lifetime[5] >= 300 for policy in shadows(GRACE)], [True] * 3, "for how long")
+    equal([policy.lifetime[5] >= 300 for policy in shadows(EXPIRING)], [True] * 3, "for how long")
 
 
 @cases([("there is no socket", None), ("it hangs up at once", {"list_conns": HANG_UP}),
@@ -338,7 +339,7 @@ def no_charon(_, commands):
     else:
         with charon(**commands) as server:
             result = handover(server, "--timeout=0", status=1)
-    contains(result.err, "charon does not answer on /", "--socket= names another socket")
+    contains(result.err, "Could not ask charon at /", "Use --socket= for another socket")
     expect(set(), held=3)
 
 
@@ -348,7 +349,7 @@ def ends_in_the_middle():
     kept(1, 2)
     with charon((1, 2), initiate=HANG_UP) as server:
         result = handover(server, "--timeout=300ms", status=1)
-    contains(result.err, "charon does not answer any more on /")
+    contains(result.err, "Lost the connection to charon at /")
     expect(set(), held=6)
 
 
@@ -372,7 +373,7 @@ def nothing_kept():
 
 
 @case
-def stoppers_left():
+def guard_sas_left():
     """Guard SAs that an interrupted run has left are removed, with the SAs that they guard."""
     make_sas(1)
     living.xfrmctl_with([living.MATURE], "handover", "--socket=/run/nobody.vici")
@@ -419,7 +420,7 @@ def bounded():
 def slow():
     """While a request to charon is pending, handover retries no other connection, and does not poll."""
     kept(1, 2)
-    turned, told = Fault("poll", ANY, "note"), Fault("event", ANY, "note")
+    turned, noted = Fault("poll", ANY, "note"), Fault("event", ANY, "note")
     # Advances the clock by the delay after which handover retries site1, which charon has refused.
     later = Fault("event", ANY, "later", 400)
     turns = []
@@ -433,7 +434,7 @@ def slow():
             turns.append(faults.count(0))
         install(2)
         return YES
-    with Faults(turned, told, later, living.MATURE) as faults, charon((1, 2), initiate=initiate) as server:
+    with Faults(turned, noted, later, living.MATURE) as faults, charon((1, 2), initiate=initiate) as server:
         xfrmctl("handover", "--timeout=infinity", server.option, env=faults.env)
     equal(asked(server), ["site1", "site2", "site1"], "what charon was asked for")
     assert turns[-1] - turns[0] <= 2 * EVENTS, f"the turns of its loop by each event: {turns}"
@@ -496,7 +497,7 @@ def others_meanwhile():
 
     def initiate(arguments):
         if arguments["child"] == "site1":
-            until(lambda: len(shadows(KEEP)) == 3, "the others are handed over")
+            until(lambda: len(shadows(KEPT)) == 3, "the others are handed over")
         install(number_of(arguments))
         return YES
     with charon(list_conns=conns(*map(other_peer, numbers)), initiate=initiate) as server:
@@ -539,7 +540,7 @@ def ends_beside_others():
         return HANG_UP if arguments["child"] == "site1" else b""
     with charon(list_conns=conns(*map(other_peer, numbers)), initiate=initiate) as server:
         result = handover(server, "--timeout=1s", status=1)
-    equal(result.err.count("charon does not answer any more on /"), 1, "how often that is said")
+    equal(result.err.count("Lost the connection to charon at /"), 1, "how often that is said")
     contains(result.out, "Handed over 1 of 3 connections", "2 fell back to hold")
     expect(new(2), real=3, held=9)
 
@@ -560,7 +561,7 @@ def no_answer_in_time():
                 list_sas=lambda arguments: sas(2) if arguments.get("ike") == "site2" else sas()) as server:
         result = handover(server, "--timeout=infinity", faults=[after(31_000)])
     equal(sorted(asked(server)), ["site1", "site1", "site2"], "what charon was asked for")
-    contains(result.err, "charon has no answer about site1: Connection timed out.")
+    contains(result.err, "charon did not answer about site1: Connection timed out.")
     expect(new(1, 2), real=6, held=6)
 
 
@@ -576,7 +577,7 @@ def no_client_left():
         return b""
     with charon(list_conns=conns(other_peer(1), other_peer(2)), initiate=initiate) as server:
         result = handover(server, "--timeout=32s", status=1, faults=[after(31_000)])
-    contains(result.err, "charon does not answer any more on /", ": Connection timed out.")
+    contains(result.err, "Lost the connection to charon at /", ": Connection timed out.")
     expect(set(), real=1, held=6)
 
 
@@ -590,7 +591,7 @@ def talks_without_end():
     def initiate(_):
         until(lambda: ("list-sas", {"ike": "site1"}) in server.seen, "charon is asked about site1")
         install(2)
-        until(lambda: len(shadows(KEEP)) == 3, "site2 is handed over")
+        until(lambda: len(shadows(KEPT)) == 3, "site2 is handed over")
         install(1)
         return YES
     with charon(list_conns=conns(other_peer(1), other_peer(2)), initiate=initiate,
@@ -616,7 +617,7 @@ def deletion_refused(_, kind):
     with charon() as server:
         result = handover(server, faults=[Fault("send", kind, "refuse", errno.EPERM, 1, 1)], status=1)
     contains(result.err, "Could not remove ", "Operation not permitted")
-    equal((len(shadows(KEEP)) + len(spis() & old(1)), len(shadows())), (1, 3), "what is left of old SAs, and the shadows")
+    equal((len(shadows(KEPT)) + len(spis() & old(1)), len(shadows())), (1, 3), "what is left of old SAs, and the shadows")
 
 
 @case
@@ -633,7 +634,7 @@ def real_sas():
     living.add_real_sas(1)
     xfrm.add_policies(*policies(1, spi_out(1)))
     keep()
-    equal((len(shadows(KEEP)), spis()), (3, old(1)), "what is kept")
+    equal((len(shadows(KEPT)), spis()), (3, old(1)), "what is kept")
 
     def initiate(_):
         living.add_real_sas(1, NEW)
@@ -679,7 +680,7 @@ def killed_anywhere():
             there = [number for number in numbers if NEW + spi_in(number) in spis()]
             with charon(numbers, list_sas=sas(*there)) as server:
                 living.xfrmctl_with([living.MATURE], "handover", server.option)
-            equal((spis(), len(shadows(KEEP)), len(real_policies())), (new(*numbers), 0, 6),
+            equal((spis(), len(shadows(KEPT)), len(real_policies())), (new(*numbers), 0, 6),
                   f"killed behind change {number}")
     assert number > 2, f"the number of changes: {number - 1}"
 

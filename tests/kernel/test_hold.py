@@ -13,7 +13,7 @@ from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from netlink import ALLOW, BLOCK, INFINITE, MSG_DELPOLICY, MSG_NEWPOLICY, MSG_UPDPOLICY
 from program import Fault, Faults, flush, hold
-from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
+from shadows import BEHIND, EXPIRING, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP
 from tap import Skip, contains, equal
 from wire import Wire, into, out
@@ -168,7 +168,7 @@ def summary():
     netlink.allocate_spi(src="192.0.2.1", dst="192.0.2.2", spi=0x1000)
     result = hold()
     assert re.fullmatch(r"Removed 1 SA \(1 esp\) and 4 policies \(1 in, 2 out, 1 fwd\) in \d+\.\d{3} ms; "
-                        r"4 shadows hold their place\.\n", result.out), result.out
+                        r"4 shadows are in place\.\n", result.out), result.out
     equal(result.err, "", "standard error")
     expect_held(policies)
     equal(xfrm.counts(), (4, 0), "policies and SAs")
@@ -178,7 +178,7 @@ def summary():
 def summary_of_one():
     """The summary has the singular for one shadow."""
     xfrm.add_policies(POLICIES["out"])
-    contains(hold().out, "Removed 0 SAs and 1 policy (1 out) in ", " ms; 1 shadow holds its place.\n")
+    contains(hold().out, "Removed 0 SAs and 1 policy (1 out) in ", " ms; 1 shadow is in place.\n")
 
 
 @case
@@ -196,7 +196,7 @@ def twice():
     hold()
     before = netlink.policies()
     result = hold()
-    equal((result.out, result.err), ("Nothing to remove; 4 shadows hold their place.\n", ""), "output")
+    equal((result.out, result.err), ("Nothing to remove; 4 shadows are in place.\n", ""), "output")
     equal(netlink.policies(), before, "the shadows")
     expect_held(policies)
 
@@ -217,7 +217,7 @@ def policies_of_the_next_life():
     hold()
     before = netlink.policies()
     make()
-    contains(hold().out, "Removed 0 SAs and 4 policies (1 in, 2 out, 1 fwd) in ", "; 4 shadows hold their place.\n")
+    contains(hold().out, "Removed 0 SAs and 4 policies (1 in, 2 out, 1 fwd) in ", "; 4 shadows are in place.\n")
     equal(netlink.policies(), before, "the shadows")
     expect_held(policies)
 
@@ -237,7 +237,7 @@ def weaker():
     policies = make()
     make_shadow(policies["out"], action=ALLOW)
     make_shadow(policies["drop"], action=ALLOW)
-    contains(hold().out, "; 4 shadows hold their place.\n")
+    contains(hold().out, "; 4 shadows are in place.\n")
     expect_held(policies)
 
 
@@ -246,7 +246,7 @@ def stronger():
     """A shadow that blocks is not changed into a bypass."""
     policies = make()
     make_shadow(policies["pass"], action=BLOCK)
-    contains(hold().out, "; 4 shadows hold their place.\n")
+    contains(hold().out, "; 4 shadows are in place.\n")
     expect_held(policies, **{"pass": shadow_of(policies["pass"], action=BLOCK)})
 
 
@@ -254,7 +254,7 @@ def stronger():
 def stronger_grace():
     """An expiring shadow that blocks is not changed into a bypass."""
     policies = make()
-    make_shadow(policies["pass"], GRACE, seconds=3600, action=BLOCK)
+    make_shadow(policies["pass"], EXPIRING, seconds=3600, action=BLOCK)
     hold()
     expect_held(policies, **{"pass": shadow_of(policies["pass"], action=BLOCK)})
 
@@ -264,11 +264,11 @@ def grace_ends(with_policies):
     """Expiring shadows become permanent, with their policies in front of them: {0}"""
     policies = make()
     for policy in policies.values():
-        make_shadow(policy, GRACE, seconds=3600)
+        make_shadow(policy, EXPIRING, seconds=3600)
     if not with_policies:
         flush("--match=priority=1000-1003")
     result = hold()
-    contains(result.out, "4 shadows hold their place.\n")
+    contains(result.out, "4 shadows are in place.\n")
     if with_policies:
         contains(result.out, "Removed 0 SAs and 4 policies (1 in, 2 out, 1 fwd) in ")
     expect_held(policies)
@@ -279,7 +279,7 @@ def grace_ends(with_policies):
 def keeps_counters():
     """A shadow that replaces an expiring one has its record of packets blocked before."""
     policies = make()
-    make_shadow(policies["out"], GRACE, seconds=3600, lifetime=(INFINITE, INFINITE, 11, 12, 0, 3600, 0, 0))
+    make_shadow(policies["out"], EXPIRING, seconds=3600, lifetime=(INFINITE, INFINITE, 11, 12, 0, 3600, 0, 0))
     flush("--match=priority=1000-1003")
     hold()
     [shadow] = shadows(HOLD)
@@ -287,24 +287,24 @@ def keeps_counters():
 
 
 @case
-def others_of_an_earlier_life():
+def others_of_a_previous_instance():
     """Shadows of a previous instance whose policies are gone stay."""
     xfrm.add_policies("src 10.1.0.0/16 dst 10.9.0.0/16 dir out priority 5 action block")
     old = netlink.policies()
     hold()
     policies = make()
-    contains(hold().out, "Removed 0 SAs and 4 policies (", "; 5 shadows hold their place.\n")
+    contains(hold().out, "Removed 0 SAs and 4 policies (", "; 5 shadows are in place.\n")
     expect_held(policies | {"old": old[0]})
 
 
 @case
-def bypass_of_an_earlier_life():
+def bypass_of_a_previous_instance():
     """A shadow of a bypass that is gone is removed when new policies are held."""
     xfrm.add_policies("src 10.1.0.0/16 dst 10.9.0.0/16 dir out priority 5")
     hold()
-    contains(hold().out, "; 1 shadow holds its place.\n")
+    contains(hold().out, "; 1 shadow is in place.\n")
     policies = make()
-    contains(hold().out, "Removed 0 SAs and 4 policies (", "; 4 shadows hold their place.\n")
+    contains(hold().out, "Removed 0 SAs and 4 policies (", "; 4 shadows are in place.\n")
     expect_held(policies)
 
 
@@ -316,7 +316,7 @@ def bypass_that_came_back():
     hold()
     old[0].add()
     policies = make()
-    contains(hold().out, "Removed 0 SAs and 5 policies (", "; 5 shadows hold their place.\n")
+    contains(hold().out, "Removed 0 SAs and 5 policies (", "; 5 shadows are in place.\n")
     expect_held(policies | {"old": old[0]})
 
 
@@ -344,7 +344,7 @@ def selection():
     make()
     before = netlink.policies()
     contains(hold("--match=reqid=1", "--exclude=dir=in").out, " and 1 policy (1 out) in ",
-             "; 1 shadow holds its place.\n")
+             "; 1 shadow is in place.\n")
     equal({policy.priority for policy in real_policies()}, {1001, 1002, 1003}, "the policies left")
     equal([policy for policy in before if policy.priority != 1000], real_policies(), "the policies left")
     equal(len(shadows()), 1, "the number of shadows")
@@ -385,7 +385,7 @@ def dry_run():
     """--dry-run changes nothing, and does not list shadows that stay."""
     policies = make()
     make_shadow(policies["out"])
-    make_shadow(policies["in"], GRACE, seconds=3600)
+    make_shadow(policies["in"], EXPIRING, seconds=3600)
     before = netlink.policies()
     listed = json.loads(hold("--dry-run", "--json").out)
     equal(sorted(policy["priority"] for policy in listed["policies"]), [*range(1000, 1004), BEHIND + 1001],
@@ -405,7 +405,7 @@ def socket_policies():
         equal(hold().out, "Nothing to remove.\n", "output")
         equal(xfrm.policy_lines(), before, "the policies")
         policies = make()
-        contains(hold().out, "; 4 shadows hold their place.\n")
+        contains(hold().out, "; 4 shadows are in place.\n")
         expect_held(policies)
         equal([line for line in xfrm.policy_lines() if line in before], before, "the policies of the socket")
 
@@ -416,7 +416,7 @@ def key_manager():
     make()
     before = netlink.policies()
     with process("charon-systemd", GROUPS_OF_CHARON):
-        contains(hold(status=3).err, "charon-systemd", " nothing was removed. Stop it first, or use --force.\n")
+        contains(hold(status=3).err, "charon-systemd", " Nothing was removed. Stop the process first, or use --force.\n")
         equal(netlink.policies(), before, "the policies")
         hold("--force")
         equal(len(shadows()), 4, "the number of shadows")
@@ -432,7 +432,7 @@ def many():
         xfrm.fill("networks", MANY)
         with Faults(*(Fault("send", kind, "note") for kind in (MSG_NEWPOLICY, MSG_DELPOLICY, MSG_UPDPOLICY))) as faults:
             contains(hold(env=faults.env).out, f"Removed 0 SAs and {MANY} policies (1000 in, 1000 out, 1000 fwd) in ",
-                     f"; {MANY} shadows hold their place.\n")
+                     f"; {MANY} shadows are in place.\n")
             equal([faults.count(number) for number in range(3)], [additions, MANY, 0], "the number of messages")
         equal((len(shadows(HOLD)), len(real_policies())), (MANY, 0), "shadows and policies")
 

@@ -8,7 +8,7 @@ import xfrm
 from cases import case, cases, main
 from netlink import (BLOCK, MSG_DELPOLICY, MSG_GETPOLICY, MSG_GETSADINFO, MSG_NEWPOLICY, MSG_UPDPOLICY)
 from program import XFRMCTL, Fault, Faults, Steps, hold, xfrmctl_with
-from shadows import GRACE, HOLD, make_shadow, real_policies, shadows
+from shadows import EXPIRING, HOLD, make_shadow, real_policies, shadows
 from tables import ESP
 from tap import contains, equal, is_lacking
 
@@ -38,7 +38,7 @@ def guarded(policies):
     """Checks that each of these policies is there, or a shadow that blocks in its place."""
     found = netlink.policies()
     equal(keys(policies) - keys(found), set(), "the policies without a shadow")
-    equal([policy for policy in found if policy.user and policy.action != BLOCK], [], "the shadows that let pass")
+    equal([policy for policy in found if policy.user and policy.action != BLOCK], [], "the shadows that do not block")
 
 
 def watch(faults, *words, status=0, prepare=make_many):
@@ -68,8 +68,8 @@ def addition_refused(error, reason):
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", error, first=2, last=2)], status=1)
     stays = policies[1]
     equal(result.err, "xfrmctl: Could not remove policy 10.1.0.0/16 → 10.4.0.0/16 dir out ptype main index "
-                      f"{stays.index}: a shadow in its place was refused: {reason}.\n", "standard error")
-    contains(result.out, "Removed 0 SAs and 3 policies (3 out) in ", "; 3 shadows hold their place.\n")
+                      f"{stays.index}: the kernel refused the shadow: {reason}.\n", "standard error")
+    contains(result.out, "Removed 0 SAs and 3 policies (3 out) in ", "; 3 shadows are in place.\n")
     equal(real_policies(), [stays], "the policies left")
     equal(keys(shadows(HOLD)), keys(policies) - keys([stays]), "the shadows")
 
@@ -111,7 +111,7 @@ def answers_lost():
                               Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOBUFS, first=1, last=1)],
                              "flush", "--hold")
     equal((result.err, real_policies()), ("", []), "standard error and policies left")
-    contains(result.out, f"Removed 0 SAs and {len(policies)} policies (", f"; {MANY} shadows hold their place.\n")
+    contains(result.out, f"Removed 0 SAs and {len(policies)} policies (", f"; {MANY} shadows are in place.\n")
 
 
 @case
@@ -123,7 +123,7 @@ def answers_always_lost():
     _, result = watch([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM), *lost], "flush", "--hold", status=1,
                       prepare=lambda: make_many(20))
     equal((len(real_policies()), shadows()), (20, []), "policies left, and shadows")
-    contains(result.err, f"Could not get the kernel's whole list of policies in {PASSES} passes")
+    contains(result.err, f"Could not read all policies in {PASSES} passes")
 
 
 @cases([("is cut", 4), ("does not fit", 0)])
@@ -160,7 +160,7 @@ def refusals_lost():
     _, result = watch([Fault("send", MSG_DELPOLICY, "refuse", errno.EPERM, first=1, last=3),
                        Fault("receive", MSG_DELPOLICY, "fail", errno.ENOBUFS, first=1, last=1)], "flush", "--hold")
     equal((result.err, real_policies()), ("", []), "standard error and policies left")
-    contains(result.out, f"Removed 0 SAs and {MANY} policies (", f"; {MANY} shadows hold their place.\n")
+    contains(result.out, f"Removed 0 SAs and {MANY} policies (", f"; {MANY} shadows are in place.\n")
 
 
 @case
@@ -181,7 +181,7 @@ def dump_lost(_, number):
                              "flush", "--hold", prepare=lambda: make_many(40))
     equal((result.err, real_policies(), len(shadows(HOLD))), ("", [], len(policies)),
           "standard error, policies left, number of shadows")
-    contains(result.out, "Removed 0 SAs and 40 policies (", "; 40 shadows hold their place.\n")
+    contains(result.out, "Removed 0 SAs and 40 policies (", "; 40 shadows are in place.\n")
 
 
 @case
@@ -206,7 +206,7 @@ def added_meanwhile():
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "run", first=1, last=1)], prepare=make_many,
                                  command=f"{XFRMCTL} -q arm")
     equal((result.err, real_policies(), keys(shadows(HOLD))), ("", [], keys(policies)), "what is left")
-    contains(result.out, f"Removed 0 SAs and {MANY} policies (", f"; {MANY} shadows hold their place.\n")
+    contains(result.out, f"Removed 0 SAs and {MANY} policies (", f"; {MANY} shadows are in place.\n")
 
 
 @case
@@ -226,7 +226,7 @@ def exists_and_is_gone():
     """A shadow that existed and is gone when it is checked is added."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.EEXIST, first=1, last=2)])
     equal((result.err, real_policies(), keys(shadows(HOLD))), ("", [], keys(policies)), "what is left")
-    contains(result.out, "Removed 0 SAs and 4 policies (4 out) in ", "; 4 shadows hold their place.\n")
+    contains(result.out, "Removed 0 SAs and 4 policies (4 out) in ", "; 4 shadows are in place.\n")
 
 
 def make_with_shadow(**more):
@@ -244,7 +244,7 @@ def look_refused():
     # The first two messages are for the dumps of the survey and of the pass.
     policies, result = hold_with([Fault("send", MSG_GETPOLICY, "refuse", errno.ENOMEM, first=4, last=4)], 1,
                                  make_with_shadow())
-    contains(result.err, f" index {policies[1].index}: a shadow in its place was refused: Cannot allocate memory.\n")
+    contains(result.err, f" index {policies[1].index}: the kernel refused the shadow: Cannot allocate memory.\n")
     equal(keys(real_policies()), keys([policies[1]]), "the policies left")
 
 
@@ -253,7 +253,7 @@ def update_refused():
     """A policy stays if its wrong shadow cannot be replaced; the others are held."""
     policies, result = hold_with([Fault("send", MSG_UPDPOLICY, "refuse", errno.ENOMEM)], 1,
                                  make_with_shadow(priority=7))
-    contains(result.err, f" index {policies[1].index}: a shadow in its place was refused: Cannot allocate memory.\n")
+    contains(result.err, f" index {policies[1].index}: the kernel refused the shadow: Cannot allocate memory.\n")
     equal(keys(real_policies()), keys([policies[1]]), "the policies left")
 
 
@@ -310,7 +310,7 @@ def grace_refused():
     result = xfrmctl_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=2, last=2)], "release",
                           "--grace=1h", status=1)
     contains(result.err, "xfrmctl: Could not release policy ", ": Cannot allocate memory.\n")
-    equal((len(shadows(HOLD)), len(shadows(GRACE))), (1, 3), "shadows that stay, and that expire")
+    equal((len(shadows(HOLD)), len(shadows(EXPIRING))), (1, 3), "shadows that stay, and that expire")
     equal(keys(shadows()), keys(policies), "what the shadows cover")
 
 
@@ -320,7 +320,7 @@ def grace_answers_lost():
     policies, _ = watch([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=3, last=5),
                          Fault("receive", MSG_NEWPOLICY, "fail", errno.ENOBUFS, first=1, last=1)],
                         "release", "--grace=1h", prepare=lambda: make_held(100))
-    equal((shadows(HOLD), keys(shadows(GRACE))), ([], keys(policies)), "the shadows")
+    equal((shadows(HOLD), keys(shadows(EXPIRING))), ([], keys(policies)), "the shadows")
 
 
 @case
@@ -338,7 +338,7 @@ def no_kernel(*words):
     before = netlink.policies()
     result = xfrmctl_with([Fault("receive", MSG_GETSADINFO, "fail", errno.ENOMEM)], *words, status=1)
     equal((result.err, result.out),
-          ("xfrmctl: Could not ask the kernel for XFRM state: Cannot allocate memory.\n", ""), "output")
+          ("xfrmctl: Could not read XFRM state: Cannot allocate memory.\n", ""), "output")
     equal(netlink.policies(), before, "the shadows")
 
 

@@ -6,7 +6,7 @@ import xfrm
 from cases import case, cases, main
 from netlink import BLOCK, MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_UPDPOLICY
 from program import Steps, arm, hold, xfrmctl
-from shadows import GRACE, make_shadow
+from shadows import EXPIRING, make_shadow
 from tables import EACH_ONCE, IN_THE_ORDER_OF_PRIORITIES, MANY_PRIORITIES, TABLES, require
 from tap import equal
 from wire import BLOCKED, PASSES, PROTECTED, Wire, same
@@ -38,12 +38,12 @@ def make_leftovers(table):
             case 0:
                 make_shadow(policy)
             case 1:
-                make_shadow(policy, GRACE, seconds=3600)
+                make_shadow(policy, EXPIRING, seconds=3600)
             case 2:
                 make_shadow(policy, priority=policy.priority)
             case 3:
                 make_shadow(policy, action=BLOCK)
-                make_shadow(policy, GRACE, seconds=3600)
+                make_shadow(policy, EXPIRING, seconds=3600)
 
 
 def make_armed(table):
@@ -84,11 +84,11 @@ def held_or_unchanged(table):
         changes({flow: (before[flow], now[flow]) for flow in now
                  if now[flow] != before[flow] and (before[flow], now[flow]) != (PROTECTED, BLOCKED)
                  and flow not in table.undecided})
-        fails_closed(before, now)
+        stays_blocked(before, now)
     return check
 
 
-def fails_closed(before, now):
+def stays_blocked(before, now):
     """Checks that no flow passes that did not pass before."""
     changes({flow: (before[flow], now[flow]) for flow in now if now[flow] == PASSES != before[flow]})
 
@@ -99,7 +99,7 @@ def stays_protected(before, now):
 
 
 def opens_nothing(before, now):
-    fails_closed(before, now)
+    stays_blocked(before, now)
     stays_protected(before, now)
 
 
@@ -169,37 +169,37 @@ HOLDING = {MSG_NEWPOLICY, MSG_DELPOLICY, MSG_FLUSHSA, MSG_DELSA}
 @cases(IN_EVERY_ORDER)
 def holding(_, table):
     """Stopped anywhere, a hold leaves nothing unprotected; at its end, it blocks only protected traffic: {0}"""
-    stops(table, make, ["flush", "--hold", *table.options], fails_closed, HOLDING, held_or_unchanged(table))
+    stops(table, make, ["flush", "--hold", *table.options], stays_blocked, HOLDING, held_or_unchanged(table))
 
 
 @case
 def holding_many_priorities():
     """Stopped anywhere, a hold of more priorities than it distinguishes leaves nothing unprotected."""
-    stops(MANY_PRIORITIES, make, ["flush", "--hold"], fails_closed, HOLDING, held_or_unchanged(MANY_PRIORITIES))
+    stops(MANY_PRIORITIES, make, ["flush", "--hold"], stays_blocked, HOLDING, held_or_unchanged(MANY_PRIORITIES))
 
 
 @cases(RICH)
 def holding_killed(_, table):
     """Killed anywhere, a hold leaves nothing unprotected and can be run again: {0}"""
-    kills(table, make, ["flush", "--hold", *table.options], fails_closed, held_or_unchanged(table))
+    kills(table, make, ["flush", "--hold", *table.options], stays_blocked, held_or_unchanged(table))
 
 
 @cases(ONCE)
 def holding_behind_arm(_, table):
     """Stopped anywhere, a hold over the shadows of arm leaves nothing unprotected: {0}"""
-    stops(table, make_armed, ["flush", "--hold", *table.options], fails_closed, HOLDING | {MSG_UPDPOLICY})
+    stops(table, make_armed, ["flush", "--hold", *table.options], stays_blocked, HOLDING | {MSG_UPDPOLICY})
 
 
 @cases(ONCE)
 def holding_over_leftovers(_, table):
     """Stopped anywhere, a hold over older shadows leaves nothing unprotected: {0}"""
-    stops(table, make_leftovers, ["flush", "--hold", *table.options], fails_closed, HOLDING | {MSG_UPDPOLICY})
+    stops(table, make_leftovers, ["flush", "--hold", *table.options], stays_blocked, HOLDING | {MSG_UPDPOLICY})
 
 
 @cases(RICH)
 def holding_over_leftovers_killed(_, table):
     """Killed anywhere, a hold over older shadows leaves nothing unprotected and can be run again: {0}"""
-    kills(table, make_leftovers, ["flush", "--hold", *table.options], fails_closed)
+    kills(table, make_leftovers, ["flush", "--hold", *table.options], stays_blocked)
 
 
 @cases(ONCE)

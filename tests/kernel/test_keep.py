@@ -15,7 +15,7 @@ from living import (HERE, LIMITED, STOPPED, THERE, complement, make, make_sas, p
                     xfrmctl_living)
 from netlink import MSG_DELPOLICY, MSG_DELSA, MSG_FLUSHSA, MSG_NEWPOLICY, MSG_NEWSA, MSG_UPDPOLICY
 from program import Fault, Faults, Steps, arm, flush, hold, keep, release, until
-from shadows import CLOSE, GRACE, HOLD, KEEP, kept_shadow_of, make_shadow, real_policies, shadow_of, shadows
+from shadows import ADJACENT, EXPIRING, HOLD, KEPT, kept_policy_of, make_shadow, real_policies, shadow_of, shadows
 from tables import flows
 from tap import contains, equal, is_lacking
 from wire import BLOCKED, PROTECTED, Wire
@@ -42,12 +42,12 @@ def state():
 def deciding():
     """Returns policies, kept policies and SAs, without the shadows behind them, of which a policy may have more than
     one."""
-    return comparable(policy for policy in netlink.policies() if policy.user in (0, KEEP)), sorted(spis())
+    return comparable(policy for policy in netlink.policies() if policy.user in (0, KEPT)), sorted(spis())
 
 
 def expect_kept(kept, behind=HOLD):
     """Checks that each of these policies has a kept policy in its place, and a shadow that blocks behind that."""
-    equal(comparable(shadows(KEEP)), comparable(map(kept_shadow_of, kept)), "the kept shadows")
+    equal(comparable(shadows(KEPT)), comparable(map(kept_policy_of, kept)), "the kept policies")
     equal(comparable(policy for policy in shadows(behind) if policy.key in {policy.key for policy in kept}),
           comparable(shadow_of(policy, behind) for policy in kept), "the shadows behind them")
 
@@ -64,10 +64,10 @@ def goes_on():
     expect_kept(kept)
     equal(spis(), LIVE, "the SAs: an SA of another reqid goes")
     equal(real_policies(), [], "policies without a tag")
-    equal(sorted((policy.key, policy.action) for policy in shadows(CLOSE)),
+    equal(sorted((policy.key, policy.action) for policy in shadows(ADJACENT)),
           sorted((policy.key, netlink.BLOCK if policy.templates else policy.action) for policy in others),
           "the shadows right behind the places of the others")
-    contains(result.out, "Removed 1 SA (1 esp) and 10 policies", "10 shadows hold their place; traffic of 3 policies goes on.")
+    contains(result.out, "Removed 1 SA (1 esp) and 10 policies", "10 shadows are in place; 3 kept policies stay in use.")
 
 
 @case
@@ -80,7 +80,7 @@ def larval_go():
     netlink.allocate_spi(HERE, THERE, complement(larval + 1), reqid=2)
     xfrm.add_policies(*policies(2, larval + 1))
     keep_living()
-    equal((spis(), len(shadows(KEEP)), len(shadows())), (LIVE, 3, 6), "the SAs left, and the shadows")
+    equal((spis(), len(shadows(KEPT)), len(shadows())), (LIVE, 3, 6), "the SAs left, and the shadows")
 
 
 @cases([
@@ -95,25 +95,25 @@ def held(_, faults, prepare):
     prepare()
     count = len(netlink.policies())
     living.xfrmctl_with(faults, "flush", "--keep")
-    equal((len(shadows(HOLD)), shadows(CLOSE, KEEP), real_policies(), spis()), (count, [], [], set()), "what is left")
+    equal((len(shadows(HOLD)), shadows(ADJACENT, KEPT), real_policies(), spis()), (count, [], [], set()), "what is left")
 
 
 @cases([("the kernel refuses it", False, [Fault("send", MSG_NEWSA, "refuse", errno.ENOSYS)]),
-        ("an SA that is no stopper has its SPI", False, [STOPPED])])
-def without_stopper(_, stopper, faults):
+        ("an SA that is no guard SA has its SPI", False, [STOPPED])])
+def without_guard_sa(_, guard_sa, faults):
     """An SA without a guard SA does not stay, and its policies are held: {0}."""
-    make_sas(1, stopper)
+    make_sas(1, guard_sa)
     xfrm.add_policies(*policies(1, spi_out(1)))
     result = living.xfrmctl_with([living.MATURE, living.LIMITED, *faults], "-v", "flush", "--keep")
-    contains(result.err, "No time limit and stopper for ")
-    equal((len(shadows()), shadows(KEEP), real_policies(), spis()), (3, [], [], set()), "what is left")
+    contains(result.err, "Could not limit the lifetime of ")
+    equal((len(shadows()), shadows(KEPT), real_policies(), spis()), (3, [], [], set()), "what is left")
 
 
 @case
-def some_without_stopper():
+def some_without_guard_sa():
     """SAs stay if another SA gets no guard SA."""
     make(1, 2)
-    make_sas(3, stopper=False)
+    make_sas(3, guard_sa=False)
     xfrm.add_policies(*policies(3, spi_out(3)))
     kept = [policy for policy in netlink.policies() if b"\x0d" not in (policy.selector[0][1:2], policy.selector[1][1:2])]
     keep_living()
@@ -130,7 +130,7 @@ def selected():
     keep_living("--match=reqid=1")
     # The kernel lists the youngest policy first.
     equal([policy for policy in netlink.policies() if policy in before], before[:3], "policies as before")
-    equal((len(shadows(KEEP)), len(shadows(HOLD))), (3, 3), "shadows")
+    equal((len(shadows(KEPT)), len(shadows(HOLD))), (3, 3), "shadows")
     equal(len(spis()), 6, "SAs")
 
 
@@ -139,7 +139,7 @@ def excluded():
     """Excluded policies get no shadows, and their guard SAs stay."""
     make(1, 2)
     keep_living("--exclude=reqid=1")
-    equal((len(real_policies()), len(shadows(KEEP)), len(spis())), (3, 3, 6), "policies, kept shadows and SAs")
+    equal((len(real_policies()), len(shadows(KEPT)), len(spis())), (3, 3, 6), "policies, kept policies and SAs")
 
 
 @case
@@ -151,12 +151,12 @@ def dry_run():
     before = xfrm.policy_lines(), xfrm.sa_lines()
     # SAs that only look negotiated cannot be listed, because they have no keys.
     words = ("flush", "--keep", "--policies-only", "--dry-run")
-    text, told = living.xfrmctl_with([living.MATURE], *words).out, json.loads(
+    text, listed = living.xfrmctl_with([living.MATURE], *words).out, json.loads(
         living.xfrmctl_with([living.MATURE], *words, "--json").out)
     equal((xfrm.policy_lines(), xfrm.sa_lines()), before, "the state")
     contains(text, "reqid 2")
     is_lacking(text, "reqid 1 ")
-    equal((len(told["policies"]), told["counts"]["policies"]), (3, 3), "the policies that would be held")
+    equal((len(listed["policies"]), listed["counts"]["policies"]), (3, 3), "the policies that would be held")
 
 
 @case
@@ -171,7 +171,7 @@ def again():
     # A start that has failed halfway leaves such policies.
     xfrm.add_policies(*policies(1))
     keep_living()
-    equal(deciding(), first_deciding, "kept shadows, policies and SAs")
+    equal(deciding(), first_deciding, "kept policies, policies and SAs")
 
 
 @case
@@ -192,10 +192,10 @@ def over_grace():
     make(1)
     kept = netlink.policies()
     for policy in kept:
-        make_shadow(policy, GRACE, seconds=3600)
+        make_shadow(policy, EXPIRING, seconds=3600)
     keep_living()
     expect_kept(kept)
-    equal(shadows(GRACE), [], "shadows that expire")
+    equal(shadows(EXPIRING), [], "shadows that expire")
 
 
 @case
@@ -205,7 +205,7 @@ def dead_by_now():
     keep_living()
     netlink.flush_sas()
     keep()
-    equal((shadows(KEEP), len(shadows(HOLD)), real_policies()), ([], 3, []), "what is left")
+    equal((shadows(KEPT), len(shadows(HOLD)), real_policies()), ([], 3, []), "what is left")
 
 
 @case
@@ -217,9 +217,9 @@ def new_life():
     make_sas(1, first=0x100)
     xfrm.add_policies(*policies(1, 0x100 + spi_out(1)))
     keep_living()
-    equal((len(shadows(KEEP)), len(shadows(HOLD)), real_policies()), (3, 3, []), "what is left")
-    out = [policy for policy in shadows(KEEP) if policy.dir == netlink.DIRS["out"]]
-    equal(len(out), 1, "outbound kept shadows")
+    equal((len(shadows(KEPT)), len(shadows(HOLD)), real_policies()), (3, 3, []), "what is left")
+    out = [policy for policy in shadows(KEPT) if policy.dir == netlink.DIRS["out"]]
+    equal(len(out), 1, "outbound kept policies")
     [policy] = [line for line in xfrm.policy_lines() if "\tdir out" in line and "tmpl" in line]
     contains(policy, f"spi {0x100 + spi_out(1):#010x}")
     assert LIVE <= spis() and len(spis()) == 6, f"an SA has gone: {spis()}"
@@ -233,7 +233,7 @@ def others(_, run, kept, held_after, sas):
     make(1)
     keep_living()
     run()
-    equal((len(shadows(KEEP)), len(shadows(HOLD)), len(spis())), (kept, held_after, sas), "kept shadows, shadows and SAs")
+    equal((len(shadows(KEPT)), len(shadows(HOLD)), len(spis())), (kept, held_after, sas), "kept policies, shadows and SAs")
 
 
 @case
@@ -244,7 +244,7 @@ def arm_without_holds():
     for policy in shadows(HOLD):
         policy.delete()
     arm()
-    equal((len(shadows(KEEP)), len(shadows())), (3, 3), "kept shadows, and shadows behind them")
+    equal((len(shadows(KEPT)), len(shadows())), (3, 3), "kept policies, and shadows behind them")
 
 
 def sent(wire, flow):
@@ -263,7 +263,7 @@ def real_sas():
         xfrm.add_policies(*policies(1, spi_out(1)))
         netlink.allocate_spi(HERE, THERE, 0x3000, reqid=1)
         keep()
-        equal((spis(), len(shadows(KEEP)), len(shadows(HOLD))), (LIVE, 3, 3), "what is left")
+        equal((spis(), len(shadows(KEPT)), len(shadows(HOLD))), (LIVE, 3, 3), "what is left")
         first = state()
         keep()
         equal(state(), first, "the state after a second run")
@@ -273,7 +273,7 @@ def real_sas():
         equal((sent(wire, own), sent(wire, other)), ((1, []), (0, ["XfrmOutStateSeqError"])), "packets, and counters")
         release()
         flush("--match=reqid=2")
-        equal((spis(), len(shadows(KEEP))), (LIVE, 3), "what a release leaves")
+        equal((spis(), len(shadows(KEPT))), (LIVE, 3), "what a release leaves")
 
 
 # Entries with a time limit.
@@ -284,8 +284,8 @@ BEHIND = ["src 10.1.0.0/16 dst 10.0.0.0/8 dir out priority 9000", "src 10.0.0.0/
 
 def outlast(grace):
     """Checks that a shadow blocks behind each kept policy, and stays for the grace after it."""
-    blocking = {policy.key: policy for policy in shadows(HOLD, GRACE, CLOSE) if policy.action == netlink.BLOCK}
-    for policy in shadows(KEEP):
+    blocking = {policy.key: policy for policy in shadows(HOLD, EXPIRING, ADJACENT) if policy.action == netlink.BLOCK}
+    for policy in shadows(KEPT):
         behind = blocking.get(policy.key)
         assert behind, f"nothing blocks behind {policy}"
         assert not behind.ends or behind.ends >= policy.ends + grace, (behind.ends, policy.ends, grace)
@@ -298,14 +298,14 @@ def release_behind(option, grace):
     keep_living()
     outlast(0)
     result = release(*option.split())
-    equal(len(shadows(KEEP)), 3, "kept shadows")
+    equal(len(shadows(KEPT)), 3, "kept policies")
     outlast(grace)
     if grace:
-        assert re.search(r"; 3 behind old policies stay for \d+(min|s)[ \d\w]* at most\.", result.out), result.out
+        assert re.search(r"; 3 behind kept policies stay for \d+(min|s)[ \d\w]* at most\.", result.out), result.out
         # A second release leaves the shadows as they are.
-        before = shadows(GRACE)
+        before = shadows(EXPIRING)
         release(option)
-        equal(shadows(GRACE), before, "the shadows after a second release")
+        equal(shadows(EXPIRING), before, "the shadows after a second release")
 
 
 @case
@@ -319,10 +319,10 @@ def nobody_hands_over():
         release("--grace=1h")
         equal(wire.verdicts(LIVES), before, "what lives")
         # Kept policies with a lifetime of 1 s replace those with KEPT_POLICY_SECONDS.
-        for policy in shadows(KEEP):
+        for policy in shadows(KEPT):
             policy.delete()
             policy._replace(lifetime=(*policy.lifetime[:5], 1, 0, 0)).add()
-        until(lambda: not shadows(KEEP), "the kernel removes the kept shadows")
+        until(lambda: not shadows(KEPT), "the kernel removes the kept policies")
         equal(set(wire.verdicts(LIVES).values()), {BLOCKED}, "what has lived")
 
 
@@ -335,7 +335,7 @@ def held_beside_excluded_bypass():
         keep("--exclude=priority=390000")
         equal(set(wire.verdicts(there).values()), {BLOCKED}, "the flows before the release")
         release("--grace=5min")
-        equal((set(wire.verdicts(there).values()), len(shadows(GRACE))), ({BLOCKED}, 3), "the flows, and the shadows")
+        equal((set(wire.verdicts(there).values()), len(shadows(EXPIRING))), ({BLOCKED}, 3), "the flows, and the shadows")
 
 
 @case
@@ -356,8 +356,8 @@ def without_limit():
     xfrm.add_policies(*policies(1, spi_out(1)))
     refused_limit = Fault("send", netlink.MSG_UPDSA, "refuse", errno.EPERM)
     result = living.xfrmctl_with([living.MATURE, refused_limit], "-v", "flush", "--keep")
-    contains(result.err, "No time limit and stopper for ")
-    equal((len(shadows()), shadows(KEEP), real_policies(), spis()), (3, [], [], set()), "what is left")
+    contains(result.err, "Could not limit the lifetime of ")
+    equal((len(shadows()), shadows(KEPT), real_policies(), spis()), (3, [], [], set()), "what is left")
 
 
 @case
@@ -375,12 +375,12 @@ def real_limits():
         return found
 
     keep()
-    first, kept_end = ends(), max(policy.ends for policy in shadows(KEEP))
+    first, kept_end = ends(), max(policy.ends for policy in shadows(KEPT))
     equal(set(first), LIVE, "the SAs")
     assert kept_end < first[spi_out(1)] < first[complement(spi_out(1))], (kept_end, first)
     assert kept_end < first[spi_in(1)] < kept_end + 60, (kept_end, first)
     keep()
-    equal((ends(), max(policy.ends for policy in shadows(KEEP))), (first, kept_end), "the ends after a second run")
+    equal((ends(), max(policy.ends for policy in shadows(KEPT))), (first, kept_end), "the ends after a second run")
 
 
 @case
@@ -405,7 +405,7 @@ RICH = [("one connection", lambda: make(1)),
         ("two of one priority, the narrower one lives", lambda: (
             make(1, there="10.11.0.0/24"), xfrm.add_policies(*policies(2, there="10.11.0.0/16")))),
         ("behind arm", lambda: (make(1), xfrm.add_policies(*policies(2), *BYPASS), arm())),
-        ("over kept shadows, with charon's traps", lambda: (make(1), keep_living(), xfrm.add_policies(*policies(1),
+        ("over kept policies, with charon's traps", lambda: (make(1), keep_living(), xfrm.add_policies(*policies(1),
                                                                                                      *policies(2))))]
 
 FLOWS = [*flows("10.11.0.1"), *flows("10.11.7.1"), *flows("10.12.0.1"), *flows("10.13.0.1"),
@@ -463,7 +463,7 @@ def killed_anywhere(_, prepare):
             killed = kill_behind(number)
             check(before, wire.verdicts(FLOWS))
             keep_living()
-            equal(deciding(), undisturbed, f"policies, kept shadows and SAs, killed behind change {number}")
+            equal(deciding(), undisturbed, f"policies, kept policies and SAs, killed behind change {number}")
             equal(wire.verdicts(FLOWS), after, f"the flows, killed behind change {number}")
         assert number > 2, f"the number of changes: {number - 1}"
 
@@ -483,11 +483,11 @@ def kill_behind(number):
 def guarded(before):
     """Checks that each of these policies is there, or its kept policy, or a shadow that blocks."""
     present = {policy.key for policy in netlink.policies()
-               if not policy.user or policy.user == KEEP or policy.action == netlink.BLOCK}
+               if not policy.user or policy.user == KEPT or policy.action == netlink.BLOCK}
     equal({policy.key for policy in before} - present, set(), "the policies that nothing stands for")
     # The kernel removes a kept policy after a time, so a shadow has to stand behind it.
     lasting = {policy.key for policy in netlink.policies() if not policy.user or policy.action == netlink.BLOCK}
-    equal({policy.key for policy in shadows(KEEP)} - lasting, set(), "the kept shadows behind which there is nothing")
+    equal({policy.key for policy in shadows(KEPT)} - lasting, set(), "the kept policies behind which there is nothing")
 
 
 @cases([
@@ -504,7 +504,7 @@ def refused(_, fault):
     result = xfrmctl_living("flush", "--keep", faults=[fault], status=1)
     assert result.err, "nothing was said"
     guarded(before)
-    assert LIVE <= spis() or not shadows(KEEP), "an SA has gone that a kept shadow names"
+    assert LIVE <= spis() or not shadows(KEPT), "an SA has gone that a kept policy names"
 
 
 @cases([("policies", netlink.MSG_GETPOLICY), ("SAs", netlink.MSG_GETSA)])
@@ -516,7 +516,7 @@ def lost(_, kind):
     # The rules of LIVING apply to the answers that are not lost.
     with_loss = [Fault("receive", kind, "fail", errno.ENOBUFS, 1, 1), *living.LIVING]
     result = living.xfrmctl_with(with_loss, "flush", "--keep")
-    contains(result.out, "6 shadows hold their place; traffic of 3 policies goes on.")
+    contains(result.out, "6 shadows are in place; 3 kept policies stay in use.")
     guarded(before)
 
 

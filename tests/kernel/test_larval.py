@@ -103,7 +103,7 @@ def released(options):
     """A release removes SAs without SPI, whose acquires may have reached no daemon, and no others: {0}"""
     before = make()
     result = release(*options)
-    equal((result.out, result.err), ("No shadows. Removed 7 pending acquires: the next packets ask again.\n", ""), "output")
+    equal((result.out, result.err), ("No shadows. Removed 7 pending acquires: the next packets cause new ones.\n", ""), "output")
     equal(set(xfrm.sa_lines()), without(before, WAITING), "the SAs left")
     equal(release(*options).out, "No shadows.\n", "what the next one says")
 
@@ -113,7 +113,7 @@ def released_with_shadows(options):
     """A release removes SAs without SPI. So it does when there are shadows: {0}"""
     before = make(held=True)
     result = release(*options)
-    contains(result.out, "Released 7 shadows in ", " Removed 7 pending acquires: the next packets ask again.\n")
+    contains(result.out, "Released 7 shadows in ", " Removed 7 pending acquires: the next packets cause new ones.\n")
     equal((set(xfrm.sa_lines()), shadows(), len(netlink.policies())), (without(before, WAITING), [], 7),
           "SAs, shadows, policies")
 
@@ -139,7 +139,7 @@ def released_of_policies(option, gone):
 def released_one():
     """The message has the singular for one acquire."""
     make()
-    contains(release("--match=reqid=7").out, " Removed 1 pending acquire: the next packet asks again.\n")
+    contains(release("--match=reqid=7").out, " Removed 1 pending acquire: the next packet causes a new one.\n")
 
 
 @case
@@ -177,7 +177,7 @@ def gone_meanwhile(_, message, error):
     """An SA that is gone before a release deletes it is no failure, and not counted: {0}"""
     make()
     result = xfrmctl_with([Fault("send", message, "refuse", error, last=1)], "release")
-    equal((result.out, result.err), ("No shadows. Removed 6 pending acquires: the next packets ask again.\n", ""), "output")
+    equal((result.out, result.err), ("No shadows. Removed 6 pending acquires: the next packets cause new ones.\n", ""), "output")
 
 
 @cases([(netlink.MSG_ALLOCSPI, errno.ENOMEM, "Cannot allocate memory", "00000000"),

@@ -92,8 +92,8 @@ def killed(process):
 
 
 def sentence(name, process):
-    return (f"xfrmctl: The main process (PID {MAIN}) of {UNIT} has ended, and systemd would wait for {name} (PID "
-            f"{process.pid}) of ExecStartPost= until TimeoutStartSec=; killing {name}, so that Restart= counts now.\n")
+    return (f"xfrmctl: The main process (PID {MAIN}) of {UNIT} has ended, but systemd waits for {name} (PID "
+            f"{process.pid}) of ExecStartPost=. Killing {name}, so that Restart= takes effect at once.\n")
 
 
 @case
@@ -213,8 +213,8 @@ def is_over(*phase):
 def check_fails(result):
     status, out, err = result
     equal((status, out), (1, ""), "status and output")
-    assert re.fullmatch(rf"xfrmctl: Could not watch the start of {UNIT}: .+\. If its main process ends before it has "
-                        r"loaded its connections, systemd waits until TimeoutStartSec=\.\n", err), err
+    assert re.fullmatch(rf"xfrmctl: Could not watch the start of {UNIT}: .+\. If the main process ends "
+                        r"before the end of the start, the restart waits for TimeoutStartSec=\.\n", err), err
 
 
 @case
@@ -246,7 +246,7 @@ def journal_fields():
     [fields] = [dict(line.split("=", 1) for line in lines) for lines in messages]
     equal({name: fields.get(name) for name in ("PRIORITY", "MESSAGE_ID", "OBJECT_SYSTEMD_UNIT", "XFRM_DAEMON_PID")},
           {"PRIORITY": "5", "MESSAGE_ID": LOST, "OBJECT_SYSTEMD_UNIT": UNIT, "XFRM_DAEMON_PID": str(MAIN)}, "the fields")
-    contains(fields["MESSAGE"], "killing sleep")
+    contains(fields["MESSAGE"], "Killing sleep")
 
 
 main(sandbox.new_run_folder)

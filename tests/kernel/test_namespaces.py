@@ -68,16 +68,18 @@ def selected():
         two.expect("v6", "v6 ah")
 
 
-MISSING = "`ip netns list` shows those with a name"
+REMEDY = "Use a name of `ip netns list`, or a path such as /proc/PID/ns/net."
+MISSING = f"it does not exist. {REMEDY}"
+INVALID = f"it is not a network namespace. {REMEDY}"
 
 
 @cases([
-    ("missing", f"There is no network namespace 'missing'; {MISSING}"),
-    ("/proc/0/ns/net", f"There is no network namespace '/proc/0/ns/net'; {MISSING}"),
-    ("/dev/null", "'/dev/null' is not a network namespace."),
-    ("/", "'/' is not a network namespace."),
-    ("/proc/self/ns/mnt", "'/proc/self/ns/mnt' is not a network namespace."),
-    ("", "'' is not a network namespace."),
+    ("missing", f"Could not enter the network namespace 'missing': {MISSING}"),
+    ("/proc/0/ns/net", f"Could not enter the network namespace '/proc/0/ns/net': {MISSING}"),
+    ("/dev/null", f"Could not enter '/dev/null': {INVALID}"),
+    ("/", f"Could not enter '/': {INVALID}"),
+    ("/proc/self/ns/mnt", f"Could not enter '/proc/self/ns/mnt': {INVALID}"),
+    ("", f"Could not enter '': {INVALID}"),
 ])
 def refused(netns, sentence):
     """--netns={0} is refused with status 1 and a sentence, and nothing changes."""
@@ -93,7 +95,7 @@ def too_long():
     """An overlong name is refused with status 1 and one sentence, and nothing changes."""
     state = xfrm.a_few()
     result = flush("--netns=" + "x" * 10000, status=1)
-    equal(result.err, f"xfrmctl: '{'x' * 64}' is not a network namespace.\n", "standard error")
+    equal(result.err, f"xfrmctl: Could not enter '{'x' * 64}': {INVALID}\n", "standard error")
     state.expect_untouched()
 
 

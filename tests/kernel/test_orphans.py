@@ -101,7 +101,7 @@ def known_later():
         equal([command for command, _ in server.seen], ["list-sas"] * 2, "questions")
     equal(left(), {0x1001, 0x1002}, "what is left")
     contains(result.out, "Nothing to remove.")
-    contains(result.err, "it did not know 1 at the first look and 0 at the second")
+    contains(result.err, "The kernel had 1 other SAs at the first comparison, and 0 at the second")
 
 
 @case
@@ -157,7 +157,7 @@ def left_out():
     make(0x1001, 0x1002)
     with charon(known(0x1001), ike_sas=2) as server:
         result = flush_orphans(server, status=1)
-    contains(result.err, "it leaves out IKE SAs with more child SAs than fit into a message")
+    contains(result.err, "charon leaves out IKE_SAs with more CHILD_SAs than fit into a message")
     equal(left(), {0x1001, 0x1002}, "what is left")
 
 
@@ -175,8 +175,8 @@ def no_charon():
     """Without charon, nothing is removed, and the message names the command that removes all SAs."""
     state = xfrm.a_few()
     result = flush("--orphans", "--socket=/run/nobody/charon.vici", status=1)
-    contains(result.err, "charon does not answer on /run/nobody/charon.vici: No such file or directory.",
-             "Nothing was removed", "`xfrmctl flush` removes them all.")
+    contains(result.err, "Could not ask charon at /run/nobody/charon.vici for its SAs: No such file or directory.",
+             "Nothing was removed", "`xfrmctl flush` removes all SAs.")
     state.expect_untouched()
 
 
@@ -185,7 +185,7 @@ def elsewhere():
     """With a charon of another network namespace, nothing is removed."""
     with charon(NOTHING_KNOWN) as server:
         result = flush("--orphans", server.option, status=1, command=("unshare", "--net", XFRMCTL))
-    contains(result.err, "works in another network namespace: nothing was removed")
+    contains(result.err, "works in another network namespace. Nothing was removed")
 
 
 @cases([("by hand", (XFRMCTL,)), ("by systemd", IN_UNIT)])
@@ -193,7 +193,7 @@ def other_key_manager(_, command):
     """Beside another key manager, nothing is removed without --force: {0}"""
     with charon(NOTHING_KNOWN) as server, process("pluto", GROUPS_OF_CHARON) as pid:
         result = flush("--orphans", server.option, status=3, command=command)
-        contains(result.err, f"pluto (PID {pid}) is alive", "nothing was removed")
+        contains(result.err, f"pluto (PID {pid}) is alive", "Nothing was removed")
         flush("--orphans", "--force", server.option, command=command)
 
 

@@ -41,7 +41,7 @@ def refuses(*names, options=(), command=(XFRMCTL,)):
     """Checks that the flush is refused in a sentence with these names, and that nothing changes."""
     state = xfrm.a_few()
     result = flush(*options, status=3, command=command)
-    contains(result.err, *names, " network namespace: nothing was removed. Stop it first, or use --force.\n")
+    contains(result.err, *names, " network namespace. Nothing was removed. Stop the process first, or use --force.\n")
     equal((result.err.count("\n"), result.out), (1, ""), "lines on standard error, and output")
     state.expect_untouched()
 
@@ -55,19 +55,19 @@ def goes_on(*options, command=(XFRMCTL,)):
 
 
 def sentence_about(name, pid):
-    return f"xfrmctl: {name} (PID {pid}) is "
+    return f"xfrmctl: {name} (PID {pid}) "
 
 
-ALIVE = "is alive and owns the SAs and policies of this"
-UNKNOWN = "is told of acquires and may be a key manager that owns the SAs and policies of this"
-GOING_ON = "is told of acquires, but is no IKE daemon as far as can be seen: going on.\n"
-UNSEEN = "A process that cannot be seen from here "
+ALIVE = "is alive, and manages the SAs and policies of this"
+UNKNOWN = "listens for acquires, and may manage the SAs and policies of this"
+GOING_ON = "listens for acquires, but does not look like an IKE daemon. The removal continues.\n"
+UNSEEN = "A process that /proc does not show "
 
 
 @cases([(name, *how) for how in (BY_HAND, BY_SYSTEMD)
         for name in ("charon-systemd", "charon", "charon-nm", "pluto", "iked", "racoon")])
 def daemon(name, _, command):
-    """{0}, told of acquires by the kernel, prevents a flush {1}."""
+    """{0}, which listens for acquires, prevents a flush {1}."""
     with process(name, GROUPS_OF_CHARON) as pid:
         refuses(sentence_about(name, pid), ALIVE, command=command)
 
@@ -113,7 +113,7 @@ def monitor(_, command):
 def monitor_detail():
     """With -v, flush names the monitor."""
     with looker_on() as pid:
-        contains(goes_on("-v"), f"xfrmctl: ip (PID {pid}) looks on at XFRM events; it is no key manager.\n")
+        contains(goes_on("-v"), f"xfrmctl: ip (PID {pid}) only monitors XFRM events, and is no key manager.\n")
 
 
 @case
@@ -139,7 +139,7 @@ def dry_run():
     with process("charon-systemd", GROUPS_OF_CHARON) as pid:
         state = xfrm.a_few()
         result = flush("--dry-run", "--json")
-        contains(result.err, sentence_about("charon-systemd", pid), "--force would be needed.\n")
+        contains(result.err, sentence_about("charon-systemd", pid), "A removal needs --force.\n")
         equal(json.loads(result.out)["counts"], {"policies": 3, "sas": 2}, "the counts")
         state.expect_untouched()
 
@@ -206,7 +206,7 @@ def no_proc():
     command = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "/proc/$$/net" && exec "$0" "$@"', XFRMCTL)
     state = xfrm.a_few()
     result = flush(status=1, command=command)
-    contains(result.err, "Could not find out whether a key manager is alive: ", "is /proc mounted? --force goes on ")
+    contains(result.err, "Could not find out whether a key manager is alive: ", "Mount /proc, or use --force.\n")
     state.expect_untouched()
     flush("--force", command=command)
     state.expect()

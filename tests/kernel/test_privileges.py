@@ -31,7 +31,7 @@ FILTERED = 2    # SECCOMP_MODE_FILTER
 # A build for sanitizers has no filter. The machines get builds with a filter.
 HAS_FILTER = os.environ.get("SECCOMP", "1") == "1"
 
-REMEDY = "CAP_NET_ADMIN is needed in the user namespace that owns the network namespace; run as root."
+REMEDY = "CAP_NET_ADMIN is needed in the user namespace of the network namespace. Run as root."
 
 
 def without(*capabilities):
@@ -48,7 +48,7 @@ def no_net_admin(options):
     """Without CAP_NET_ADMIN, flush {0} fails, and the message has the remedy"""
     state = xfrm.a_few()
     result = flush(*options.split(), status=1, preexec_fn=without(CAP_NET_ADMIN))
-    equal(result.err, f"xfrmctl: Not permitted to see and change XFRM state: {REMEDY}\n", "standard error")
+    equal(result.err, f"xfrmctl: Could not read and change XFRM state: {REMEDY}\n", "standard error")
     equal(result.out, "", "output")
     state.expect_untouched()
 
@@ -185,16 +185,16 @@ def metrics_of_other_user(mode):
 def watch_over_other_user(mode):
     """The unit of watch asks a charon whose socket is another user's, with the mode {0:o}, repeatedly."""
     with of_other_user(mode) as server, tempfile.TemporaryFile("w+") as said:
-        def told():
+        def output():
             said.seek(0)
             return said.read()
         with subprocess.Popen([XFRMCTL, "watch", f"--socket={server.path}", "--interval=100ms"], env=environment(),
                               preexec_fn=as_in("xfrmctl-watch@.service"), stderr=said) as process:
             try:
-                until(lambda: len(server.seen) > 2 or "can be asked" in told(), "charon is asked, or it is said why not")
+                until(lambda: len(server.seen) > 2 or "can be asked" in output(), "charon is asked, or it is said why not")
             finally:
                 process.kill()
-        is_lacking(told(), "No IKE daemon can be asked")
+        is_lacking(output(), "No IKE daemon can be asked")
 
 
 @cases(MODES)

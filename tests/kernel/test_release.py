@@ -9,7 +9,7 @@ import xfrm
 from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from program import XFRMCTL, Fault, Faults, hold, release, until
-from shadows import GRACE, HOLD, make_shadow, real_policies, shadows
+from shadows import EXPIRING, HOLD, make_shadow, real_policies, shadows
 from tables import ESP, OTHER_ESP
 from tap import Skip, contains, equal
 from wire import BLOCKED, PASSES, PROTECTED, Wire, into, out, through
@@ -38,7 +38,7 @@ def keys(policies):
 def sentence(result, count, rest=""):
     """Checks that the output reports this number of shadows."""
     assert re.fullmatch(rf"Released {count} shadows? in \d+\.\d{{3}} ms{rest}\. "
-                        r"The hold kept \d+ packets? from leaving and \d+ from coming in\.\n", result.out), result.out
+                        r"Packets blocked meanwhile: \d+ outgoing, \d+ incoming\.\n", result.out), result.out
     equal(result.err, "", "standard error")
 
 
@@ -77,7 +77,7 @@ def at_once():
     state = xfrm.a_few()
     for policy in netlink.policies():
         make_shadow(policy)
-        make_shadow(policy, GRACE, seconds=3600)
+        make_shadow(policy, EXPIRING, seconds=3600)
     sentence(release(), 6)
     state.expect_untouched()
 
@@ -103,7 +103,7 @@ def other_users():
     """Policies with another user in their selector are no shadows."""
     xfrm.add_policies(POLICIES[0])
     [policy] = netlink.policies()
-    for user in (1000, HOLD + 1, GRACE - 1, 0xffffffff):
+    for user in (1000, HOLD + 1, EXPIRING - 1, 0xffffffff):
         policy._replace(user=user).add()
     before = netlink.policies()
     equal(release().out, "No shadows.\n", "output")
@@ -119,8 +119,8 @@ def with_grace():
     sentence(release("--grace=5min"), 2, "; 2 stay for 5min")
     equal((len(originals), shadows(HOLD)), (4, []), "shadows that stay for ever")
     expected = {shadow.key: shadow for shadow in uncovered}
-    equal(keys(shadows(GRACE)), set(expected), "what the shadows that expire cover")
-    for shadow in shadows(GRACE):
+    equal(keys(shadows(EXPIRING)), set(expected), "what the shadows that expire cover")
+    for shadow in shadows(EXPIRING):
         wanted = expected[shadow.key]
         equal((shadow.priority, shadow.action, shadow.flags, shadow.attributes, shadow.lifetime[4:]),
               (wanted.priority, wanted.action, wanted.flags, wanted.attributes, (0, 300, 0, 0)), "the shadow")
@@ -159,7 +159,7 @@ def grace_again():
     """A second release does not restart the grace, and removes shadows that a policy covers now."""
     make_held()
     release("--grace=1h")
-    before = shadows(GRACE)
+    before = shadows(EXPIRING)
     equal(len(before), 4, "the number of shadows that expire")
     xfrm.add_policies(POLICIES[0])
     result = release("--grace=2h")
@@ -208,7 +208,7 @@ def covered(_, before, after, is_covered):
     make_held(before + ESP)
     xfrm.add_policies(after + ("" if "tmpl" in after else ESP))
     release("--grace=1h")
-    equal((len(shadows(HOLD)), len(shadows(GRACE)), len(real_policies())), (0, int(not is_covered), 1),
+    equal((len(shadows(HOLD)), len(shadows(EXPIRING)), len(real_policies())), (0, int(not is_covered), 1),
           "shadows that stay, shadows that expire, policies")
 
 
@@ -228,7 +228,7 @@ def time(text, seconds):
     """A grace is rounded up to whole seconds: {0}"""
     make_held()
     release(f"--grace={text}")
-    equal([shadow.lifetime[4:] for shadow in shadows(GRACE)], [(0, seconds, 0, 0)] * 4, "when the shadows expire")
+    equal([shadow.lifetime[4:] for shadow in shadows(EXPIRING)], [(0, seconds, 0, 0)] * 4, "when the shadows expire")
 
 
 @cases([("5 parsecs",), ("",), ("-1s",), ("1..2s",), ("s",), ("1h-",), ("infinity 1s",), ("0x10",),
@@ -271,11 +271,11 @@ def counts_packets():
         xfrm.add_policies(POLICIES[0])
         equal(wire.verdict(out("10.2.0.1")), PROTECTED, "what becomes of a packet")
         contains(release("--grace=1h").out, "Released 1 shadow in ", "; 3 stay for 1h. "
-                 "The hold kept 3 packets from leaving and 2 from coming in.\n")
+                 "Packets blocked meanwhile: 3 outgoing, 2 incoming.\n")
         for flow in (into("10.2.0.1"), out("10.2.0.1")):
             wire.verdict(flow)
         contains(release().out, "Released 3 shadows in ",
-                 ". The hold kept 0 packets from leaving and 1 from coming in.\n")
+                 ". Packets blocked meanwhile: 0 outgoing, 1 incoming.\n")
 
 
 @case
@@ -284,7 +284,7 @@ def counts_one_packet():
     with Wire() as wire:
         make_held()
         wire.verdict(out("10.2.0.1"))
-        contains(release().out, " The hold kept 1 packet from leaving and 0 from coming in.\n")
+        contains(release().out, " Packets blocked meanwhile: 1 outgoing, 0 incoming.\n")
 
 
 @case
@@ -293,7 +293,7 @@ def counts_forwarded():
     with Wire() as wire:
         make_held(f"src 10.2.0.0/16 dst 10.1.0.0/16 dir fwd {ESP}")
         equal(wire.verdict(through("10.2.0.1", "10.1.0.9")), BLOCKED, "what becomes of a packet")
-        contains(release().out, " The hold kept 0 packets from leaving and 1 from coming in.\n")
+        contains(release().out, " Packets blocked meanwhile: 0 outgoing, 1 incoming.\n")
 
 
 @case
@@ -305,7 +305,7 @@ def counts_over_two_holds():
         make_held(POLICIES[0])
         wire.verdict(out("10.2.0.1"))
         contains(release().out, "Released 1 shadow in ",
-                 " The hold kept 2 packets from leaving and 0 from coming in.\n")
+                 " Packets blocked meanwhile: 2 outgoing, 0 incoming.\n")
 
 
 @case
@@ -346,7 +346,7 @@ def many():
                   (netlink.MSG_NEWPOLICY, netlink.MSG_DELPOLICY, netlink.MSG_UPDPOLICY))) as faults:
         sentence(release("--grace=1h", env=faults.env), 1000, "; 2000 stay for 1h")
         equal([faults.count(number) for number in range(3)], [2000, 3000, 0], "the number of messages")
-    equal((len(shadows(HOLD)), len(shadows(GRACE)), len(real_policies())), (0, 2000, 1000),
+    equal((len(shadows(HOLD)), len(shadows(EXPIRING)), len(real_policies())), (0, 2000, 1000),
           "shadows that stay, shadows that expire, policies")
 
 

@@ -115,7 +115,7 @@ def journal_hold():
     """The journal gets the number of shadows as a field."""
     xfrm.a_few()
     [fields] = in_journal("flush", "--hold")
-    contains(fields["MESSAGE"], "; 3 shadows hold their place.")
+    contains(fields["MESSAGE"], "; 3 shadows are in place.")
     has_fields(fields, {"MESSAGE_ID": "3f52a1357c9d46b79144b67f542eb3d8", "XFRM_SAS": "2", "XFRM_POLICIES": "3",
                         "XFRM_FAILED": "0", "XFRM_SHADOWS": "3"})
 
@@ -141,7 +141,7 @@ def journal_release():
             wire.verdict(flow)
         xfrm.add_policies("dst 10.2.0.0/16 dir out")
         [fields] = in_journal("release", "--grace=5min")
-    contains(fields["MESSAGE"], "; 2 stay for 5min. The hold kept 2 packets from leaving and 1 from coming in.")
+    contains(fields["MESSAGE"], "; 2 stay for 5min. Packets blocked meanwhile: 2 outgoing, 1 incoming.")
     has_fields(fields, {"PRIORITY": "6", "MESSAGE_ID": "b71d90435e2a4f6c8dc3079af436e25b", "XFRM_SHADOWS_RELEASED": "1",
                         "XFRM_SHADOWS_KEPT": "2", "XFRM_GRACE_USEC": "300000000", "XFRM_BLOCKED_OUT": "2",
                         "XFRM_BLOCKED_IN": "1", "XFRM_ACQUIRES": "0", "XFRM_FAILED": "0"})
@@ -155,7 +155,7 @@ def journal_acquires():
     xfrm.acquire("10.9.0.1", "10.9.0.2")
     [fields] = in_journal("release")
     equal((fields["MESSAGE"], fields["XFRM_ACQUIRES"], fields["XFRM_SHADOWS_RELEASED"]),
-          ("No shadows. Removed 2 pending acquires: the next packets ask again.", "2", "0"), "the fields")
+          ("No shadows. Removed 2 pending acquires: the next packets cause new ones.", "2", "0"), "the fields")
 
 
 @case
@@ -170,7 +170,7 @@ def journal_not_held():
     failure, summary = [dict(line.split("=", 1) for line in lines) for lines in messages]
     equal((failure["PRIORITY"], failure["MESSAGE_ID"]), ("3", "da611faf26da492381649fde84d24458"),
           "priority and MESSAGE_ID")
-    contains(failure["MESSAGE"], "Could not remove policy ", "a shadow in its place was refused: ")
+    contains(failure["MESSAGE"], "Could not remove policy ", "the kernel refused the shadow: ")
     has_fields(summary, {"XFRM_POLICIES": "2", "XFRM_SHADOWS": "2", "XFRM_FAILED": "1"})
 
 

@@ -17,7 +17,7 @@ import xfrm
 from cases import case, cases, main
 from daemon import GROUPS_OF_CHARON, process
 from program import Fault, Steps, arm, flush, hold, release, run, until, xfrmctl_with
-from routing import (DELROUTE, DELRULE, GETROUTE, NEWROUTE, NEWRULE, STAND_IN, STATIC, add, batch, listed, of_protocol,
+from routing import (DELROUTE, DELRULE, GETROUTE, NEWROUTE, NEWRULE, BACKUP, STATIC, add, batch, listed, of_protocol,
                      rules, without)
 from tap import Skip, contains, equal
 from vici_server import HANG_UP, Stream
@@ -82,7 +82,7 @@ def make(others=True):
 
 
 def not_ours():
-    return [line for line in listed() if not ("table 220" in line and (STATIC in line or STAND_IN in line))]
+    return [line for line in listed() if not ("table 220" in line and (STATIC in line or BACKUP in line))]
 
 
 def sources():
@@ -202,7 +202,7 @@ def dry_run_json():
     equal("routes" in json.loads(flush("--dry-run", "--json").out), False, "without --routes")
     hold("--routes")
     equal({route["protocol"] for route in json.loads(flush("--dry-run", "--json", "--routes").out)["routes"]}, {"88"},
-          "stand-ins")
+          "backup routes")
     equal(json.loads(hold("--dry-run", "--json", "--routes").out)["routes"], [], "what a hold would exchange")
 
 
@@ -223,7 +223,7 @@ def as_ip_has_it(route, which):
                     "table": int(route["table"])}
 
 
-@cases([("flush --dry-run", ""), ("flush --dry-run of stand-ins", "--hold"), ("status", "")])
+@cases([("flush --dry-run", ""), ("flush --dry-run of backup routes", "--hold"), ("status", "")])
 def json_as_ip(words, before):
     """In the JSON of {0}, a route has the names and values of `ip -j route`."""
     make(others=False)
@@ -257,10 +257,10 @@ def holds():
     equal({name: found[name] for name in SOURCES}, SOURCES, "the sources before")
     result = hold("--routes")
     contains(result.out, f"Removed 0 SAs, 0 policies and {NUMBER} routes in ",
-             f"; {NUMBER} stand-ins of routes hold their place.\n")
-    stand_ins = of_protocol(STAND_IN)
-    equal((without(stand_ins), of_protocol(STATIC)), (without(originals), []), "stand-ins, and static routes")
-    metrics = sorted({int(re.search(r"metric (\d+)", line)[1]) for line in stand_ins})
+             f"; {NUMBER} backup routes are in place.\n")
+    backups = of_protocol(BACKUP)
+    equal((without(backups), of_protocol(STATIC)), (without(originals), []), "backup routes, and static routes")
+    metrics = sorted({int(re.search(r"metric (\d+)", line)[1]) for line in backups})
     equal(metrics, [2**31, 2**31 + 7, 2**31 + 1024], "their metrics")
     equal((not_ours(), sources()), (before, found), "the other routes, and the sources")
 
@@ -271,7 +271,7 @@ def holds_twice():
     make()
     hold("--routes")
     before = listed()
-    equal(hold("--routes").out, f"Nothing to remove; {NUMBER} stand-ins of routes hold their place.\n", "output")
+    equal(hold("--routes").out, f"Nothing to remove; {NUMBER} backup routes are in place.\n", "output")
     equal(listed(), before, "the routes")
 
 
@@ -281,7 +281,7 @@ def each_instant():
     make()
     expected = sources()
     hold("--routes")
-    complete = of_protocol(STAND_IN)
+    complete = of_protocol(BACKUP)
     for stop in range(2 * NUMBER):
         flush("--routes")
         add(*ROUTES.values(), *ROUTES6.values())
@@ -296,7 +296,7 @@ def each_instant():
                     steps.kill()
                     break
         hold("--routes")
-        equal((of_protocol(STAND_IN), of_protocol(STATIC)), (complete, []), f"stand-ins and routes, killed at {stop}")
+        equal((of_protocol(BACKUP), of_protocol(STATIC)), (complete, []), f"backup routes and routes, killed at {stop}")
         if stop == 0:
             assert changes == 2 * NUMBER, changes
 
@@ -309,8 +309,8 @@ def newer_source():
     add(ROUTES["IPv4"], ROUTES6["IPv6"])
     hold("--routes")
     add(ROUTES["IPv4"].replace("10.1.0.1", "10.1.0.2"))
-    contains(hold("--routes").out, " and 1 route in ", "; 2 stand-ins of routes hold their place.")
-    [line] = [line for line in of_protocol(STAND_IN) if line.startswith("unicast 10.2.0.0/24")]
+    contains(hold("--routes").out, " and 1 route in ", "; 2 backup routes are in place.")
+    [line] = [line for line in of_protocol(BACKUP) if line.startswith("unicast 10.2.0.0/24")]
     contains(line, "src 10.1.0.2")
 
 
@@ -320,8 +320,8 @@ def appended():
     make_link()
     add("10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1")
     add("10.2.0.0/24 via 10.8.0.3 dev uplink src 10.1.0.1", verb="append")
-    contains(hold("--routes").out, " and 2 routes in ", "; 1 stand-in of a route holds its place.")
-    equal((len(of_protocol(STAND_IN)), of_protocol(STATIC)), (1, []), "stand-ins and routes")
+    contains(hold("--routes").out, " and 2 routes in ", "; 1 backup route is in place.")
+    equal((len(of_protocol(BACKUP)), of_protocol(STATIC)), (1, []), "backup routes and routes")
 
 
 @case
@@ -333,10 +333,10 @@ def charon_takes_over():
     # NLM_F_REPLACE from strongSwan 5.6.3 on; NLM_F_EXCL before.
     add(ROUTES["IPv4"], verb="replace")
     add(ROUTES6["IPv6"], verb="add")
-    equal((len(of_protocol(STATIC)), len(of_protocol(STAND_IN))), (2, 2), "routes and stand-ins")
+    equal((len(of_protocol(STATIC)), len(of_protocol(BACKUP))), (2, 2), "routes and backup routes")
     # charon names only destination, protocol and table.
     batch("route del 10.2.0.0/24 proto static table 220", "route del fd00:2::/64 proto static table 220")
-    equal((of_protocol(STATIC), len(of_protocol(STAND_IN))), ([], 2), "routes and stand-ins")
+    equal((of_protocol(STATIC), len(of_protocol(BACKUP))), ([], 2), "routes and backup routes")
 
 
 @case
@@ -344,9 +344,9 @@ def arms():
     """arm --routes puts a backup route behind each static route, and rules behind charon's; nothing is removed."""
     make()
     before, found, had = listed(), sources(), rules()
-    contains(arm("--routes").out, f"Put shadows behind 0 policies and stand-ins behind {NUMBER} routes in ")
-    equal([line for line in listed() if STAND_IN not in line], before, "what was there")
-    equal((without(of_protocol(STAND_IN)), sources()), (without(of_protocol(STATIC)), found), "stand-ins and sources")
+    contains(arm("--routes").out, f"Put shadows behind 0 policies and backup routes behind {NUMBER} routes in ")
+    equal([line for line in listed() if BACKUP not in line], before, "what was there")
+    equal((without(of_protocol(BACKUP)), sources()), (without(of_protocol(STATIC)), found), "backup routes and sources")
     more = [line for line in rules() if line not in had]
     equal(more, ["221: from all lookup 220 proto 88"] * 2, "the rules")
     armed = listed(), rules()
@@ -363,7 +363,7 @@ def outlives_charon():
     arm("--routes")
     charon_ends()
     equal((of_protocol(STATIC), sources()), ([], found), "routes and sources")
-    contains(hold("--routes").out, f"Nothing to remove; {NUMBER} stand-ins of routes hold their place.")
+    contains(hold("--routes").out, f"Nothing to remove; {NUMBER} backup routes are in place.")
     equal(sources(), found, "sources behind the hold")
     release("--routes")
     equal((listed(), rules()), (before, had), "routes and rules behind the release")
@@ -425,8 +425,8 @@ def covered_gateway_held(_, routes_and_source):
     result = hold("--routes")
     equal((result.err, of_protocol(STATIC)), ("", []), "what is said, and the static routes")
     equal(source_of("2001:db8:8::2"), source, "the source of packets to the gateway in the hold")
-    stand_ins = [line.replace(" onlink", "") for line in without(of_protocol(STAND_IN))]
-    assert set(without(before[0])) < set(stand_ins), stand_ins
+    backups = [line.replace(" onlink", "") for line in without(of_protocol(BACKUP))]
+    assert set(without(before[0])) < set(backups), backups
     equal(hold("--routes").err, "", "what another hold says")
     batch("rule del from ::/0 pref 220 table 220")
     next_charon(routes)
@@ -458,9 +458,9 @@ def way_to_gateway():
     hold("--routes")
     commands = CONNECTIONS | {"list-sas": Stream("list-sa", [{"all": {"child-sas": {"all": {"remote-ts": ["::/0"]}}}}])}
     with charon(commands) as (option, _):
-        equal(release("--routes", "--grace=5min", option).out, "No shadows. 2 stand-ins of routes stay.\n", "output")
+        equal(release("--routes", "--grace=5min", option).out, "No shadows. 2 backup routes stay.\n", "output")
         add(*COVERED["by itself"][0])
-        equal(release("--routes", "--grace=5min", option).out, "No shadows. Removed 2 stand-ins of routes.\n",
+        equal(release("--routes", "--grace=5min", option).out, "No shadows. Removed 2 backup routes.\n",
               "output when charon has its route")
 
 
@@ -471,8 +471,8 @@ def lost_gateway(route, address):
     make_link()
     add(route)
     batch(f"address del {address} dev uplink")
-    equal((hold("--routes").err, of_protocol(STATIC), len(of_protocol(STAND_IN))), ("", [], 1),
-          "what is said, static routes and stand-ins")
+    equal((hold("--routes").err, of_protocol(STATIC), len(of_protocol(BACKUP))), ("", [], 1),
+          "what is said, static routes and backup routes")
     equal((arm("--routes").err, release("--routes").err, listed(220)), ("", "", []), "what is said, and what is left")
 
 
@@ -490,11 +490,11 @@ def rule_refused():
     """A rule that cannot be added or removed is reported; the rest is done."""
     make()
     result = xfrmctl_with([Fault("send", NEWRULE, "refuse", errno.EPERM)], "arm", "--routes", status=1)
-    contains(result.err, "xfrmctl: Could not put a rule behind charon's that looks up table 220: Operation not ")
+    contains(result.err, "xfrmctl: Could not add a rule for table 220 behind charon's rule: Operation not ")
     arm("--routes")
     result = xfrmctl_with([Fault("send", DELRULE, "refuse", errno.EPERM)], "release", "--routes", status=1)
-    contains(result.err, "xfrmctl: Could not remove the rule that `xfrmctl arm` made for table 220: ")
-    equal(of_protocol(STAND_IN), [], "the stand-ins")
+    contains(result.err, "xfrmctl: Could not remove the rule of `xfrmctl arm` for table 220: ")
+    equal(of_protocol(BACKUP), [], "the backup routes")
 
 
 @case
@@ -506,8 +506,8 @@ def released():
     equal(release().out, "No shadows.\n", "without --routes")
     add(ROUTES["IPv4"])
     kept = of_protocol(STATIC)
-    equal(release("--routes").out, f"No shadows. Removed {NUMBER} stand-ins of routes.\n", "output")
-    equal((of_protocol(STATIC), of_protocol(STAND_IN), not_ours()), (kept, [], before), "what is left")
+    equal(release("--routes").out, f"No shadows. Removed {NUMBER} backup routes.\n", "output")
+    equal((of_protocol(STATIC), of_protocol(BACKUP), not_ours()), (kept, [], before), "what is left")
 
 
 # charon's connections, policies and SAs.
@@ -543,9 +543,9 @@ def released_with_grace():
         result = release("--routes", "--grace=5min", option)
     equal([name for name, _ in server.seen], ["list-conns", "list-policies", "list-sas"], "what charon was asked")
     explained = len(EXPLAINED) + 1
-    equal(result, (0, f"No shadows. Removed {NUMBER - explained} stand-ins of routes; {explained} stay.\n", ""),
+    equal(result, (0, f"No shadows. Removed {NUMBER - explained} backup routes; {explained} stay.\n", ""),
           "output")
-    kept = [line.split(" proto")[0] for line in of_protocol(STAND_IN)]
+    kept = [line.split(" proto")[0] for line in of_protocol(BACKUP)]
     equal([bool(re.search(r"10\.2\.[01]\.0/24|10\.2\.3\.4|10\.3\.0\.0|fd00:2::/64", line)) for line in kept],
           [True] * explained, f"what is left: {kept}")
     equal(not_ours(), before, "the other routes")
@@ -561,8 +561,8 @@ def covered():
     add(ROUTES["IPv4"], "10.2.1.0/24 tos 0x10 dev uplink")
     with charon() as (option, _):
         equal(release("--routes", "--grace=infinity", option).out,
-              "No shadows. Removed 2 stand-ins of routes; 1 stays.\n", "output")
-    [line] = of_protocol(STAND_IN)
+              "No shadows. Removed 2 backup routes; 1 stays.\n", "output")
+    [line] = of_protocol(BACKUP)
     contains(line, "fd00:2::/64")
 
 
@@ -580,9 +580,9 @@ def charon_fails(what, commands):
     add(ROUTES["IPv4"])
     with charon(commands) as (option, _):
         result = release("--routes", "--grace=5min", option)
-    equal(result.out, "No shadows. Removed 1 stand-in of a route; 1 stays.\n", "output")
+    equal(result.out, "No shadows. Removed 1 backup route; 1 stays.\n", "output")
     contains(result.err, "xfrmctl: Could not ask charon at ",
-             "Stand-ins of routes stay where no other route is there; --socket= names another socket.\n")
+             "Backup routes stay where the real route is absent. Use --socket= for another socket.\n")
 
 
 @case
@@ -592,10 +592,10 @@ def no_charon():
     add(ROUTES["IPv4"], ROUTES["MTU"])
     hold("--routes")
     result = release("--routes", "--grace=5min", "--socket=/run/missing.vici")
-    contains(result.err, "/run/missing.vici which connections it has: No such file or directory.")
-    equal(result.out, "No shadows. 2 stand-ins of routes stay.\n", "output")
+    contains(result.err, "/run/missing.vici for its connections: No such file or directory.")
+    equal(result.out, "No shadows. 2 backup routes stay.\n", "output")
     equal(release("--routes", "--socket=/run/missing.vici"),
-          (0, "No shadows. Removed 2 stand-ins of routes.\n", ""), "output without a grace")
+          (0, "No shadows. Removed 2 backup routes.\n", ""), "output without a grace")
 
 
 @case
@@ -608,7 +608,7 @@ def charon_is_silent():
     with charon({"list-conns": b""}) as (option, _):
         contains(release("--routes", "--grace=5min", option).err, "Could not ask charon at ", "timed out")
     assert time.monotonic() - begin < 20, "it took too long"
-    equal(len(of_protocol(STAND_IN)), 1, "the stand-ins")
+    equal(len(of_protocol(BACKUP)), 1, "the backup routes")
 
 
 @case
@@ -643,10 +643,10 @@ def stale_address():
     add("10.2.0.0/24 dev uplink src 10.1.0.7", "10.2.1.0/24 dev uplink src 10.1.0.7")
     with charon() as (option, _):
         result = release("--routes", "--grace=5min", option)
-    found = re.findall(r"If nobody needs it: (.*)\n", result.err)
+    found = re.findall(r"If the address is not yours: (.*)\n", result.err)
     equal(sorted(set(found)), ["ip address del 10.1.0.8/32 dev uplink", "ip address del fd00:1::8/128 dev uplink"],
           f"the commands in {result.err}")
-    equal(len(found), 2, "told once each")
+    equal(len(found), 2, "reported once each")
     assert "10.1.0.8/32" in xfrm.ip("address"), "it is left alone"
 
 
@@ -693,7 +693,7 @@ def vrf():
     add("10.2.0.0/24 via 10.30.0.2 dev inred onlink src 10.30.0.1")
     before = without(of_protocol(STATIC))
     hold("--routes")
-    equal(without(of_protocol(STAND_IN)), before, "the stand-in")
+    equal(without(of_protocol(BACKUP)), before, "the backup route")
 
 
 @case
@@ -725,10 +725,10 @@ def addition_refused():
     expected = sources()
     result = xfrmctl_with([Fault("send", NEWROUTE, "refuse", errno.ENOMEM, first=2, last=2)],
                           "flush", "--hold", "--routes", status=1)
-    contains(result.err, "xfrmctl: Could not add a stand-in for route 10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1 "
+    contains(result.err, "xfrmctl: Could not add a backup route for route 10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1 "
                          "of table 220: Cannot allocate memory.\n")
-    equal((len(of_protocol(STATIC)), len(of_protocol(STAND_IN)), sources()), (1, NUMBER - 1, expected),
-          "routes, stand-ins and sources")
+    equal((len(of_protocol(STATIC)), len(of_protocol(BACKUP)), sources()), (1, NUMBER - 1, expected),
+          "routes, backup routes and sources")
 
 
 @case
@@ -736,8 +736,8 @@ def no_room():
     """A route with the highest metric stays, because its backup route needs a higher one, and is named."""
     make_link()
     add("10.2.0.0/24 dev uplink src 10.1.0.1 metric 4294967295", ROUTES["MTU"])
-    contains(hold("--routes", status=1).err, "metric 4294967295 of table 220: no metric is behind its own.\n")
-    equal((len(of_protocol(STATIC)), len(of_protocol(STAND_IN))), (1, 1), "routes and stand-ins")
+    contains(hold("--routes", status=1).err, "metric 4294967295 of table 220: no metric is higher than that of the route.\n")
+    equal((len(of_protocol(STATIC)), len(of_protocol(BACKUP))), (1, 1), "routes and backup routes")
 
 
 @case
@@ -779,7 +779,7 @@ def lost_link():
     until(lambda: all("linkdown" in line for line in of_protocol(STATIC) if "dev uplink" in line), "the carrier is lost")
     before = without(of_protocol(STATIC))
     hold("--routes")
-    equal((without(of_protocol(STAND_IN)), of_protocol(STATIC)), (before, []), "stand-ins and routes")
+    equal((without(of_protocol(BACKUP)), of_protocol(STATIC)), (before, []), "backup routes and routes")
 
 
 @case
@@ -789,8 +789,8 @@ def beside_shadows():
     xfrm.add_policies("src 10.1.0.0/16 dst 10.2.0.0/16 dir out tmpl src 10.8.0.1 dst 10.8.0.2 proto esp mode tunnel")
     add(ROUTES["IPv4"])
     contains(hold("--routes").out, "Removed 0 SAs, 1 policy (1 out) and 1 route in ",
-             "; 1 shadow and 1 stand-in of a route hold their place.\n")
-    contains(release("--routes").out, "Released 1 shadow in ", " Removed 1 stand-in of a route.\n")
+             "; 1 shadow and 1 backup route are in place.\n")
+    contains(release("--routes").out, "Released 1 shadow in ", " Removed 1 backup route.\n")
     equal((listed(220), xfrm.counts()), ([], (0, 0)), "what is left")
 
 

@@ -17,7 +17,7 @@ from cases import case, cases, main
 from netlink import MSG_GETPOLICY, MSG_NEWPOLICY
 from program import XFRMCTL, Fault, flush, hold, release, xfrmctl, xfrmctl_with
 from service import SAVED, UNIT, manager, run_step, stopping
-from shadows import BEHIND, GRACE, HOLD, make_shadow, real_policies, shadow_of, shadows
+from shadows import BEHIND, EXPIRING, HOLD, make_shadow, real_policies, shadow_of, shadows
 from tables import ESP, IN_THE_ORDER_OF_PRIORITIES, require
 from tap import Skip, contains, equal
 from wire import Wire, same
@@ -88,8 +88,8 @@ def as_held():
         held = plain(shadows())
         boot()
         result = folder.restore()
-        assert re.fullmatch(r"Put shadows in the place of 4 policies \(1 in, 2 out, 1 fwd\) of before in \d+\.\d{3} ms\. "
-                            r"What they block, `xfrmctl release` opens\.\n", result.out), result.out
+        assert re.fullmatch(r"Put shadows in place of 4 policies \(1 in, 2 out, 1 fwd\) of the file in \d+\.\d{3} ms\. "
+                            r"`xfrmctl release` unblocks the traffic\.\n", result.out), result.out
         equal((plain(netlink.policies()), len(held)), (held, 4), "the shadows")
         hold()
         equal(plain(shadows()), held, "the shadows behind a hold")
@@ -160,7 +160,7 @@ def nothing():
     """Without policies, nothing is blocked at boot."""
     with Folder() as folder:
         contains(folder.save().out, "Saved 0 policies in ")
-        equal(folder.restore(), (0, "No policies were saved: nothing is closed.\n", ""), "result")
+        equal(folder.restore(), (0, "The file contains no policies: nothing is blocked.\n", ""), "result")
 
 
 @case
@@ -220,8 +220,8 @@ def left_out():
         xfrm.add_policies(f"src 10.3.0.0/16 dst 10.4.0.0/16 dev lo dir out priority 1000 {ESP}")
         result = folder.save()
         contains(result.out, "Saved 4 policies (1 in, 2 out, 1 fwd) in ", " ms; 1 left out.\n")
-        assert re.fullmatch(r"xfrmctl: Will not be closed at boot: policy 10\.3\.0\.0/16 → 10\.4\.0\.0/16 dir out ptype main "
-                            r"index \d+: it is bound to an interface by a number, .*\.\n", result.err), result.err
+        assert re.fullmatch(r"xfrmctl: Could not save policy 10\.3\.0\.0/16 → 10\.4\.0\.0/16 dir out ptype main "
+                            r"index \d+ for the next boot: the policy is bound to an interface by number, .*\.\n", result.err), result.err
 
 
 @case
@@ -230,7 +230,7 @@ def many_left_out():
     with Folder() as folder:
         xfrm.add_policies(*[f"src 10.3.{i}.0/24 dst 10.4.0.0/16 dev lo dir out {ESP}" for i in range(13)])
         lines = folder.save().err.splitlines()
-        equal(sum(line.startswith("xfrmctl: Will not be closed at boot: ") for line in lines), 10, "those that are named")
+        equal(sum(line.startswith("xfrmctl: Could not save policy 10.3.") for line in lines), 10, "those that are named")
         equal(lines[10:], ["xfrmctl: 3 more policies will not be blocked at boot."], "what is said of the others")
 
 
@@ -240,7 +240,7 @@ def of_shadows():
     with Folder() as folder:
         policies = make()
         for policy in policies:
-            make_shadow(policy, GRACE, seconds=3600)
+            make_shadow(policy, EXPIRING, seconds=3600)
         flush("--match=priority=1001")
         folder.save()
         boot()
@@ -293,11 +293,11 @@ def garbled(path):
     path.write_text(path.read_text().replace("dir in", "dir im"))
 
 
-@cases([("belongs to others", of_others, "it belongs to somebody else"),
-        ("can be written by others", writable, "others may write it"),
+@cases([("belongs to others", of_others, "the file belongs to another user"),
+        ("can be written by others", writable, "other users may write the file"),
         ("is a link", linked, os.strerror(errno.ELOOP)),
-        ("is a folder", folder_instead, "it is no regular file"),
-        ("is a FIFO", fifo, "it is no regular file"),
+        ("is a folder", folder_instead, "the file is not a regular file"),
+        ("is a FIFO", fifo, "the file is not a regular file"),
         ("was cut off", cut_off, "line 6 is too long, or not text"),
         ("has an error in it", garbled, "has a wrong 'dir'")])
 def refused(_, change, why):
@@ -308,8 +308,8 @@ def refused(_, change, why):
         boot()
         change(folder.path)
         result = folder.restore(status=1)
-        contains(result.err, f"xfrmctl: Nothing is closed until the IKE daemon has started: {folder.path} cannot be used: ",
-                 f"{why}.\n")
+        contains(result.err, f"xfrmctl: Could not use {folder.path}: ",
+                 f"{why}. No traffic is blocked until the IKE daemon has started.\n")
         equal((result.out, result.err.count("\n"), netlink.policies()), ("", 1, []), "output, lines and policies")
 
 
@@ -318,7 +318,7 @@ def no_file():
     """Without a file, nothing is done."""
     with Folder() as folder:
         equal((folder.restore(), netlink.policies()), ((0, "", ""), []), "result and policies")
-        contains(folder.restore("-v").err, "nothing is closed.\n")
+        contains(folder.restore("-v").err, "no traffic is blocked.\n")
 
 
 @case
@@ -327,7 +327,7 @@ def no_folder():
     with Folder() as folder:
         folder.path = folder.path / "saved"
         contains(folder.save(status=1).err, f"xfrmctl: Could not save the policies in {folder.path}: "
-                 f"{os.strerror(errno.ENOENT)}. The next boot closes what was saved before.\n")
+                 f"{os.strerror(errno.ENOENT)}. The next boot uses the policies that were saved before.\n")
 
 
 @case
@@ -339,7 +339,7 @@ def changing():
         before = folder.identity()
         boot()
         result = xfrmctl_with([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS)], "save", f"--file={folder.path}", status=1)
-        contains(result.err, "Could not save the policies in ", ": a part of their list was lost each time.")
+        contains(result.err, "Could not save the policies in ", ": a part of the kernel's list was lost each time.")
         assert folder.identity() == before and folder.is_alone(), os.listdir(folder.folder.name)
 
 
@@ -364,9 +364,9 @@ def kernel_refuses():
         boot()
         result = xfrmctl_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, 2, 2)], "restore",
                               f"--file={folder.path}", status=1)
-        assert re.fullmatch(r"xfrmctl: Could not put a shadow in the place of policy .*: Cannot allocate memory\.\n",
+        assert re.fullmatch(r"xfrmctl: Could not put a shadow in place of policy .*: Cannot allocate memory\.\n",
                             result.err), result.err
-        contains(result.out, "Put shadows in the place of 3 policies (")
+        contains(result.out, "Put shadows in place of 3 policies (")
         equal(len(shadows(HOLD)), 3, "number of shadows")
 
 
@@ -392,7 +392,7 @@ def saves_of(state, saves):
         equal(folder.path.exists(), saves, "whether there is a file")
 
 
-@cases([("save", "Could not ask systemd whether", 1), ("restore", "Going on.", 0)])
+@cases([("save", "Could not ask systemd whether", 1), ("restore", "Shadows are put in place as if the service did not run.", 0)])
 def no_systemd(verb, says, status):
     """If systemd cannot be asked, {0} reports: {1}"""
     with Folder() as folder:
@@ -471,10 +471,10 @@ def of_failed():
         equal(path.exists(), False, "whether there is a file")
 
 
-@cases([(["save"], "save needs --file=FILE"), (["save", "--file="], "--file needs the name of a file"),
+@cases([(["save"], "save needs --file=FILE"), (["save", "--file="], "Use the name of a file"),
         (["restore"], "--file=FILE"), (["save", "--match=reqid=x", "--file=x"], "N or N-M"),
-        (["restore", "--match=reqid=1"], "`xfrmctl restore --help` shows"),
-        (["save", "--file=x", "x"], "`xfrmctl save --help` shows"),
+        (["restore", "--match=reqid=1"], "`xfrmctl restore --help` lists"),
+        (["save", "--file=x", "x"], "`xfrmctl save --help` lists"),
         (["restore", "--file=x", "--sub", "--from-sub"], "--sub and --from-sub exclude each other")])
 def usage(words, says):
     """Wrong usage: {0}"""

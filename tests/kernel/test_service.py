@@ -13,7 +13,7 @@ import xfrm
 from cases import case, cases, main
 from program import XFRMCTL, environment, flush, run
 from service import SAVED, UNIT, command_in, manager, run_step, stopping, unit
-from shadows import GRACE, HOLD, KEEP, make_shadow, real_policies, shadows
+from shadows import EXPIRING, HOLD, KEPT, make_shadow, real_policies, shadows
 from tables import ESP
 from tap import contains, equal, is_lacking
 
@@ -38,7 +38,7 @@ def wrong(result, name):
     """Checks that standard error has one sentence about a wrong setting, with its name and its file."""
     lines = [line for line in result.err.splitlines() if " is wrong: " in line]
     equal(len(lines), 1, f"sentences about wrong settings ({result.err})")
-    assert re.fullmatch(rf"xfrmctl: XFRMCTL_{name} is wrong: .+\. .+\. Correct it in /etc/default/xfrmctl\.", lines[0]), \
+    assert re.fullmatch(rf"xfrmctl: XFRMCTL_{name} is wrong: .+\. .+\. Correct XFRMCTL_{name} in /etc/default/xfrmctl\.", lines[0]), \
         lines[0]
     is_lacking(result.err, "called with", "Nothing was changed")
 
@@ -134,7 +134,7 @@ def select_at_stop(words):
     make_both()
     flush("--hold", "--policies-only", "--match=priority=1000")
     spis = netlink.spis()
-    equal((len(shadows(KEEP)), len(shadows())), (3, 4), "kept shadows, and shadows")
+    equal((len(shadows(KEPT)), len(shadows())), (3, 4), "kept policies, and shadows")
     with stopping() as command:
         wrong(stop(command, words, SELECT="--match=", status=1), "SELECT")
     equal((netlink.policies(), priorities(), netlink.spis(), table()), (real_policies(), [1077], spis, (1, 0)),
@@ -142,7 +142,7 @@ def select_at_stop(words):
 
 
 @case
-def stoppers_at_stop():
+def guard_sas_at_stop():
     """With a wrong XFRMCTL_SELECT, a stop removes guard SAs."""
     living.add_real_sas(1)
     xfrm.add_policies(*living.policies(1, living.spi_out(1)))
@@ -199,14 +199,14 @@ def routes(value):
 
 
 @case
-def stand_ins():
+def backup_routes():
     """With a wrong XFRMCTL_ROUTES, table 220 gets backup routes, which start-post and a stop remove."""
     make_both()
     with stopping(job="restart") as command:
         wrong(run_step(command, "stop", ROUTES="x", status=1), "ROUTES")
-        equal(table(), (1, 1), "routes and stand-ins")
+        equal(table(), (1, 1), "routes and backup routes")
         wrong(run_step(command, "start-post", ROUTES="x", RELEASE_OPTIONS="--grace=0", status=1), "ROUTES")
-        equal(table(), (1, 0), "routes and stand-ins")
+        equal(table(), (1, 0), "routes and backup routes")
         run_step(command, "stop")
     with stopping() as command:
         wrong(stop(command, (), ROUTES="x", status=1), "ROUTES")
@@ -220,7 +220,7 @@ def routes_of_another_table():
     xfrm.ip("route", "add", *ROUTE.split(), "table", "221")
     with stopping(job="start") as command:
         wrong(run_step(command, "start-pre", SELECT="x", ROUTES="--routes=221", status=1), "SELECT")
-    equal((table(), xfrm.ip("route", "show", "table", "221").count("proto 88")), ((1, 0), 1), "routes and stand-ins")
+    equal((table(), xfrm.ip("route", "show", "table", "221").count("proto 88")), ((1, 0), 1), "routes and backup routes")
 
 
 @cases([(value,) for value in WRONG_FLUSH_OPTIONS])
@@ -244,7 +244,7 @@ def release_options(value):
     policy.delete()
     with stopping(job="start") as command:
         wrong(run_step(command, "start-post", RELEASE_OPTIONS=value, status=1), "RELEASE_OPTIONS")
-    [shadow] = shadows(GRACE)
+    [shadow] = shadows(EXPIRING)
     equal(shadow.lifetime[5], 300, "seconds of the grace")
 
 
@@ -294,7 +294,7 @@ def without_settings():
     equal((left(), table()), ((0, 2, 0), (1, 0)), "policies, shadows and SAs; routes")
     with stopping(job="start") as command:
         equal(run("service", "start-post", command=command, env=environment()).status, 0, "exit status")
-    equal([shadow.lifetime[5] for shadow in shadows(GRACE)], [300, 300], "seconds of the grace")
+    equal([shadow.lifetime[5] for shadow in shadows(EXPIRING)], [300, 300], "seconds of the grace")
 
 
 @case
@@ -336,7 +336,7 @@ def pause(result, job, seconds, pauses):
     began = 0 if seconds is None else int((time.monotonic() - seconds) * 1e6)
     with unit(UNIT) as members, manager(0, service.state(job), main_began=began):
         done = run_step(command_in(members), "stop-post", "-v", before={"SERVICE_RESULT": result})
-    equal("has failed within 10 s of its start: a pause of 1 s." in done.out + done.err, pauses, f"whether it pauses ({done})")
+    equal("has failed within 10 s of its start: pausing for 1 s." in done.out + done.err, pauses, f"whether it pauses ({done})")
 
 
 @case
@@ -346,7 +346,7 @@ def pause_behind_shadows():
     with unit(UNIT) as members, manager(0, service.state(""), main_began=int(time.monotonic() * 1e6)):
         done = run_step(command_in(members), "stop-post", "-v", before={"SERVICE_RESULT": "signal"})
     lines = done.out.splitlines() + done.err.splitlines()
-    order = [line.split()[0] for line in lines if line.startswith("Put shadows") or "a pause" in line]
+    order = [line.split()[0] for line in lines if line.startswith("Put shadows") or "pausing" in line]
     equal((order, left()), (["Put", "xfrmctl:"], (2, 2, 2)), f"order ({done}); policies, shadows and SAs")
 
 
@@ -369,7 +369,7 @@ def of_another_service():
 
 
 @cases([([], "start-pre, start-post, stop or stop-post"), (["start"], "start-pre, start-post, stop or stop-post"),
-        (["stop", "now", "--unit=x.service"], "`xfrmctl service --help` shows"), (["stop", "--unit=strongswan"], "--unit="),
+        (["stop", "now", "--unit=x.service"], "`xfrmctl service --help` lists"), (["stop", "--unit=strongswan"], "--unit="),
         (["stop", "--unit=../x.service"], "--unit="), (["stop", "--unit="], "--unit="),
         (["stop", "--unit=x.service", "--mode="], "auto, hold, handover or flush"),
         (["--mode=keep", "stop", "--unit=x.service"], "auto, hold, handover or flush")])

@@ -8,7 +8,7 @@ from cases import case, cases, main
 from living import make, policies, spis, xfrmctl_living
 from program import xfrmctl
 from service import MANAGERS_SOCKET, manager
-from shadows import HOLD, KEEP, shadows
+from shadows import HOLD, KEPT, shadows
 from tap import contains, equal
 
 UNIT = "xfrmctl-handover@x.service"
@@ -29,7 +29,7 @@ def kept(mode):
     with manager(0) as process:
         xfrmctl_living(*START, f"--mode={mode}")
         equal(started(process), [f"start {UNIT} ignore-dependencies"], "what systemd is asked for")
-    equal(len(shadows(KEEP)), 3, "number of kept shadows")
+    equal(len(shadows(KEPT)), 3, "number of kept policies")
 
 
 @cases([("flush",), ("hold",), ("handover",), ("auto",)])
@@ -44,7 +44,7 @@ def nothing_kept(mode):
 def expect_held(why):
     make(1)
     result = xfrmctl_living(*START, "--mode=handover", status=1)
-    contains(result.err, f"xfrmctl: Could not have systemd start {UNIT}, which hands over what goes on: {why}. It is held "
+    contains(result.err, f"xfrmctl: Could not start {UNIT} for the handover: {why}. Traffic is blocked "
              "instead.\n")
     equal((len(shadows(HOLD)), len(netlink.policies()), spis()), (3, 3, set()), "shadows, policies and SAs")
 

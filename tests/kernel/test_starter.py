@@ -28,8 +28,8 @@ print("idle", flush=True)
 signal.pause()
 """
 
-NO_PID = "it does not begin with a process id"
-NO_STARTER = "strongSwan's starter does not run"
+NO_PID = "the file does not begin with a process ID"
+NO_STARTER = "Could not watch starter: no process runs with the PID in "
 
 
 class Family(ExitStack):
@@ -80,7 +80,7 @@ def outcome(process):
 
 def check_killed(family, err):
     equal(family.starter.wait(SECONDS), -signal.SIGKILL, "the end of starter")
-    contains(err, f"starter (process {family.starter.pid})", "killing starter")
+    contains(err, f"starter (PID {family.starter.pid})", "Killing starter")
 
 
 @case
@@ -162,7 +162,7 @@ def loads(how, in_unit):
 def check_fails(said, *words, **more):
     result = xfrmctl("wait", "--starter", *words, status=1, env=environment(**more))
     equal(result.out, "", "output")
-    assert re.fullmatch(r"xfrmctl: charon has not got all its connections from starter after \d\.\d{3} s: "
+    assert re.fullmatch(r"xfrmctl: charon does not have all its connections from starter after \d\.\d{3} s: "
                         rf"{said}.*\.\n", result.err), result.err
 
 
@@ -179,7 +179,7 @@ def not_in_time(how):
             more["MAINPID"] = str(family.charon.pid)
         if how == "does not run":
             family.end("starter")
-        check_fails("starter still starts it", "--timeout=200ms", **more)
+        check_fails("starter still starts charon", "--timeout=200ms", **more)
 
 
 @cases([("before",), ("meanwhile",)])

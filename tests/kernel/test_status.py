@@ -680,13 +680,13 @@ def routes_not_explained():
 
 @cases([
     (["--json", "--metrics"], "exclude each other"),
-    (["--output=x"], "--output goes with --json or --metrics only"),
-    (["--json", "--output="], "--output needs the name of a file"),
+    (["--output=x"], "--output needs --json or --metrics"),
+    (["--json", "--output="], "Use the name of a file"),
     (["--timeout=0", "--json"], "'0' is too short"),
     (["--routes=main"], "'main' is not the number of a routing table"),
     (["--timeout=soon"], "'soon' is not a time span"),
-    (["--force"], "`xfrmctl status --help` shows"),
-    (["all"], "`xfrmctl status --help` shows"),
+    (["--force"], "`xfrmctl status --help` lists"),
+    (["all"], "`xfrmctl status --help` lists"),
 ])
 def usage(words, why):
     """status {0} is refused."""

@@ -8,17 +8,17 @@ from netlink import MSG_GETSADINFO
 from program import XFRMCTL, Fault, Faults, run
 from tap import contains, equal
 
-PREFIX = "an address or a prefix without bits behind its length"
+PREFIX = "an address, or a prefix with zeros behind its length"
 RANGE = "N or N-M with N <= M, 32 bits each, decimal or 0x hex"
 NUMBER = "a 32-bit number, decimal or 0x hex"
-MARK = "V or V/M, 32 bits each, decimal or 0x hex, M not 0 and no bit of V outside of M"
-KEYS = "the keys are proto, reqid, mark, if-id, dir, ptype, src, dst, peer, priority, spi"
-PROGRAM_HELP = "`xfrmctl --help` shows"
-FLUSH_HELP = "`xfrmctl flush --help` shows"
-ARM_HELP = "`xfrmctl arm --help` shows"
-RELEASE_HELP = "`xfrmctl release --help` shows"
-WAIT_HELP = "`xfrmctl wait --help` shows"
-WATCH_HELP = "`xfrmctl watch --help` shows"
+MARK = "V or V/M, 32 bits each, decimal or 0x hex, M not 0, and no bit of V outside M"
+KEYS = "Use one of the keys proto, reqid, mark, if-id, dir, ptype, src, dst, peer, priority, spi"
+PROGRAM_HELP = "`xfrmctl --help` lists"
+FLUSH_HELP = "`xfrmctl flush --help` lists"
+ARM_HELP = "`xfrmctl arm --help` lists"
+RELEASE_HELP = "`xfrmctl release --help` lists"
+WAIT_HELP = "`xfrmctl wait --help` lists"
+WATCH_HELP = "`xfrmctl watch --help` lists"
 
 WORDS = [
     ([], PROGRAM_HELP),
@@ -45,9 +45,9 @@ WORDS = [
     (["flush", "--orphans", "--policies-only"], "--orphans and --policies-only exclude each other"),
     (["flush", "--keep", "--orphans"], "--orphans and --keep exclude each other"),
     (["flush", "--keep", "--states-only"], "--keep and --states-only exclude each other"),
-    (["flush", "--socket=/run/charon.vici"], "--socket goes with --orphans only"),
-    (["flush", "--json"], "--json goes with --dry-run only"),
-    (["flush", "--hold", "--json"], "--json goes with --dry-run only"),
+    (["flush", "--socket=/run/charon.vici"], "--socket needs --orphans"),
+    (["flush", "--json"], "--json needs --dry-run"),
+    (["flush", "--hold", "--json"], "--json needs --dry-run"),
     (["flush", "--hold=yes"], FLUSH_HELP),
     (["flush", "--h"], FLUSH_HELP),
     (["flush", "--grace=1s"], FLUSH_HELP),
@@ -80,7 +80,7 @@ WORDS = [
     (["watch", "--starter", "--unit=x.service"], "--starter and --unit exclude each other"),
     (["watch", "--load", "--starter"], "--starter and --load exclude each other"),
     (["watch", "--load", "--socket=x"], "--load and --socket exclude each other"),
-    (["wait", "--starter=yes"], "`xfrmctl wait --help` shows"),
+    (["wait", "--starter=yes"], "`xfrmctl wait --help` lists"),
     (["wait", "--exec", "--starter", "--", "true"], "exclude each other"),
     (["wait", "--no-such-option"], WAIT_HELP),
     (["wait", "-x"], WAIT_HELP),
@@ -92,9 +92,9 @@ WORDS = [
     (["wait", "--exec", "--"], "--exec needs a command"),
     (["watch", "--no-such-option"], WATCH_HELP),
     (["watch", "all"], WATCH_HELP),
-    (["watch", "--interval=0"], "it takes 100ms and more"),
+    (["watch", "--interval=0"], "Use at least 100ms"),
     (["watch", "--interval=infinity"], "at most 1d"),
-    (["watch", "--deadline=99ms"], "it takes 100ms and more"),
+    (["watch", "--deadline=99ms"], "Use at least 100ms"),
     (["watch", "--deadline=2d"], "at most 1d"),
     (["watch", "--misses=0"], "a number from 1 to 1000"),
     (["watch", "--misses=-1"], "a number from 1 to 1000"),
@@ -118,10 +118,10 @@ EXPRESSIONS = [
     (" reqid=1", KEYS),
     ("if_id=1", KEYS),
     ("req=1", KEYS),
-    ("reqid=1,reqid=2", "use an expression for each value"),
-    ("spi=1,dir=in", "use an expression for each"),
-    ("spi=1,priority=1", "use an expression for each"),
-    ("ptype=sub,spi=1", "use an expression for each"),
+    ("reqid=1,reqid=2", "Use an expression for each value"),
+    ("spi=1,dir=in", "Use an expression for each"),
+    ("spi=1,priority=1", "Use an expression for each"),
+    ("ptype=sub,spi=1", "Use an expression for each"),
     ("proto=", "esp, ah or comp"),
     ("proto=ESP", "esp, ah or comp"),
     ("proto=50", "esp, ah or comp"),
@@ -206,9 +206,9 @@ def expression_refused(expression, accepted, _):
 
 
 @cases([
-    (["flush", "--no-such-option"], "Option '--no-such-option' is unknown, or short for several"),
-    (["flush", "--h"], "Option '--h' is unknown, or short for several"),
-    (["flush", "--no-such-option=1"], "Option '--no-such-option' is unknown, or short for several"),
+    (["flush", "--no-such-option"], "Option '--no-such-option' is unknown or ambiguous"),
+    (["flush", "--h"], "Option '--h' is unknown or ambiguous"),
+    (["flush", "--no-such-option=1"], "Option '--no-such-option' is unknown or ambiguous"),
     (["flush", "-qx"], "Option '-x' is unknown"),
     (["-x", "flush"], "Option '-x' is unknown"),
     (["--netns"], "Option '--netns' needs a value"),
@@ -221,7 +221,7 @@ def expression_refused(expression, accepted, _):
 ])
 def mistakes_with_options(words, sentence):
     """The message names the mistake that was made with an option: {0}"""
-    refused(f"xfrmctl: {sentence}; `xfrmctl", words)
+    refused(f"xfrmctl: {sentence}. `xfrmctl", words)
 
 
 @case

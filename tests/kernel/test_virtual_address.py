@@ -14,7 +14,7 @@ import xfrm
 from cases import case, cases, main
 from netlink import family_of
 from program import Fault, Steps, arm, flush, hold, release, xfrmctl_with
-from routing import (DELNEXTHOP, GETADDR, GETNEXTHOP, GETROUTE, NEWNEXTHOP, STAND_IN, STATIC, add, batch, listed, of_protocol,
+from routing import (DELNEXTHOP, GETADDR, GETNEXTHOP, GETROUTE, NEWNEXTHOP, BACKUP, STATIC, add, batch, listed, of_protocol,
                      rules)
 from tables import ESP
 from tap import contains, equal
@@ -115,7 +115,7 @@ def blocked(_, tunnel):
         equal(len(of_protocol(STATIC)), 1, "the route of the next charon")
         release("--routes")
         equal(departure(wire, tunnel.far), None, "what leaves when the tunnel is up again")
-        equal((of_protocol(STAND_IN), nexthops()), ([], []), "stand-ins and nexthop objects behind the release")
+        equal((of_protocol(BACKUP), nexthops()), ([], []), "backup routes and nexthop objects behind the release")
         tunnel.ends()
         equal((departure(wire, tunnel.far), rules()), (outer, had), "what leaves when all are gone, and the rules")
 
@@ -144,7 +144,7 @@ def add_several():
 
 def named():
     """Returns how many backup routes name nexthop objects, and how many do not."""
-    found = of_protocol(STAND_IN)
+    found = of_protocol(BACKUP)
     return sum("nhid" in line for line in found), sum("nhid" not in line for line in found)
 
 
@@ -153,7 +153,7 @@ def objects():
     """A backup route names a nexthop object if charon may delete its source; each next hop has one object."""
     make_several()
     arm("--routes")
-    equal(named(), (len(SEVERAL), len(PLAIN)), "stand-ins with objects and without")
+    equal(named(), (len(SEVERAL), len(PLAIN)), "backup routes with objects and without")
     equal([line.split(" proto")[0] for line in nexthops()],
           [f"id {FIRST_ID} via fe80::2 dev uplink scope link", f"id {FIRST_ID + 1} via fe80::3 dev uplink scope link",
            f"id {FIRST_ID + 2} dev uplink scope link"], "the objects")
@@ -172,9 +172,9 @@ def same_route():
     for family in ("-4", "-6"):
         xfrm.ip(family, "route", "flush", "proto", "static", "table", "220")
     shown.append(flush("--dry-run", "--routes").out)
-    equal([re.sub(r" nhid \d+| proto \w+| metric \d+", "", line) for line in of_protocol(STAND_IN)],
-          [re.sub(r" proto \w+| metric \d+", "", line) for line in before], "the stand-ins")
-    equal(*(sorted(re.sub(r" metric \d+| stand-in", "", text).splitlines()) for text in shown), "what --dry-run lists")
+    equal([re.sub(r" nhid \d+| proto \w+| metric \d+", "", line) for line in of_protocol(BACKUP)],
+          [re.sub(r" proto \w+| metric \d+", "", line) for line in before], "the backup routes")
+    equal(*(sorted(re.sub(r" metric \d+| backup", "", text).splitlines()) for text in shown), "what --dry-run lists")
 
 
 @cases([("release --routes", release), ("flush --routes", flush)])
@@ -187,7 +187,7 @@ def removed(_, verb):
     arm("--routes")
     equal(len(nexthops("id")), len(before) + 3, "how many objects there are")
     verb("--routes")
-    equal((of_protocol(STAND_IN), nexthops("id")), ([], before), "stand-ins and objects")
+    equal((of_protocol(BACKUP), nexthops("id")), ([], before), "backup routes and objects")
 
 
 @case
@@ -196,9 +196,9 @@ def without_gateways():
     Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("0")
     make_several()
     arm("--routes")
-    equal(sum("via fe80::" in line for line in of_protocol(STAND_IN) if "nhid" in line), 0, "gateways listed")
+    equal(sum("via fe80::" in line for line in of_protocol(BACKUP) if "nhid" in line), 0, "gateways listed")
     release("--routes")
-    equal((of_protocol(STAND_IN), nexthops()), ([], []), "stand-ins and objects")
+    equal((of_protocol(BACKUP), nexthops()), ([], []), "backup routes and objects")
 
 
 @case
@@ -209,9 +209,9 @@ def other_table():
     arm("--routes")
     arm("--routes=221")
     release("--routes")
-    equal((len(of_protocol(STAND_IN, 221)), len(nexthops())), (1, 1), "stand-ins of the other table, and objects")
+    equal((len(of_protocol(BACKUP, 221)), len(nexthops())), (1, 1), "backup routes of the other table, and objects")
     release("--routes=221")
-    equal((of_protocol(STAND_IN, 221), nexthops()), ([], []), "stand-ins and objects")
+    equal((of_protocol(BACKUP, 221), nexthops()), ([], []), "backup routes and objects")
 
 
 @case
@@ -223,7 +223,7 @@ def unexplained():
                 "list-policies": Stream("list-policy", []), "list-sas": Stream("list-sa", [])}
     with vici_server.Server(Path("/run/charon.vici"), commands) as server:
         flush("--orphans", "--routes", f"--socket={server.path}")
-    [line] = of_protocol(STAND_IN)
+    [line] = of_protocol(BACKUP)
     contains(line, "fd00:4::/64", f"nhid {FIRST_ID + 1}")
     equal(len(nexthops()), 1, "the objects")
 
@@ -260,9 +260,9 @@ def stripped():
     make_several()
     arm("--routes")
     LINK_LOCAL.deletes_address()
-    contains(hold("--routes").out, f" stand-ins of routes hold their place.\n")
-    equal((of_protocol(STATIC), sum("src fd00:9::1" in line for line in of_protocol(STAND_IN))), ([], len(SEVERAL)),
-          "static routes, and stand-ins with the source")
+    contains(hold("--routes").out, f" backup routes are in place.\n")
+    equal((of_protocol(STATIC), sum("src fd00:9::1" in line for line in of_protocol(BACKUP))), ([], len(SEVERAL)),
+          "static routes, and backup routes with the source")
 
 
 @case
@@ -271,9 +271,9 @@ def crashed():
     make_several()
     arm("--routes")
     hold("--routes")
-    equal((of_protocol(STATIC), named()), ([], (0, len(SEVERAL) + len(PLAIN))), "static routes and stand-ins")
+    equal((of_protocol(STATIC), named()), ([], (0, len(SEVERAL) + len(PLAIN))), "static routes and backup routes")
     release("--routes")
-    equal((of_protocol(STAND_IN), nexthops()), ([], []), "stand-ins and objects")
+    equal((of_protocol(BACKUP), nexthops()), ([], []), "backup routes and objects")
 
 
 @case
@@ -285,7 +285,7 @@ def old_kernel():
     result = xfrmctl_with(with_none, "arm", "--routes")
     equal((result.err, named(), nexthops()), ("", (0, len(SEVERAL) + len(PLAIN)), []), "what is said and made")
     result = xfrmctl_with(with_none[1:], "release", "--routes")
-    equal((result.err, of_protocol(STAND_IN)), ("", []), "what is said, and what is left")
+    equal((result.err, of_protocol(BACKUP)), ("", []), "what is said, and what is left")
 
 
 @case
@@ -301,13 +301,13 @@ def refused():
     """An object that the kernel refuses is reported; its backup route is made without it."""
     make_several()
     result = xfrmctl_with([Fault("send", NEWNEXTHOP, "refuse", errno.ENOMEM, first=2, last=2)], "arm", "--routes", status=1)
-    equal(result.err, "xfrmctl: Could not keep the source of the stand-in for route fd00:4::/64 via fe80::3 dev uplink src "
+    equal(result.err, "xfrmctl: Could not keep the source of the backup route of route fd00:4::/64 via fe80::3 dev uplink src "
           "fd00:9::1 metric 1024 of table 220: Cannot allocate memory.\n", "what is said")
-    equal(named(), (len(SEVERAL) - 1, len(PLAIN) + 1), "stand-ins with objects and without")
+    equal(named(), (len(SEVERAL) - 1, len(PLAIN) + 1), "backup routes with objects and without")
     result = xfrmctl_with([Fault("send", DELNEXTHOP, "refuse", errno.EPERM, first=1, last=1)], "release", "--routes",
                           status=1)
-    contains(result.err, "xfrmctl: Could not remove nexthop objects that `xfrmctl arm` made: Operation not permitted. ")
-    equal((of_protocol(STAND_IN), len(nexthops())), ([], 1), "stand-ins and objects")
+    contains(result.err, "xfrmctl: Could not remove the nexthop objects of `xfrmctl arm`: Operation not permitted. ")
+    equal((of_protocol(BACKUP), len(nexthops())), ([], 1), "backup routes and objects")
     xfrm.ip(*result.err.rstrip().rsplit(": ip ", 1)[1].split())
     equal(nexthops(), [], "objects behind the command that it names")
 
@@ -318,10 +318,10 @@ def not_known():
     make_several()
     result = xfrmctl_with([Fault("receive", GETADDR, "fail", errno.ENOMEM)], "arm", "--routes", status=1)
     contains(result.err, "xfrmctl: Could not list the addresses of interfaces: Cannot allocate memory. ")
-    equal(of_protocol(STAND_IN), [], "stand-ins")
+    equal(of_protocol(BACKUP), [], "backup routes")
     result = xfrmctl_with([Fault("send", GETNEXTHOP, "refuse", errno.ENOMEM)], "arm", "--routes", status=1)
-    contains(result.err, "xfrmctl: Could not keep the source of the stand-in for route ")
-    equal(named(), (0, len(SEVERAL) + len(PLAIN)), "stand-ins with objects and without")
+    contains(result.err, "xfrmctl: Could not keep the source of the backup route of route ")
+    equal(named(), (0, len(SEVERAL) + len(PLAIN)), "backup routes with objects and without")
 
 
 @case
@@ -331,8 +331,8 @@ def in_use():
     arm("--routes")
     # The first two lists are those of the table.
     result = xfrmctl_with([Fault("send", GETROUTE, "refuse", errno.ENOMEM, first=3)], "release", "--routes=221", status=1)
-    contains(result.err, "xfrmctl: Could not remove nexthop objects that `xfrmctl arm` made: Cannot allocate memory. ")
-    equal((named(), len(nexthops())), ((len(SEVERAL), len(PLAIN)), 3), "stand-ins and objects")
+    contains(result.err, "xfrmctl: Could not remove the nexthop objects of `xfrmctl arm`: Cannot allocate memory. ")
+    equal((named(), len(nexthops())), ((len(SEVERAL), len(PLAIN)), 3), "backup routes and objects")
 
 
 main(sandbox.new_run_folder)

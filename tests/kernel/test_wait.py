@@ -164,7 +164,7 @@ def fails(path, *parts, options=(SHORT,), at_least=0.7):
     result = xfrmctl("wait", f"--socket={path}", *options, status=1)
     elapsed = time.monotonic() - begun
     equal((result.out, result.err.count("\n")), ("", 1), f"output, and lines of {result.err}")
-    contains(result.err, f"xfrmctl: No IKE daemon answers on {path} after ", *parts)
+    contains(result.err, f"xfrmctl: No IKE daemon answers at {path} after ", *parts)
     assert at_least <= elapsed < at_least + 30, elapsed
     return result
 
@@ -173,8 +173,8 @@ def fails(path, *parts, options=(SHORT,), at_least=0.7):
 def no_socket():
     """Without a socket, wait fails after the timeout, and names the plugin that makes the socket."""
     with folder() as there:
-        fails(there / "vici", "there is no such socket", "plugin (Debian: package strongswan-swanctl)", "--socket= has to name")
-        fails(there / "missing/vici", "there is no such socket")
+        fails(there / "vici", "the socket does not exist", "plugin vici (Debian: package strongswan-swanctl)", "use the --socket= of")
+        fails(there / "missing/vici", "the socket does not exist")
 
 
 @case
@@ -182,7 +182,7 @@ def nobody_listens():
     """With a stale socket, wait fails after the timeout, and reports it."""
     with folder() as there:
         leave_socket(there / "vici")
-        fails(there / "vici", "nobody listens there any more")
+        fails(there / "vici", "no process listens on the socket any more")
 
 
 @case
@@ -190,9 +190,9 @@ def no_answer():
     """With a daemon that accepts no connection or does not answer, wait fails after the timeout."""
     with folder() as there:
         with busy(there / "vici"):
-            fails(there / "vici", "there is no answer")
+            fails(there / "vici", "accepts connections, but does not answer")
         with Server(there / "vici", {"version": b""}):
-            fails(there / "vici", "there is no answer")
+            fails(there / "vici", "accepts connections, but does not answer")
 
 
 @case
@@ -200,16 +200,16 @@ def no_charon():
     """With a file, or a socket of another program, wait reports that this is not charon's."""
     with folder() as there:
         (there / "file").write_text("")
-        fails(there / "file", "that is not a socket; --socket= has to name")
+        fails(there / "file", "the file is not a socket. Use the --socket= of")
         with Server(there / "vici", {"version": b"\0\0\0\2no"}):
-            fails(there / "vici", "what answers there is not charon")
+            fails(there / "vici", "another program than charon answers")
 
 
 @case
 def one_try():
     """With --timeout=0, wait tries once."""
     with folder() as there:
-        fails(there / "vici", "there is no such socket", options=["--timeout=0"], at_least=0)
+        fails(there / "vici", "the socket does not exist", options=["--timeout=0"], at_least=0)
         with Server(there / "vici", VERSION):
             xfrmctl("wait", f"--socket={there}/vici", "--timeout=0")
 
@@ -381,7 +381,7 @@ def never_answers():
     with folder() as there, mailbox() as (notify, receive):
         with started(there / "vici", "sleep", "1000", options=[SHORT], notify=notify, stderr=subprocess.PIPE) as process:
             equal(receive()[0], ["EXTEND_TIMEOUT_USEC=10700000"], "the first message")
-            contains(said(process), f"xfrmctl: No IKE daemon answers on {there}/vici after ", "there is no such socket")
+            contains(said(process), f"xfrmctl: No IKE daemon answers at {there}/vici after ", "the socket does not exist")
             equal(process.returncode, -signal.SIGTERM, "status")
 
 
@@ -400,7 +400,7 @@ def another_answers():
     with folder() as there:
         with Server(there / "vici", VERSION):
             with started(there / "vici", "sleep", "1000", options=[SHORT], stderr=subprocess.PIPE) as process:
-                contains(said(process), "it is another process that answers there.")
+                contains(said(process), "another process than the started one answers.")
                 equal(process.returncode, -signal.SIGTERM, "status")
         script = f"{sys.executable} {DAEMON} {there}/vici 1000 silent; true"
         with mailbox() as (notify, receive), started(there / "vici", "sh", "-c", script, notify=notify,

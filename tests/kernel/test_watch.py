@@ -31,7 +31,7 @@ ENDED = "057303beb6c5421086526223c1ed0b63"
 # Number of answers of a daemon that answers during the whole case.
 ALWAYS = 10**9
 
-PATIENT = ("--interval=100ms", "--deadline=300ms", "--misses=2")
+TWO_MISSES = ("--interval=100ms", "--deadline=300ms", "--misses=2")
 
 
 @contextmanager
@@ -44,7 +44,7 @@ class Watch:
     """One run of watch, whose output goes to a file."""
 
     def __init__(self, path, *options, command=(XFRMCTL,), env=None):
-        self.command = [*command, "-v", "watch", f"--socket={path}", *(options or PATIENT)]
+        self.command = [*command, "-v", "watch", f"--socket={path}", *(options or TWO_MISSES)]
         self.env = env or environment()
 
     def __enter__(self):
@@ -104,15 +104,15 @@ def stopped():
         watch.wait_for(f"charon-test (PID {process.pid}) ended ")
         contains(watch.said, "has not answered for ", ", 2 questions in a row.", "is in state T",
                  "it is stopped, so it is ended (SIGABRT).")
-        told, ended = (watch.said.index(part) for part in ("is stopped, so", "ended 0"))
-        assert told < ended, watch.said
+        reported, ended = (watch.said.index(part) for part in ("is stopped, so", "ended 0"))
+        assert reported < ended, watch.said
 
 
 @case
 def journal_fields():
     """The journal gets the figures as fields, with the watched unit."""
     with folder_of_daemon() as (path, process), journal() as messages, manager(process.pid):
-        with Watch(path, *PATIENT, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM)):
+        with Watch(path, *TWO_MISSES, command=INTO_JOURNAL, env=environment(JOURNAL_STREAM=JOURNAL_STREAM)):
             until(lambda: any("answers after" in lines[0] for lines in messages), "an answer")
             process.send_signal(signal.SIGSTOP)
             until(lambda: any(f"MESSAGE_ID={ENDED}" in lines for lines in messages), "the end")
@@ -158,13 +158,13 @@ def works():
     with watched(answers=3, then="works") as (process, watch):
         watch.wait_for("it is at work, so it is left alone.", "answers again, after ")
         equal(process.poll(), None, "its exit status")
-        equal(watch.said.count("left alone"), 1, "how often it is told")
+        equal(watch.said.count("left alone"), 1, "how often it is reported")
 
 
 @case
 def spins():
     """A daemon that stays busy is left alone until the limit, and then ended."""
-    with watched(answers=3, then="spins", options=(*PATIENT, "--limit=3s")) as (process, watch):
+    with watched(answers=3, then="spins", options=(*TWO_MISSES, "--limit=3s")) as (process, watch):
         ends_by(process, signal.SIGABRT)
         contains(watch.said, "it is at work, so it is left alone.",
                  "this has lasted for too long (--limit), so it is ended (SIGABRT).")
@@ -187,7 +187,7 @@ def systemd_is_at_work(_, properties):
         watch.wait_for("is left to systemd, which is at work on strongswan.service.")
         until(lambda: watch.misses() > 5, "more questions")
         equal((process.poll(), watch.said.count("is left to systemd")), (None, 1),
-              "its exit status, and how often that is told")
+              "its exit status, and how often that is reported")
 
 
 @case
@@ -221,7 +221,7 @@ def debugged():
 @case
 def no_systemd():
     """Without a service manager, no daemon is ended, and this is reported immediately."""
-    with folder_of_daemon() as (path, process), Watch(path, *PATIENT) as watch:
+    with folder_of_daemon() as (path, process), Watch(path, *TWO_MISSES) as watch:
         watch.wait_for("Could not ask systemd about strongswan.service: ")
         process.send_signal(signal.SIGSTOP)
         until(lambda: watch.misses() > 5, "more questions")
@@ -233,7 +233,7 @@ def no_daemon():
     """Without a socket, watch reports it once, and watches when there is one."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
-        with Watch(path, *PATIENT) as watch:
+        with Watch(path, *TWO_MISSES) as watch:
             watch.wait_for(f"No IKE daemon can be asked on {path}: No such file or directory.", "--socket= names another socket")
             with daemon(path) as process, manager(process.pid):
                 watch.wait_for("answers after ")
@@ -246,7 +246,7 @@ def never_seen():
     """If no connection is accepted, and the listening process was never seen, no process is ended."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
-        with busy(path), manager(os.getpid()), Watch(path, *PATIENT) as watch:
+        with busy(path), manager(os.getpid()), Watch(path, *TWO_MISSES) as watch:
             watch.wait_for("and who listens there cannot be seen.")
             until(lambda: watch.misses() > 5, "more questions")
 

@@ -204,7 +204,7 @@ class Wire:
         for _ in range(ATTEMPTS):
             if verdict := self.attempt(flow):
                 return verdict
-        raise AssertionError(f"what became of {flow} cannot be told: {self.counters()}")
+        raise AssertionError(f"what became of {flow} is unknown: {self.counters()}")
 
     def verdicts(self, flows):
         return {flow: self.verdict(flow) for flow in flows}

@@ -15,7 +15,7 @@ def prepare(tool, build, *options):
     """Exits unless root runs the tool. Installs the packages that are missing, and builds xfrmctl in the folder `build`,
     which is set up with these options of meson if it is new. From then on SIGTERM ends the tool, and so its machine."""
     if os.geteuid() != 0:
-        sys.exit(f"{tool}: please run this as root: sudo tools/{tool}")
+        sys.exit(f"{tool}: run this as root (sudo tools/{tool}).")
     subprocess.run([TOP / "tools/deps"], check=True)
     if not (build / "build.ninja").exists():
         subprocess.run(["meson", "setup", build, TOP, *options], stdout=subprocess.DEVNULL, check=True)

@@ -139,7 +139,7 @@ def without_tools():
                                "hold", "kinds"], env=env, capture_output=True, text=True, check=False)
     *_, hold, others, kinds, plan = done.stdout.splitlines()
     equal(([line.split(":")[:2] for line in (hold, others, kinds)], plan, done.returncode),
-          ([[f"not ok {number} - {name}", " not run"] for number, name in enumerate(("hold", "hold_impatient_peer", "kinds"), 1)],
+          ([[f"not ok {number} - {name}", " not run"] for number, name in enumerate(("hold", "hold_short_timeout_peer", "kinds"), 1)],
            "1..3", 1))
 
 

@@ -44,7 +44,7 @@ def own_release():
 def root(release):
     """Returns the root file system of this release, and makes it if there is none."""
     if release not in image.RELEASES:
-        sys.exit(f"chroot: no release '{release}'; there are {', '.join(image.RELEASES)}.")
+        sys.exit(f"chroot: unknown release '{release}'. Use one of {', '.join(image.RELEASES)}.")
     suite, _ = image.RELEASES[release]
     inputs = [Path(__file__).read_bytes(), Path(image.__file__).read_bytes(), CONTROL.read_bytes(), suite.encode()]
     key = hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16]

@@ -58,7 +58,7 @@ def peer_with(text, beside_own=False):
 
 
 @contextmanager
-def impatient_peer():
+def short_timeout_peer():
     """Makes the peer's charon give up after 3 s instead of 165 s when a gateway does not answer; on a slow machine, after
     a longer time, so that it does not give up a gateway that answers. A road warrior then contacts its gateway again.
     For the with block."""

@@ -12,7 +12,7 @@ import xfrmctl
 from command import run, wait_for
 from strongswan import gateway
 
-DROP_IN = Path("/run/systemd/system/strongswan.service.d/90-patience.conf")
+DROP_IN = Path("/run/systemd/system/strongswan.service.d/90-timeout.conf")
 START_SECONDS = 600
 
 # Traffic selectors of the gateway and of connection number i. The kernel has policies between single addresses in a

@@ -8,7 +8,7 @@ import journal
 import kernel
 from command import run
 from strongswan import gateway
-from tags import CLOSE, GRACE, HOLD, KEEP
+from tags import ADJACENT, EXPIRING, HOLD, KEPT
 
 DROP_IN_NAME = "10-xfrmctl.conf"
 DEFAULTS = Path("/etc/default/xfrmctl")
@@ -34,13 +34,13 @@ PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTI
                else "/usr/sbin/xfrmctl")
 
 
-def shadows(tags=(HOLD, GRACE, CLOSE, KEEP), netns=None):
+def shadows(tags=(HOLD, EXPIRING, ADJACENT, KEPT), netns=None):
     return [policy for policy in kernel.policies(netns) if policy.user in tags]
 
 
 def kept(netns=None):
     """Returns the kept policies and the guard SAs, which exist until the handover is over."""
-    return shadows([KEEP], netns) + [sa for sa in kernel.sas(netns) if sa.user == KEEP]
+    return shadows([KEPT], netns) + [sa for sa in kernel.sas(netns) if sa.user == KEPT]
 
 
 def enable(wanted, unit=gateway.unit):

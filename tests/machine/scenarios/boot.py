@@ -15,7 +15,7 @@ from strongswan import gateway
 
 from .traffic import carries_traffic, check_tally, trigger
 
-CLOSED = "What was protected before the boot is closed"
+BLOCKED = "Traffic that was protected before the boot is blocked"
 NAMES = ("net4", "started")
 
 # Keeps systemd from acting when charon is killed, since after a power cut systemd does not run either.
@@ -31,8 +31,8 @@ def boot(check):
     seen = first_boot.seen()
     check.equal("as soon as there was a network, every packet was held back", seen,
                 {"refused": first_boot.PACKETS, "blocked": first_boot.PACKETS, "out": 0})
-    check.equal("what was saved was closed before", [entry["XFRM_POLICIES"] for entry in
-                                                     xfrmctl.said(CLOSED, unit=xfrmctl.BOOT_UNIT)], ["3"])
+    check.equal("what was saved was blocked before", [entry["XFRM_POLICIES"] for entry in
+                                                     xfrmctl.said(BLOCKED, unit=xfrmctl.BOOT_UNIT)], ["3"])
     check.equal("and released when charon had its connections",
                 [(entry["XFRM_SHADOWS_RELEASED"], entry["XFRM_SHADOWS_KEPT"]) for entry in xfrmctl.releases()],
                 [("3", "0")])

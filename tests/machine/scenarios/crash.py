@@ -52,7 +52,7 @@ def check_removed_connection(check, crash):
     check.empty("no policy of the removed connection is left", crash.after.retired_policies)
     check.that("no route of the removed connection is left", ROUTE not in [route.dst for route in routes.routes()],
                routes.routes())
-    check.that("what it protected stays blocked for the grace", of_retired(xfrmctl.shadows([xfrmctl.GRACE])),
+    check.that("what it protected stays blocked for the grace", of_retired(xfrmctl.shadows([xfrmctl.EXPIRING])),
                xfrmctl.shadows())
 
 

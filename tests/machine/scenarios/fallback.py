@@ -11,7 +11,7 @@ import network
 import xfrmctl
 from command import run, wait_for
 from connections import CONNECTIONS
-from gateway_setup import (RECOVERY_SECONDS, RETIRED, establish, impatient_peer, of_retired, start, wait_handover_over,
+from gateway_setup import (RECOVERY_SECONDS, RETIRED, establish, of_retired, short_timeout_peer, start, wait_handover_over,
                            wait_known)
 from pings import Pings, ping
 from strongswan import gateway
@@ -20,7 +20,7 @@ from together import Together
 NAMES = ("net4", "warrior")
 
 # The option for a timeout of the handover that must not expire in the test, and a timeout in seconds that must expire.
-PATIENT, TIMEOUT_SECONDS = "--timeout=1min", 3
+LONG_TIMEOUT, TIMEOUT_SECONDS = "--timeout=1min", 3
 PACKETS = 5
 
 
@@ -53,7 +53,7 @@ class Streams(Together):
         for stream in self.pings.values():
             stream.wait_for_answers()
 
-    def check_closed(self, check):
+    def check_blocked(self, check):
         check.equal("no packet has left in plaintext", network.leaks(), self.leaks)
 
     def losses(self):
@@ -72,7 +72,7 @@ def check_twice(check):
         wait_for(lambda: not kernel.spis() & retired, RECOVERY_SECONDS, f"the SAs of {RETIRED} go")
         left = of_retired(kernel.policies())
         check.equal(f"{RETIRED}: only shadows of it are left, for the grace",
-                    ({policy.user for policy in left}, bool(left)), ({xfrmctl.GRACE}, True))
+                    ({policy.user for policy in left}, bool(left)), ({xfrmctl.EXPIRING}, True))
         streams.wait_for_answers()
         gateway.crash_and_wait(signal.SIGKILL)
         streams.wait_for_answers()
@@ -83,7 +83,7 @@ def check_twice(check):
         wait_handover_over()
         streams.wait_for_answers()
         check.equal("when the peer answers, or comes back, they go", kernel.spis() & set().union(*old.values()), set())
-        streams.check_closed(check)
+        streams.check_blocked(check)
         check.note(streams.losses())
 
 
@@ -102,7 +102,7 @@ def check_timeout(check):
         network.unblock_ike()
         wait_known(NAMES)
         streams.wait_for_answers()
-        streams.check_closed(check)
+        streams.check_blocked(check)
         [said] = xfrmctl.handovers()[-1:]
         check.that("not before", int(said["XFRM_DURATION_USEC"]) >= TIMEOUT_SECONDS * 1e6, said["MESSAGE"])
         check.equal("the journal says so", (said["XFRM_HANDED_OVER"], said["XFRM_FELL_BACK"]), ("0", str(len(NAMES))))
@@ -115,7 +115,7 @@ def handover_pid():
 
 
 def check_killed_and_stopped(check):
-    configure(PATIENT)
+    configure(LONG_TIMEOUT)
     crash_unreachable()
     wait_for(xfrmctl.kept, RECOVERY_SECONDS, "old SAs go on")
     pid = wait_for(handover_pid, RECOVERY_SECONDS, "the handover is under way")
@@ -129,9 +129,9 @@ def check_killed_and_stopped(check):
 def fallback_retransmitting_each_second(check):
     """Runs all parts with retransmissions every second, so that a peer that is reachable again answers soon. A road
     warrior retries after 3 s."""
-    with impatient_peer(), connections.retransmitting_each_second():
+    with short_timeout_peer(), connections.retransmitting_each_second():
         start((*NAMES, RETIRED), mode="auto")
-        configure(PATIENT)
+        configure(LONG_TIMEOUT)
         establish((*NAMES, RETIRED))
         check.variant = "two crashes"
         check_twice(check)

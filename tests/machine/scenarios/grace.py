@@ -39,7 +39,7 @@ ExecStartPost=/bin/sh -c 'until [ -e {GO} ]; do sleep 0.1; done'
 """
 
 
-def check_closed(check, when, tallies, names=NAMES):
+def check_blocked(check, when, tallies, names=NAMES):
     for name in names:
         check_tally(check, tallies[name], flow=name, when=when)
 
@@ -64,7 +64,7 @@ def without_grace(check, flows):
         wait_for(lambda: gateway.main_pid() not in (0, pid), 60, "a new charon", POLL_SECONDS_SLOW)
         wait_for(lambda: gateway.has_loaded("started"), 60, "it has its connections")
         flows.wait_held_back()
-        check_closed(check, "until the release", flows.since(before))
+        check_blocked(check, "until the release", flows.since(before))
         GO.touch()
         gateway.wait_restarted(pid)
     # charon has been contacting its peer all the time, but without a grace its tunnel comes too late.
@@ -89,11 +89,11 @@ def with_grace(check, flows):
     check.note(release["MESSAGE"])
 
     wait_for(lambda: time.monotonic() > released + LATE_SECONDS, LATE_SECONDS + 1, "the peer's answer is due")
-    check_closed(check, f"while the peer does not answer, for {LATE_SECONDS} s", flows.since(before))
+    check_blocked(check, f"while the peer does not answer, for {LATE_SECONDS} s", flows.since(before))
     network.unblock_ike()
     wait_known(["started"])
     flows.wait_carried(["started"])
-    check_closed(check, "until its tunnel carries traffic", flows.since(before), ["started"])
+    check_blocked(check, "until its tunnel carries traffic", flows.since(before), ["started"])
 
     accepted = flows[RETIRED].accepted
     wait_for(lambda: accepted.counts.passed > before[RETIRED].accepted, GRACE_SECONDS + EXPIRY_SECONDS,

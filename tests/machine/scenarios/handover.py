@@ -23,7 +23,7 @@ PING = NAMES[0]
 # Maximum number of pings lost in each direction.
 LOST_AT_MOST = 5
 
-GOODBYE = "received DELETE for IKE_SA"
+CLEAN_SHUTDOWN = "received DELETE for IKE_SA"
 
 
 def crash(with_signal):
@@ -70,9 +70,9 @@ def check_event(check, event):
                f"longest stall of TCP {result.tcp.longest_stall:.2f} s; {journal.text(said)}")
 
 
-def goodbyes(cursor):
+def clean_shutdowns(cursor):
     """Returns the peer's journal entries about a clean shutdown of the gateway's charon."""
-    return [entry for entry in journal.of_unit(peer.unit, cursor) if GOODBYE in str(entry["MESSAGE"])]
+    return [entry for entry in journal.of_unit(peer.unit, cursor) if CLEAN_SHUTDOWN in str(entry["MESSAGE"])]
 
 
 def check_planned(check):
@@ -81,7 +81,7 @@ def check_planned(check):
     check.that("another charon runs", gateway.is_running_again(pid))
     check.that("no packet leaves, or is accepted, in plaintext", result.seen.out == result.seen.accepted == 0,
                result.seen)
-    check.that("the peer has heard of it", goodbyes(cursor))
+    check.that("the peer has heard of it", clean_shutdowns(cursor))
     check.equal("nothing is handed over or kept", (xfrmctl.handovers(cursor), xfrmctl.kept()), ([], []))
     check.note(f"{result.ours} and {result.theirs} of {result.sent} pings lost")
 
@@ -103,7 +103,7 @@ def check_as_installed(check):
     check_event(check, crash(signal.SIGKILL))
     left = of_retired(kernel.policies())
     check.equal("of the removed connection only shadows are left, for the grace",
-                ({policy.user for policy in left}, bool(left)), ({xfrmctl.GRACE}, True))
+                ({policy.user for policy in left}, bool(left)), ({xfrmctl.EXPIRING}, True))
     check.variant = "SIGSEGV"
     check_event(check, crash(signal.SIGSEGV))
     check.variant = "restart"
@@ -112,7 +112,7 @@ def check_as_installed(check):
     xfrmctl.configure(mode="handover")
     cursor = journal.now()
     check_event(check, lambda: gateway.systemctl("restart"))
-    check.equal("the peer has heard nothing", goodbyes(cursor), [])
+    check.equal("the peer has heard nothing", clean_shutdowns(cursor), [])
     check.variant = "stop"
     check_stop(check)
 

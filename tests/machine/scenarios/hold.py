@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import journal
 import xfrmctl
-from gateway_setup import establish, impatient_peer, start, wait_known
+from gateway_setup import establish, short_timeout_peer, start, wait_known
 from streams import FEW, MANY, Flows
 from strongswan import gateway
 
@@ -118,9 +118,9 @@ def hold(check):
     check_crash(check, signal.SIGKILL, NAMES, "net4")
 
 
-def hold_impatient_peer(check):
+def hold_short_timeout_peer(check):
     """Crashes charon with a road warrior as peer, which notices within seconds that its gateway has lost its SAs."""
-    with impatient_peer():
+    with short_timeout_peer():
         begin(NAMES_WITH_WARRIOR)
         check_crash(check, signal.SIGSEGV, NAMES_WITH_WARRIOR, "warrior")
         xfrmctl.enable(False)
@@ -129,5 +129,5 @@ def hold_impatient_peer(check):
             check_ip_xfrm_flush(check, signal.SIGKILL, rates_with_many(NAMES_WITH_WARRIOR, "started"))
 
 
-SCENARIOS = (hold, hold_impatient_peer)
-ONLY_REFERENCE = (hold_impatient_peer,)
+SCENARIOS = (hold, hold_short_timeout_peer)
+ONLY_REFERENCE = (hold_short_timeout_peer,)

@@ -19,7 +19,7 @@ TOOLS = HOME / "tools"
 TESTS = {
     "everything": (),
     "larval": ("takes the SAs", "counted by protocol", "After", "with an if_id", "So it does"),
-    "owners": ("PF_KEY", "`ip xfrm monitor`", "charon, told", "in another network namespace", "cannot be seen"),
+    "owners": ("PF_KEY", "`ip xfrm monitor`", "charon, which listens", "in another network namespace", "cannot be seen"),
     "selection": ("An SA behind", "--match=proto=comp removes", "--match=mark=0x10 removes", "--match=mark=0/0xff removes",
                   "--match=if-id=42 removes", "--match=ptype=sub removes", "--match=src=2001:db8::/32 removes",
                   "--exclude=dir=out --exclude"),

@@ -48,7 +48,7 @@ NOT_FORGED = ("net6", "host", "interface")
 FORGED_PER_SECOND = 5
 
 # Timeout of the handover: in an emulated machine, a dozen negotiations at once take long.
-PATIENCE = "--timeout=1min"
+LONG_TIMEOUT = "--timeout=1min"
 
 # Protocols of the SAs that charon lists. In the kernel, each SA of IPComp has a second one of IP in IP, which charon
 # does not list.
@@ -158,7 +158,7 @@ def check_handed_over(check, addresses, wanted):
 
 def kinds(check):
     start((), mode="auto")
-    xfrmctl.configure(mode="auto", handover_options=PATIENCE)
+    xfrmctl.configure(mode="auto", handover_options=LONG_TIMEOUT)
     names = names_here(check)
     wanted = {*names, *MORE_CHILDREN}
     addresses = {**{name: CONNECTIONS[name].inner for name in names}, **MORE_STREAMS}

@@ -81,7 +81,7 @@ def stock(check, flows):
         pluto.stop()
 
 
-def stays_closed(check, flows, act):
+def stays_blocked(check, flows, act):
     cursor = journal.now()
     tally, old, now = noted(check, flows, act)
     check_tally(check, tally)
@@ -105,13 +105,13 @@ def check_xfrmctl(check, flows):
 
     check.variant = "pluto dies"
     configure(NAME)
-    _, releases = stays_closed(check, flows, kill)
+    _, releases = stays_blocked(check, flows, kill)
     check.equal("systemd has started it again", pluto.show("NRestarts"), "1")
     check.that("what is not in the configuration any more stays blocked for the grace",
-               len(releases) == 1 and gateway_setup.of_retired(xfrmctl.shadows([xfrmctl.GRACE])), releases)
+               len(releases) == 1 and gateway_setup.of_retired(xfrmctl.shadows([xfrmctl.EXPIRING])), releases)
 
     check.variant = "restart"
-    stays_closed(check, flows, restart)
+    stays_blocked(check, flows, restart)
     check.equal("the service has not failed", pluto.show("Result"), "success")
 
     check.variant = "stop"

@@ -88,7 +88,7 @@ def check_command(check, cursor):
     ends = [entry["MESSAGE"] for entry in journal.of_unit(gateway.unit, cursor)
             if "Control process exited" in entry["MESSAGE"] and "status=0/" not in entry["MESSAGE"]]
     check.that("it is said once that swanctl was killed, or it has ended by itself",
-               (said.count("killing swanctl"), len(ends)) in ((1, 1), (0, 1)), (said, ends))
+               (said.count("Killing swanctl"), len(ends)) in ((1, 1), (0, 1)), (said, ends))
     check.note(ends[0] if ends else "")
 
 

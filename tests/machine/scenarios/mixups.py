@@ -84,7 +84,7 @@ def check_held_up(check, arrivals, streams, old):
 def check_without_guard(check, arrivals, old):
     """Checks that the other checks can fail. Removes the guard SA of RETIRED, which has no traffic of its own any more.
     Then packets of another connection must go through the old SA of RETIRED."""
-    [guard] = [sa for sa in kernel.sas() if sa.user == xfrmctl.KEEP and sa.spi == old[RETIRED] ^ 0xffffffff]
+    [guard] = [sa for sa in kernel.sas() if sa.user == xfrmctl.KEPT and sa.spi == old[RETIRED] ^ 0xffffffff]
     run("ip", "xfrm", "state", "delete", "src", guard.src, "dst", guard.dst, "proto", guard.proto, "spi",
         hex(guard.spi))
     ping(CONNECTIONS["another"].inner, PACKETS)
@@ -128,7 +128,7 @@ def check_handover(check):
     check.equal("nothing is kept", xfrmctl.kept(), [])
     left = of_retired(kernel.policies())
     check.equal(f"{RETIRED}: only shadows of it are left, for the grace",
-                ({policy.user for policy in left}, bool(left)), ({xfrmctl.GRACE}, True))
+                ({policy.user for policy in left}, bool(left)), ({xfrmctl.EXPIRING}, True))
     check.equal("no old SA is left", kernel.spis() & set(old.values()), set())
     check.note(", ".join(f"{name}: {result.lost} of {result.sent} lost" for name, result in results.items())
                + f"; {xfrmctl.handovers()[-1]['MESSAGE']}")

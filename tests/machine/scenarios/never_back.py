@@ -38,7 +38,7 @@ RestartSec=1min
 GIVING_UP_SECONDS = 60
 
 # Minimum time from the first crash for which traffic must stay blocked, in seconds.
-CLOSED_SECONDS = 30
+BLOCKED_SECONDS = 30
 
 # With the invalid proposal, swanctl reports the error and fails. With the syntax error, it loads no connection and
 # exits with status 0.
@@ -62,7 +62,7 @@ def wait_given_up(service=gateway):
              POLL_SECONDS_SLOW)
 
 
-def check_closed(check, flows, before, tag=xfrmctl.HOLD):
+def check_blocked(check, flows, before, tag=xfrmctl.HOLD):
     """Checks that the traffic has been blocked since the tallies `before`."""
     tally = flows.since(before)[NAME]
     check_tally(check, tally)
@@ -91,7 +91,7 @@ def never_back(check):
             gateway.crash(signal.SIGKILL)
             wait_given_up()
             flows.wait_held_back()
-        check_closed(check, flows, before)
+        check_blocked(check, flows, before)
 
         check.variant = "syntax error in the configuration"
         with configuration(SYNTAX_ERROR):
@@ -99,16 +99,16 @@ def never_back(check):
             gateway.start()
             flows.wait_held_back()
         check.that("charon runs, without a connection", NAME not in gateway.connections())
-        check_closed(check, flows, before, xfrmctl.GRACE)
+        check_blocked(check, flows, before, xfrmctl.EXPIRING)
 
         check.variant = "configuration that swanctl refuses"
         with configuration(INVALID):
             gateway.crash(signal.SIGKILL)
             wait_given_up()
-            wait_for(lambda: time.monotonic() > crashed + CLOSED_SECONDS, CLOSED_SECONDS, "the end of the watch")
+            wait_for(lambda: time.monotonic() > crashed + BLOCKED_SECONDS, BLOCKED_SECONDS, "the end of the watch")
             flows.wait_held_back()
-        check_closed(check, flows, before)
-        check.note(f"closed for {time.monotonic() - crashed:.0f} s")
+        check_blocked(check, flows, before)
+        check.note(f"blocked for {time.monotonic() - crashed:.0f} s")
         check_stopped(check, flows)
 
         check.variant = "between two attempts"
@@ -121,7 +121,7 @@ def never_back(check):
             wait_for(lambda: xfrmctl.shadows([xfrmctl.HOLD]) and gateway.show("SubState") == "auto-restart", 30,
                      "systemd waits for the next attempt", POLL_SECONDS_SLOW)
             flows.wait_held_back()
-            check_closed(check, flows, before)
+            check_blocked(check, flows, before)
             check_stopped(check, flows)
 
 

@@ -51,7 +51,7 @@ def excluded(check):
     xfrmctl.configure(mode="hold")
     gateway.crash_and_wait(signal.SIGKILL)
     check.equal("not excluded: they are gone, and a shadow stands in the place of the policy",
-                [getattr(entry, "user", None) for entry in manual_state()], [xfrmctl.GRACE])
+                [getattr(entry, "user", None) for entry in manual_state()], [xfrmctl.EXPIRING])
 
 
 def own_namespace(check):

@@ -130,7 +130,7 @@ def leave_grace_behind():
     """Crashes charon after a connection was removed, whose traffic then stays blocked for the grace."""
     connections.remove_from_gateway(RETIRED)
     restart_under_traffic(lambda: gateway.crash_and_wait(signal.SIGKILL))
-    wait_for(lambda: xfrmctl.shadows([xfrmctl.GRACE]), 20, "shadows stay for the grace")
+    wait_for(lambda: xfrmctl.shadows([xfrmctl.EXPIRING]), 20, "shadows stay for the grace")
 
 
 def check_nothing_left(check, before):
@@ -187,7 +187,7 @@ def drop_in_for_blue():
         run("systemctl", "daemon-reload")
 
 
-def package_while_closed(check):
+def package_while_blocked(check):
     """Removes the packages while two instances of charon are away for good, one of them in another network namespace.
     The removal must unblock the traffic that they had protected."""
     before = listing()
@@ -258,5 +258,5 @@ def autopkgtest(check):
         check.equal(f"debian/tests/{test.name} ends well", done.returncode, 0)
 
 
-SCENARIOS = (package, package_while_closed, autopkgtest, package_beside_starter)
-ONLY_REFERENCE = (package_while_closed, autopkgtest, package_beside_starter)
+SCENARIOS = (package, package_while_blocked, autopkgtest, package_beside_starter)
+ONLY_REFERENCE = (package_while_blocked, autopkgtest, package_beside_starter)

@@ -17,8 +17,8 @@ EXPLANATION = (
     "Main process exited, code=killed, status=9/KILL",
     "Put shadows behind 3 policies", "the old policies and SAs carry the traffic until the new start",
     "Scheduled restart job",
-    "Removed 2 SAs (2 esp), 3 policies", "2 SAs and 3 policies have been removed", "3 shadows stand in the place",
-    "Released 3 shadows", "it protects its traffic again", "What to do: nothing",
+    "Removed 2 SAs (2 esp), 3 policies", "2 SAs and 3 policies have been removed", "3 shadows replace policies",
+    "Released 3 shadows", "protects its traffic again", "What to do: nothing",
     f"Started {gateway.unit}",
 )
 

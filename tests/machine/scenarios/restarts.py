@@ -16,7 +16,7 @@ from pings import ping
 from plaintext import BothWays, Seen
 from strongswan import gateway, peer
 
-from .traffic import carries_traffic, check_closed, note_seen
+from .traffic import carries_traffic, check_blocked, note_seen
 
 NAME = "net4"
 INNER = CONNECTIONS[NAME].inner
@@ -69,7 +69,7 @@ def restart_under_traffic(command):
 def unseen_ms(cursor):
     """Returns the milliseconds from the end of `arm` to charon's SIGTERM, in which charon can install policies that
     `arm` does not see."""
-    ended, *_ = xfrmctl.said("What the IKE daemon protects stays closed while it is away", cursor)
+    ended, *_ = xfrmctl.said("Shadows were put behind policies", cursor)
     [sigterm] = [entry for entry in journal.of_unit(gateway.unit, cursor) if "SIGTERM received" in str(entry["MESSAGE"])]
     return (journal.sent(sigterm) - journal.sent(ended)) / 1000
 
@@ -80,7 +80,7 @@ def check_stock(check, seen):
 
 
 def check_held(check, seen):
-    check_closed(check, seen)
+    check_blocked(check, seen)
     check.that("packets in plaintext came in", seen.sent_in > 0, seen)
     check.equal("only charon's own policies are left", {policy.user for policy in kernel.policies()}, {0})
 

@@ -40,7 +40,7 @@ class Own(Together):
         for pings in self.pings:
             pings.wait_for_answers()
 
-    def check_closed(self, check, carried=("esp_out", "esp6_out")):
+    def check_blocked(self, check, carried=("esp_out", "esp6_out")):
         counts = network.counted_since(self.before)
         lost = [pings.stop().lost for pings in self.pings]
         check.equal("no ping of the gateway itself left in plaintext", counts["plain_out"], 0)
@@ -56,7 +56,7 @@ def check_crash(check):
         gateway.crash_and_wait(signal.SIGKILL)
         wait_in_step()
         own.wait_for_answers()
-        own.check_closed(check)
+        own.check_blocked(check)
     check.equal("the table holds what the running charon needs", routes.destinations(), remote(*LEFT))
     check.equal("and nothing else", [route.dst for route in routes.backup_routes()], [])
     [flushed], [released] = xfrmctl.summaries(cursor), xfrmctl.releases(cursor)
@@ -72,7 +72,7 @@ def check_restart(check):
         gateway.systemctl("restart")
         wait_in_step()
         own.wait_for_answers()
-        own.check_closed(check)
+        own.check_blocked(check)
     check.equal("charon's routes and rules are there, and no others",
                 (routes.destinations(), routes.backup_routes(), routes.rules()), (remote(*LEFT), [], 2))
 
@@ -136,7 +136,7 @@ def virtual_address(check):
         check.equal("charon leaves it, beside one that it gets then", addresses(), ["10.9.0.1/32", "10.9.1.1/32"])
         said = run(xfrmctl.PROGRAM, *RELEASE).stderr
         check.that("the release tells of it, and how to remove it",
-                   said.rstrip().endswith("If nobody needs it: ip address del 10.9.0.1/32 dev wan"), said)
+                   said.rstrip().endswith("If the address is not yours: ip address del 10.9.0.1/32 dev wan"), said)
         run(*said.rstrip().rsplit(": ", 1)[1].split(), netns="peer")
         check.equal("the other one stays", addresses(), ["10.9.1.1/32"])
         run(xfrmctl.PROGRAM, "--netns=peer", "release", "--routes")
@@ -155,7 +155,7 @@ def own_virtual_address(check):
         gateway.systemctl("restart")
         wait_in_step()
         own.wait_for_answers()
-        own.check_closed(check, ("esp6_out",))
+        own.check_blocked(check, ("esp6_out",))
     check.equal("charon has its route again", (routes.destinations(), routes.rules()), (["default"], 2))
     run(xfrmctl.PROGRAM, "release", "--routes")
     check.equal("what it had for a backup route goes", (routes.backup_routes(), routes.nexthops()), ([], []))

@@ -103,7 +103,7 @@ def kill_starter():
     os.kill(starter.main_pid(), signal.SIGKILL)
 
 
-def stays_closed(check, flows, act):
+def stays_blocked(check, flows, act):
     cursor = journal.now()
     tally, old, now = comes_back(flows, NAME, starter, act)
     check_tally(check, tally)
@@ -117,12 +117,12 @@ def check_xfrmctl(check, flows):
     flows.wait_carried()
 
     check.variant = "starter dies"
-    stays_closed(check, flows, kill_starter)
+    stays_blocked(check, flows, kill_starter)
 
     # After an automatic restart of the service, which the watch over charon has to survive.
     check.variant = "charon dies"
     configure(NAME)
-    old, releases = stays_closed(check, flows, kill_charon)
+    old, releases = stays_blocked(check, flows, kill_charon)
     check.equal("systemd has started the service again", starter.show("NRestarts"), "2")
     # Shadows that a policy of charon covers now are removed, since the last connection was loaded.
     check.equal("released when all connections were loaded: only what was removed stays blocked",
@@ -130,7 +130,7 @@ def check_xfrmctl(check, flows):
                 [(len(old.policies) - 3, 3)])
 
     check.variant = "restart"
-    stays_closed(check, flows, lambda: starter.systemctl("restart"))
+    stays_blocked(check, flows, lambda: starter.systemctl("restart"))
 
     check.variant = "stop"
     starter.stop()

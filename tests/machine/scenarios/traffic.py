@@ -35,7 +35,7 @@ def carries_traffic(check, name):
                and {child.spi_in for child in children} <= kernel.spis(), children)
 
 
-def check_closed(check, seen):
+def check_blocked(check, seen):
     """Checks that no packet was sent or accepted unprotected, and that some packets were blocked."""
     check.that("no packet left in plaintext, some were held back", seen.out == 0 and seen.held_back > 0, seen)
     check.that("no packet in plaintext was accepted, some came through the tunnel",

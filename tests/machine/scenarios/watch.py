@@ -42,7 +42,7 @@ def figure(entry, name):
 
 
 def hang(check):
-    cursor = check_closed(check)
+    cursor = check_blocked(check)
     hung, ended = xfrmctl.said(HUNG, cursor), xfrmctl.said(ENDED, cursor)
     check.equal("`journalctl -u` tells once that charon hangs, and once that it has ended", (len(hung), len(ended)),
                 (1, 1))
@@ -57,7 +57,7 @@ def hang(check):
     check.note(journal.text(hung + ended))
 
 
-def check_closed(check):
+def check_blocked(check):
     outcome = crash_under_traffic(signal.SIGSTOP, {NAME: FEW}, [NAME])
     check_tally(check, outcome.tallies[NAME], held_back=False)
     note(check, outcome)

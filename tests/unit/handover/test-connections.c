@@ -104,7 +104,7 @@ static const struct apart_row {
 	{"groups: another family is another", 1, "2001:db8::1", "2001:db8::2", 2},
 };
 
-static void groups_are_told_apart(void **state)
+static void groups_are_distinguished(void **state)
 {
 	const struct apart_row *row = *state;
 	struct kept kept = {0};
@@ -117,7 +117,7 @@ static void groups_are_told_apart(void **state)
 	kept_free(&kept);
 }
 
-static void only_kept_shadows_are_taken(void **state)
+static void only_kept_policies_are_taken(void **state)
 {
 	(void)state;
 	static const uint32_t tags[] = {0, SHADOW_HOLD, SHADOW_EXPIRING, SHADOW_ADJACENT};
@@ -414,20 +414,21 @@ static const struct conflict_row {
 	const char *there;
 	uint32_t user;
 	bool conflicts; /* whether it conflicts with group 1 */
-} rival_rows[] = {
-	{"rival: other traffic with its reqid", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, true},
-	{"rival: the same, inbound", "10.13.0.0/16", 1, XFRM_POLICY_IN, THERE, 0, true},
-	{"rival: with another reqid", "10.13.0.0/16", 3, XFRM_POLICY_OUT, THERE, 0, false},
-	{"rival: to another peer", "10.13.0.0/16", 1, XFRM_POLICY_OUT, "198.51.100.9", 0, false},
-	{"rival: its own policy", "10.11.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, false},
-	{"rival: its own, narrower", "10.11.7.0/24", 1, XFRM_POLICY_OUT, THERE, 0, false},
-	{"rival: its own, wider", "10.0.0.0/8", 1, XFRM_POLICY_OUT, THERE, 0, false},
-	{"rival: a shadow", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, SHADOW_HOLD, false},
-	{"rival: a kept shadow", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, KEPT_TAG, false},
-	{"rival: behind the kept shadow of another group", "10.12.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, false},
+} conflict_rows[] = {
+	{"reqid conflict: other traffic with its reqid", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, true},
+	{"reqid conflict: the same, inbound", "10.13.0.0/16", 1, XFRM_POLICY_IN, THERE, 0, true},
+	{"reqid conflict: with another reqid", "10.13.0.0/16", 3, XFRM_POLICY_OUT, THERE, 0, false},
+	{"reqid conflict: to another peer", "10.13.0.0/16", 1, XFRM_POLICY_OUT, "198.51.100.9", 0, false},
+	{"reqid conflict: its own policy", "10.11.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0, false},
+	{"reqid conflict: its own, narrower", "10.11.7.0/24", 1, XFRM_POLICY_OUT, THERE, 0, false},
+	{"reqid conflict: its own, wider", "10.0.0.0/8", 1, XFRM_POLICY_OUT, THERE, 0, false},
+	{"reqid conflict: a shadow", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, SHADOW_HOLD, false},
+	{"reqid conflict: a kept policy", "10.13.0.0/16", 1, XFRM_POLICY_OUT, THERE, KEPT_TAG, false},
+	{"reqid conflict: behind the kept policy of another group", "10.12.0.0/16", 1, XFRM_POLICY_OUT, THERE, 0,
+	 false},
 };
 
-static void rivals_are_marked(void **state)
+static void conflicts_are_marked(void **state)
 {
 	const struct conflict_row *row = *state;
 
@@ -459,7 +460,7 @@ static void a_guard_that_has_gone_guards_no_more(void **state)
 	}
 }
 
-static void what_has_ended_has_no_rivals(void **state)
+static void ended_groups_have_no_conflicts(void **state)
 {
 	(void)state;
 	struct entry policy = make_real("10.13.0.0/16", 1, XFRM_POLICY_OUT, HERE, THERE);
@@ -506,7 +507,7 @@ static struct entry composed(const struct entry *sa, struct nl_msg **message)
 	return entry;
 }
 
-static void a_stopper_is_like_its_sa(void **state)
+static void a_guard_sa_is_like_its_sa(void **state)
 {
 	(void)state;
 	struct entry sa = make_sa(HERE, THERE);
@@ -548,7 +549,7 @@ static void a_stopper_is_like_its_sa(void **state)
 	assert_memory_equal(&name.mark, &sa.mark, sizeof(sa.mark));
 }
 
-static void a_stopper_has_the_keys_it_is_given(void **state)
+static void a_guard_sa_has_the_keys_it_is_given(void **state)
 {
 	(void)state;
 	static const uint8_t protos[] = {IPPROTO_ESP, IPPROTO_AH};
@@ -572,8 +573,8 @@ int main(void)
 	struct cases cases = {.n = 0};
 
 	ADD_CASE(&cases, all_directions_are_one_group);
-	ADD_ROWS(&cases, groups_are_told_apart, apart_rows);
-	ADD_CASE(&cases, only_kept_shadows_are_taken);
+	ADD_ROWS(&cases, groups_are_distinguished, apart_rows);
+	ADD_CASE(&cases, only_kept_policies_are_taken);
 	ADD_CASE(&cases, the_newest_time_is_that_of_the_last_shadow);
 	ADD_ROWS(&cases, shadows_are_found, find_rows);
 	ADD_ROWS(&cases, sas_find_their_group, sa_rows);
@@ -583,11 +584,11 @@ int main(void)
 	ADD_ROWS(&cases, who_can_begin, begin_rows);
 	ADD_ROWS(&cases, who_may_share, share_rows);
 	ADD_ROWS(&cases, who_has_a_virtual_address_begins, virtual_rows);
-	ADD_ROWS(&cases, rivals_are_marked, rival_rows);
+	ADD_ROWS(&cases, conflicts_are_marked, conflict_rows);
 	ADD_CASE(&cases, a_guard_that_has_gone_guards_no_more);
-	ADD_CASE(&cases, what_has_ended_has_no_rivals);
+	ADD_CASE(&cases, ended_groups_have_no_conflicts);
 	ADD_CASE(&cases, descriptions);
-	ADD_CASE(&cases, a_stopper_is_like_its_sa);
-	ADD_CASE(&cases, a_stopper_has_the_keys_it_is_given);
+	ADD_CASE(&cases, a_guard_sa_is_like_its_sa);
+	ADD_CASE(&cases, a_guard_sa_has_the_keys_it_is_given);
 	return cmocka_run_group_tests_name("connections", cases.list, NULL, NULL);
 }

@@ -177,15 +177,15 @@ static void accepts(void **state)
 /* Parsing: expressions that are refused, and the error texts. */
 
 #define NOT_A_TERM "is not KEY=VALUE"
-#define ALL_KEYS "; the keys are proto, reqid, mark, if-id, dir, ptype, src, dst, peer, priority, spi"
-#define TAKES_PROTO "; it takes esp, ah or comp"
-#define TAKES_DIR "; it takes in, out or fwd"
-#define TAKES_PTYPE "; it takes main or sub"
-#define TAKES_NUMBER "; it takes a 32-bit number, decimal or 0x hex"
-#define TAKES_RANGE "; it takes N or N-M with N <= M, 32 bits each, decimal or 0x hex"
-#define TAKES_MARK "; it takes V or V/M, 32 bits each, decimal or 0x hex, M not 0 and no bit of V outside of M"
+#define ALL_KEYS ". Use one of the keys proto, reqid, mark, if-id, dir, ptype, src, dst, peer, priority, spi"
+#define TAKES_PROTO ". Use esp, ah or comp"
+#define TAKES_DIR ". Use in, out or fwd"
+#define TAKES_PTYPE ". Use main or sub"
+#define TAKES_NUMBER ". Use a 32-bit number, decimal or 0x hex"
+#define TAKES_RANGE ". Use N or N-M with N <= M, 32 bits each, decimal or 0x hex"
+#define TAKES_MARK ". Use V or V/M, 32 bits each, decimal or 0x hex, M not 0, and no bit of V outside M"
 #define TAKES_PREFIX \
-	"; it takes an address or a prefix without bits behind its length, such as 192.0.2.7, 10.1.0.0/16 or " \
+	". Use an address, or a prefix with zeros behind its length, such as 192.0.2.7, 10.1.0.0/16 or " \
 	"2001:db8::/32"
 
 /* Expressions that are no list of KEY=VALUE, or whose terms exclude each other. */
@@ -214,10 +214,9 @@ static const struct refused_row {
 	{"space before a key", " reqid=7", "unknown key ' reqid'", ALL_KEYS},
 	{"space behind a comma", "proto=esp, reqid=7", "unknown key ' reqid'", ALL_KEYS},
 	{"space behind a key", "reqid =7", "unknown key 'reqid '", ALL_KEYS},
-	{"key twice", "reqid=7,reqid=8", "'reqid' is given twice", "an expression for each"},
-	{"key twice, the same value", "proto=esp,reqid=7,proto=esp", "'proto' is given twice",
-	 "an expression for each"},
-	{"last key twice", "spi=1,spi=1", "'spi' is given twice", "an expression for each"},
+	{"key twice", "reqid=7,reqid=8", "'reqid' occurs twice", "an expression for each"},
+	{"key twice, the same value", "proto=esp,reqid=7,proto=esp", "'proto' occurs twice", "an expression for each"},
+	{"last key twice", "spi=1,spi=1", "'spi' occurs twice", "an expression for each"},
 	{"spi with dir", "spi=1,dir=in", "both 'spi' (of SAs) and 'dir' (of policies)", "an expression for each"},
 	{"spi with ptype", "ptype=sub,spi=1", "both 'spi' (of SAs) and 'ptype' (of policies)",
 	 "an expression for each"},

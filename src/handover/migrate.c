@@ -292,8 +292,14 @@ int migration_remove_guard_sas(struct migration *migration)
 	int r = load(xfrm, ENTRY_SA, begin_guard_sas, add_guard_sa, &guard_sas);
 	if (r == 0 && guard_sas.n)
 		r = load(xfrm, ENTRY_SA, NULL, remove_behind, &guard_sas);
-	for (size_t i = 0; r == 0 && i < guard_sas.n; i++)
-		r = xfrm_delete(xfrm, &guard_sas.list[i], on_refused, migration);
+	int removed = 0;
+	for (size_t i = 0; r == 0 && removed == 0 && i < guard_sas.n; i++)
+		removed = xfrm_delete(xfrm, &guard_sas.list[i], on_refused, migration);
 	int committed = xfrm_commit(xfrm, on_refused, migration);
-	return r < 0 ? r : committed;
+	removed = removed < 0 ? removed : committed;
+	if (removed < 0)
+		log_failure(removed, MESSAGE_FAILED,
+			    "Could not remove guard SAs: %s. The kernel removes them after six minutes.",
+			    strerror(-removed));
+	return r < 0 ? r : removed;
 }

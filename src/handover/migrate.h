@@ -43,5 +43,5 @@ int migration_is_complete(struct migration *migration, struct kept_group *group)
 int migration_end(struct migration *migration, struct kept_group *group, enum kept_outcome outcome);
 
 /* Removes all guard SAs and the SAs that they guard, which an interrupted run may have left. No group may be in use any
- * more. Does not report a failure to send the deletions to the kernel. */
+ * more. */
 int migration_remove_guard_sas(struct migration *migration);

@@ -27,8 +27,8 @@ static const struct verb {
 	{"status", verb_status, "Show what is in the kernel, what charon knows, and what is orphaned",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},
-	{"watch", verb_watch, "End an IKE daemon that has stopped answering",
-	 PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
+	{"watch", verb_watch, "End an IKE daemon that hangs, and watch its policies",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
 	{"service", verb_service, "Do what a service needs at its start and stop, with the settings of its unit", 0},
 };
 

@@ -83,10 +83,12 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 	struct policy_watch *watch = userdata;
 	const struct entry policy = shadow_covering(&refusal->entry);
 
-	/* The same shadow exists already, or is gone already. */
-	if (!refusal->addition || refusal->error == -EEXIST)
+	/* The shadow is gone already. */
+	if (!refusal->addition)
 		return;
-	watch->refused = refusal->error;
+	/* There may be such a shadow already, of `arm` or of a previous watch: it blocks, and is left to `release`. */
+	if (refusal->error != -EEXIST)
+		watch->refused = refusal->error;
 	struct policy_record *record = policy_table_find(&watch->table, &policy);
 	if (record)
 		record->shadow = false;
@@ -395,7 +397,7 @@ void policy_watch_set_daemon(struct policy_watch *watch, pid_t pid)
 
 /* What a turn found, for its report. */
 struct findings {
-	uint64_t n_missing, n_unneeded, n_back;
+	uint64_t n_unneeded, n_back;
 	/* Number of policies that were asked about. */
 	size_t n;
 	/* Result of the question: a negative errno, or 0. */
@@ -431,7 +433,6 @@ static int ask(const struct policy_owner *owner, struct needed_policy *list, siz
 /* Applies charon's answer about one policy, unless the policy is back by now. */
 static void judge(struct policy_watch *watch, const struct entry *policy, bool needed, struct findings *findings)
 {
-	char description[ENTRY_DESCRIPTION_MAX];
 	struct policy_record *record = policy_table_find(&watch->table, policy);
 
 	if (!record || record->state == STATE_PRESENT)
@@ -442,6 +443,8 @@ static void judge(struct policy_watch *watch, const struct entry *policy, bool n
 		return;
 	}
 	if (record->state == STATE_LOST) {
+		char description[ENTRY_DESCRIPTION_MAX];
+
 		record->state = STATE_MISSING;
 		log_later(&findings->missing, "The kernel has lost %s.",
 			  entry_describe(policy, description, sizeof(description)));
@@ -510,11 +513,12 @@ static void report_missing(const struct policy_watch *watch, const struct policy
 	if (!n)
 		return;
 	snprintf(sentence, sizeof(sentence),
-		 "The kernel has lost %" PRIu64 " %s that %s (PID %d) still needs, and another process has deleted %s: "
-		 "the traffic is %s. %s%s.",
-		 n, plural(n), owner->name, watch->pid, n == 1 ? "it" : "them",
+		 "Another process has deleted %" PRIu64 " %s that %s (PID %d) still needs: the traffic is %s. %s %s%s.",
+		 n, plural(n), owner->name, watch->pid,
 		 watch->action == ON_MISSING_REPORT ? "unprotected" : "blocked until it is protected again",
-		 watch->action == ON_MISSING_RESTART ? "xfrmctl ends the main process of " : "Restart ", owner->unit);
+		 watch->action == ON_MISSING_RESTART ? "xfrmctl ends" : "Restart",
+		 watch->action == ON_MISSING_RESTART ? owner->name : owner->unit,
+		 watch->action == ON_MISSING_RESTART ? " (SIGABRT)" : "");
 	log_figures(LOG_WARNING, MESSAGE_MISSING, sentence, fields, ARRAY_SIZE(fields));
 	log_list(&findings->missing, &named, LOG_WARNING, MESSAGE_MISSING);
 	log_rest(n, LOG_WARNING, MESSAGE_MISSING, "policies are missing");
@@ -523,16 +527,15 @@ static void report_missing(const struct policy_watch *watch, const struct policy
 static void report_settled(const struct policy_watch *watch, const struct policy_owner *owner,
 			   const struct findings *findings)
 {
-	const char *unblocked = watch->action == ON_MISSING_REPORT ? "" : ", and are not blocked any more";
+	const bool blocks = watch->action != ON_MISSING_REPORT;
 
 	if (findings->n_back)
 		log_notice(MESSAGE_BACK, "The kernel has %" PRIu64 " lost %s again: the traffic is protected%s.",
-			   findings->n_back, plural(findings->n_back),
-			   watch->action == ON_MISSING_REPORT ? "" : ", and not blocked any more");
+			   findings->n_back, plural(findings->n_back), blocks ? ", and not blocked any more" : "");
 	if (findings->n_unneeded)
-		log_notice(MESSAGE_BACK, "%" PRIu64 " lost %s %s no longer needed by %s%s.", findings->n_unneeded,
-			   plural(findings->n_unneeded), findings->n_unneeded == 1 ? "is" : "are", owner->name,
-			   unblocked);
+		log_notice(MESSAGE_BACK, "%s does not need %" PRIu64 " lost %s any more%s.", owner->name,
+			   findings->n_unneeded, plural(findings->n_unneeded),
+			   blocks ? ", so the traffic is not blocked any more" : "");
 }
 
 /* Reports why shadows could not be added, once until they can. */

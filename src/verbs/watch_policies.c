@@ -24,6 +24,11 @@
 /* The bits of selector.user in which the tags of xfrmctl's policies differ. */
 #define TAG_BITS 0xffU
 
+/* Maximum number of policies that are judged while the thread waits, and the pause in which it runs, in microseconds.
+ */
+#define JUDGED_AT_ONCE 64
+#define PAUSE_USEC 50
+
 /* Maximum size of a message, in bytes. */
 #define SENTENCE_MAX 768
 
@@ -57,8 +62,8 @@ struct policy_watch {
 	bool elsewhere;
 	/* Numbers of policies that are not STATE_PRESENT, and that are back and were STATE_MISSING. */
 	uint64_t n_lost, n_back;
-	/* The queue of the XFRM client has a deletion of a shadow. */
-	bool deleting;
+	/* The queue of the XFRM client has an addition, or a deletion, of a shadow. */
+	bool adding, deleting;
 	/* A policy was lost, or is back, since the thread last reported that. */
 	bool news;
 	/* Why a shadow could not be added, or the thread has ended: a negative errno, or 0. */
@@ -101,7 +106,7 @@ static void commit(struct policy_watch *watch)
 
 	if (r < 0)
 		watch->refused = r;
-	watch->deleting = false;
+	watch->adding = watch->deleting = false;
 }
 
 /* Queues the addition of a policy's shadow. */
@@ -114,7 +119,7 @@ static void add_shadow(struct policy_watch *watch, struct policy_record *record)
 	if (watch->deleting)
 		commit(watch);
 	shadow_make(&policy, &watch->survey, false, &shadow);
-	record->shadow = true;
+	record->shadow = watch->adding = true;
 	int r = xfrm_exchange(watch->xfrm, &shadow, NULL, on_refused, watch);
 	if (r < 0)
 		watch->refused = r;
@@ -128,8 +133,9 @@ static void remove_shadow(struct policy_watch *watch, struct policy_record *reco
 
 	if (!record->shadow)
 		return;
-	/* The addition of this shadow may be queued. */
-	commit(watch);
+	/* The queued addition may be that of this shadow. */
+	if (watch->adding)
+		commit(watch);
 	shadow_make(&policy, &watch->survey, false, &shadow);
 	record->shadow = false;
 	watch->deleting = true;
@@ -454,6 +460,15 @@ static void judge(struct policy_watch *watch, const struct entry *policy, bool n
 		add_shadow(watch, record);
 }
 
+/* Gives the lock to the thread if that waits for it. A mutex does not do so by itself. */
+static void let_thread_run(struct policy_watch *watch)
+{
+	commit(watch);
+	pthread_mutex_unlock(&watch->lock);
+	sleep_until(now_usec() + PAUSE_USEC);
+	pthread_mutex_lock(&watch->lock);
+}
+
 /* Asks charon about the policies, and applies the answer. */
 static void ask_and_judge(struct policy_watch *watch, const struct policy_owner *owner, const struct entry *policies,
 			  struct findings *findings)
@@ -469,9 +484,12 @@ static void ask_and_judge(struct policy_watch *watch, const struct policy_owner 
 	bool answered = findings->asked == 0, partly = findings->asked == -EMSGSIZE;
 	if (answered || partly) {
 		pthread_mutex_lock(&watch->lock);
-		for (size_t i = 0; i < findings->n; i++)
+		for (size_t i = 0; i < findings->n; i++) {
+			if (i && i % JUDGED_AT_ONCE == 0)
+				let_thread_run(watch);
 			if (answered || list[i].needed)
 				judge(watch, &policies[list[i].number], list[i].needed, findings);
+		}
 		commit(watch);
 		pthread_mutex_unlock(&watch->lock);
 	}

@@ -31,11 +31,16 @@ static size_t hash_key(const struct policy_record *key)
 	return (size_t)(hash ^ hash >> 32);
 }
 
-/* Returns whether two records have the same key. As the kernel does, compares all bytes of the selectors
- * (xfrm_policy_bysel_ctx()). */
+static bool is_same(const void *a, const void *b, size_t size)
+{
+	return memcmp(a, b, size) == 0;
+}
+
+/* Returns whether two records have the same key. As the kernel does, compares all bytes of the selectors, padding
+ * included (xfrm_policy_bysel_ctx()). */
 static bool is_same_key(const struct policy_record *a, const struct policy_record *b)
 {
-	return memcmp(&a->sel, &b->sel, sizeof(a->sel)) == 0 && memcmp(&a->mark, &b->mark, sizeof(a->mark)) == 0 &&
+	return is_same(&a->sel, &b->sel, sizeof(a->sel)) && is_same(&a->mark, &b->mark, sizeof(a->mark)) &&
 	       a->if_id == b->if_id && a->dir == b->dir && a->ptype == b->ptype;
 }
 

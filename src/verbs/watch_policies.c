@@ -574,7 +574,7 @@ int policy_watch_turn(struct policy_watch *watch, const struct policy_owner *own
 
 	eventfd_read(watch->changed, &ignored);
 	struct entry *policies = copy_lost(watch, &findings.n);
-	if (policies)
+	if (policies && findings.n)
 		ask_and_judge(watch, owner, policies, &findings);
 	free(policies);
 

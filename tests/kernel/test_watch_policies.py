@@ -368,6 +368,21 @@ def journal_fields():
 
 
 @case
+def elsewhere():
+    """The policies of a daemon in another network namespace are not watched, which is reported"""
+    xfrm.add_policies(out(1))
+    with tempfile.TemporaryDirectory() as folder, daemon(f"{folder}/charon.vici", before=("unshare", "-n")) as process:
+        charon = Charon(folder, process)
+        charon.lists(child(1))
+        with manager(process.pid), Watch(charon.path, *PATIENT, "--on-missing=block") as watch:
+            watch.wait_for(f"Could not watch the policies of the IKE daemon (PID {process.pid}): it works in another "
+                           "network namespace.")
+            delete(1)
+            wait_quiet(watch)
+            equal(shadows(), [], "shadows")
+
+
+@case
 def forbidden():
     """Without CAP_NET_ADMIN the policies are not watched, which is reported, but the daemon is"""
     command = ("setpriv", "--bounding-set=-net_admin", XFRMCTL)

@@ -21,8 +21,9 @@ PATIENT = ("--interval=100ms", "--deadline=300ms", "--misses=2")
 
 
 @contextmanager
-def daemon(path, answers=ALWAYS, then="silent"):
-    with running(sys.executable, DAEMON, path, str(answers), then) as process:
+def daemon(path, answers=ALWAYS, then="silent", before=()):
+    """Runs a daemon, with a command `before` it that runs it."""
+    with running(*before, sys.executable, DAEMON, path, str(answers), then) as process:
         yield process
 
 

@@ -30,8 +30,8 @@ static const struct verb {
 	{"status", verb_status, "Show the state in the kernel, charon's view of it, and orphans",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},
-	{"watch", verb_watch, "End an IKE daemon that does not answer",
-	 PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
+	{"watch", verb_watch, "End an IKE daemon that hangs, and watch its policies",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
 	{"service", verb_service, "Run a step of an IKE daemon's service, with the settings of its unit", 0},
 };
 

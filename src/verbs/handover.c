@@ -237,6 +237,8 @@ static void on_event(const struct entry *entry, void *userdata)
 	struct handover *handover = userdata;
 	struct kept *kept = &handover->migration.kept;
 
+	if (event_is_deletion(entry))
+		return;
 	if (entry->kind == ENTRY_POLICY) {
 		const struct kept_policy *shadow = kept_find(kept, entry);
 		if (shadow)

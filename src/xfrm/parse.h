@@ -32,6 +32,11 @@ typedef int (*parse_refusal_fn)(const struct nlmsghdr *request, int error, void 
  * `fn`. */
 int parse_refusals(struct nlmsghdr *first, int length, parse_refusal_fn fn, void *userdata);
 
-/* Calls `fn` for each event about an SA or a policy that was added or updated. */
+/* Returns whether the event in `entry->message` is about a deletion: of one policy (XFRM_MSG_DELPOLICY), or of all
+ * policies of a type (XFRM_MSG_FLUSHPOLICY), of which only `policy.ptype` is set. nlmsg_pid of the message is the
+ * number that the requester wrote into its request (c.portid in xfrm_get_policy()). */
+bool event_is_deletion(const struct entry *entry);
+
+/* Calls `fn` for each event about an SA or a policy that was added or updated, and about policies that were deleted. */
 void parse_events(struct nlmsghdr *first, int length, void (*fn)(const struct entry *entry, void *userdata),
 		  void *userdata);

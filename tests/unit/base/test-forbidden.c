@@ -150,6 +150,7 @@ static const char *const needed_calls[] = {
 	/* processes */
 	"clone",
 	"clone3",
+	"eventfd2",
 	"exit",
 	"exit_group",
 	"fork",

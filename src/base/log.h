@@ -89,10 +89,10 @@ void log_rest(uint64_t n, int priority, sd_id128_t id, const char *what);
 /* Sentences that are reported later, or not at all. A list is empty when `n` is 0. */
 struct log_list {
 	uint64_t n; /* number of events, also of those whose sentence the list does not have */
-	char sentences[LOG_NAMED_MAX][LOG_SENTENCE_MAX]; /* those of the first events */
+	char sentences[LOG_NAMED_MAX][LOG_SENTENCE_MAX]; /* sentences of the first events */
 };
 
-/* Counts an event in a list, and adds its sentence unless the list has LOG_NAMED_MAX. */
+/* Counts an event in a list, and adds its sentence unless the list has LOG_NAMED_MAX sentences. */
 void log_later(struct log_list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Reports the sentences of a list like log_one(), and adds the number of all its events to `*n`. */

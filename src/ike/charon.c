@@ -10,7 +10,7 @@
 #include "base/util.h"
 #include "xfrm/entry.h"
 
-/* Maximum number of addresses that are read from a connection's local_addrs, and from its remote_addrs. */
+/* Maximum number of addresses that are read from each of a connection's lists, local_addrs and remote_addrs. */
 #define ADDRESSES_MAX 16
 
 /* Reads the answer to `version`. */
@@ -170,14 +170,14 @@ void charon_free_sas(struct charon_sas *sas)
 
 /* Plain addresses of local_addrs or remote_addrs of a connection. */
 struct addresses {
-	/* `remote` and `family` are set in both cases; the other members are not. */
+	/* The addresses. Only `family` and `remote` are set, also for addresses of local_addrs. */
 	struct charon_endpoints list[ADDRESSES_MAX];
 	size_t n;
 	/* Whether the list has entries that are not plain addresses, or too many. */
 	bool others;
 };
 
-/* Adds a plain address to the list. For any other text, and %any, sets `others`. */
+/* Adds a plain address to the list. Sets `others` for any other text, for %any, and if the list is full. */
 static void take_address(struct addresses *addresses, struct vici_text text)
 {
 	char buffer[INET6_ADDRSTRLEN];

@@ -51,8 +51,9 @@ struct charon_sas {
 	/* Number of IKE_SAs and of CHILD_SAs. */
 	uint64_t n_ike_sas, n_child_sas;
 };
-/* Sends the command `list-sas` in its blocking form: charon waits for each IKE_SA that one of its threads works on. So
- * the answer includes SAs that such a thread has added to the kernel first, and to charon's list only then. */
+/* Sends the command `list-sas` in its blocking form: charon waits for each IKE_SA that one of its threads works on. A
+ * thread adds an SA to the kernel before it adds the SA to charon's list. Without the wait, such an SA could be missing
+ * in the answer. */
 int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret);
 /* Returns whether charon has listed this SA. */
 bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi);
@@ -92,7 +93,7 @@ int charon_children(struct vici *vici, uint64_t deadline, struct children *ret);
 /* Progress of charon with a child. */
 enum charon_progress {
 	CHARON_ABSENT, /* charon has not begun to negotiate the child, or has failed */
-	CHARON_COMING, /* charon sets up the IKE_SA of its connection, or negotiates a child of it */
+	CHARON_COMING, /* charon sets up the connection's IKE_SA, or negotiates any child of it */
 	CHARON_THERE,  /* the child has SAs */
 };
 
@@ -105,7 +106,7 @@ struct charon_question {
 	enum charon_progress progress;
 	/* Result of charon_ask_initiate(): whether charon has accepted the command. */
 	bool accepted;
-	/* Reason that charon gives when it does not accept the command, terminated. */
+	/* charon's reason if it does not accept the command, as a terminated string. */
 	char why[128];
 	/* Holds the arguments: up to two names, which charon limits to 255 bytes each. */
 	uint8_t buffer[1024];

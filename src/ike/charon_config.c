@@ -10,7 +10,7 @@
 
 /* Progress through an event list-conn. */
 struct reading {
-	/* Where the elements are added. */
+	/* Receives the elements. */
 	struct children *children;
 	/* Whether the current section of the connection is `children`. */
 	bool in_children;
@@ -57,7 +57,6 @@ static int take_item(struct reading *reading, const struct vici_item *item)
 	return 0;
 }
 
-/* Reads an event list-conn. */
 static int on_list_conn(struct vici_reader *message, void *userdata)
 {
 	struct reading reading = {.children = userdata};

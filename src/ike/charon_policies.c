@@ -36,7 +36,7 @@ static bool has_policies(struct vici_text state)
 	return vici_is(state, "INSTALLED") || vici_is(state, "REKEYING") || vici_is(state, "UPDATING");
 }
 
-/* Adds a traffic selector. Ignores a text that is none. Returns 0 or -ENOMEM. */
+/* Adds a traffic selector. Ignores a text that is no traffic selector. Returns 0 or -ENOMEM. */
 static int take_selector(struct selectors *selectors, struct vici_text text)
 {
 	struct traffic_selector selector;
@@ -72,7 +72,7 @@ static int take_element(struct reading *reading, const struct vici_item *item)
 	return 0;
 }
 
-/* Begins a CHILD_SA, trap or shunt. */
+/* Starts to read a CHILD_SA, trap or shunt. */
 static void begin(struct reading *reading)
 {
 	const bool is_trap = reading->depth == 1;
@@ -82,7 +82,8 @@ static void begin(struct reading *reading)
 	reading->has_policies = is_trap;
 }
 
-/* Ends a CHILD_SA, trap or shunt: charon has a policy for each pair of its traffic selectors. */
+/* Marks the policies of the CHILD_SA, trap or shunt that was read: charon has a policy for each pair of its traffic
+ * selectors. */
 static void end(struct reading *reading)
 {
 	for (size_t i = 0; reading->has_policies && i < reading->local.n; i++)

@@ -9,9 +9,9 @@
 #include "ike/needed_policies.h"
 #include "ike/vici.h"
 
-/* Sorts the policies, and sets `needed` of those that belong to a CHILD_SA of charon with policies, to a trap, or to a
- * shunt that blocks. Sends the commands `list-sas`, in its blocking form, `list-policies` and `stats`. charon waits for
- * each IKE_SA that one of its threads works on, so a CHILD_SA that is being deleted is not listed.
+/* Sorts the policies. Sets `needed` of each policy that belongs to a CHILD_SA with policies in the kernel, to a trap,
+ * or to a shunt that blocks. Sends the commands `list-sas`, in its blocking form, `list-policies` and `stats`. charon
+ * waits for each IKE_SA that one of its threads works on, so a CHILD_SA that is being deleted is not listed.
  *
  * Each answer may take `timeout` microseconds. Returns 0, -EMSGSIZE if charon has left IKE_SAs out (vici.h), -ENOMEM,
  * or an error of vici_request(). */

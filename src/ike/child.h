@@ -55,10 +55,10 @@ struct children {
 	bool incomplete; /* whether charon has connections that it has not listed */
 };
 
-/* Each of the following functions adds to the element that was added last. They return 0, -ENOMEM, or -EINVAL for a
- * text that charon does not write. The caller adds a connection before its addresses ("192.0.2.1", "192.0.2.0/24",
- * "%any", a host name) and its children. It adds a child before its traffic selectors, which traffic_selector_parse()
- * parses. */
+/* The following functions add an element, or a property of the element that was added last. They return 0, -ENOMEM, or
+ * -EINVAL for a text that charon does not write. The caller adds a connection before its addresses ("192.0.2.1",
+ * "192.0.2.0/24", "%any", a host name) and its children. It adds a child before its traffic selectors, which
+ * traffic_selector_parse() parses. */
 int children_add_connection(struct children *children, const char *name);
 int children_add_address(struct children *children, size_t side, const char *text);
 int children_add(struct children *children, const char *name);

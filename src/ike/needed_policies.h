@@ -11,8 +11,9 @@
 #include "ike/traffic_selector.h"
 #include "xfrm/entry.h"
 
-/* A policy of the kernel, reduced to what charon lists about it. charon lists no ports and protocols that could be
- * compared exactly, and marks only in part, so the comparison leaves both out. */
+/* A policy of the kernel, reduced to what charon lists about it. The comparison leaves out ports and protocols, because
+ * charon lists none that could be compared exactly. It also leaves out marks, because charon lists them only in part.
+ */
 struct needed_policy {
 	/* Networks of both ends. */
 	struct prefix local, remote;

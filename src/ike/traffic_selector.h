@@ -8,11 +8,11 @@
 
 #include "base/prefix.h"
 
-/* A parsed traffic selector. */
 struct traffic_selector {
 	/* Network of the selector. For a range it is the smallest network around it, as in charon's policies. */
 	struct prefix prefix;
-	/* Whether the network is known only when the peer has its address. `prefix` is not set then. */
+	/* Whether the selector is `dynamic`: charon replaces it by an address during the negotiation. `prefix` is not
+	 * set then. */
 	bool dynamic;
 	/* Whether the selector is limited to a single protocol. */
 	bool protocol;

@@ -14,7 +14,7 @@
 #include "base/netlink.h"
 #include "base/util.h"
 
-/* Flags of a dump that the kernel accepts in a request. The other flags describe the state of the link. */
+/* Flags of a listed route that the kernel accepts in a request. The other flags describe the state of the link. */
 #define FLAGS_TO_KEEP (RTNH_F_PERVASIVE | RTNH_F_ONLINK)
 
 /* Reads an address of this family. Sets `has` to whether there is one. */
@@ -70,8 +70,8 @@ static bool has_sound_vias(const struct nlattr *attributes, int length)
 	return true;
 }
 
-/* Returns whether all next hops of an RTA_MULTIPATH are within the attribute. libnl goes from one next hop to the next
- * by their lengths. It checks neither that a length takes it further, nor that the next hop is still within the
+/* Returns whether all next hops of an RTA_MULTIPATH are within the attribute. libnl finds each next hop by the length
+ * of the one before it. It checks neither that the length is positive, nor that the next hop is still within the
  * attribute. */
 static bool has_sound_hops(const struct nlattr *hops)
 {

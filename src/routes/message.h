@@ -43,7 +43,7 @@ int rtnl_message_to_gateway(const struct route *route, const struct route *cover
  * gateway. Returns 0, or -EOPNOTSUPP if the route does not have exactly one next hop. */
 int rtnl_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct rtnl_nexthop *ret);
 
-/* Returns whether packets take the same way through both objects. */
+/* Returns whether both objects have the same next hop. */
 bool rtnl_message_is_same_hop(const struct rtnl_nexthop *a, const struct rtnl_nexthop *b);
 
 /* Reads a message of a dump of nexthop objects. Returns false if the message is not about such an object. */
@@ -63,6 +63,6 @@ bool rtnl_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t tab
 int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
 			   struct nl_msg **ret);
 
-/* Reads a message of a dump of addresses. Returns whether the message is about an address whose prefix length covers
- * all its bits. */
+/* Reads a message of a dump of addresses. Returns whether the message is about an address with the maximum prefix
+ * length (/32 or /128). */
 bool rtnl_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex);

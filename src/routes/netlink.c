@@ -136,8 +136,8 @@ static int request_list(struct nl_sock *sock, int type, const void *header, size
 	return is_nothing(r) ? 0 : r;
 }
 
-/* Requests a dump until it is not interrupted, at most DUMPS_MAX times. Before each repetition, `again` drops the
- * result of `fn`, unless `again` is NULL. Returns 0 or a negative errno. */
+/* Requests a dump, and repeats that if the dump was interrupted, at most DUMPS_MAX times in all. Before each
+ * repetition, `again` drops the result of `fn`, unless `again` is NULL. Returns 0 or a negative errno. */
 static int read_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
 		     void (*again)(void *userdata), nl_recvmsg_msg_cb_t fn, void *userdata)
 {
@@ -316,7 +316,7 @@ static int on_nexthop(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-/* Marks the nexthop object to which a route refers as used. */
+/* Notes that the nexthop object to which a route refers is in use. */
 static int on_user(struct nl_msg *message, void *userdata)
 {
 	struct nexthops *nexthops = userdata;

@@ -51,7 +51,7 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	return 0;
 }
 
-/* Addresses of interfaces whose prefix length covers all their bits. */
+/* Interface addresses with the maximum prefix length (/32 or /128). */
 struct hosts {
 	struct host {
 		/* Address as a network of a single address. */
@@ -94,8 +94,8 @@ static int compare_hosts(const void *a, const void *b)
 	return r ? r : strcmp(((const struct host *)a)->device, ((const struct host *)b)->device);
 }
 
-/* Lists the addresses of interfaces whose prefix length covers all their bits. The list is sorted by address and
- * device. Returns 0 or a negative errno. */
+/* Lists the interface addresses with the maximum prefix length. The list is sorted by address and device. Returns 0 or
+ * a negative errno. */
 static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
 {
 	int r = rtnl_host_addresses(sock, add_host, hosts);
@@ -289,8 +289,8 @@ static int put_backup(struct change *change, const struct route *route, uint32_t
 	struct rtnl_copy copy = {
 		.protocol = ROUTE_BACKUP, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
 
-	/* The route has lost its source since the existing backup route was added. Keep that one, which has the source.
-	 */
+	/* The route has lost its source since the existing backup route was added. Keep the existing one, because it
+	 * has the source. */
 	if (predecessor && predecessor->has_src && !route->has_src)
 		return 0;
 	if (may_lose_source(change, route)) {
@@ -312,9 +312,9 @@ static int put_backup(struct change *change, const struct route *route, uint32_t
 
 /* Adds a backup route that leads directly to the gateway of an IPv6 route, if another route of the table covers that
  * gateway. The kernel refuses an IPv6 route if packets to its gateway take another gateway or a throw route
- * (ip6_route_check_nh()). It looks this up both in the same table and by the rules. Without the route added here, a
- * backup route that covers the gateway would make the kernel refuse charon's next route. The route added here has the
- * source that packets to the gateway had. */
+ * (ip6_route_check_nh()). The kernel looks this up both in the same table and by the rules. Without the route added
+ * here, a backup route that covers the gateway would make the kernel refuse charon's next route. The route added here
+ * has the source that packets to the gateway had. */
 static void lead_to_gateway(struct change *change, const struct route *route)
 {
 	const struct route *cover = NULL;

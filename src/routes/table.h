@@ -27,8 +27,8 @@ struct routes_summary {
 int routes_parse_table(const char *text, uint32_t *ret);
 
 /* Lists the static routes and the backup routes of a table, and marks those that the running charon explains. `vici` is
- * NULL if no charon runs: then no route is explained, and stale_address_on is not set. `deadline` is the one for
- * charon's answers (vici.h). Returns 0, -ENOMEM, or an error of vici_stream() or of the kernel. */
+ * NULL if no charon runs: then no route is explained, and stale_address_on is not set. `deadline` applies to charon's
+ * answers (vici.h). Returns 0, -ENOMEM, or an error of vici_stream() or of the kernel. */
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret);
 void routes_free(struct routes *routes);
 

@@ -88,7 +88,7 @@ struct verb_syntax {
 	const char *more;
 	/* Table of options; the last row has no name. */
 	const struct verb_option *options;
-	/* The options come from a unit's setting (settings.h). Of the general options it takes only --quiet and
+	/* The options come from a unit's setting (settings.h). Of the general options, a setting takes only --quiet and
 	 * --verbose. */
 	bool setting;
 };

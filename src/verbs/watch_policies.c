@@ -52,7 +52,8 @@ struct policy_watch {
 	pthread_mutex_t lock;
 	struct xfrm *xfrm;
 	struct policy_table table;
-	/* Counts the lists of policies that were read; policy_record.seen has that of the last one with the policy. */
+	/* Number of lists of policies that were read. policy_record.seen is the number of the last list with the
+	 * policy. */
 	uint32_t list;
 	struct shadow_survey survey;
 	/* charon's process, and a pidfd of it; 0 and -1 before it is known. */
@@ -66,7 +67,7 @@ struct policy_watch {
 	bool adding, deleting;
 	/* A policy was lost, or is back, since the thread last reported that. */
 	bool news;
-	/* Why a shadow could not be added, or the thread has ended: a negative errno, or 0. */
+	/* Negative errno if a shadow could not be added, and negative errno if the thread has ended; otherwise 0. */
 	int refused, error;
 	/* Only the calling thread uses these. xfrmctl has reported that charon could not be asked, or that a shadow was
 	 * refused. */
@@ -91,7 +92,7 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 	/* The shadow is gone already. */
 	if (!refusal->addition)
 		return;
-	/* There may be such a shadow already, of `arm` or of a previous watch: it blocks, and is left to `release`. */
+	/* `arm` or an earlier watch may have added such a shadow. It blocks, and `release` removes it. */
 	if (refusal->error != -EEXIST)
 		watch->refused = refusal->error;
 	struct policy_record *record = policy_table_find(&watch->table, &policy);
@@ -153,7 +154,8 @@ static bool has_daemon(const struct policy_watch *watch)
 	return watch->pidfd >= 0 && !watch->elsewhere && poll(&end, 1, 0) == 0;
 }
 
-/* The kernel has lost a policy, and charon has not deleted it. */
+/* Notes that the kernel has lost a policy that charon has not deleted. Adds the policy's shadow, except with
+ * ON_MISSING_REPORT. */
 static void lose(struct policy_watch *watch, struct policy_record *record)
 {
 	if (record->state != STATE_PRESENT)
@@ -165,7 +167,7 @@ static void lose(struct policy_watch *watch, struct policy_record *record)
 		add_shadow(watch, record);
 }
 
-/* The policy is back, or charon does not need it: ends its shadow. */
+/* Marks a policy as present that is back, or that charon does not need. Removes the policy's shadow. */
 static void settle(struct policy_watch *watch, struct policy_record *record)
 {
 	if (record->state == STATE_PRESENT)
@@ -181,7 +183,7 @@ static void drop(struct policy_watch *watch, struct policy_record *record)
 	policy_table_remove(&watch->table, record);
 }
 
-/* Takes a policy of a list or of an event. Returns 0 or -ENOMEM. */
+/* Handles a policy of a list or of an event. Returns 0 or -ENOMEM. */
 static int take(struct policy_watch *watch, const struct entry *policy)
 {
 	struct policy_record *record;
@@ -219,7 +221,7 @@ static void begin_list(void *userdata)
 	xfrm_read_counters(&watch->survey.blocked);
 }
 
-/* Reads all policies. Those that have gone since the last list are lost. Returns 0 or a negative errno. */
+/* Reads all policies. Policies that are absent, but were in the last list, are lost. Returns 0 or a negative errno. */
 static int read_list(struct policy_watch *watch)
 {
 	int r = xfrm_dump_consistent(watch->xfrm, ENTRY_POLICY, begin_list, take_listed, watch);
@@ -239,7 +241,7 @@ static int read_list(struct policy_watch *watch)
 	return r;
 }
 
-/* All policies of a type were deleted, except those of sockets. */
+/* Handles the deletion of all policies of a type, except those of sockets. */
 static void lose_all(struct policy_watch *watch, uint8_t ptype, bool judges)
 {
 	for (size_t i = watch->table.n; i-- > 0;) {
@@ -283,7 +285,7 @@ static int handle_events(struct policy_watch *watch)
 {
 	int r = monitor_read(watch->monitor, on_event, watch);
 
-	/* Block what was lost before all else, even if a list has to be read. */
+	/* Send the shadows of lost policies at once, even if a list has to be read next. */
 	commit(watch);
 	if (r == -ENOBUFS) {
 		r = read_list(watch);
@@ -401,7 +403,7 @@ void policy_watch_set_daemon(struct policy_watch *watch, pid_t pid)
 			   pid);
 }
 
-/* What a turn found, for its report. */
+/* Findings of policy_watch_turn(), for its report. */
 struct findings {
 	uint64_t n_unneeded, n_back;
 	/* Number of policies that were asked about. */
@@ -460,7 +462,7 @@ static void judge(struct policy_watch *watch, const struct entry *policy, bool n
 		add_shadow(watch, record);
 }
 
-/* Gives the lock to the thread if that waits for it. A mutex does not do so by itself. */
+/* Gives the lock to the thread if the thread waits for it. Unlocking a mutex alone does not ensure that. */
 static void let_thread_run(struct policy_watch *watch)
 {
 	commit(watch);
@@ -480,7 +482,7 @@ static void ask_and_judge(struct policy_watch *watch, const struct policy_owner 
 		list[i] = needed_policy_of(&policies[i], i);
 	if (list)
 		findings->asked = ask(owner, list, findings->n);
-	/* An incomplete list shows what charon needs, but not what it does not need. */
+	/* An incomplete list shows policies that charon needs, but does not show that charon needs no others. */
 	bool answered = findings->asked == 0, partly = findings->asked == -EMSGSIZE;
 	if (answered || partly) {
 		pthread_mutex_lock(&watch->lock);

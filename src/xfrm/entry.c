@@ -151,8 +151,8 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 	if (entry.kind == ENTRY_SA) {
 		if (tb[XFRMA_SRCADDR])
 			memcpy(&entry.sa.saddr, nla_data(tb[XFRMA_SRCADDR]), sizeof(entry.sa.saddr));
-		/* copy_to_user_state_extra(): an SA that has only an SPI, or stands for an acquire, has no
-		 * algorithm. */
+		/* The kernel shows no algorithm of an SA that only has an SPI, or that stands for an acquire
+		 * (copy_to_user_state_extra()). */
 		entry.larval = !tb[XFRMA_ALG_AEAD] && !tb[XFRMA_ALG_CRYPT] && !tb[XFRMA_ALG_AUTH] &&
 			       !tb[XFRMA_ALG_AUTH_TRUNC] && !tb[XFRMA_ALG_COMP];
 	} else {

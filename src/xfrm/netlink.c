@@ -17,8 +17,8 @@
  * large. */
 #define RECEIVE_SIZE (32 * 1024)
 
-/* Size to request for the receive buffer of the socket for changes, in bytes. It leaves room for kernels that need more
- * for an error message than batch.h assumes. The kernel doubles it, up to twice net.core.rmem_max. */
+/* Size to request for the receive buffer of the socket for changes, in bytes. The size leaves room for kernels that
+ * need more for an error message than batch.h assumes. The kernel doubles the size, up to twice net.core.rmem_max. */
 #define CHANGE_RECEIVE_BUFFER (256 * 1024)
 
 /* Maximum number of attempts at a dump while the kernel loses parts of it. */

@@ -117,14 +117,15 @@ struct policy_record *policy_table_put(struct policy_table *table, const struct 
 	return &table->list[table->n - 1];
 }
 
-/* Frees a place, and moves records behind it, so that the search for each of them meets no free place before it. */
+/* Frees a place. Moves later records forward, so that no free place is between the place of a record's hash and the
+ * record. */
 static void free_place(struct policy_table *table, size_t hole)
 {
 	const size_t mask = table->n_places - 1;
 
 	for (size_t place = (hole + 1) & mask; table->places[place]; place = (place + 1) & mask) {
 		size_t wanted = hash_key(&table->list[table->places[place] - 1]) & mask;
-		/* The record may move if the hole lies between the place that it wants and its own. */
+		/* The record may move if the hole is between the place of its hash and its own place. */
 		if (((place - wanted) & mask) < ((place - hole) & mask))
 			continue;
 		table->places[hole] = table->places[place];

@@ -32,7 +32,8 @@ struct policy_record {
 struct policy_table {
 	struct policy_record *list;
 	size_t n, allocated;
-	/* For each hash the number of a record, counted from 1, or 0. Collisions use the next place. */
+	/* Hash table of the numbers of records, counted from 1. 0 is a free place. After a collision, a record has the
+	 * next free place. */
 	uint32_t *places;
 	size_t n_places; /* a power of two, or 0 */
 };
@@ -47,7 +48,8 @@ struct policy_record *policy_table_put(struct policy_table *table, const struct 
 /* Removes a record from the table. The last record of the list takes its place. */
 void policy_table_remove(struct policy_table *table, struct policy_record *record);
 
-/* Returns the policy of a record. It has the record's number of templates, 0 or 1, but no templates. */
+/* Returns the policy of a record. Its number of templates is 1 if the policy had templates, otherwise 0. The templates
+ * themselves are absent. */
 struct entry policy_record_entry(const struct policy_record *record);
 
 void policy_table_free(struct policy_table *table);

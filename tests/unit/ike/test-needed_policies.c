@@ -9,7 +9,7 @@ static const struct needed_row {
 	const char *src, *dst;
 	uint8_t dir;
 	uint32_t if_id;
-	/* What charon lists. */
+	/* The pair of traffic selectors that charon lists. */
 	const char *local, *remote;
 	uint32_t if_id_in, if_id_out;
 	bool any_if_id, needed;

@@ -135,16 +135,13 @@ static json_t *shadows_to_json(const struct status *status)
 	json_t *object = json_object();
 
 	add(object, "hold", shadows->hold);
-	add(object, "grace", shadows->grace);
-	add(object, "close", shadows->close);
-	add(object, "kept", status->policies.kept);
+	add(object, "expiring", shadows->expiring);
+	add(object, "adjacent", shadows->adjacent);
 	add(object, "passing", shadows->passing);
-	if (shadows->grace)
-		add(object, "grace_left_seconds",
-		    shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0);
+	if (shadows->expiring)
+		add(object, "expire_seconds", shadows->expires > status->now ? shadows->expires - status->now : 0);
 	if (status->blocked_known && status_count_shadows(shadows)) {
-		const struct xfrm_counters since = {status->blocked.out - shadows->before.out,
-						    status->blocked.in - shadows->before.in};
+		const struct xfrm_counters since = status_blocked_since(status);
 		json_object_set_new(object, "blocked_packets", blocked_to_json(&since));
 	}
 	return object;
@@ -200,7 +197,7 @@ static json_t *routes_to_json(const struct status *status)
 	add(object, "table", status->table);
 	add(object, "static", counts.real);
 	add(object, "unexplained", counts.unexplained);
-	add(object, "stand_ins", counts.backups);
+	add(object, "backup", counts.backups);
 	for (size_t i = 0; i < status->routes.n; i++)
 		if (status_is_left_over(&status->routes.list[i]))
 			json_array_append_new(array, left_over_to_json(&status->routes.list[i]));
@@ -234,6 +231,8 @@ static json_t *status_to_json(const struct status *status)
 		json_object_set_new(object, "policies", policies_to_json(&status->policies));
 		add(object, "socket_policies", status->policies.of_sockets);
 		json_object_set_new(object, "shadows", shadows_to_json(status));
+		add(object, "kept_policies", status->policies.kept);
+		add(object, "guard_sas", status->states.guard_sas);
 	}
 	if (status->blocked_known)
 		json_object_set_new(object, "blocked_packets", blocked_to_json(&status->blocked));

@@ -36,7 +36,7 @@ static void put_charon(const struct status *status, FILE *f)
 
 	put(f, "xfrmctl_charon_up", "gauge", "Whether charon answers on its VICI socket.", up);
 	if (*charon->version.version) {
-		describe(f, "xfrmctl_charon_info", "gauge", "The charon that answers.");
+		describe(f, "xfrmctl_charon_info", "gauge", "Name and version of the charon that answers.");
 		fputs("xfrmctl_charon_info{daemon=\"", f);
 		put_label(f, charon->version.daemon);
 		fputs("\",version=\"", f);
@@ -92,7 +92,8 @@ static void put_sas(const struct status *status, FILE *f)
 	describe(f, "xfrmctl_sas", "gauge", "SAs in the kernel, without those that are being negotiated.");
 	put_sas_by_kind(status, "xfrmctl_sas", false, f);
 	if (status_count_sas(&status->states)) {
-		describe(f, "xfrmctl_sas_oldest_timestamp_seconds", "gauge", "When the oldest of these SAs was added.");
+		describe(f, "xfrmctl_sas_oldest_timestamp_seconds", "gauge",
+			 "Time at which the oldest of these SAs was added.");
 		put_sas_by_kind(status, "xfrmctl_sas_oldest_timestamp_seconds", true, f);
 	}
 	put(f, "xfrmctl_larval_sas", "gauge", "SAs that are being negotiated.", status->states.larval);
@@ -116,14 +117,24 @@ static void put_shadows(const struct status *status, FILE *f)
 {
 	const struct status_shadows *shadows = &status->policies.shadows;
 
-	describe(f, "xfrmctl_shadows", "gauge", "Policies that stand in the place of others.");
+	describe(f, "xfrmctl_shadows", "gauge", "Policies of xfrmctl that block what other policies protected.");
 	fprintf(f, "xfrmctl_shadows{kind=\"hold\"} %" PRIu64 "\n", shadows->hold);
-	fprintf(f, "xfrmctl_shadows{kind=\"grace\"} %" PRIu64 "\n", shadows->grace);
-	fprintf(f, "xfrmctl_shadows{kind=\"close\"} %" PRIu64 "\n", shadows->close);
-	fprintf(f, "xfrmctl_shadows{kind=\"kept\"} %" PRIu64 "\n", status->policies.kept);
-	if (shadows->grace)
-		put(f, "xfrmctl_shadows_grace_end_timestamp_seconds", "gauge",
-		    "When the last of the shadows with a grace goes.", shadows->grace_ends);
+	fprintf(f, "xfrmctl_shadows{kind=\"expiring\"} %" PRIu64 "\n", shadows->expiring);
+	fprintf(f, "xfrmctl_shadows{kind=\"adjacent\"} %" PRIu64 "\n", shadows->adjacent);
+	if (shadows->expiring)
+		put(f, "xfrmctl_shadows_expire_timestamp_seconds", "gauge",
+		    "Time at which the kernel removes the last expiring shadow.", shadows->expires);
+	if (status->blocked_known && status_count_shadows(shadows)) {
+		const struct xfrm_counters since = status_blocked_since(status);
+		describe(f, "xfrmctl_shadows_blocked_packets", "gauge",
+			 "Packets that policies have blocked since the oldest shadow was made.");
+		fprintf(f, "xfrmctl_shadows_blocked_packets{dir=\"out\"} %" PRIu64 "\n", since.out);
+		fprintf(f, "xfrmctl_shadows_blocked_packets{dir=\"in\"} %" PRIu64 "\n", since.in);
+	}
+	put(f, "xfrmctl_kept_policies", "gauge", "Copies of old policies that use the SAs of a previous charon.",
+	    status->policies.kept);
+	put(f, "xfrmctl_guard_sas", "gauge", "SAs of xfrmctl that keep new policies away from kept SAs.",
+	    status->states.guard_sas);
 }
 
 static void put_blocked(const struct status *status, FILE *f)
@@ -144,7 +155,8 @@ static void put_orphans(const struct status *status, FILE *f)
 	for (size_t i = 0; i < status->orphans.n; i++)
 		active += status->orphans.list[i].packets != 0;
 	put(f, "xfrmctl_orphans", "gauge", "SAs in the kernel that charon does not know.", status->orphans.n);
-	put(f, "xfrmctl_orphans_active", "gauge", "Those of them that carried traffic during the look.", active);
+	put(f, "xfrmctl_orphans_active", "gauge",
+	    "Orphans that carried traffic between the two readings of the kernel.", active);
 }
 
 static void put_routes(const struct status *status, FILE *f)
@@ -154,9 +166,10 @@ static void put_routes(const struct status *status, FILE *f)
 	if (!status->routes_known)
 		return;
 	put(f, "xfrmctl_routes_static", "gauge", "Static routes in charon's routing table.", counts.real);
-	put(f, "xfrmctl_routes_unexplained", "gauge", "Those of them that no connection of charon explains.",
-	    counts.unexplained);
-	put(f, "xfrmctl_routes_stand_ins", "gauge", "Routes there that stand in for others.", counts.backups);
+	put(f, "xfrmctl_routes_unexplained", "gauge",
+	    "Static routes in charon's routing table that no connection of charon explains.", counts.unexplained);
+	put(f, "xfrmctl_routes_backup", "gauge",
+	    "Copies of charon's routes that the kernel uses when the real routes are absent.", counts.backups);
 }
 
 void status_metrics(const struct status *status, FILE *f)

@@ -63,11 +63,11 @@ struct status_sas {
 
 struct status_shadows {
 	/* Number of shadows with the tags SHADOW_HOLD, SHADOW_EXPIRING and SHADOW_ADJACENT. */
-	uint64_t hold, grace, close;
+	uint64_t hold, expiring, adjacent;
 	/* Number of all these shadows that are bypasses. */
 	uint64_t passing;
 	/* Time at which the kernel removes the last expiring shadow. */
-	uint64_t grace_ends;
+	uint64_t expires;
 	/* The kernel's counters at the time when the oldest shadow was made. */
 	struct xfrm_counters before;
 };
@@ -166,6 +166,10 @@ uint64_t status_count_sas(const struct status_states *states);
 uint64_t status_count_policies(const struct status_policies *policies);
 
 uint64_t status_count_shadows(const struct status_shadows *shadows);
+
+/* Returns the packets that policies have blocked since the oldest shadow was made. Valid if `blocked_known`. */
+struct xfrm_counters status_blocked_since(const struct status *status);
+
 struct status_routes status_count_routes(const struct routes *routes);
 
 /* Returns whether an operator should examine a route. It is a real route, and charon does not explain it, or its source

@@ -295,21 +295,22 @@ static void show_shadows(const struct screen *screen, const struct status *statu
 	if (shadows->hold)
 		used += snprintf(kinds, sizeof(kinds), ", %" PRIu64 " hold%s", shadows->hold,
 				 shadows->hold == 1 ? "s" : "");
-	if (shadows->close)
-		used += snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " close behind a policy",
-				 shadows->close);
-	if (shadows->grace) {
+	if (shadows->adjacent)
+		used += snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " adjacent",
+				 shadows->adjacent);
+	if (shadows->expiring) {
 		char ends[TIMESPAN_MAX];
-		uint64_t left = shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0;
-		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " with a grace, gone in %s",
-			 shadows->grace, timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
+		uint64_t left = shadows->expires > status->now ? shadows->expires - status->now : 0;
+		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " expiring, the last in %s",
+			 shadows->expiring, timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
 	}
 	entry(screen, YELLOW, "shadows", "%" PRIu64 ": %s", n, kinds + strlen(", "));
-	if (status->blocked_known)
+	if (status->blocked_known) {
+		const struct xfrm_counters since = status_blocked_since(status);
 		entry(screen, PLAIN, "",
-		      "since they were made, policies blocked %" PRIu64 " packet%s out and %" PRIu64 " in",
-		      status->blocked.out - shadows->before.out, plural(status->blocked.out - shadows->before.out),
-		      status->blocked.in - shadows->before.in);
+		      "since they were made, policies blocked %" PRIu64 " packet%s out and %" PRIu64 " in", since.out,
+		      plural(since.out), since.in);
+	}
 }
 
 static void show_kept(const struct screen *screen, const struct status *status)
@@ -318,9 +319,8 @@ static void show_kept(const struct screen *screen, const struct status *status)
 
 	if (kept || guard_sas)
 		entry(screen, YELLOW, "kept",
-		      "%" PRIu64 " polic%s of an earlier life, with %" PRIu64
-		      " stopper%s; `xfrmctl handover` ends them",
-		      kept, kept == 1 ? "y" : "ies", guard_sas, plural(guard_sas));
+		      "%" PRIu64 " kept polic%s, with %" PRIu64 " guard SA%s; `xfrmctl handover` removes them", kept,
+		      kept == 1 ? "y" : "ies", guard_sas, plural(guard_sas));
 }
 
 /* The columns of the table of orphans. The last column is not padded. */
@@ -519,7 +519,7 @@ static void show_routes(const struct screen *screen, const struct status *status
 	if (problem(screen, status, STATUS_PART_ROUTES, "routes") || !status->routes_known)
 		return;
 	if (counts.backups)
-		snprintf(backups, sizeof(backups), ", %zu stand-in%s", counts.backups, plural(counts.backups));
+		snprintf(backups, sizeof(backups), ", %zu backup route%s", counts.backups, plural(counts.backups));
 	if (counts.unexplained)
 		entry(screen, YELLOW, "routes", "%zu of %zu in table %" PRIu32 " %s%s", counts.unexplained, counts.real,
 		      status->table, up ? "explained by no connection of charon" : "without a charon", backups);

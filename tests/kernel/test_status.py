@@ -136,13 +136,13 @@ def shadows():
     xfrm.a_few()
     hold()
     found = as_json()["shadows"]
-    equal((found["hold"], found["grace"], "grace_left_seconds" in found), (3, 0, False), "those that hold")
+    equal((found["hold"], found["expiring"], "expire_seconds" in found), (3, 0, False), "those that hold")
     contains(status().out, "shadows      3: 3 hold\n             since they were made, policies blocked 0 packets out ")
     release("--grace=5min")
     found = as_json()["shadows"]
-    equal((found["hold"], found["grace"], found["passing"]), (0, 2, 0), "those with a grace")
-    assert 290 < found["grace_left_seconds"] <= 300, found
-    assert re.search(r"\nshadows      2: 2 with a grace, gone in (5min|4min \d+s)\n", status().out)
+    equal((found["hold"], found["expiring"], found["passing"]), (0, 2, 0), "expiring ones")
+    assert 290 < found["expire_seconds"] <= 300, found
+    assert re.search(r"\nshadows      2: 2 expiring, the last in (5min|4min \d+s)\n", status().out)
 
 
 @case
@@ -529,10 +529,10 @@ def metrics():
     expected = {
         "xfrmctl_kernel_readable": 1, "xfrmctl_charon_up": 1, "xfrmctl_charon_ike_sas": 1, "xfrmctl_orphans": 1,
         'xfrmctl_charon_info{daemon="charon-systemd",version="5.9.8"}': 1, "xfrmctl_orphans_active": 1,
-        'xfrmctl_sas{proto="ah",family="ipv6",mode="tunnel"}': 1, 'xfrmctl_shadows{kind="grace"}': 1,
+        'xfrmctl_sas{proto="ah",family="ipv6",mode="tunnel"}': 1, 'xfrmctl_shadows{kind="expiring"}': 1,
         'xfrmctl_policies{dir="out",kind="bypass",ptype="main"}': 1, "xfrmctl_key_managers": 1,
         'xfrmctl_blocked_packets_total{dir="out"}': 0, "xfrmctl_charon_queued_jobs": 3,
-        "xfrmctl_routes_unexplained": 2, "xfrmctl_routes_static": 2, "xfrmctl_routes_stand_ins": 0,
+        "xfrmctl_routes_unexplained": 2, "xfrmctl_routes_static": 2, "xfrmctl_routes_backup": 0,
     }
     equal({name: samples.get(name) for name in expected}, expected, "samples")
     oldest = samples['xfrmctl_sas_oldest_timestamp_seconds{proto="ah",family="ipv6",mode="tunnel"}']
@@ -563,7 +563,7 @@ def documented():
     labels = set(re.findall(r'[{,]([a-z_]+)="', text))
     equal(sorted((names | labels) - words), [], "metrics that the manual lacks")
     # Optional names, without which the check would be incomplete.
-    equal({"grace_left_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
+    equal({"expire_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
           "names that there should be")
 
 
@@ -650,10 +650,10 @@ def routes():
         empty = as_json("--routes=221", vici=server.path)["routes"]
     contains(text, "routes       1 of 2 in table 220 explained by no connection of charon\n"
              "  10.3.0.0/24 dev uplink src ", "; its source is probably a left-over virtual address on uplink\n")
-    equal(found, {"table": 220, "static": 2, "unexplained": 1, "stand_ins": 0, "left_over": [
+    equal(found, {"table": 220, "static": 2, "unexplained": 1, "backup": 0, "left_over": [
         {"type": "unicast", "dst": "10.3.0.0/24", "dev": "uplink", "table": 220, "protocol": "static",
          "prefsrc": "10.9.0.1", "explained": False, "stale_address_on": "uplink"}]}, "routes")
-    equal(empty, {"table": 221, "static": 0, "unexplained": 0, "stand_ins": 0, "left_over": []},
+    equal(empty, {"table": 221, "static": 0, "unexplained": 0, "backup": 0, "left_over": []},
           "routes of an empty table")
 
 

@@ -148,6 +148,15 @@ struct xfrm_counters status_blocked_since(const struct status *status)
 	return (struct xfrm_counters){status->blocked.out - before->out, status->blocked.in - before->in};
 }
 
+bool status_lacks_rule(const struct status *status, sa_family_t family)
+{
+	for (size_t i = 0; i < status->findings.n; i++)
+		if (status->findings.list[i].kind == FINDING_MISSING_RULE &&
+		    status->findings.list[i].dst.family == family)
+			return true;
+	return false;
+}
+
 bool status_is_left_over(const struct route *route)
 {
 	return !route_is_backup(route) && (!route->explained || *route->stale_address_on);

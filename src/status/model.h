@@ -14,6 +14,7 @@
 #include "ike/charon.h"
 #include "ike/key_manager.h"
 #include "routes/table.h"
+#include "status/disagreement.h"
 #include "status/orphans.h"
 #include "xfrm/entry.h"
 
@@ -136,6 +137,16 @@ struct status {
 	/* `orphans` is valid. */
 	bool orphans_known;
 	struct orphans orphans;
+	/* `findings` and `connections` are valid: charon answers. `findings` are then complete, unless `rules_error` is
+	 * a negative errno: then missing rules and routes are not known. */
+	bool compared;
+	struct findings findings;
+	int rules_error;
+	struct connections connections;
+	/* `default_blocks` is valid: directions, as bits 1 << XFRM_POLICY_…, in which the kernel blocks packets that
+	 * match no policy. */
+	bool default_known;
+	uint8_t default_blocks;
 	/* Number of charon's routing table. */
 	uint32_t table;
 	/* 0, or a negative errno if the routes could not be listed. */
@@ -171,6 +182,9 @@ uint64_t status_count_shadows(const struct status_shadows *shadows);
 struct xfrm_counters status_blocked_since(const struct status *status);
 
 struct status_routes status_count_routes(const struct routes *routes);
+
+/* Returns whether the rule for charon's routing table is missing for a family. */
+bool status_lacks_rule(const struct status *status, sa_family_t family);
 
 /* Returns whether an operator should examine a route. It is a real route, and charon does not explain it, or its source
  * is probably a virtual address of a previous instance of charon. */

@@ -13,6 +13,10 @@
 /* Maximum number of orphans that are shown without --all. */
 #define ORPHANS_SHOWN 10
 
+/* Maximum number of disagreements of a kind, and of connections, that are shown without --all. */
+#define FINDINGS_SHOWN 10
+#define CONNECTIONS_SHOWN 10
+
 /* Maximum number of routes that are shown without --all. */
 #define ROUTES_SHOWN 5
 
@@ -131,6 +135,13 @@ entry(const struct screen *screen, enum colour colour, const char *label, const 
 		label = "";
 		next = end;
 	}
+}
+
+/* Shows how many lines of a list were left out. */
+static void show_left_out(const struct screen *screen, size_t n)
+{
+	if (n)
+		line(screen, YELLOW, "  … and %zu more; --all shows them", n);
 }
 
 /* Writes why a part of the status is missing or incomplete. Returns false if the part is complete. */
@@ -453,8 +464,7 @@ static void show_list(const struct screen *screen, const struct status *status)
 		fill_row(status, &status->orphans.list[j], &row);
 		show_row(screen, status->orphans.list[j].packets ? RED : YELLOW, &row, widths, gap);
 	}
-	if (n < status->orphans.n)
-		line(screen, YELLOW, "  … and %zu more; --all shows them", status->orphans.n - n);
+	show_left_out(screen, status->orphans.n - n);
 }
 
 static void show_orphans_unknown(const struct screen *screen, const struct status *status)
@@ -498,6 +508,156 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 	show_list(screen, status);
 }
 
+/* Writes ADDRESS/LENGTH. */
+static const char *format_prefix(const struct prefix *prefix, char buffer[INET6_ADDRSTRLEN + 4])
+{
+	char address[INET6_ADDRSTRLEN];
+
+	snprintf(buffer, INET6_ADDRSTRLEN + 4, "%s/%u", entry_address(prefix->family, &prefix->address, address),
+		 prefix->length);
+	return buffer;
+}
+
+/* Shows a disagreement and the command that mends it. */
+static void show_finding(const struct screen *screen, const struct status *status, const struct finding *finding)
+{
+	char mend[FINDING_MEND_MAX], src[INET6_ADDRSTRLEN + 4], dst[INET6_ADDRSTRLEN + 4];
+	const struct child_sa_name *owner = &finding->owner;
+	char name[2 * CHARON_NAME_MAX + 1], text[TEXT_MAX];
+
+	snprintf(name, sizeof(name), "%s%s%s", owner->connection, *owner->connection ? "/" : "", owner->child);
+	format_prefix(&finding->src, src);
+	format_prefix(&finding->dst, dst);
+	switch (finding->kind) {
+	case FINDING_MISSING_SA:
+		snprintf(text, sizeof(text), "%s: %s 0x%08" PRIx32 " %s", name, entry_proto_name(finding->proto),
+			 finding->spi, finding->outbound ? "out" : "in");
+		break;
+	case FINDING_MISSING_POLICY:
+		snprintf(text, sizeof(text), "%s: %s → %s dir %s (%s)", name, src, dst, entry_dir_name(finding->dir),
+			 finding->blocked ? "blocked" : "unprotected");
+		break;
+	case FINDING_UNEXPLAINED_POLICY:
+		snprintf(text, sizeof(text), "%s → %s dir %s", src, dst, entry_dir_name(finding->dir));
+		break;
+	case FINDING_MISSING_RULE:
+		snprintf(text, sizeof(text), "%s", finding->dst.family == AF_INET6 ? "IPv6" : "IPv4");
+		break;
+	case FINDING_MISSING_ROUTE:
+		snprintf(text, sizeof(text), "%s: %s", name, dst);
+		break;
+	case FINDING_UNCONFIGURED:
+	case FINDING_KINDS:
+	default:
+		snprintf(text, sizeof(text), "%s", name);
+		break;
+	}
+	line(screen, finding->kind == FINDING_MISSING_POLICY && !finding->blocked ? RED : YELLOW, "  %s", text);
+	snprintf(text, sizeof(text), "    %s", finding_mend(finding, status->table, mend));
+	put(screen, PLAIN, text);
+}
+
+/* Shows the disagreements of a kind, with a headline. */
+static void show_kind(const struct screen *screen, const struct status *status, enum finding_kind kind)
+{
+	static const struct {
+		const char *label, *one, *many;
+	} heads[FINDING_KINDS] = {
+		[FINDING_MISSING_SA] = {"missing", "SA that charon has and the kernel lacks",
+					"SAs that charon has and the kernel lacks"},
+		[FINDING_MISSING_POLICY] = {"missing", "policy that charon has and the kernel lacks",
+					    "policies that charon has and the kernel lacks"},
+		[FINDING_UNEXPLAINED_POLICY] = {"unexplained", "policy that neither charon nor xfrmctl explains",
+						"policies that neither charon nor xfrmctl explains"},
+		[FINDING_MISSING_RULE] = {"missing", "rule for charon's routing table",
+					  "rules for charon's routing table"},
+		[FINDING_MISSING_ROUTE] = {"missing", "route that charon needs", "routes that charon needs"},
+		[FINDING_UNCONFIGURED] = {"unconfigured", "CHILD_SA whose connection or child is not configured",
+					  "CHILD_SAs whose connection or child is not configured"},
+	};
+	const struct findings *findings = &status->findings;
+	size_t n = findings->counts[kind], shown = 0;
+
+	if (!n)
+		return;
+	entry(screen, RED, heads[kind].label, "%zu %s", n, n == 1 ? heads[kind].one : heads[kind].many);
+	for (size_t i = 0; i < findings->n; i++)
+		if (findings->list[i].kind == kind && (screen->style->all || shown < FINDINGS_SHOWN)) {
+			show_finding(screen, status, &findings->list[i]);
+			shown++;
+		}
+	show_left_out(screen, n - shown);
+}
+
+static void show_findings(const struct screen *screen, const struct status *status)
+{
+	if (!status->compared)
+		return;
+	for (unsigned int kind = 0; kind < FINDING_KINDS; kind++)
+		show_kind(screen, status, kind);
+	if (!status->findings.n)
+		entry(screen, GREEN, "missing", "none: the kernel has what charon has");
+	if (status->rules_error)
+		entry(screen, YELLOW, "", "rules and routes of table %" PRIu32 " are not known: %s", status->table,
+		      strerror(-status->rules_error));
+}
+
+/* The order in which connections are shown. */
+static unsigned int connection_rank(const struct connection *connection)
+{
+	return connection->up ? 2 : connection->waits == CONNECTION_WAITS_NOTHING ? 0 : 1;
+}
+
+static void show_connection(const struct screen *screen, const struct status *status,
+			    const struct connection *connection)
+{
+	char since[TIMESPAN_MAX];
+
+	if (connection->up)
+		line(screen, PLAIN, "  up       %s/%s for %s", connection->connection, connection->child,
+		     age(status, status->now - connection->age, since));
+	else if (connection->waits == CONNECTION_WAITS_NOTHING)
+		line(screen, RED, "  down     %s/%s", connection->connection, connection->child);
+	else
+		line(screen, PLAIN, "  waiting  %s/%s for %s", connection->connection, connection->child,
+		     connection->waits == CONNECTION_WAITS_PEER ? "its peer" : "traffic");
+}
+
+static void show_connections(const struct screen *screen, const struct status *status)
+{
+	const struct connections *connections = &status->connections;
+	size_t ranks[3] = {0}, shown = 0;
+
+	if (!status->compared || !connections->n)
+		return;
+	for (size_t i = 0; i < connections->n; i++)
+		ranks[connection_rank(&connections->list[i])]++;
+	entry(screen, ranks[0] ? YELLOW : PLAIN, "connections", "%zu down, %zu waiting, %zu up", ranks[0], ranks[1],
+	      ranks[2]);
+	for (unsigned int rank = 0; rank < ARRAY_SIZE(ranks); rank++)
+		for (size_t i = 0; i < connections->n; i++)
+			if (connection_rank(&connections->list[i]) == rank &&
+			    (screen->style->all || shown < CONNECTIONS_SHOWN)) {
+				show_connection(screen, status, &connections->list[i]);
+				shown++;
+			}
+	show_left_out(screen, connections->n - shown);
+}
+
+static void show_default(const struct screen *screen, const struct status *status)
+{
+	static const uint8_t dirs[] = {XFRM_POLICY_IN, XFRM_POLICY_FWD, XFRM_POLICY_OUT};
+	char text[64] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %s", i ? ", " : "",
+					 entry_dir_name(dirs[i]),
+					 status->default_blocks >> dirs[i] & 1 ? "block" : "allow");
+	if (status->default_known)
+		entry(screen, PLAIN, "default", "%s", text);
+}
+
 static void show_left_over(const struct screen *screen, const struct route *route)
 {
 	char description[ROUTE_DESCRIPTION_MAX], text[ROUTE_DESCRIPTION_MAX];
@@ -534,8 +694,7 @@ static void show_routes(const struct screen *screen, const struct status *status
 		show_left_over(screen, &status->routes.list[i]);
 		shown++;
 	}
-	if (shown < left_over)
-		line(screen, YELLOW, "  … and %zu more; --all shows them", left_over - shown);
+	show_left_out(screen, left_over - shown);
 }
 
 void status_text(const struct status *status, const struct status_style *style, FILE *f)
@@ -548,10 +707,13 @@ void status_text(const struct status *status, const struct status_style *style, 
 	if (!problem(&screen, status, STATUS_PART_KERNEL, "kernel")) {
 		show_sas(&screen, status);
 		show_policies(&screen, status);
+		show_default(&screen, status);
 		show_shadows(&screen, status);
 		show_kept(&screen, status);
 	}
 	fputs("\n", f);
 	show_orphans(&screen, status);
+	show_findings(&screen, status);
 	show_routes(&screen, status);
+	show_connections(&screen, status);
 }

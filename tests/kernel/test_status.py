@@ -41,8 +41,14 @@ STATS = {
 }
 
 
-def child(proto, spi_in, spi_out):
-    return {"protocol": proto, "mode": "TUNNEL", "spi-in": f"{spi_in:08x}", "spi-out": f"{spi_out:08x}"}
+# Traffic selectors of the policies of xfrm.a_few(). A CHILD_SA without a state explains policies, and lacks none.
+SELECTORS = {"ESP": {"local-ts": ["10.1.0.0/16"], "remote-ts": ["10.2.0.0/16"]},
+             "AH": {"local-ts": ["2001:db8:1::/48"], "remote-ts": ["2001:db8:2::/48"]}}
+
+
+def child(proto, spi_in, spi_out, **keys):
+    spis = {"protocol": proto, "mode": "TUNNEL", "spi-in": f"{spi_in:08x}", "spi-out": f"{spi_out:08x}"}
+    return spis | SELECTORS[proto] | keys
 
 
 def list_sas(*children):
@@ -63,7 +69,7 @@ ESP, AH = 0x1000, 0x1001
 def charon(**commands):
     """Returns the answers of a charon that knows both SAs of xfrm.a_few()."""
     answers = {"version": VERSION, "stats": STATS,
-               "list-sas": list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)), "list-conns": CONNS}
+               "list-sas": list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)), "list-conns": CONNS, "get-conns": {"conns": ["net6"]}, "list-policies": Stream("list-policy", [])}
     return answers | {name.replace("_", "-"): answer for name, answer in commands.items()}
 
 
@@ -195,7 +201,8 @@ def all_known():
     xfrm.a_few()
     with serving() as server:
         result = status_of_mature(vici=server.path)
-        equal([name for name, _ in server.seen], ["version", "stats", "list-sas"], "what charon is asked")
+        equal([name for name, _ in server.seen], ["version", "stats", "list-sas", "list-policies", "list-conns", "get-conns"],
+              "what charon is asked")
     contains(result.out, f"charon       charon-systemd 5.9.8 (PID {os.getpid()}), up 3 minutes\n"
              "             1 IKE SA (0 half open), 2 child SAs\n             11 of 16 threads idle, 3 jobs queued\n",
              "SAs          2\n  esp  tunnel    IPv4        1  ", "\n  ah   tunnel    IPv6        1  ",
@@ -283,8 +290,8 @@ def hostile_names():
     with serving(version={"daemon": evil, "version": f"{evil}\u0085"}, list_sas=list_sas(),
                  list_conns=Stream("list-conn", [conn(evil, "2001:db8::1", "2001:db8::2")])) as server:
         text = status_of_mature(vici=server.path, code=4).out
-        found = as_json("--timeout=10s", vici=server.path)
-        metrics = status("--metrics", vici=server.path).out
+        found = as_json("--timeout=10s", vici=server.path, code=4)
+        metrics = status("--metrics", vici=server.path, code=4).out
     is_lacking(text, "\x1b", "\x07", "\x85")
     contains(text, '?]0;x??"\\')
     equal(found["charon"]["daemon"][:8], '?]0;x??"', "daemon")
@@ -637,6 +644,7 @@ def add_routes():
     xfrm.ip("route", "add", "10.2.0.0/24", "dev", "uplink", "src", "10.8.0.1", "table", "220", "proto", "static")
     xfrm.ip("address", "add", "10.9.0.1/32", "dev", "uplink")
     xfrm.ip("route", "add", "10.3.0.0/24", "dev", "uplink", "src", "10.9.0.1", "table", "220", "proto", "static")
+    xfrm.ip("rule", "add", "table", "220", "priority", "220")
 
 
 @case
@@ -672,7 +680,7 @@ def routes_without_charon():
 def routes_not_explained():
     """If charon stops answering when it is asked about routes, the rest of the answer is complete."""
     add_routes()
-    with serving(list_policies=b"") as server:
+    with serving(list_policies=in_turn(Stream("list-policy", []), b"")) as server:
         found = as_json("--timeout=300ms", vici=server.path)
     equal(("routes" in found, found["orphans"], found["problems"]),
           (False, [], ["The routes of table 220 are not known: Connection timed out."]), "what is known")

@@ -269,10 +269,12 @@ static int look_at_kernel(struct status *status, struct xfrm *xfrm, struct vici 
 		return 0;
 	}
 	status->compared = false;
-	/* The error concerns charon if the connection is lost, if charon left out some of its SAs (-EMSGSIZE), or if it
-	 * does not know a command (-EOPNOTSUPP). Only count SAs and policies then. */
-	if (up && r != -ENOMEM && (r == -EMSGSIZE || r == -EOPNOTSUPP || !vici_is_connected(vici))) {
-		charon->error = r;
+	/* A charon that does not know a command leaves the rest unknown. */
+	bool unknown = r == -EOPNOTSUPP;
+	/* The error concerns charon if the connection is lost, or if charon left out some of its SAs (-EMSGSIZE). */
+	bool lost = r == -EMSGSIZE || !vici_is_connected(vici);
+	if (up && r != -ENOMEM && (unknown || lost)) {
+		charon->error = unknown ? 0 : r;
 		free_comparing(&comparing);
 		return count_all(&comparing);
 	}

@@ -611,16 +611,18 @@ static unsigned int connection_rank(const struct connection *connection)
 static void show_connection(const struct screen *screen, const struct status *status,
 			    const struct connection *connection)
 {
-	char since[TIMESPAN_MAX];
+	char state[TIMESPAN_MAX + 8] = "", since[TIMESPAN_MAX];
 
 	if (connection->up)
-		line(screen, PLAIN, "  up       %s/%s for %s", connection->connection, connection->child,
-		     age(status, status->now - connection->age, since));
-	else if (connection->waits == CONNECTION_WAITS_NOTHING)
-		line(screen, RED, "  down     %s/%s", connection->connection, connection->child);
-	else
-		line(screen, PLAIN, "  waiting  %s/%s for %s", connection->connection, connection->child,
-		     connection->waits == CONNECTION_WAITS_PEER ? "its peer" : "traffic");
+		snprintf(state, sizeof(state), " for %s", age(status, status->now - connection->age, since));
+	else if (connection->waits != CONNECTION_WAITS_NOTHING)
+		snprintf(state, sizeof(state), " for %s",
+			 connection->waits == CONNECTION_WAITS_PEER ? "its peer" : "traffic");
+	line(screen, connection_rank(connection) ? PLAIN : RED, "  %-8s %s/%s%s",
+	     connection->up ? "up"
+	     : *state	    ? "waiting"
+			    : "down",
+	     connection->connection, connection->child, state);
 }
 
 static void show_connections(const struct screen *screen, const struct status *status)

@@ -178,15 +178,28 @@ static int find_missing_policy(const struct comparison *comparison, const struct
 	return add(ret, &finding);
 }
 
+/* Finds the missing policies. A trap and its CHILD_SA share a policy of the kernel, so the trap lacks none that the
+ * CHILD_SA lacks. It comes behind the CHILD_SA, since its mark is not known. Returns 0 or -ENOMEM. */
 static int find_missing_policies(const struct comparison *comparison, struct findings *ret)
 {
 	const struct child_sas *sas = &comparison->sas;
+	const struct child_sa_policy *first = NULL;
+	unsigned int of_child_sas = 0;
 	int r = 0;
 
 	for (size_t i = 0; i < sas->policies.n; i++) {
 		const struct child_sa_policy *policy = &sas->policies.list[i];
 		unsigned int missing = policy->expected & ~policy->found;
 
+		if (!first || prefix_compare(&first->src, &policy->src) != 0 ||
+		    prefix_compare(&first->dst, &policy->dst) != 0) {
+			first = policy;
+			of_child_sas = 0;
+		}
+		if (policy->any_mark)
+			missing &= ~of_child_sas;
+		else
+			of_child_sas |= missing;
 		for (uint8_t dir = 0; r == 0 && dir < XFRM_POLICY_MAX; dir++)
 			if (missing >> dir & 1)
 				r = find_missing_policy(comparison, policy, dir, ret);
@@ -432,9 +445,13 @@ const char *finding_mend(const struct finding *finding, uint32_t table, char buf
 	case FINDING_UNCONFIGURED:
 		snprintf(buffer, FINDING_MEND_MAX, "swanctl --terminate --child-id %" PRIu32, owner->id);
 		break;
+	case FINDING_MISSING_ROUTE:
+		/* charon believes that the route exists as long as the policy does, for example that of a trap
+		 * (install_route() of kernel_netlink_ipsec.c). */
+		snprintf(buffer, FINDING_MEND_MAX, "systemctl restart strongswan");
+		break;
 	case FINDING_MISSING_SA:
 	case FINDING_MISSING_POLICY:
-	case FINDING_MISSING_ROUTE:
 	case FINDING_KINDS:
 	default:
 		if (owner->kind == CHILD_SA_NEGOTIATED)

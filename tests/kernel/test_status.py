@@ -868,6 +868,15 @@ def no_default():
     equal(("default_policy" in found, [name for name in samples if "default" in name]), (False, []), "what is known")
 
 
+@case
+def missing_of_trap_and_child_sa():
+    """A missing policy that a trap and its CHILD_SA share is found once."""
+    have_sas()
+    xfrm.add_policies(*policies_of(dirs=["in", "fwd"]))
+    missing = found_by(list_policies=listed(("net4", "TUNNEL", [LOCAL], [REMOTE])))["missing_policies"]
+    equal([(policy["dir"], policy.get("child_id")) for policy in missing], [("out", 3)], "findings")
+
+
 @cases([(ESP, "in"), (0x99, "out")])
 def missing_sa(spi, way):
     """An SA of charon that the kernel lacks is found (SPI {0}, {1})."""

@@ -54,7 +54,7 @@ def policy_deleted(check):
 
 def states_flushed(check):
     run("ip", "xfrm", "state", "flush")
-    found = check_found(check, "both SAs that were flushed", {"missing_sas": 2})
+    found = check_found(check, "the SAs that were flushed", {"missing_sas": 4})
     check_mended(check, found)
 
 
@@ -96,7 +96,7 @@ def networkd_restarted(check):
     with networkd("no"):
         xfrmctl.check_agreement(check)
     with networkd("yes"):
-        found = check_found(check, "the rule that networkd removed", {"missing_rules": 1})
+        found = check_found(check, "the rules that networkd removed", {"missing_rules": 2})
     check_mended(check, found)
 
 

@@ -269,16 +269,16 @@ static int look_at_kernel(struct status *status, struct xfrm *xfrm, struct vici 
 		return 0;
 	}
 	status->compared = false;
-	/* A charon that does not know a command leaves the rest unknown. */
-	bool unknown = r == -EOPNOTSUPP;
-	/* The error concerns charon if the connection is lost, or if charon left out some of its SAs (-EMSGSIZE). */
-	bool lost = r == -EMSGSIZE || !vici_is_connected(vici);
-	if (up && r != -ENOMEM && (unknown || lost)) {
-		charon->error = unknown ? 0 : r;
-		free_comparing(&comparing);
-		return count_all(&comparing);
-	}
-	return r;
+	if (!up || r == -ENOMEM)
+		return r;
+	/* The error concerns charon if the connection is lost, or if charon left out some of its SAs (-EMSGSIZE). A
+	 * charon that does not know a command answers, but leaves the rest unknown. */
+	if (r == -EMSGSIZE || !vici_is_connected(vici))
+		charon->error = r;
+	else if (r != -EOPNOTSUPP)
+		return r;
+	free_comparing(&comparing);
+	return count_all(&comparing);
 }
 
 static void look_at_routes(struct status *status, struct vici *vici)

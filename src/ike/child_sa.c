@@ -247,31 +247,36 @@ static int compare_spis(const void *a, const void *b)
 	return compare_numbers(left->spi, right->spi);
 }
 
-/* Orders pointers to CHILD_SAs by reqid. */
+/* A CHILD_SA by its reqid. */
+struct by_reqid {
+	uint32_t reqid;
+	uint32_t index;
+};
+
 static int compare_reqids(const void *a, const void *b)
 {
-	return compare_numbers((*(struct child_sa *const *)a)->reqid, (*(struct child_sa *const *)b)->reqid);
+	return compare_numbers(((const struct by_reqid *)a)->reqid, ((const struct by_reqid *)b)->reqid);
 }
 
 /* Sets `unsettled` of CHILD_SAs. Returns 0 or -ENOMEM. */
 static int settle(struct child_sas *sas)
 {
-	struct child_sa **sorted = sas->n ? reallocarray(NULL, sas->n, sizeof(*sorted)) : NULL;
+	struct by_reqid *sorted = sas->n ? reallocarray(NULL, sas->n, sizeof(*sorted)) : NULL;
 
 	if (!sas->n)
 		return 0;
 	if (!sorted)
 		return -ENOMEM;
 	for (size_t i = 0; i < sas->n; i++)
-		sorted[i] = &sas->list[i];
+		sorted[i] = (struct by_reqid){sas->list[i].reqid, (uint32_t)i};
 	qsort(sorted, sas->n, sizeof(*sorted), compare_reqids);
 	for (size_t i = 0, end; i < sas->n; i = end) {
 		bool unsettled = false;
 
-		for (end = i; end < sas->n && sorted[end]->reqid == sorted[i]->reqid; end++)
-			unsettled |= !sorted[end]->installed;
+		for (end = i; end < sas->n && sorted[end].reqid == sorted[i].reqid; end++)
+			unsettled |= !sas->list[sorted[end].index].installed;
 		for (size_t j = i; j < end; j++)
-			sorted[j]->unsettled = unsettled && sorted[j]->reqid;
+			sas->list[sorted[j].index].unsettled = unsettled && sorted[j].reqid;
 	}
 	free(sorted);
 	return 0;

@@ -507,6 +507,8 @@ static size_t mark_children(const struct comparison *comparison, const struct na
 		snprintf(name.connection, sizeof(name.connection), "%s", connection->name);
 		snprintf(name.child, sizeof(name.child), "%s", children->list[i].name);
 		struct connection *found = find_connection(names, list, &name);
+		if (!found)
+			continue;
 		if (children->list[i].shunt)
 			*found->child = '\0';
 		else if (!found->up && !connection->can_initiate && found->waits == CONNECTION_WAITS_NOTHING)

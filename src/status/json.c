@@ -263,8 +263,8 @@ static json_t *default_to_json(uint8_t blocks)
 {
 	json_t *object = json_object(), *dirs = json_object();
 
-	for (uint8_t dir = 0; dir < XFRM_POLICY_MAX; dir++)
-		json_object_set_new(dirs, entry_dir_name(dir), json_boolean(blocks >> dir & 1));
+	for (unsigned int dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		json_object_set_new(dirs, entry_dir_name((uint8_t)dir), json_boolean(blocks >> dir & 1));
 	json_object_set_new(object, "blocks", dirs);
 	return object;
 }

@@ -336,22 +336,6 @@ void child_sas_free(struct child_sas *sas)
 	*sas = (struct child_sas){0};
 }
 
-/* Returns the index of the first element of a sorted list that is not before `key`. */
-static size_t lower_bound(const void *key, const void *list, size_t n, size_t size,
-			  int (*compare)(const void *, const void *))
-{
-	size_t first = 0, end = n;
-
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
-		if (compare((const char *)list + middle * size, key) < 0)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	return first;
-}
-
 void child_sas_find_sa(struct child_sas *sas, const struct entry *sa)
 {
 	const struct child_sa_spi key = {.spi = ntohl(sa->sa.id.spi), .proto = sa->sa.id.proto};

@@ -207,22 +207,6 @@ static int find_missing_policies(const struct comparison *comparison, struct fin
 	return r;
 }
 
-/* Returns the index of the first element of a sorted list that is not before `key`. */
-static size_t lower_bound(const void *key, const void *list, size_t n, size_t size,
-			  int (*compare)(const void *, const void *))
-{
-	size_t first = 0, end = n;
-
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
-		if (compare((const char *)list + middle * size, key) < 0)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	return first;
-}
-
 static int compare_prefixes(const void *a, const void *b)
 {
 	return prefix_compare(a, b);

@@ -611,13 +611,15 @@ static unsigned int connection_rank(const struct connection *connection)
 static void show_connection(const struct screen *screen, const struct status *status,
 			    const struct connection *connection)
 {
-	char state[TIMESPAN_MAX + 8] = "", since[TIMESPAN_MAX];
+	char state[TIMESPAN_MAX + 8] = "";
 
-	if (connection->up)
+	if (connection->up) {
+		char since[TIMESPAN_MAX];
 		snprintf(state, sizeof(state), " for %s", age(status, status->now - connection->age, since));
-	else if (connection->waits != CONNECTION_WAITS_NOTHING)
+	} else if (connection->waits != CONNECTION_WAITS_NOTHING) {
 		snprintf(state, sizeof(state), " for %s",
 			 connection->waits == CONNECTION_WAITS_PEER ? "its peer" : "traffic");
+	}
 	line(screen, connection_rank(connection) ? PLAIN : RED, "  %-8s %s/%s%s",
 	     connection->up ? "up"
 	     : *state	    ? "waiting"

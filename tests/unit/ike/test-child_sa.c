@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,43 +10,43 @@
 #include "ike/child_sa.h"
 
 /* Writes a list of one traffic selector. */
-static void put_selector(struct vici_writer *writer, const char *name, const char *selector)
+static void put_selector(struct vici_writer *message, const char *name, const char *selector)
 {
 	const char *const values[] = {selector};
 
-	vici_put_list(writer, name, values, 1);
+	vici_put_list(message, name, values, 1);
 }
 
 /* Adds a CHILD_SA as charon lists it. */
 static void add(struct child_sas *sas, const char *state, const char *reqid, const char *local, const char *remote)
 {
 	uint8_t buffer[512];
-	struct vici_writer writer = {.buffer = buffer, .size = sizeof(buffer)};
+	struct vici_writer message = {.buffer = buffer, .size = sizeof(buffer)};
 	struct vici_reader reader;
 
-	vici_put_section(&writer, "net");
-	vici_put_section(&writer, "child-sas");
-	vici_put_section(&writer, "net-1");
-	vici_put_value(&writer, "name", "net");
-	vici_put_value(&writer, "uniqueid", "7");
-	vici_put_value(&writer, "reqid", reqid);
-	vici_put_value(&writer, "state", state);
-	vici_put_value(&writer, "mode", "TUNNEL");
-	vici_put_value(&writer, "protocol", "ESP");
-	vici_put_value(&writer, "spi-in", "c0000001");
-	vici_put_value(&writer, "spi-out", "c0000002");
-	vici_put_value(&writer, "mark-out", "0000002a");
-	vici_put_value(&writer, "mark-mask-out", "000000ff");
-	vici_put_value(&writer, "mark-in", "0000002b");
-	vici_put_value(&writer, "if-id-in", "0000004d");
-	vici_put_value(&writer, "install-time", "90");
-	put_selector(&writer, "local-ts", local);
-	put_selector(&writer, "remote-ts", remote);
-	vici_put_section_end(&writer);
-	vici_put_section_end(&writer);
-	vici_put_section_end(&writer);
-	assert_false(writer.overflow);
-	vici_read(&reader, buffer, writer.length);
+	vici_put_section(&message, "net");
+	vici_put_section(&message, "child-sas");
+	vici_put_section(&message, "net-1");
+	vici_put_value(&message, "name", "net");
+	vici_put_value(&message, "uniqueid", "7");
+	vici_put_value(&message, "reqid", reqid);
+	vici_put_value(&message, "state", state);
+	vici_put_value(&message, "mode", "TUNNEL");
+	vici_put_value(&message, "protocol", "ESP");
+	vici_put_value(&message, "spi-in", "c0000001");
+	vici_put_value(&message, "spi-out", "c0000002");
+	vici_put_value(&message, "mark-out", "0000002a");
+	vici_put_value(&message, "mark-mask-out", "000000ff");
+	vici_put_value(&message, "mark-in", "0000002b");
+	vici_put_value(&message, "if-id-in", "0000004d");
+	vici_put_value(&message, "install-time", "90");
+	put_selector(&message, "local-ts", local);
+	put_selector(&message, "remote-ts", remote);
+	vici_put_section_end(&message);
+	vici_put_section_end(&message);
+	vici_put_section_end(&message);
+	assert_false(message.overflow);
+	vici_read(&reader, buffer, message.length);
 	assert_int_equal(child_sas_read(&reader, sas), 0);
 }
 
@@ -59,33 +54,27 @@ static void add(struct child_sas *sas, const char *state, const char *reqid, con
 static void add_policy(struct child_sas *sas, const char *mode, const char *local, const char *remote)
 {
 	uint8_t buffer[256];
-	struct vici_writer writer = {.buffer = buffer, .size = sizeof(buffer)};
+	struct vici_writer message = {.buffer = buffer, .size = sizeof(buffer)};
 	struct vici_reader reader;
 
-	vici_put_section(&writer, "net/trap");
-	vici_put_value(&writer, "child", "trap");
-	vici_put_value(&writer, "ike", "net");
-	vici_put_value(&writer, "mode", mode);
-	put_selector(&writer, "local-ts", local);
-	put_selector(&writer, "remote-ts", remote);
-	vici_put_section_end(&writer);
-	vici_read(&reader, buffer, writer.length);
+	vici_put_section(&message, "net/trap");
+	vici_put_value(&message, "child", "trap");
+	vici_put_value(&message, "ike", "net");
+	vici_put_value(&message, "mode", mode);
+	put_selector(&message, "local-ts", local);
+	put_selector(&message, "remote-ts", remote);
+	vici_put_section_end(&message);
+	vici_read(&reader, buffer, message.length);
 	assert_int_equal(child_sas_read_policy(&reader, sas), 0);
 }
 
 /* Returns a policy of the kernel between two IPv4 networks. */
-static struct entry policy_of(const char *src, uint8_t src_length, const char *dst, uint8_t dst_length, uint8_t dir)
+static struct entry policy_of(const char *src, const char *dst, uint8_t dir)
 {
-	struct entry entry = {.kind = ENTRY_POLICY};
-	struct xfrm_selector *selector = &entry.policy.info.sel;
-
-	selector->family = AF_INET;
-	inet_pton(AF_INET, src, &selector->saddr);
-	inet_pton(AF_INET, dst, &selector->daddr);
-	selector->prefixlen_s = src_length;
-	selector->prefixlen_d = dst_length;
-	entry.policy.info.dir = dir;
-	return entry;
+	return (struct entry){
+		.kind = ENTRY_POLICY,
+		.policy = {.info = {.sel = make_selector(src, dst), .dir = dir, .index = ANY_INDEX}, .n_templates = 1},
+	};
 }
 
 static void reads_child_sas(void **state)
@@ -111,9 +100,9 @@ static void reads_child_sas(void **state)
 static void finds_policies(void **state)
 {
 	CLEANUP(child_sas_free) struct child_sas sas = {0};
-	struct entry out = policy_of("10.1.0.0", 16, "10.2.0.0", 16, XFRM_POLICY_OUT);
-	struct entry in = policy_of("10.2.0.0", 16, "10.1.0.0", 16, XFRM_POLICY_IN);
-	struct entry other = policy_of("10.1.0.0", 16, "10.3.0.0", 16, XFRM_POLICY_OUT);
+	struct entry out = policy_of("10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT);
+	struct entry in = policy_of("10.2.0.0/16", "10.1.0.0/16", XFRM_POLICY_IN);
+	struct entry other = policy_of("10.1.0.0/16", "10.3.0.0/16", XFRM_POLICY_OUT);
 
 	(void)state;
 	add(&sas, "INSTALLED", "1", "10.1.0.0/16", "10.2.0.0/16");
@@ -163,7 +152,7 @@ static void compares_ports(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		CLEANUP(child_sas_free) struct child_sas sas = {0};
-		struct entry out = policy_of("10.1.0.0", 16, "10.2.0.0", 16, XFRM_POLICY_OUT);
+		struct entry out = policy_of("10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT);
 
 		add_policy(&sas, "TUNNEL", "10.1.0.0/16", cases[i].selector);
 		assert_int_equal(child_sas_sort(&sas), 0);
@@ -208,7 +197,7 @@ static void merges_traps(void **state)
 	for (size_t i = 0; i < sas.policies.n; i++)
 		expected += sas.policies.list[i].expected != 0;
 	assert_int_equal(expected, 2);
-	const struct entry all = policy_of("0.0.0.0", 0, "0.0.0.0", 0, XFRM_POLICY_OUT);
+	const struct entry all = policy_of("0.0.0.0/0", "0.0.0.0/0", XFRM_POLICY_OUT);
 	assert_true(child_sas_explain(&sas, &all));
 }
 
@@ -217,16 +206,16 @@ static void refuses_nonsense(void **state)
 {
 	CLEANUP(child_sas_free) struct child_sas sas = {0};
 	uint8_t buffer[128];
-	struct vici_writer writer = {.buffer = buffer, .size = sizeof(buffer)};
+	struct vici_writer message = {.buffer = buffer, .size = sizeof(buffer)};
 	struct vici_reader reader;
 
 	(void)state;
-	vici_put_value(&writer, "child", "x");
-	vici_put_section(&writer, "a");
-	put_selector(&writer, "local-ts", "nonsense");
-	vici_read(&reader, buffer, writer.length);
+	vici_put_value(&message, "child", "x");
+	vici_put_section(&message, "a");
+	put_selector(&message, "local-ts", "nonsense");
+	vici_read(&reader, buffer, message.length);
 	assert_int_equal(child_sas_read_policy(&reader, &sas), -EBADMSG);
-	vici_read(&reader, buffer, writer.length);
+	vici_read(&reader, buffer, message.length);
 	assert_int_equal(child_sas_read(&reader, &sas), -EBADMSG);
 }
 

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "unit.h"
 
 #include <arpa/inet.h>
 #include <linux/rtnetlink.h>
@@ -22,34 +17,34 @@ struct sample {
 
 static const struct sample in_use = {"INSTALLED", "7", "1", "10.1.0.0/16", "10.2.0.0/16"};
 
-static void put_selector(struct vici_writer *writer, const char *name, const char *selector)
+static void put_selector(struct vici_writer *message, const char *name, const char *selector)
 {
 	const char *const values[] = {selector};
 
-	vici_put_list(writer, name, values, 1);
+	vici_put_list(message, name, values, 1);
 }
 
 /* Adds a CHILD_SA without SPIs. */
 static void add(struct comparison *comparison, const struct sample *sample)
 {
 	uint8_t buffer[512];
-	struct vici_writer writer = {.buffer = buffer, .size = sizeof(buffer)};
+	struct vici_writer message = {.buffer = buffer, .size = sizeof(buffer)};
 	struct vici_reader reader;
 
-	vici_put_section(&writer, "net");
-	vici_put_section(&writer, "child-sas");
-	vici_put_section(&writer, "net-1");
-	vici_put_value(&writer, "name", "net");
-	vici_put_value(&writer, "uniqueid", sample->id);
-	vici_put_value(&writer, "reqid", sample->reqid);
-	vici_put_value(&writer, "state", sample->state);
-	put_selector(&writer, "local-ts", sample->local);
-	put_selector(&writer, "remote-ts", sample->remote);
-	vici_put_section_end(&writer);
-	vici_put_section_end(&writer);
-	vici_put_section_end(&writer);
-	assert_false(writer.overflow);
-	vici_read(&reader, buffer, writer.length);
+	vici_put_section(&message, "net");
+	vici_put_section(&message, "child-sas");
+	vici_put_section(&message, "net-1");
+	vici_put_value(&message, "name", "net");
+	vici_put_value(&message, "uniqueid", sample->id);
+	vici_put_value(&message, "reqid", sample->reqid);
+	vici_put_value(&message, "state", sample->state);
+	put_selector(&message, "local-ts", sample->local);
+	put_selector(&message, "remote-ts", sample->remote);
+	vici_put_section_end(&message);
+	vici_put_section_end(&message);
+	vici_put_section_end(&message);
+	assert_false(message.overflow);
+	vici_read(&reader, buffer, message.length);
 	assert_int_equal(child_sas_read(&reader, &comparison->sas), 0);
 	assert_int_equal(child_sas_sort(&comparison->sas), 0);
 }
@@ -61,20 +56,12 @@ static void configure(struct comparison *comparison)
 	assert_int_equal(children_add(&comparison->children, "net"), 0);
 }
 
-static struct entry policy_of(const char *src, uint8_t src_length, const char *dst, uint8_t dst_length, uint8_t dir)
+static struct entry policy_of(const char *src, const char *dst, uint8_t dir)
 {
-	struct entry entry = {.kind = ENTRY_POLICY};
-	struct xfrm_selector *selector = &entry.policy.info.sel;
-
-	selector->family = AF_INET;
-	inet_pton(AF_INET, src, &selector->saddr);
-	inet_pton(AF_INET, dst, &selector->daddr);
-	selector->prefixlen_s = src_length;
-	selector->prefixlen_d = dst_length;
-	entry.policy.info.dir = dir;
-	entry.policy.info.index = (uint32_t)dir + 8;
-	entry.policy.n_templates = 1;
-	return entry;
+	return (struct entry){
+		.kind = ENTRY_POLICY,
+		.policy = {.info = {.sel = make_selector(src, dst), .dir = dir, .index = ANY_INDEX}, .n_templates = 1},
+	};
 }
 
 static void judge(const struct comparison *comparison, struct findings *ret)
@@ -88,8 +75,8 @@ static void tells_unprotected_from_blocked(void **state)
 {
 	CLEANUP(comparison_free) struct comparison comparison = {.routes_error = -1};
 	CLEANUP(findings_free) struct findings findings = {0};
-	struct entry all = policy_of("0.0.0.0", 0, "0.0.0.0", 0, XFRM_POLICY_OUT);
-	struct entry bypass = policy_of("0.0.0.0", 0, "0.0.0.0", 0, XFRM_POLICY_IN);
+	struct entry all = policy_of("0.0.0.0/0", "0.0.0.0/0", XFRM_POLICY_OUT);
+	struct entry bypass = policy_of("0.0.0.0/0", "0.0.0.0/0", XFRM_POLICY_IN);
 
 	(void)state;
 	add(&comparison, &in_use);

@@ -83,6 +83,22 @@ static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 		grown_ ? 0 : -ENOMEM; \
 	})
 
+/* Returns the index of the first element of a sorted list that is not before `key`. */
+static inline size_t lower_bound(const void *key, const void *list, size_t n, size_t size,
+				 int (*compare)(const void *, const void *))
+{
+	size_t first = 0, end = n;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+		if (compare((const char *)list + middle * size, key) < 0)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first;
+}
+
 /* Returns the time of CLOCK_MONOTONIC in microseconds. Deadlines are times of this clock. */
 static inline uint64_t now_usec(void)
 {

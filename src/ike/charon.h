@@ -55,6 +55,8 @@ struct charon_sas {
  * thread adds an SA to the kernel before it adds the SA to charon's list. Without the wait, such an SA could be missing
  * in the answer. */
 int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret);
+/* Does the same, and passes each event list-sa to `fn`, too. */
+int charon_sas_and(struct vici *vici, uint64_t deadline, vici_message_fn fn, void *userdata, struct charon_sas *ret);
 /* Returns whether charon has listed this SA. */
 bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi);
 void charon_free_sas(struct charon_sas *sas);
@@ -85,9 +87,11 @@ void charon_free_configuration(struct charon_configuration *configuration);
 const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,
 				      const xfrm_address_t *src, const xfrm_address_t *dst, uint8_t mode);
 
-/* Sends the commands `list-conns`, `get-conns` and `list-sas`. Reads all children of the loaded configuration, and
- * which of their connections are busy. Sets `incomplete` of `ret` if charon has more connections than it has listed.
- * Memory: see child.h. */
+/* Sends the commands `list-conns` and `get-conns`. Reads all children of the loaded configuration. Sets `incomplete` of
+ * `ret` if charon has more connections than it has listed. Memory: see child.h. */
+int charon_connections(struct vici *vici, uint64_t deadline, struct children *ret);
+
+/* Does the same, and sends the command `list-sas`, which tells the connections that are busy. */
 int charon_children(struct vici *vici, uint64_t deadline, struct children *ret);
 
 /* Progress of charon with a child. */

@@ -108,6 +108,11 @@ int children_add_selector(struct children *children, size_t side, const char *te
 	return 0;
 }
 
+void children_set_mode(struct children *children, const char *text)
+{
+	children->list[children->n - 1].shunt = strcmp(text, "PASS") == 0 || strcmp(text, "DROP") == 0;
+}
+
 void children_free(struct children *children)
 {
 	for (size_t i = 0; i < children->n_connections; i++) {

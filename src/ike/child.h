@@ -39,6 +39,8 @@ struct child {
 	char *name;
 	/* Index in children.connections. */
 	size_t connection;
+	/* Whether the child is a shunt (mode PASS or DROP), which never has SAs. */
+	bool shunt;
 	/* Whether the caller has assigned the child to kept SAs. */
 	bool taken;
 	/* Traffic selectors of both ends. */
@@ -63,6 +65,7 @@ int children_add_connection(struct children *children, const char *name);
 int children_add_address(struct children *children, size_t side, const char *text);
 int children_add(struct children *children, const char *name);
 int children_add_selector(struct children *children, size_t side, const char *text);
+void children_set_mode(struct children *children, const char *text);
 void children_free(struct children *children);
 
 /* A pair of networks between which an old SA protected traffic: one at this host, one at the peer. */

@@ -58,11 +58,19 @@ uint32_t rtnl_message_used_nexthop(struct nlmsghdr *nlh);
 /* Returns whether a message is about a rule of this family and protocol by which the kernel looks up this table. */
 bool rtnl_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol);
 
+/* Returns the same for a rule of any protocol. */
+bool rtnl_message_leads_to(struct nlmsghdr *nlh, sa_family_t family, uint32_t table);
+
 /* Builds a request of `type` with a copy of a rule. The copy has this protocol, and the rule's priority plus `behind`.
  * Returns 0 with `ret`, which the caller frees; -ERANGE if that priority is too large; or -ENOMEM. */
 int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
 			   struct nl_msg **ret);
 
-/* Reads a message of a dump of addresses. Returns whether the message is about an address with the maximum prefix
- * length (/32 or /128). */
+/* Reads a message of a dump of addresses. Sets `host` if the prefix length of the address covers all its bits. Returns
+ * whether the message is about an address. */
+bool rtnl_message_any_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex,
+			      bool *host);
+
+/* Reads a message of a dump of addresses. Returns whether the message is about an address whose prefix length covers
+ * all its bits. */
 bool rtnl_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex);

@@ -56,7 +56,11 @@ int rtnl_delete(struct nl_sock *sock, const struct route *route);
 int rtnl_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
 int rtnl_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
 
-/* Calls `fn` for each interface address with the maximum prefix length (/32 or /128). */
+/* Finds out whether a rule of this family, by charon or by others, makes the kernel look up a table. */
+int rtnl_has_rule(struct nl_sock *sock, sa_family_t family, uint32_t table, bool *ret);
+
+/* Calls `fn` for each address of an interface, or for each whose prefix length covers all its bits. */
 typedef void (*rtnl_address_fn)(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex,
 				void *userdata);
+int rtnl_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata);
 int rtnl_host_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata);

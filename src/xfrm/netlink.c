@@ -173,6 +173,25 @@ int xfrm_count(struct xfrm *xfrm, struct xfrm_counts *ret)
 	return 0;
 }
 
+int xfrm_default_blocks(struct xfrm *xfrm, uint8_t *ret)
+{
+	struct xfrm_userpolicy_default found;
+	union request request;
+	struct nlmsghdr *answer;
+
+	build_begin(&request.header, XFRM_MSG_GETDEFAULT, 0, sizeof(found));
+	int r = transact(xfrm, &request.header, XFRM_MSG_GETDEFAULT, &answer);
+	if (r < 0)
+		return r;
+	if (!nlmsg_valid_hdr(answer, sizeof(found)))
+		return -EBADMSG;
+	memcpy(&found, nlmsg_data(answer), sizeof(found));
+	*ret = (uint8_t)((found.in == XFRM_USERPOLICY_BLOCK) << XFRM_POLICY_IN |
+			 (found.out == XFRM_USERPOLICY_BLOCK) << XFRM_POLICY_OUT |
+			 (found.fwd == XFRM_USERPOLICY_BLOCK) << XFRM_POLICY_FWD);
+	return 0;
+}
+
 uint64_t xfrm_sum_policies(const struct xfrm_counts *counts)
 {
 	uint64_t n = 0;

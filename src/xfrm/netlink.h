@@ -52,6 +52,10 @@ int xfrm_count(struct xfrm *xfrm, struct xfrm_counts *ret);
  * error both counters are 0. */
 int xfrm_read_counters(struct xfrm_counters *ret);
 
+/* Finds out in which directions the kernel blocks packets that match no policy (`ip xfrm policy setdefault`), as bits
+ * 1 << XFRM_POLICY_…. Fails when the kernel has no such setting (before Linux 5.14). */
+int xfrm_default_blocks(struct xfrm *xfrm, uint8_t *ret);
+
 /* Counts the SAs of one protocol in a dump that the kernel filters. Fails like xfrm_dump(). */
 int xfrm_count_sas(struct xfrm *xfrm, uint8_t proto, uint32_t *ret);
 

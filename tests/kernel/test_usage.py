@@ -291,7 +291,7 @@ def help_of_release(words):
 def help_of_status(words):
     """xfrmctl {0} lists the verb's options and exit statuses."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n", "--output=FILE",
-          "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be")
+          "--socket=PATH", "Exit status: 0 kernel and charon agree, 4 they disagree, 1 it could not be")
 
 
 @cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])

@@ -45,7 +45,7 @@ CONTENTS = {
             r"boot@\.service", r"handover@\.service", r"load@\.service", r"metrics\.service", r"metrics\.timer", r"save@\.service",
             r"save@\.timer", r"starter@\.service", r"stop@\.service", r"watch@\.service")),
         *(rf"usr/share/doc/xfrmctl/examples/monitoring/{file}" for file in (
-            r"README\.md", r"dashboard\.json", r"xfrmctl\.rules\.yml", r"xfrmctl\.rules\.test\.yml")),
+            r"README\.md", r"dashboard\.json", r"dashboard\.svg", r"xfrmctl\.rules\.yml", r"xfrmctl\.rules\.test\.yml")),
     ),
     "xfrmctl-strongswan": (
         rf"{UNITS}/strongswan\.service\.d/10-xfrmctl\.conf",

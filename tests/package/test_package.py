@@ -32,7 +32,7 @@ SUPPRESSED = {"bookworm": ["--suppress-tags=package-supports-alternative-init-bu
 FIRST = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C.UTF-8", "umask": 0o022}
 SECOND = {"TZ": "America/Adak", "LC_ALL": "C", "DEB_BUILD_OPTIONS": "nocheck", "umask": 0o077}
 
-# Patterns of all files of each package, without its documentation.
+# Patterns of all files of each package, without its documentation, but with its examples.
 UNITS = r"(usr/)?lib/systemd/system"
 CONTENTS = {
     "xfrmctl": (
@@ -44,6 +44,8 @@ CONTENTS = {
         *(rf"{UNITS}/xfrmctl-{unit}" for unit in (
             r"boot@\.service", r"handover@\.service", r"load@\.service", r"metrics\.service", r"metrics\.timer", r"save@\.service",
             r"save@\.timer", r"starter@\.service", r"stop@\.service", r"watch@\.service")),
+        *(rf"usr/share/doc/xfrmctl/examples/monitoring/{file}" for file in (
+            r"README\.md", r"dashboard\.json", r"dashboard\.svg", r"xfrmctl\.rules\.yml", r"xfrmctl\.rules\.test\.yml")),
     ),
     "xfrmctl-strongswan": (
         rf"{UNITS}/strongswan\.service\.d/10-xfrmctl\.conf",
@@ -54,7 +56,7 @@ CONTENTS = {
         rf"{UNITS}/xfrmctl-stop@ipsec\.service\.d/10-xfrmctl\.conf",
     ),
 }
-DOCUMENTATION = r"usr/share/(doc|lintian)/.*"
+DOCUMENTATION = r"usr/share/(doc/[^/]+/[^/]+|lintian/.*)"
 
 
 def run(*command, **options):

@@ -11,7 +11,7 @@ static const struct verb {
 	const char *name;
 	int (*run)(struct globals *globals, int argc, char **argv);
 	const char *purpose;
-	/* Capabilities that the verb needs (PRIVILEGE_…). 0: the verb calls privileges_confine() itself after it has
+	/* Capabilities that the verb needs (PRIVILEGE_…). 0 if the verb itself calls privileges_confine(), after it has
 	 * read its options. */
 	uint64_t needs;
 } verbs[] = {
@@ -30,8 +30,8 @@ static const struct verb {
 	{"status", verb_status, "Show the state in the kernel, charon's view of it, and orphans",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},
-	{"watch", verb_watch, "End an IKE daemon that does not answer",
-	 PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
+	{"watch", verb_watch, "End an IKE daemon that hangs, and watch its policies",
+	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS | PRIVILEGE_KILL},
 	{"service", verb_service, "Run a step of an IKE daemon's service, with the settings of its unit", 0},
 };
 
@@ -56,8 +56,7 @@ static const struct verb_syntax syntax = {
 	.options = option_table,
 };
 
-/* Checks that standard output took everything that the verb wrote. Returns STATUS_FAILED if it did not, otherwise
- * `status`. */
+/* Checks that the verb's whole output was written. Returns STATUS_FAILED if it was not, otherwise `status`. */
 static int finish(int status)
 {
 	return status != STATUS_FAILED && log_finish_output() < 0 ? STATUS_FAILED : status;

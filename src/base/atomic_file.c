@@ -34,7 +34,8 @@ static bool is_there(const char *path, FILE *f)
 	return old && is_same(old, f);
 }
 
-/* Writes the folder of a file to the disk: only then is the file's name on the disk. Returns 0 or a negative errno. */
+/* Writes the folder of a file to the disk, because the file's new name is stored in the folder. Returns 0 or a negative
+ * errno. */
 static int sync_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');

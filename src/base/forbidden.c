@@ -12,8 +12,8 @@
 
 #include "base/util.h"
 
-/* Result of a forbidden call: an errno. A signal would end the program in the middle of a hold, even after a call that
- * a library made without need. */
+/* Result of a forbidden call: an errno. A signal would end the program in the middle of a hold, even if a library could
+ * do without the call. */
 #define FORBIDDEN SCMP_ACT_ERRNO(EPERM)
 
 const char *const forbidden_calls[] = {
@@ -93,10 +93,10 @@ const char *const forbidden_calls[] = {
 
 const size_t n_forbidden_calls = ARRAY_SIZE(forbidden_calls);
 
-/* Forbids a call if its arguments match the `n` comparisons of `argument` (0 or 1). Call numbers below 0 are valid:
- * libseccomp uses them for calls that the architecture lacks or multiplexes, and rewrites the latter
- * (seccomp_rule_add(3)). A name that an older libseccomp does not have resolves to __NR_SCMP_ERROR, and is skipped.
- * Returns 0 or a negative errno. */
+/* Forbids a call. If `n` is 1, forbids it only with arguments that match `argument`. If `n` is 0, ignores `argument`.
+ * Call numbers below 0 are valid: libseccomp uses them for calls that the architecture lacks or multiplexes, and
+ * rewrites the latter (seccomp_rule_add(3)). A name that an older libseccomp does not have resolves to __NR_SCMP_ERROR,
+ * and is skipped. Returns 0 or a negative errno. */
 static int forbid_if(scmp_filter_ctx filter, const char *name, unsigned int n, struct scmp_arg_cmp argument)
 {
 	int call = seccomp_syscall_resolve_name(name);
@@ -119,8 +119,9 @@ static int forbid_executable(scmp_filter_ctx filter, const char *name)
  * has its own rule. Returns 0 or a negative errno. */
 static int forbid_families(scmp_filter_ctx filter)
 {
-	/* socketcall() takes the family through a pointer. No C library of these architectures opens sockets with it.
-	 * The kernel compares 32 bits of its first argument (sys_socketcall()). */
+	/* A filter cannot see the family of socketcall(), which is behind a pointer. No C library of these
+	 * architectures opens sockets with that call. The kernel uses 32 bits of the call's first argument
+	 * (sys_socketcall()). */
 	int r = forbid_if(filter, "socketcall", 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, SYS_SOCKET));
 
 	for (scmp_datum_t family = AF_UNSPEC; family < AF_NETLINK && r == 0; family++)
@@ -215,7 +216,7 @@ int forbidden_program(uint32_t architecture, struct sock_filter *ret, size_t max
 	if (fd < 0)
 		return -errno;
 	/* Generate a binary tree. When a filter is installed, the kernel runs it for each existing call, to find those
-	 * that are always allowed (seccomp_cache_prepare()). With a list that takes twice as long. */
+	 * that are always allowed (seccomp_cache_prepare()). With a list of comparisons, this takes twice as long. */
 	int r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
 		r = set_architecture(filter, architecture);

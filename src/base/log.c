@@ -50,11 +50,12 @@ static struct {
 	bool journal;	      /* standard error is a stream to the journal, so messages go there with fields */
 	char *unit;	      /* unit that messages belong to, or NULL */
 	char *captured;	      /* buffer that receives failures instead of the log, or NULL */
-	size_t captured_size; /* of `captured`, in bytes */
+	size_t captured_size; /* size of `captured`, in bytes */
 
-	/* Time of progress_begin(), and the number of entries that it got. */
+	/* Time at which progress_begin() was called, and the number of entries that it got. */
 	uint64_t begun, total;
-	/* Times of the last request for more time, and of the last update of the progress bar (0 without a bar). */
+	/* Time of the last request for more time, and time of the last update of the progress bar. The latter is 0
+	 * while there is no bar. */
 	uint64_t extended, drawn;
 } state;
 
@@ -154,8 +155,9 @@ static size_t printable_length(const unsigned char *text)
 	return length;
 }
 
-/* Replaces each byte that is not clean text by '?'. Messages repeat arguments, which can hold any bytes and may be cut
- * off. journalctl would show such a message only as a blob, and a terminal obeys control characters. */
+/* Replaces each byte that is not printable UTF-8 by '?'. Messages repeat arguments, which can contain any bytes, and
+ * may cut off a character. journalctl would show such a message only as a blob, and a terminal obeys control
+ * characters. */
 static void make_printable(char *message)
 {
 	for (unsigned char *c = (unsigned char *)message; *c;) {

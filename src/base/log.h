@@ -30,6 +30,9 @@
 #define MESSAGE_ANSWERS SD_ID128_MAKE(d4, b8, 85, 0d, 2e, 1d, 44, 4a, a1, 1e, 4e, 9c, f8, bf, c7, e6)
 #define MESSAGE_UNWATCHED SD_ID128_MAKE(9b, 92, 87, 41, 5f, b8, 42, 57, 9b, dd, c0, d6, 91, 86, 19, ac)
 
+#define MESSAGE_MISSING SD_ID128_MAKE(6c, 0b, 1e, 84, 97, d3, 4f, 2a, b5, 68, 0e, c1, 7a, f4, 39, 52)
+#define MESSAGE_BACK SD_ID128_MAKE(e3, 57, a8, 0c, 1b, 96, 48, df, 92, 4e, b7, 05, 63, da, 8c, 1f)
+
 #define MESSAGE_FELL_BACK SD_ID128_MAKE(f1, 35, 07, 93, d1, c5, 47, 89, 8b, 4d, 2e, e2, db, cf, 40, 64)
 #define MESSAGE_NO_CLEAN_SHUTDOWN SD_ID128_MAKE(32, 5f, 81, fa, 64, 77, 4d, c2, b1, e0, 67, 04, 32, d1, ac, e2)
 #define MESSAGE_HANDED_OVER SD_ID128_MAKE(ca, 34, 2f, ee, b8, 8b, 4c, dc, be, 18, b6, f3, 60, b7, 5c, d0)
@@ -86,10 +89,10 @@ void log_rest(uint64_t n, int priority, sd_id128_t id, const char *what);
 /* Sentences that are reported later, or not at all. A list is empty when `n` is 0. */
 struct log_list {
 	uint64_t n; /* number of events, also of those whose sentence the list does not have */
-	char sentences[LOG_NAMED_MAX][LOG_SENTENCE_MAX]; /* those of the first events */
+	char sentences[LOG_NAMED_MAX][LOG_SENTENCE_MAX]; /* sentences of the first events */
 };
 
-/* Counts an event in a list, and adds its sentence unless the list has LOG_NAMED_MAX. */
+/* Counts an event in a list, and adds its sentence unless the list has LOG_NAMED_MAX sentences. */
 void log_later(struct log_list *list, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Reports the sentences of a list like log_one(), and adds the number of all its events to `*n`. */

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Maximum time to wait for an answer, in seconds. The kernel answers during the request, so a later answer will not
- * come. */
+/* Maximum time to wait for an answer, in seconds. The kernel answers during the request, so an answer that takes longer
+ * is lost. */
 #define NETLINK_ANSWER_SECONDS 30
 
 /* Opens a socket in the network namespace of the calling thread. Returns 0 or a negative errno. */

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* A network. */
 struct prefix {
 	sa_family_t family; /* AF_INET or AF_INET6 */
 	uint8_t length;	    /* number of bits */
@@ -30,7 +29,7 @@ int prefix_parse_address(const char *text, sa_family_t *family, xfrm_address_t *
 /* Clears the bits behind the length. */
 void prefix_clear_host_bits(struct prefix *prefix);
 
-/* Returns how many bits at their beginning two addresses have in common, at most `max`. */
+/* Returns the number of leading bits that two addresses have in common, at most `max`. */
 uint8_t prefix_common_bits(const xfrm_address_t *a, const xfrm_address_t *b, uint8_t max);
 
 /* Returns whether `inner` lies within `outer` or is equal to it. */

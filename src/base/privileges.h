@@ -4,7 +4,8 @@
 #include <linux/capability.h>
 #include <stdint.h>
 
-/* The privileges of the process. It starts with those that its verb needs, and gives them up step by step. */
+/* The privileges of the process. main() or the verb reduces them to those that the verb needs. The verb then gives
+ * these up step by step. */
 
 /* Returns a set with one capability (capabilities(7)). */
 #define PRIVILEGE(capability) (UINT64_C(1) << (capability))
@@ -29,11 +30,11 @@
  * gain of capabilities by execve(2) (no_new_privs). Children have the same limits. When a step fails, the program
  * continues without it and reports a detail (--verbose), because the protection of traffic matters more.
  *
- * The caller calls it before it opens the first socket. If the filter forbids a call that the program needs, the
- * program then fails early, at that socket.
+ * The caller calls this function before it opens the first socket. If the filter forbids a call that the program needs,
+ * the program then fails early, when it opens that socket.
  *
  * A build without seccomp (meson option) keeps all system calls. Sanitizers need such a build. */
 void privileges_confine(uint64_t keep);
 
-/* Gives up more capabilities. */
+/* Gives up `capabilities` as well. */
 void privileges_give_up(uint64_t capabilities);

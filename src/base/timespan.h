@@ -16,7 +16,7 @@
  * for other text, or -ERANGE for a number that is too large. */
 int timespan_parse(const char *text, uint64_t *ret);
 
-/* Writes a number of microseconds exactly, in these units ("1min 30s"), into a buffer of `size` bytes, at least 1.
+/* Writes a number of microseconds exactly, in systemd's units ("1min 30s"), into a buffer of `size` bytes, at least 1.
  * Returns `buffer`. */
 const char *timespan_format(uint64_t usec, char *buffer, size_t size);
 

@@ -77,7 +77,8 @@ static int find_job(sd_bus *bus, const char *path, enum unit_job *ret)
 	return 0;
 }
 
-/* Requests the object path of a unit. The path is valid as long as `reply`. */
+/* Connects to systemd, and requests the object path of a unit. The path is valid as long as `reply`. Returns 0 or more,
+ * or a negative errno. */
 static int load_unit(const char *unit, sd_bus **bus, sd_bus_message **reply, const char **path)
 {
 	int r = connect_manager(bus);
@@ -284,7 +285,7 @@ int unit_watch_read(struct unit_watch *watch, struct unit_start *ret)
 		r = read_pid(watch, "MainPID", &main_pid);
 	if (r >= 0)
 		r = read_pid(watch, "ExecMainPID", &last_main_pid);
-	/* 0 while the main process runs, and for a service whose main process systemd does not know. */
+	/* This time is 0 while the main process runs, and for a service whose main process systemd does not know. */
 	if (r >= 0)
 		r = sd_bus_get_property_trivial(watch->bus, SYSTEMD, watch->path, SYSTEMD ".Service",
 						"ExecMainExitTimestampMonotonic", NULL, 't', &ended_usec);

@@ -16,7 +16,6 @@ enum unit_job {
 	UNIT_JOB_OTHER,	  /* the unit starts or reloads */
 };
 
-/* The state of a unit. */
 struct unit_state {
 	enum unit_job job;
 	char netns[256]; /* NetworkNamespacePath=, or "" without it */
@@ -42,7 +41,6 @@ struct unit_running {
 	pid_t main_pid;	  /* 0 without a main process */
 };
 
-/* The phases of a unit. */
 enum unit_phase {
 	UNIT_DOWN,     /* the unit neither runs nor starts, or waits for its automatic restart */
 	UNIT_STARTING, /* the unit starts */

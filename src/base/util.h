@@ -15,7 +15,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Returns the structure of a type that has the member to which `pointer` points. */
+/* Returns the structure of type `type` whose member `member` is at `pointer`. */
 #define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Calls a function with the address of a variable when the variable goes out of scope. */
@@ -57,8 +57,9 @@ static inline int read_text(const char *path, char *text, size_t size)
 	return ferror(f) ? -errno : 0;
 }
 
-/* Makes room for one more element of `size` bytes behind the `n` of a list. The room doubles each time, so that the
- * cost of all additions is linear. Returns the list, or NULL when memory is short; the list is then unchanged. */
+/* Makes room for one more element of `size` bytes behind the `n` elements of a list. The room doubles each time, so
+ * that the cost of all additions is linear. Returns the list, or NULL when memory is short; the list is then unchanged.
+ */
 static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 {
 	if (n < *allocated)
@@ -81,6 +82,22 @@ static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 		} \
 		grown_ ? 0 : -ENOMEM; \
 	})
+
+/* Returns the index of the first element of a sorted list that is not before `key`. */
+static inline size_t lower_bound(const void *key, const void *list, size_t n, size_t size,
+				 int (*compare)(const void *, const void *))
+{
+	size_t first = 0, end = n;
+
+	while (first < end) {
+		size_t middle = first + (end - first) / 2;
+		if (compare((const char *)list + middle * size, key) < 0)
+			first = middle + 1;
+		else
+			end = middle;
+	}
+	return first;
+}
 
 /* Returns the time of CLOCK_MONOTONIC in microseconds. Deadlines are times of this clock. */
 static inline uint64_t now_usec(void)

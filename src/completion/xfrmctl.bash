@@ -255,6 +255,7 @@ _xfrmctl_value()
 	--deadline) _xfrmctl_offer "$before"{5s,10s,30s} ;;
 	--limit) _xfrmctl_offer "$before"{1min,5min,infinity} ;;
 	--misses) _xfrmctl_offer "$before"{2,3,5} ;;
+	--on-missing) _xfrmctl_offer "$before"{report,block,restart} ;;
 	esac
 }
 

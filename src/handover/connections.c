@@ -14,8 +14,8 @@
 /* Maximum number of outbound kept policies of a group that are compared with children. */
 #define PAIRS_MAX 64
 
-/* Returns the group that a policy's first template and direction determine. With IPComp too, the first template has the
- * end points. */
+/* Returns the group that a policy's first template and direction determine. The first template has the end points, also
+ * in a policy with IPComp. */
 static struct kept_group group_of(const struct entry *policy)
 {
 	const bool out = policy->policy.info.dir == XFRM_POLICY_OUT;

@@ -43,7 +43,7 @@ struct kept_group {
 	/* First SA of the group in kept.sas, and number of its SAs. */
 	size_t first_sa, n_sas;
 	enum kept_outcome outcome;
-	/* Index of the child of charon's that takes over the traffic, if there is one. */
+	/* Index in children.list of the child that takes over the traffic, if there is one. */
 	size_t child;
 	/* charon cannot initiate the child. */
 	bool waits_for_peer;
@@ -57,7 +57,8 @@ struct kept_group {
 	unsigned int tries;
 	/* Maximum time for new SAs, from which `deadline` was computed. Only messages use it. */
 	uint64_t timeout_usec;
-	/* Time at which the group is blocked, and time of the next try: now_usec(), or UINT64_MAX for never. */
+	/* Time at which the group is blocked, and time of the next try, as now_usec() returns them. UINT64_MAX means
+	 * never. */
 	uint64_t deadline, retry;
 };
 
@@ -96,7 +97,7 @@ void kept_free(struct kept *kept);
 /* Returns whether an SA is one of a group's old SAs. */
 bool kept_has_sa(const struct kept *kept, const struct kept_group *group, const struct entry *sa);
 
-/* Returns the kept policy with the selector, direction, type, mark and interface of a policy, or NULL. */
+/* Returns the kept policy with the selector, direction, ptype, mark and if_id of a policy, or NULL. */
 const struct kept_policy *kept_find(const struct kept *kept, const struct entry *policy);
 
 /* Finds the child that explains a group best, and prefers children that charon can initiate. Returns true with the
@@ -111,10 +112,10 @@ bool kept_find_child(const struct kept *kept, const struct kept_group *group, co
 bool kept_can_initiate(const struct kept *kept, const struct kept_group *group, const struct children *children,
 		       const struct child *child);
 
-/* Marks the groups in use that have a reqid conflict with a policy of charon's. The policy has the reqid and the end
- * points of such a group, but is for other traffic. The other traffic would therefore be accepted through the group's
- * SAs. There is no conflict while a kept policy of a group in use has the policy's selector: the kernel finds the kept
- * policy first. Ignores policies of xfrmctl. Returns whether any group was marked. */
+/* Marks the groups in use that have a reqid conflict with one of charon's policies. The policy has the reqid and the
+ * end points of such a group, but is for other traffic. The other traffic would therefore be accepted through the
+ * group's SAs. There is no conflict while a kept policy of a group in use has the policy's selector: the kernel finds
+ * the kept policy first. Ignores policies of xfrmctl. Returns whether any group was marked. */
 bool kept_mark_conflicts(struct kept *kept, const struct entry *policy);
 
 /* Returns whether a group's traffic still uses its old SAs. */

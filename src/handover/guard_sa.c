@@ -54,7 +54,8 @@ static int set_end_points(struct xfrmnl_sa *guard_sa, const struct xfrm_usersa_i
 	return 0;
 }
 
-/* Sets the selector of the SA, which the kernel compares with packets, and xfrmctl's tag. */
+/* Gives a guard SA the selector of the guarded SA, because the kernel compares it with packets, and adds xfrmctl's tag
+ * to it. */
 static int set_selector(struct xfrmnl_sa *guard_sa, const struct xfrm_selector *sel)
 {
 	CLEANUP(put_selector) struct xfrmnl_sel *selector = xfrmnl_sel_alloc();

@@ -5,8 +5,8 @@
  *
  * At each start charon numbers the reqids of its policies from 1, in the order in which connections come up
  * (alloc_reqid() in kernel_interface.c). A new trap policy may therefore get the reqid of another connection's old SA.
- * Its template names no SPI. Of all SAs with the template's reqid and end points the kernel takes the youngest
- * (xfrm_state_look_at()), which would be that old SA.
+ * The template of a trap policy names no SPI. Of all SAs with the template's reqid and end points the kernel takes the
+ * youngest (xfrm_state_look_at()), which would be that old SA.
  *
  * A guard SA is like the old SA, but was added in a later second, so the kernel takes the guard SA. The second must
  * differ: between SAs of the same second the order in a hash chain decides. Each growth of the hash table reverses this

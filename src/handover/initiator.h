@@ -30,7 +30,7 @@ struct initiator_client {
 	bool again;
 	/* The question is to initiate the child; otherwise it asks for the child's progress. */
 	bool initiating;
-	/* Time by which charon must answer: now_usec(). */
+	/* Time by which charon must answer, as now_usec() returns it. */
 	uint64_t deadline;
 };
 
@@ -64,8 +64,8 @@ bool initiator_is_open(const struct initiator *initiator);
  * of the same connection, or of a connection that may share an IKE_SA with it (children_may_share()). */
 bool initiator_is_free(const struct initiator *initiator, size_t child);
 
-/* Asks charon to initiate a child for a group; `again` if charon was asked for the child before. Returns 0, -EAGAIN
- * unless initiator_is_free(), or an error of vici_start(). */
+/* Asks charon to initiate a child for a group; `again` if charon was asked for the child before. Returns 0, -EAGAIN if
+ * initiator_is_free() is false, or an error of vici_start(). */
 int initiator_ask(struct initiator *initiator, size_t child, size_t group, bool again);
 
 /* Fills in the descriptors and events that the caller waits for with poll(2). Returns the time at which the caller has

@@ -56,9 +56,9 @@ static struct xfrm_user_tmpl template_at(const struct entry *policy, size_t i)
 	return template;
 }
 
-/* Returns whether a policy is an outbound one whose templates all name their SAs, and whether a copy of it can use
- * these SAs. The copy of an offloaded policy cannot: it has no device, and a policy without a device skips SAs with
- * packet offload (xfrm_state_find()). */
+/* Returns whether a policy is outbound, all its templates name their SAs, and a copy of it can use these SAs. The copy
+ * of an offloaded policy cannot: it has no device, and a policy without a device skips SAs with packet offload
+ * (xfrm_state_find()). */
 static bool names_sas(const struct entry *policy)
 {
 	if (policy->policy.offloaded)
@@ -95,9 +95,9 @@ static int note_policy(const struct entry *policy, void *userdata)
 	return 0;
 }
 
-/* Waits until the second in which an SA was added is over. A guard SA that is added then is of a later second, so the
- * kernel takes it in place of the SA. Returns 0, or -ERANGE if the SA was added in the future: the clock was set back.
- */
+/* Waits until the second in which an SA was added is over. A guard SA that is added after that is of a later second, so
+ * the kernel takes the guard SA in place of the SA. Returns 0, or -ERANGE if the SA was added in the future: the clock
+ * was set back. */
 static int wait_until_later(const struct entry *sa)
 {
 	const uint64_t made = sa->sa.curlft.add_time;
@@ -130,7 +130,7 @@ static int put_guard_sa(struct xfrm *xfrm, const struct entry *sa)
 		r = guard_sa_compose(sa, &keys, &message);
 	if (r == 0)
 		r = xfrm_request(xfrm, nlmsg_hdr(message));
-	/* The guard SA of an earlier run may be there. */
+	/* An earlier run may have left this guard SA. */
 	if (r == 0 || r == -EEXIST)
 		r = xfrm_find_sa(xfrm, &guard_sa, &present);
 	if (r == 0 && !is_guard_sa(&present))
@@ -171,7 +171,7 @@ static bool may_stay(struct xfrm *xfrm, const struct entry *sa)
 	return r == 0;
 }
 
-/* Makes an SA live if a policy names it and it may stay. */
+/* Marks an SA as live if a policy names it and may_stay() is true. */
 static int note_sa(const struct entry *sa, void *userdata)
 {
 	const struct noting *noting = userdata;

@@ -11,8 +11,8 @@
 #include "xfrm/filter.h"
 #include "xfrm/netlink.h"
 
-/* Maximum time for which a kept SA exists after the flush, in seconds. The kernel removes its kept policies before
- * (KEPT_POLICY_SECONDS) and its guard SA later (GUARD_SA_SECONDS). */
+/* Maximum time for which a kept SA exists after the flush, in seconds. Before that, the kernel removes the kept
+ * policies that use the SA (KEPT_POLICY_SECONDS). It removes the guard SA later (GUARD_SA_SECONDS). */
 #define KEEP_SA_SECONDS (KEPT_POLICY_SECONDS + 30)
 
 /* An SA that a template of an outbound policy names. */

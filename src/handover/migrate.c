@@ -50,8 +50,9 @@ static int remove_sas(struct migration *migration, const struct kept_group *grou
 	return r;
 }
 
-/* Marks the groups that have a reqid conflict with charon's own policies for the traffic of a group. The group's kept
- * policies are removed, so the kernel finds charon's policies from now on. Returns 0 or a negative errno. */
+/* Looks up charon's own policies for the traffic of `group`. Marks the other groups that have a reqid conflict with one
+ * of these. The caller has removed the kept policies of `group`, so the kernel uses charon's policies from now on.
+ * Returns 0 or a negative errno. */
 static int find_conflicts(struct migration *migration, const struct kept_group *group)
 {
 	int r = 0;

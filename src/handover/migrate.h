@@ -14,7 +14,7 @@
 struct migration {
 	struct xfrm *xfrm;
 	struct kept kept;
-	/* A group has got a reqid conflict. The caller clears this. */
+	/* A reqid conflict of a group was found. The caller clears this. */
 	bool reqid_conflict;
 	/* Number of groups with the outcome KEPT_MIGRATED. */
 	uint64_t n_over;

@@ -14,7 +14,7 @@
 #define FIRST_LINE "xfrmctl shadows 1"
 #define LAST_LINE "end"
 
-/* Maximum size of a line, in bytes. A line with the longest values of all fields has less than half of it. */
+/* Maximum size of a line, in bytes. A line with the longest values of all fields is less than half as long. */
 #define LINE_MAX_BYTES 512
 
 const char *boot_file_obstacle(const struct entry *policy)
@@ -222,7 +222,7 @@ void boot_file_end(FILE *f, uint64_t n)
 	fprintf(f, LAST_LINE " %" PRIu64 "\n", n);
 }
 
-/* Writes why the file is invalid. Returns -EBADMSG. */
+/* Writes the reason why the file is invalid into reader->why. Returns -EBADMSG. */
 static int __attribute__((format(printf, 2, 3))) refuse(struct boot_file_reader *reader, const char *format, ...)
 {
 	va_list args;

@@ -17,6 +17,6 @@ int boot_save_is_shutdown(const char *file);
 
 /* Removes the file after its service was stopped for good, unless the machine shuts down. An operator who stops the
  * service unblocks its traffic, also for the next boot. A shutdown stops the service too, but must not unblock traffic.
- * Reports failures. Returns 1 even if the file could not be removed, or 0 if the machine shuts down and everything must
- * stay. A negative errno means that the caller must not change anything. */
+ * Reports failures. Returns 1 even if the file could not be removed, or 0 if the machine shuts down and all shadows
+ * must stay. A negative errno means that the caller must not change anything. */
 int boot_save_forget(const char *file);

@@ -6,8 +6,8 @@
 #include "hold/summary.h"
 #include "xfrm/entry.h"
 
-/* Reports the result of flush, and makes it the unit's status too. The verbs below run beside a daemon that sets the
- * unit's status itself. */
+/* Reports the result of flush, and makes it the unit's status too. The functions below set no status, because their
+ * verbs run beside a daemon that sets it itself. */
 void report_flushed(const struct summary *summary);
 
 void report_armed(const struct summary *summary);

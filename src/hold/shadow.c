@@ -47,7 +47,8 @@ static size_t find_priority(const struct shadow_direction *direction, uint32_t p
 	return first;
 }
 
-/* Returns whether a priority may be occupied: by a real policy, or by the policy that a shadow was made from. */
+/* Returns whether a real policy, or the policy that a shadow was made from, has this priority. Returns true also if
+ * that is unknown, because the list is incomplete. */
 static bool has_priority(const struct shadow_direction *direction, uint32_t priority)
 {
 	size_t i = find_priority(direction, priority);
@@ -55,8 +56,8 @@ static bool has_priority(const struct shadow_direction *direction, uint32_t prio
 	return direction->many || (i < direction->n && direction->at[i].priority == priority && direction->at[i].real);
 }
 
-/* Adds a policy to the findings about a priority: the policy's own, or that of the policy that a shadow was made
- * from. */
+/* Adds a policy to the findings about a priority. The priority is the policy's own. If the policy is a shadow, it may
+ * also be the priority of the policy that the shadow was made from. */
 static void note_priority(struct shadow_direction *direction, uint32_t priority, const struct entry *policy, bool stays)
 {
 	size_t i = find_priority(direction, priority);
@@ -127,7 +128,7 @@ void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter
 		direction->last_bypass = max_u32(direction->last_bypass, info->priority);
 		return;
 	}
-	/* A kept policy is xfrmctl's copy. It is younger than its policy, but no new decision of charon. */
+	/* A kept policy is younger than the policy that it was copied from, but it is no new decision of charon. */
 	if (!is_kept_policy(policy))
 		survey->newest = max_u32(survey->newest, age(policy));
 }
@@ -159,22 +160,23 @@ bool shadow_survey_has_bypass(const struct shadow_survey *survey)
 	return bypasses;
 }
 
-/* Returns the priority right behind a policy. If that one is occupied, returns the policy's own: of two policies with
- * equal priority the kernel finds the older one. */
+/* Returns the priority right behind a policy. If another policy has that priority, returns the policy's own. A shadow
+ * is behind the policy then too: of two policies with equal priority the kernel finds the older one. */
 static uint32_t right_behind(const struct shadow_direction *direction, uint32_t priority)
 {
 	return priority == UINT32_MAX || has_priority(direction, priority + 1) ? priority : priority + 1;
 }
 
-/* Returns the priority right before all policies of a priority, or the priority itself if that one is occupied. */
+/* Returns the priority right before all policies of a priority. If another policy has that priority, returns `priority`
+ * itself. */
 static uint32_t right_before(const struct shadow_direction *direction, uint32_t priority)
 {
 	return priority == 0 || has_priority(direction, priority - 1) ? priority : priority - 1;
 }
 
-/* Determines the tag and the priority of a policy's shadow, as shadow_make() says. Beside a bypass of the same
- * priority, a shadow that blocks stands before that bypass, unless `later`. A bypass shadow stands behind the other
- * shadows of the same priority. */
+/* Determines the tag and the priority of a policy's shadow, by the rules in the comment of shadow_make(). Beside a
+ * bypass of the same priority, a shadow that blocks stands before that bypass, unless `later`. A bypass shadow stands
+ * behind the other shadows of the same priority. */
 static void place(const struct entry *policy, const struct shadow_survey *survey, bool later, uint32_t *tag,
 		  uint32_t *priority)
 {
@@ -282,7 +284,7 @@ void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run)
 
 	info->sel.user = SHADOW_EXPIRING;
 	info->lft.hard_add_expires_seconds = seconds;
-	/* Like the limits of packets, this has no effect on a policy. */
+	/* A limit of bytes has no effect on a policy, nor has a limit of packets. */
 	info->lft.hard_byte_limit = run;
 }
 

@@ -33,7 +33,7 @@
 #define KEPT_TAG 0x58464d4bU
 
 /* Lifetime of a kept policy, in seconds, after which the kernel removes it. It is longer than a handover takes. It is
- * also the maximum time for which traffic uses old SAs if no process ends that. */
+ * also the maximum time for which traffic uses old SAs if no process removes the kept policy before. */
 #define KEPT_POLICY_SECONDS 300
 
 /* Lowest priority of the shadows behind all real policies. A real policy with this priority or a higher number leaves
@@ -108,38 +108,39 @@ bool is_kept_policy(const struct entry *entry);
 void shadow_make_kept_policy(const struct entry *policy, struct entry *ret);
 
 /* Makes a shadow right behind the place of its policy (SHADOW_ADJACENT). It is needed while kept policies remain in
- * their places. Behind all policies, the shadow of a bypass or a discard would leave its traffic to kept policies that
- * had stood behind that policy. Otherwise as shadow_make(). */
+ * their places. Before the flush, a kept policy may have stood behind a bypass or a discard. It would match their
+ * traffic first if their shadows stood behind all policies. Otherwise as shadow_make(). */
 void shadow_make_adjacent(const struct entry *policy, const struct shadow_survey *survey, struct entry *ret);
 
 /* Adds one policy to a survey. `filter` selects the policies that will be replaced by shadows. */
 void shadow_survey_add(struct shadow_survey *survey, const struct filter *filter, const struct entry *policy);
 
-/* Returns whether a bypass shadow is older than a real policy that protects or blocks, and so may be stale. Indices of
- * policies grow (xfrm_gen_index() in net/xfrm/xfrm_policy.c). */
+/* Returns whether a bypass shadow is older than a real policy that protects or blocks, and so may be stale. A younger
+ * policy has a greater index (xfrm_gen_index() in net/xfrm/xfrm_policy.c). */
 bool shadow_is_overtaken(const struct shadow_survey *survey, const struct entry *shadow);
 
 /* Returns the number of shadows that a survey has found. */
 uint64_t shadow_count(const struct shadow_survey *survey);
 
-/* Adds to a survey that a policy of unknown priority exists, and will not be replaced. */
+/* Notes in a survey that a policy of unknown priority exists, and will not be replaced. */
 void shadow_survey_stays(struct shadow_survey *survey, uint8_t dir);
 
 /* Makes the shadow of a policy, which may itself be a shadow with another tag.
  *
- * The shadow has to match the same packets as the policy. It therefore has the policy's selector, direction, type,
- * mark, interface, flags (icmp, localok) and security context (`security` points to the policy's). It has no templates
- * and no offload. It blocks if the policy has templates. Otherwise it has the policy's action, so that bypasses and
+ * The shadow has to match the same packets as the policy. It therefore has the policy's selector, direction, ptype,
+ * mark, if_id, flags (icmp, localok) and security context (`security` points to the policy's). It has no templates and
+ * no offload. It blocks if the policy has templates. Otherwise it has the policy's action, so that bypasses and
  * discards remain in effect. It has no lifetime, because it must outlive the policy.
  *
  * Shadows stand behind all real policies (SHADOW_PRIORITY), in the order of their policies. In two cases a shadow
  * stands right behind its policy instead. Either another policy would stand in between: one that is not replaced, or
- * one with a priority above SHADOW_PRIORITY. Or `later` is true, because the caller does not remove the policy, and a
- * bypass stands behind the policy. The shadow then stands there for the time being (SHADOW_ADJACENT).
+ * one with a priority of SHADOW_PRIORITY or higher. Or `later` is true, because the caller does not remove the policy,
+ * and a bypass stands behind the policy. The shadow then stands there for the time being (SHADOW_ADJACENT).
  *
- * The limits of a shadow's lifetime contain data, because xfrm_policy_timer() looks at times only. The limits of
- * packets are the survey's counters, so that release needs no file to find them. A shadow made from a shadow inherits
- * that shadow's counters. The limits of bytes are the policy's priority and the run that lets the shadow expire. */
+ * The limits of a shadow's lifetime can contain data, because xfrm_policy_timer() evaluates only the times. The limits
+ * of packets are the survey's counters, so that release needs no file to find them. A shadow made from a shadow
+ * inherits that shadow's counters. The limits of bytes are the policy's priority and the run that lets the shadow
+ * expire. */
 void shadow_make(const struct entry *policy, const struct shadow_survey *survey, bool later, struct entry *ret);
 
 /* Returns whether a survey has found a bypass, either real or a shadow. The caller replaces bypasses first. While only
@@ -154,11 +155,11 @@ uint32_t shadow_original_priority(const struct entry *policy);
 /* Writes the priority of the policy into its shadow. */
 void shadow_set_original_priority(struct entry *shadow, uint32_t priority);
 
-/* Makes a shadow an expiring shadow that the kernel removes after `seconds`. Writes `run` into it, for
+/* Turns a shadow into an expiring shadow, which the kernel removes after `seconds`. Writes `run` into it, for
  * shadow_is_of_run(). */
 void shadow_let_expire(struct entry *shadow, uint64_t seconds, uint64_t run);
 
-/* Returns whether a run has made an entry an expiring shadow. */
+/* Returns whether an entry is an expiring shadow that shadow_let_expire() made with this `run`. */
 bool shadow_is_of_run(const struct entry *entry, uint64_t run);
 
 /* Returns the kernel's counters at the time when a shadow was made. */
@@ -171,8 +172,9 @@ void shadow_set_blocked(struct entry *shadow, const struct xfrm_counters *blocke
 bool policy_is_bypass(const struct entry *policy);
 
 /* Returns whether an existing shadow or kept policy suffices in place of `wanted`, which has the same key. It must have
- * the same action and priority. A shadow that blocks always suffices in place of a bypass. An expiring shadow is wanted
- * for its new time, so no other suffices. A kept policy must also have the same templates. */
+ * the same action and priority. A shadow that blocks always suffices in place of a bypass. If `wanted` is an expiring
+ * shadow, no existing one suffices, because `wanted` has a new time. A kept policy must also have the same templates.
+ */
 bool shadow_suffices(const struct entry *present, const struct entry *wanted);
 
 /* Returns the key of a real policy that covers the traffic of a shadow: the shadow's key without the tag. */

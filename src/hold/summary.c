@@ -26,7 +26,7 @@ uint64_t summary_policies(const struct summary *summary)
 	return n;
 }
 
-/* Returns the number that counts entries like this one, or NULL for a policy with an invalid direction. */
+/* Returns the counter of entries like this one, or NULL for a policy with an invalid direction. */
 static uint64_t *counter(struct summary *summary, const struct entry *entry)
 {
 	if (entry->kind == ENTRY_SA)

@@ -16,7 +16,7 @@
 struct summary {
 	uint64_t sas[UINT8_MAX + 1];	    /* removed SAs, by protocol number */
 	uint64_t policies[XFRM_POLICY_MAX]; /* removed policies, by direction */
-	uint64_t shadows;		    /* shadows in place of policies, or that were made to expire */
+	uint64_t shadows;		    /* shadows that are in place of policies, or that were made to expire */
 	uint64_t kept;			    /* kept policies */
 	uint64_t routes;		    /* routes removed from charon's table */
 	uint64_t backups;		    /* backup routes in place of routes */
@@ -28,11 +28,11 @@ struct summary {
 struct summary_release {
 	/* Number of shadows that stay, those behind kept policies included. */
 	uint64_t kept;
-	/* Number of shadows behind kept policies, and the longest time for which these stay. */
+	/* Number of shadows behind kept policies, and the longest time for which these stay, in microseconds. */
 	uint64_t behind_kept, behind_kept_usec;
 	/* Number of backup routes that stay. */
 	uint64_t backups;
-	/* Time for which the other shadows stay, or TIMESPAN_INFINITY. */
+	/* Time for which the other shadows stay, in microseconds; or TIMESPAN_INFINITY. */
 	uint64_t grace_usec;
 	/* `blocked_out` and `blocked_in` are valid. */
 	bool blocked_known;
@@ -58,7 +58,7 @@ void summary_take_back(struct summary *summary, const struct entry *entry);
  * many it would remove. Then writes how many shadows and backup routes are in place of policies and routes. */
 const char *summary_sentence(const struct summary *summary, bool dry_run, char *buffer, size_t size);
 
-/* Writes behind how many policies arm has put shadows. */
+/* Writes how many policies got a shadow from arm. */
 const char *summary_of_arm(const struct summary *summary, char *buffer, size_t size);
 
 /* Writes how many shadows release has released. In `summary`, `policies` counts the shadows that were removed or made
@@ -69,7 +69,7 @@ const char *summary_of_release(const struct summary *summary, const struct summa
 /* Writes how many policies save has saved. `summary.failed` is the number of those that it left out. */
 const char *summary_of_save(const struct summary *summary, char *buffer, size_t size);
 
-/* Writes in place of how many policies restore has put shadows. */
+/* Writes how many policies of the file got a shadow from restore. */
 const char *summary_of_restore(const struct summary *summary, char *buffer, size_t size);
 
 /* Returns how many shadows release has removed for good. */

@@ -44,7 +44,7 @@ int sweep_survey(struct xfrm *xfrm, const struct filter *filter, struct shadow_s
 	int r = xfrm_dump_consistent(xfrm, ENTRY_POLICY, begin_survey, survey_entry, &surveying);
 	if (r < 0 && r != -EAGAIN)
 		return log_failure(r, MESSAGE_FAILED, "Could not list the policies: %s.", strerror(-r));
-	/* The policies that were not seen may be those that matter. */
+	/* A policy that was not seen may be one that stays. */
 	ret->incomplete = r == -EAGAIN;
 	for (uint8_t dir = 0; ret->incomplete && dir < XFRM_POLICY_MAX; dir++) {
 		shadow_survey_stays(ret, dir);
@@ -86,8 +86,8 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 		summary_take_back(&sweep->summary, &refusal->entry);
 	if (refusal->addition) {
 		sweep->summary.shadows--;
-		/* A shadow of a previous instance exists, or the kernel's answer was lost. The next pass looks for
-		 * shadows before it adds any. */
+		/* The shadow of an earlier run exists, or the kernel's answer was lost. The next pass looks for shadows
+		 * before it adds any. */
 		if (refusal->error == -EEXIST || refusal->error == -EAGAIN) {
 			sweep->ask_first = pass->again = true;
 			return;
@@ -133,7 +133,7 @@ int sweep_adopt(struct xfrm *xfrm, const struct entry *shadow)
 }
 
 /* Adds a shadow and removes `old`, which may be NULL. `adopted` is the result of sweep_adopt(): 0 if the shadow exists,
- * -ENOENT if it does not, or why it could not be adopted. Returns 0 or a negative errno. */
+ * -ENOENT if it does not, or another negative errno after a failure. Returns 0 or a negative errno. */
 static int exchange(struct sweep *sweep, const struct entry *shadow, const struct entry *old, int adopted)
 {
 	const struct entry *subject = old ? old : shadow;

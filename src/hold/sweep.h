@@ -52,14 +52,14 @@ struct sweep {
 	uint64_t n_visited;
 };
 
-/* Surveys all policies for shadow_make(), and reads the counters of blocked packets. Changes nothing. If every list of
- * the policies is incomplete, the survey assumes that some policy stays in each direction, because that is safe.
- * Reports a failure. Returns 0 or a negative errno. */
+/* Surveys all policies for shadow_make(), and reads the counters of blocked packets. Changes nothing. If the list of
+ * policies is incomplete after all attempts, the survey assumes that some policy stays in each direction, because that
+ * is safe. Reports a failure. Returns 0 or a negative errno. */
 int sweep_survey(struct xfrm *xfrm, const struct filter *filter, struct shadow_survey *ret);
 
 /* Surveys all policies as sweep_survey() does, and removes stale bypass shadows. Such a shadow has no real policy any
- * more, and there are younger policies that protect or block. A shadow of a previous instance must not decide on
- * traffic that these protect. Reports failures. Returns 0 or a negative errno. */
+ * more, and there are younger policies that protect or block. A shadow of an earlier run must not decide on traffic
+ * that these protect. Reports failures. Returns 0 or a negative errno. */
 int sweep_prepare(struct sweep *sweep, const struct filter *filter);
 
 /* Calls `fn` for all entries of a kind. Repeats this, up to a maximum number of passes, if the list was incomplete or
@@ -71,7 +71,7 @@ int sweep_run(struct sweep *sweep, enum entry_kind kind, sweep_fn fn);
  * if another pass is necessary, or another negative errno. */
 int sweep_add(struct sweep *sweep, const struct entry *shadow);
 
-/* Adopts the shadow with the key of `shadow` that a previous instance may have left: changes it to `shadow`, unless it
+/* Adopts the shadow with the key of `shadow` that an earlier run may have left: changes it to `shadow`, unless it
  * suffices. Returns 0, -ENOENT if there is no such shadow, or another negative errno. */
 int sweep_adopt(struct xfrm *xfrm, const struct entry *shadow);
 

@@ -10,7 +10,7 @@
 #include "base/util.h"
 #include "xfrm/entry.h"
 
-/* Maximum number of addresses that are read from a connection's local_addrs, and from its remote_addrs. */
+/* Maximum number of addresses that are read from each of a connection's lists, local_addrs and remote_addrs. */
 #define ADDRESSES_MAX 16
 
 /* Reads the answer to `version`. */
@@ -109,10 +109,19 @@ static int take_child(struct charon_sas *sas, uint8_t *proto, const struct vici_
 	return 0;
 }
 
+/* Lists of charon's SAs under construction, and who else reads the events. */
+struct sas_reading {
+	struct charon_sas sas;
+	vici_message_fn fn;
+	void *userdata;
+};
+
 /* Reads an event list-sa: IKE_SA { ..., child-sas { NAME-ID { protocol, spi-in, ... } } } */
 static int on_list_sa(struct vici_reader *message, void *userdata)
 {
-	struct charon_sas *sas = userdata;
+	struct sas_reading *reading = userdata;
+	struct charon_sas *sas = &reading->sas;
+	struct vici_reader copy = *message;
 	struct vici_item item;
 	uint8_t proto = IPPROTO_ESP;
 	int r;
@@ -127,7 +136,7 @@ static int on_list_sa(struct vici_reader *message, void *userdata)
 		if (r < 0)
 			return r;
 	}
-	return r;
+	return r < 0 || !reading->fn ? r : reading->fn(&copy, reading->userdata);
 }
 
 /* Orders by protocol and SPI. */
@@ -140,19 +149,24 @@ static int compare_sas(const void *a, const void *b)
 	return left->spi < right->spi ? -1 : left->spi > right->spi;
 }
 
-int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret)
+int charon_sas_and(struct vici *vici, uint64_t deadline, vici_message_fn fn, void *userdata, struct charon_sas *ret)
 {
-	struct charon_sas sas = {0};
+	struct sas_reading reading = {.fn = fn, .userdata = userdata};
 
-	int r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_list_sa, NULL, &sas);
+	int r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_list_sa, NULL, &reading);
 	if (r < 0) {
-		charon_free_sas(&sas);
+		charon_free_sas(&reading.sas);
 		return r;
 	}
-	if (sas.n)
-		qsort(sas.list, sas.n, sizeof(*sas.list), compare_sas);
-	*ret = sas;
+	if (reading.sas.n)
+		qsort(reading.sas.list, reading.sas.n, sizeof(*reading.sas.list), compare_sas);
+	*ret = reading.sas;
 	return 0;
+}
+
+int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret)
+{
+	return charon_sas_and(vici, deadline, NULL, NULL, ret);
 }
 
 bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi)
@@ -170,14 +184,14 @@ void charon_free_sas(struct charon_sas *sas)
 
 /* Plain addresses of local_addrs or remote_addrs of a connection. */
 struct addresses {
-	/* `remote` and `family` are set in both cases; the other members are not. */
+	/* The addresses. Only `family` and `remote` are set, also for addresses of local_addrs. */
 	struct charon_endpoints list[ADDRESSES_MAX];
 	size_t n;
 	/* Whether the list has entries that are not plain addresses, or too many. */
 	bool others;
 };
 
-/* Adds a plain address to the list. For any other text, and %any, sets `others`. */
+/* Adds a plain address to the list. Sets `others` for any other text, for %any, and if the list is full. */
 static void take_address(struct addresses *addresses, struct vici_text text)
 {
 	char buffer[INET6_ADDRSTRLEN];

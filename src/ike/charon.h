@@ -51,9 +51,12 @@ struct charon_sas {
 	/* Number of IKE_SAs and of CHILD_SAs. */
 	uint64_t n_ike_sas, n_child_sas;
 };
-/* Sends the command `list-sas` in its blocking form: charon waits for each IKE_SA that one of its threads works on. So
- * the answer includes SAs that such a thread has added to the kernel first, and to charon's list only then. */
+/* Sends the command `list-sas` in its blocking form: charon waits for each IKE_SA that one of its threads works on. A
+ * thread adds an SA to the kernel before it adds the SA to charon's list. Without the wait, such an SA could be missing
+ * in the answer. */
 int charon_sas(struct vici *vici, uint64_t deadline, struct charon_sas *ret);
+/* Does the same, and passes each event list-sa to `fn`, too. */
+int charon_sas_and(struct vici *vici, uint64_t deadline, vici_message_fn fn, void *userdata, struct charon_sas *ret);
 /* Returns whether charon has listed this SA. */
 bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi);
 void charon_free_sas(struct charon_sas *sas);
@@ -84,15 +87,17 @@ void charon_free_configuration(struct charon_configuration *configuration);
 const char *charon_connection_between(const struct charon_configuration *configuration, sa_family_t family,
 				      const xfrm_address_t *src, const xfrm_address_t *dst, uint8_t mode);
 
-/* Sends the commands `list-conns`, `get-conns` and `list-sas`. Reads all children of the loaded configuration, and
- * which of their connections are busy. Sets `incomplete` of `ret` if charon has more connections than it has listed.
- * Memory: see child.h. */
+/* Sends the commands `list-conns` and `get-conns`. Reads all children of the loaded configuration. Sets `incomplete` of
+ * `ret` if charon has more connections than it has listed. Memory: see child.h. */
+int charon_connections(struct vici *vici, uint64_t deadline, struct children *ret);
+
+/* Does the same, and sends the command `list-sas`, which tells the connections that are busy. */
 int charon_children(struct vici *vici, uint64_t deadline, struct children *ret);
 
 /* Progress of charon with a child. */
 enum charon_progress {
 	CHARON_ABSENT, /* charon has not begun to negotiate the child, or has failed */
-	CHARON_COMING, /* charon sets up the IKE_SA of its connection, or negotiates a child of it */
+	CHARON_COMING, /* charon sets up the connection's IKE_SA, or negotiates any child of it */
 	CHARON_THERE,  /* the child has SAs */
 };
 
@@ -105,7 +110,7 @@ struct charon_question {
 	enum charon_progress progress;
 	/* Result of charon_ask_initiate(): whether charon has accepted the command. */
 	bool accepted;
-	/* Reason that charon gives when it does not accept the command, terminated. */
+	/* charon's reason if it does not accept the command, as a terminated string. */
 	char why[128];
 	/* Holds the arguments: up to two names, which charon limits to 255 bytes each. */
 	uint8_t buffer[1024];

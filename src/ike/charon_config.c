@@ -10,7 +10,7 @@
 
 /* Progress through an event list-conn. */
 struct reading {
-	/* Where the elements are added. */
+	/* Receives the elements. */
 	struct children *children;
 	/* Whether the current section of the connection is `children`. */
 	bool in_children;
@@ -50,6 +50,8 @@ static int take_item(struct reading *reading, const struct vici_item *item)
 		reading->in_children = vici_is(item->name, "children");
 	if (item->element == VICI_SECTION_START && item->depth == 2 && reading->in_children)
 		return children_add(reading->children, text);
+	if (item->element == VICI_KEY_VALUE && item->depth == 3 && reading->in_children && vici_is(item->name, "mode"))
+		children_set_mode(reading->children, text);
 	if (item->element == VICI_LIST_ITEM && item->depth == 1)
 		return take_connection_item(reading->children, item, text);
 	if (item->element == VICI_LIST_ITEM && item->depth == 3 && reading->in_children)
@@ -57,7 +59,6 @@ static int take_item(struct reading *reading, const struct vici_item *item)
 	return 0;
 }
 
-/* Reads an event list-conn. */
 static int on_list_conn(struct vici_reader *message, void *userdata)
 {
 	struct reading reading = {.children = userdata};
@@ -69,7 +70,7 @@ static int on_list_conn(struct vici_reader *message, void *userdata)
 		 */
 		if (item.depth && !reading.children->n_connections)
 			return -EBADMSG;
-		if (item.element == VICI_LIST_ITEM && item.depth == 3 && reading.in_children && !reading.children->n)
+		if (item.depth == 3 && reading.in_children && !reading.children->n)
 			return -EBADMSG;
 		r = take_item(&reading, &item);
 		if (r < 0)
@@ -104,23 +105,29 @@ static int on_busy(struct vici_reader *message, void *userdata)
 	return r;
 }
 
-int charon_children(struct vici *vici, uint64_t deadline, struct children *ret)
+int charon_connections(struct vici *vici, uint64_t deadline, struct children *ret)
 {
-	struct children children = {0};
 	size_t n = 0;
 
-	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, on_list_conn, NULL, &children);
+	*ret = (struct children){0};
+	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, on_list_conn, NULL, ret);
 	if (r == 0)
 		r = vici_request(vici, "get-conns", NULL, deadline, on_get_conns, &n);
+	if (r < 0)
+		children_free(ret);
+	ret->incomplete = ret->n_connections < n;
+	return r;
+}
+
+int charon_children(struct vici *vici, uint64_t deadline, struct children *ret)
+{
+	int r = charon_connections(vici, deadline, ret);
+
 	if (r == 0)
-		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_busy, NULL, &children);
-	if (r < 0) {
-		children_free(&children);
-		return r;
-	}
-	children.incomplete = children.n_connections < n;
-	*ret = children;
-	return 0;
+		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, on_busy, NULL, ret);
+	if (r < 0)
+		children_free(ret);
+	return r;
 }
 
 /* Reads the progress of a child from an event list-sa:

@@ -11,7 +11,8 @@
 #include "ike/traffic_selector.h"
 
 /* Points in children_score(): for a child that fits at all, and for selectors equal to those of the SA. An end point
- * has points if the configuration allows it (ANY), and more if the configuration names it (NAMED). */
+ * scores if the configuration allows its address (ANY), and scores more if the configuration names the address (NAMED).
+ */
 #define SCORE_FITS 1U
 #define SCORE_SAME_SELECTORS 1U
 #define SCORE_END_POINT_ANY 2U
@@ -42,7 +43,7 @@ static bool is_unspecified(const struct prefix *prefix)
 }
 
 /* Returns whether a text is a range, such as "192.0.2.1-192.0.2.9". charon writes ranges as the configuration has them
- * (ike_cfg.c). Host names can contain a '-' too, so an address has to precede it. */
+ * (ike_cfg.c). Host names can contain a '-' too, so only a text with an address before the '-' is a range. */
 static bool is_range(const char *text)
 {
 	char first[INET6_ADDRSTRLEN + 1];
@@ -105,6 +106,11 @@ int children_add_selector(struct children *children, size_t side, const char *te
 		return add_network(selectors, &selector.prefix);
 	selectors->any = true;
 	return 0;
+}
+
+void children_set_mode(struct children *children, const char *text)
+{
+	children->list[children->n - 1].shunt = strcmp(text, "PASS") == 0 || strcmp(text, "DROP") == 0;
 }
 
 void children_free(struct children *children)

@@ -39,6 +39,8 @@ struct child {
 	char *name;
 	/* Index in children.connections. */
 	size_t connection;
+	/* Whether the child is a shunt (mode PASS or DROP), which never has SAs. */
+	bool shunt;
 	/* Whether the caller has assigned the child to kept SAs. */
 	bool taken;
 	/* Traffic selectors of both ends. */
@@ -55,14 +57,15 @@ struct children {
 	bool incomplete; /* whether charon has connections that it has not listed */
 };
 
-/* Each of the following functions adds to the element that was added last. They return 0, -ENOMEM, or -EINVAL for a
- * text that charon does not write. The caller adds a connection before its addresses ("192.0.2.1", "192.0.2.0/24",
- * "%any", a host name) and its children. It adds a child before its traffic selectors, which traffic_selector_parse()
- * parses. */
+/* The following functions add an element, or a property of the element that was added last. They return 0, -ENOMEM, or
+ * -EINVAL for a text that charon does not write. The caller adds a connection before its addresses ("192.0.2.1",
+ * "192.0.2.0/24", "%any", a host name) and its children. It adds a child before its traffic selectors, which
+ * traffic_selector_parse() parses. */
 int children_add_connection(struct children *children, const char *name);
 int children_add_address(struct children *children, size_t side, const char *text);
 int children_add(struct children *children, const char *name);
 int children_add_selector(struct children *children, size_t side, const char *text);
+void children_set_mode(struct children *children, const char *text);
 void children_free(struct children *children);
 
 /* A pair of networks between which an old SA protected traffic: one at this host, one at the peer. */

@@ -11,7 +11,7 @@
 
 /* Kinds of processes that listen for acquires, from weak to strong evidence that they manage SAs. */
 enum key_manager_kind {
-	/* `ip xfrm monitor` or similar: it only listens, and manages no SAs. */
+	/* The program `ip`, as in `ip xfrm monitor`: it only listens, and manages no SAs. */
 	KEY_MANAGER_MONITOR,
 	/* Listens for acquires, but shows no sign of IKE. */
 	KEY_MANAGER_UNKNOWN,
@@ -63,8 +63,8 @@ int key_manager_parse_link(const char *target, uint64_t *ret);
 enum key_manager_kind key_manager_classify(const char *name, bool has_ike_port);
 
 /* Calls `fn` for each process in the network namespace of the calling thread that listens for acquires, through netlink
- * or PF_KEY. A last call, with PID 0, stands for all listening sockets that no visible process has open. Returns 0 or a
- * negative errno. */
+ * or PF_KEY. If some listening sockets belong to no visible process, a last call with PID 0 stands for all of these
+ * sockets. Returns 0 or a negative errno. */
 typedef void (*key_manager_fn)(const struct key_manager *key_manager, void *userdata);
 int key_manager_list(key_manager_fn fn, void *userdata);
 

@@ -8,7 +8,7 @@
 #include "base/util.h"
 #include "ike/key_manager.h"
 
-/* Maximum number of sockets that are examined: of those that listen for acquires, and of those on IKE ports. */
+/* Maximum number of examined sockets that listen for acquires, and of examined sockets on IKE ports. */
 #define SOCKETS_MAX 64
 
 /* Sockets of interest in one network namespace. */
@@ -138,7 +138,7 @@ static bool look_at_process(int proc, pid_t pid, struct sockets *listeners, stru
 
 int key_manager_list(key_manager_fn fn, void *userdata)
 {
-	/* /proc/net shows the network namespace of the main thread, which is the only thread of xfrmctl. */
+	/* /proc/net shows the network namespace of the main thread, which calls this function. */
 	static const struct table listener_tables[] = {
 		{"/proc/net/netlink", key_manager_parse_netlink, KEY_MANAGER_SOCKET_XFRM, false},
 		{"/proc/net/pfkey", key_manager_parse_pfkey, KEY_MANAGER_SOCKET_PFKEY, true},
@@ -190,7 +190,7 @@ struct strongest {
 	bool found;
 };
 
-/* Remembers a process if the evidence on it is stronger than on the one before. */
+/* Remembers a process if the evidence about it is stronger than about all processes before it. */
 static void compare(const struct key_manager *key_manager, void *userdata)
 {
 	struct strongest *strongest = userdata;

@@ -3,7 +3,7 @@
 
 /* A daemon counts as busy if its threads ran, or waited for a processor, for 1/BUSY_SHARE of the period or more. A
  * daemon that works always has at least one such thread: its share is 1 or more. A daemon whose workers wait for each
- * other still receives packets, but each takes only some tens of microseconds. */
+ * other still receives packets, but each packet takes only some tens of microseconds. */
 #define BUSY_SHARE 10
 
 enum liveness_verdict liveness_judge(const struct liveness *liveness, const struct liveness_evidence *evidence)

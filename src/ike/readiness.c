@@ -101,8 +101,8 @@ static bool is_passing(int r)
 	}
 }
 
-/* Waits for an event, for the end of the process, or until `until`. Returns 1 for an event, -ECHILD for the end of the
- * process, 0 for the time, or another negative errno. */
+/* Waits for an event, for the end of the process, or until `until`. Returns 1 for an event or a signal, -ECHILD for the
+ * end of the process, 0 if the time is over, or another negative errno. */
 static int wait_event(int events, int pidfd, uint64_t until)
 {
 	struct pollfd fds[] = {{.fd = events, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};

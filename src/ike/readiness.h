@@ -29,5 +29,5 @@ struct readiness_answer {
 
 /* Waits until the daemon answers. Returns 0 if it has answered, or -ECHILD if the process of `pidfd` has ended. After
  * the timeout, returns the error of the last try. An error that waiting cannot resolve ends the wait at once, and is
- * returned. A try has the errors of vici.h, and -EADDRINUSE if a process other than `process` answers. */
+ * returned. The error of a try is one of vici.h, or -EADDRINUSE if a process other than `process` answers. */
 int readiness_answer(const struct readiness *readiness, struct readiness_answer *ret);

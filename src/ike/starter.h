@@ -21,6 +21,7 @@ int starter_read_pid(const char *file, pid_t *ret);
 int starter_wait(uint64_t timeout_usec, uint64_t *ret_usec);
 
 /* Waits until starter's charon has ended. If that was a crash, starter continues and starts another charon, and systemd
- * does not notice. So kills a starter that continues; systemd then restarts the whole service. Reports what it does,
- * and errors. Returns 0 if it has killed starter, 1 if starter has ended by itself, or a negative errno. */
+ * does not notice. This function therefore kills a starter that continues, so that systemd restarts the whole service.
+ * It reports this, and errors. Returns 0 if it has killed starter, 1 if starter has ended by itself, or a negative
+ * errno. */
 int starter_watch(void);

@@ -81,7 +81,6 @@ int vici_number(struct vici_text text, unsigned int base, uint64_t *ret);
 /* Writes a message into a buffer of the caller. An element that exceeds the buffer or a limit of the protocol sets
  * `overflow`; vici_request() then returns -EMSGSIZE. */
 struct vici_writer {
-	/* Buffer of the caller. */
 	uint8_t *buffer;
 	/* Size of the buffer, and number of bytes written so far. */
 	size_t size, length;

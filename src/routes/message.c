@@ -14,7 +14,7 @@
 #include "base/netlink.h"
 #include "base/util.h"
 
-/* Flags of a dump that the kernel accepts in a request. The other flags describe the state of the link. */
+/* Flags of a listed route that the kernel accepts in a request. The other flags describe the state of the link. */
 #define FLAGS_TO_KEEP (RTNH_F_PERVASIVE | RTNH_F_ONLINK)
 
 /* Reads an address of this family. Sets `has` to whether there is one. */
@@ -70,8 +70,8 @@ static bool has_sound_vias(const struct nlattr *attributes, int length)
 	return true;
 }
 
-/* Returns whether all next hops of an RTA_MULTIPATH are within the attribute. libnl goes from one next hop to the next
- * by their lengths. It checks neither that a length takes it further, nor that the next hop is still within the
+/* Returns whether all next hops of an RTA_MULTIPATH are within the attribute. libnl finds each next hop by the length
+ * of the one before it. It checks neither that the length is positive, nor that the next hop is still within the
  * attribute. */
 static bool has_sound_hops(const struct nlattr *hops)
 {
@@ -247,13 +247,17 @@ static uint32_t rule_number(struct nlmsghdr *nlh, int type, uint32_t without)
 	return attr && nla_len(attr) == sizeof(uint32_t) ? nla_get_u32(attr) : without;
 }
 
-bool rtnl_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol)
+bool rtnl_message_leads_to(struct nlmsghdr *nlh, sa_family_t family, uint32_t table)
 {
 	const struct fib_rule_hdr *rule = nlmsg_data(nlh);
 
 	return nlh->nlmsg_type == RTM_NEWRULE && nlmsg_valid_hdr(nlh, sizeof(*rule)) && rule->family == family &&
-	       rule->action == FR_ACT_TO_TBL && rule_number(nlh, FRA_TABLE, rule->table) == table &&
-	       rule_number(nlh, FRA_PROTOCOL, RTPROT_UNSPEC) == protocol;
+	       rule->action == FR_ACT_TO_TBL && rule_number(nlh, FRA_TABLE, rule->table) == table;
+}
+
+bool rtnl_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol)
+{
+	return rtnl_message_leads_to(nlh, family, table) && rule_number(nlh, FRA_PROTOCOL, RTPROT_UNSPEC) == protocol;
 }
 
 int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
@@ -284,7 +288,8 @@ int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t b
 	return 0;
 }
 
-bool rtnl_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex)
+bool rtnl_message_any_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex,
+			      bool *host)
 {
 	const struct ifaddrmsg *ifa = nlmsg_data(nlh);
 
@@ -294,11 +299,19 @@ bool rtnl_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_addres
 	const struct nlattr *attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_LOCAL);
 	if (!attr)
 		attr = nlmsg_find_attr(nlh, sizeof(*ifa), IFA_ADDRESS);
-	if (!attr || (size_t)nla_len(attr) != length || ifa->ifa_prefixlen != length * 8)
+	if (!attr || (size_t)nla_len(attr) != length)
 		return false;
+	*host = ifa->ifa_prefixlen == length * 8;
 	*ret = (xfrm_address_t){0};
 	memcpy(ret, nla_data(attr), length);
 	*family = ifa->ifa_family;
 	*ifindex = ifa->ifa_index;
 	return true;
+}
+
+bool rtnl_message_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex)
+{
+	bool host = false;
+
+	return rtnl_message_any_address(nlh, family, ret, ifindex, &host) && host;
 }

@@ -43,7 +43,7 @@ int rtnl_message_to_gateway(const struct route *route, const struct route *cover
  * gateway. Returns 0, or -EOPNOTSUPP if the route does not have exactly one next hop. */
 int rtnl_message_next_hop(const struct route *route, bool onlink, uint8_t protocol, struct rtnl_nexthop *ret);
 
-/* Returns whether packets take the same way through both objects. */
+/* Returns whether both objects have the same next hop. */
 bool rtnl_message_is_same_hop(const struct rtnl_nexthop *a, const struct rtnl_nexthop *b);
 
 /* Reads a message of a dump of nexthop objects. Returns false if the message is not about such an object. */
@@ -58,10 +58,18 @@ uint32_t rtnl_message_used_nexthop(struct nlmsghdr *nlh);
 /* Returns whether a message is about a rule of this family and protocol by which the kernel looks up this table. */
 bool rtnl_message_is_rule(struct nlmsghdr *nlh, sa_family_t family, uint32_t table, uint8_t protocol);
 
+/* Returns the same for a rule of any protocol. */
+bool rtnl_message_leads_to(struct nlmsghdr *nlh, sa_family_t family, uint32_t table);
+
 /* Builds a request of `type` with a copy of a rule. The copy has this protocol, and the rule's priority plus `behind`.
  * Returns 0 with `ret`, which the caller frees; -ERANGE if that priority is too large; or -ENOMEM. */
 int rtnl_message_copy_rule(struct nlmsghdr *nlh, int type, int flags, uint32_t behind, uint8_t protocol,
 			   struct nl_msg **ret);
+
+/* Reads a message of a dump of addresses. Sets `host` if the prefix length of the address covers all its bits. Returns
+ * whether the message is about an address. */
+bool rtnl_message_any_address(struct nlmsghdr *nlh, sa_family_t *family, xfrm_address_t *ret, unsigned int *ifindex,
+			      bool *host);
 
 /* Reads a message of a dump of addresses. Returns whether the message is about an address whose prefix length covers
  * all its bits. */

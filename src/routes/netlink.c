@@ -136,8 +136,8 @@ static int request_list(struct nl_sock *sock, int type, const void *header, size
 	return is_nothing(r) ? 0 : r;
 }
 
-/* Requests a dump until it is not interrupted, at most DUMPS_MAX times. Before each repetition, `again` drops the
- * result of `fn`, unless `again` is NULL. Returns 0 or a negative errno. */
+/* Requests a dump, and repeats that if the dump was interrupted, at most DUMPS_MAX times in all. Before each
+ * repetition, `again` drops the result of `fn`, unless `again` is NULL. Returns 0 or a negative errno. */
 static int read_list(struct nl_sock *sock, int type, const void *header, size_t size, uint32_t table,
 		     void (*again)(void *userdata), nl_recvmsg_msg_cb_t fn, void *userdata)
 {
@@ -316,7 +316,7 @@ static int on_nexthop(struct nl_msg *message, void *userdata)
 	return NL_OK;
 }
 
-/* Marks the nexthop object to which a route refers as used. */
+/* Notes that the nexthop object to which a route refers is in use. */
 static int on_user(struct nl_msg *message, void *userdata)
 {
 	struct nexthops *nexthops = userdata;
@@ -463,8 +463,34 @@ int rtnl_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol)
 	return change_rules(sock, table, protocol, RTM_DELRULE, 0, 0, protocol);
 }
 
-/* Arguments of rtnl_host_addresses(). */
+/* Arguments of rtnl_has_rule(). */
+struct rule_search {
+	sa_family_t family;
+	uint32_t table;
+	bool found;
+};
+
+static int on_search(struct nl_msg *message, void *userdata)
+{
+	struct rule_search *search = userdata;
+
+	search->found |= rtnl_message_leads_to(nlmsg_hdr(message), search->family, search->table);
+	return NL_OK;
+}
+
+int rtnl_has_rule(struct nl_sock *sock, sa_family_t family, uint32_t table, bool *ret)
+{
+	const struct fib_rule_hdr rule = {.family = (uint8_t)family};
+	struct rule_search search = {.family = family, .table = table};
+
+	int r = read_list(sock, RTM_GETRULE, &rule, sizeof(rule), 0, NULL, on_search, &search);
+	*ret = search.found;
+	return r;
+}
+
+/* Arguments of rtnl_addresses(). */
 struct address_reader {
+	bool all; /* not only addresses whose prefix length covers all their bits */
 	rtnl_address_fn fn;
 	void *userdata;
 };
@@ -476,16 +502,26 @@ static int on_address(struct nl_msg *message, void *userdata)
 	unsigned int ifindex;
 	xfrm_address_t address;
 	sa_family_t family;
+	bool host;
 
-	if (rtnl_message_address(nlmsg_hdr(message), &family, &address, &ifindex))
+	if (rtnl_message_any_address(nlmsg_hdr(message), &family, &address, &ifindex, &host) && (host || reader->all))
 		reader->fn(family, &address, ifindex, reader->userdata);
 	return NL_OK;
 }
 
-int rtnl_host_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata)
+static int read_addresses(struct nl_sock *sock, struct address_reader reader)
 {
 	const struct ifaddrmsg ifa = {.ifa_family = AF_UNSPEC};
-	struct address_reader reader = {fn, userdata};
 
 	return read_list(sock, RTM_GETADDR, &ifa, sizeof(ifa), 0, NULL, on_address, &reader);
+}
+
+int rtnl_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata)
+{
+	return read_addresses(sock, (struct address_reader){true, fn, userdata});
+}
+
+int rtnl_host_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata)
+{
+	return read_addresses(sock, (struct address_reader){false, fn, userdata});
 }

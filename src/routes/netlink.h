@@ -24,12 +24,10 @@ void rtnl_free(struct route *route);
 
 /* Properties in which a copy of a route differs from the route. */
 struct rtnl_copy {
-	/* Protocol number of the copy. */
 	uint8_t protocol;
-	/* Metric of the copy. */
 	uint32_t metric;
-	/* Whether the copy replaces a route with the same destination, TOS and metric. If it does not, the kernel
-	 * refuses the copy because of such a route (-EEXIST). */
+	/* Whether the copy replaces a route with the same destination, TOS and metric. Otherwise the kernel refuses the
+	 * copy if such a route exists (-EEXIST). */
 	bool replace;
 	/* Whether the kernel accepts the gateway without a check that it is reachable (RTNH_F_ONLINK). */
 	bool onlink;
@@ -52,13 +50,17 @@ int rtnl_delete_nexthops(struct nl_sock *sock, uint8_t protocol);
 /* Removes exactly this route. Returns -ESRCH if it does not exist any more. */
 int rtnl_delete(struct nl_sock *sock, const struct route *route);
 
-/* Rules (ip-rule(8)) that make the kernel look up a table. charon's rules have no protocol. rtnl_copy_rules() adds a
- * copy with this protocol directly behind each rule of charon's. rtnl_delete_rules() removes the rules with this
- * protocol. */
+/* The following functions change the rules (ip-rule(8)) that make the kernel look up a table. charon's rules have no
+ * protocol. rtnl_copy_rules() adds a copy with this protocol directly behind each rule of charon. rtnl_delete_rules()
+ * removes the rules with this protocol. */
 int rtnl_copy_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
 int rtnl_delete_rules(struct nl_sock *sock, uint32_t table, uint8_t protocol);
 
-/* Calls `fn` for each address of an interface whose prefix length covers all its bits. */
+/* Finds out whether a rule of this family, by charon or by others, makes the kernel look up a table. */
+int rtnl_has_rule(struct nl_sock *sock, sa_family_t family, uint32_t table, bool *ret);
+
+/* Calls `fn` for each address of an interface, or for each whose prefix length covers all its bits. */
 typedef void (*rtnl_address_fn)(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex,
 				void *userdata);
+int rtnl_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata);
 int rtnl_host_addresses(struct nl_sock *sock, rtnl_address_fn fn, void *userdata);

@@ -80,8 +80,8 @@ static int compare_for_sort(const void *a, const void *b)
 	return prefix_compare(a, b);
 }
 
-/* Two networks are nested or disjoint. This drops each network that is within another one. Then at most one network can
- * contain an address: the last one that begins at or before the address. */
+/* Drops each network that is within another one. The others are disjoint, so at most one of them can contain an
+ * address: the last one that begins at or before the address. */
 void route_targets_sort(struct route_targets *targets)
 {
 	size_t n = 0;

@@ -16,15 +16,15 @@
 
 #include "base/prefix.h"
 
-/* Number of charon's table, unless charon.routing_table is another. */
+/* Number of charon's table, unless charon.routing_table sets another. */
 #define ROUTE_TABLE 220
 
 /* Protocol number (rtm_protocol) of a backup route. The kernel does not interpret the number, and iproute2's rt_protos
  * does not have it. */
 #define ROUTE_BACKUP 88
 
-/* Lowest metric that leaves no room for a backup route with a higher one. Metrics of backup routes have this bit set.
- */
+/* Bit that is set in the metrics of backup routes. A real route whose metric is this number or higher can have no
+ * backup route. */
 #define ROUTE_METRIC 0x80000000U
 
 /* Metric of a backup route that leads to the gateway of other backup routes. */
@@ -32,9 +32,7 @@
 
 struct rtnl_route;
 
-/* A route of a table. */
 struct route {
-	/* Destination. */
 	struct prefix dst;
 	/* Preferred source, of the family of `dst`; set if `has_src`. */
 	xfrm_address_t src;
@@ -92,7 +90,7 @@ struct prefix route_source(const struct route *route);
 struct route_targets {
 	struct prefix *list;
 	size_t n, allocated;
-	bool dynamic; /* whether a selector is known only when the peer has its address */
+	bool dynamic; /* whether one of the selectors is `dynamic` (see traffic_selector.h) */
 };
 
 /* Adds a traffic selector. Ignores one that is limited to a single protocol, since charon adds no route for it. Returns

@@ -51,7 +51,7 @@ int routes_parse_table(const char *text, uint32_t *ret)
 	return 0;
 }
 
-/* Addresses of interfaces whose prefix length covers all their bits. */
+/* Interface addresses with the maximum prefix length (/32 or /128). */
 struct hosts {
 	struct host {
 		/* Address as a network of a single address. */
@@ -94,8 +94,8 @@ static int compare_hosts(const void *a, const void *b)
 	return r ? r : strcmp(((const struct host *)a)->device, ((const struct host *)b)->device);
 }
 
-/* Lists the addresses of interfaces whose prefix length covers all their bits. The list is sorted by address and
- * device. Returns 0 or a negative errno. */
+/* Lists the interface addresses with the maximum prefix length. The list is sorted by address and device. Returns 0 or
+ * a negative errno. */
 static int list_hosts(struct nl_sock *sock, struct hosts *hosts)
 {
 	int r = rtnl_host_addresses(sock, add_host, hosts);
@@ -171,6 +171,16 @@ static void keep_ours(struct routes *routes)
 	routes->n = n;
 }
 
+/* Lists charon's routes and backup routes of a table. Returns 0 or a negative errno. */
+static int list_ours(struct nl_sock *sock, uint32_t table, struct routes *ret)
+{
+	int r = rtnl_list(sock, table, ret);
+
+	if (r == 0)
+		keep_ours(ret);
+	return r;
+}
+
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret)
 {
 	CLEANUP(netlink_close) struct nl_sock *sock = NULL;
@@ -178,14 +188,57 @@ int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct rou
 	*ret = (struct routes){0};
 	int r = rtnl_open(&sock);
 	if (r == 0)
-		r = rtnl_list(sock, table, ret);
-	if (r == 0) {
-		keep_ours(ret);
+		r = list_ours(sock, table, ret);
+	if (r == 0)
 		r = explain(sock, ret, vici, deadline);
-	}
 	if (r < 0)
 		routes_free(ret);
 	return r;
+}
+
+/* Adds an address to the list. */
+static void add_address(sa_family_t family, const xfrm_address_t *address, unsigned int ifindex, void *userdata)
+{
+	struct routes_addresses *addresses = userdata;
+
+	(void)ifindex;
+	if (APPEND(addresses, prefix_of_address(family, address)) < 0)
+		addresses->error = -ENOMEM;
+}
+
+static int compare_prefixes(const void *a, const void *b)
+{
+	return prefix_compare(a, b);
+}
+
+int routes_look(uint32_t table, struct routes_look *ret)
+{
+	CLEANUP(netlink_close) struct nl_sock *sock = NULL;
+	struct routes_addresses *addresses = &ret->addresses;
+
+	*ret = (struct routes_look){0};
+	int r = rtnl_open(&sock);
+	if (r == 0)
+		r = list_ours(sock, table, &ret->routes);
+	if (r == 0)
+		r = rtnl_has_rule(sock, AF_INET, table, &ret->rules[0]);
+	if (r == 0)
+		r = rtnl_has_rule(sock, AF_INET6, table, &ret->rules[1]);
+	ret->main_table = !ret->routes.n && !ret->rules[0] && !ret->rules[1];
+	if (r == 0 && ret->main_table)
+		r = list_ours(sock, RT_TABLE_MAIN, &ret->routes);
+	if (r == 0)
+		r = rtnl_addresses(sock, add_address, addresses);
+	if (addresses->n)
+		qsort(addresses->list, addresses->n, sizeof(*addresses->list), compare_prefixes);
+	return r < 0 ? r : addresses->error;
+}
+
+void routes_look_free(struct routes_look *look)
+{
+	routes_free(&look->routes);
+	free(look->addresses.list);
+	*look = (struct routes_look){0};
 }
 
 /* A change of a table. */
@@ -289,8 +342,8 @@ static int put_backup(struct change *change, const struct route *route, uint32_t
 	struct rtnl_copy copy = {
 		.protocol = ROUTE_BACKUP, .metric = metric, .replace = predecessor != NULL, .onlink = onlink};
 
-	/* The route has lost its source since the existing backup route was added. Keep that one, which has the source.
-	 */
+	/* The route has lost its source since the existing backup route was added. Keep the existing one, because it
+	 * has the source. */
 	if (predecessor && predecessor->has_src && !route->has_src)
 		return 0;
 	if (may_lose_source(change, route)) {
@@ -312,9 +365,9 @@ static int put_backup(struct change *change, const struct route *route, uint32_t
 
 /* Adds a backup route that leads directly to the gateway of an IPv6 route, if another route of the table covers that
  * gateway. The kernel refuses an IPv6 route if packets to its gateway take another gateway or a throw route
- * (ip6_route_check_nh()). It looks this up both in the same table and by the rules. Without the route added here, a
- * backup route that covers the gateway would make the kernel refuse charon's next route. The route added here has the
- * source that packets to the gateway had. */
+ * (ip6_route_check_nh()). The kernel looks this up both in the same table and by the rules. Without the route added
+ * here, a backup route that covers the gateway would make the kernel refuse charon's next route. The route added here
+ * has the source that packets to the gateway had. */
 static void lead_to_gateway(struct change *change, const struct route *route)
 {
 	const struct route *cover = NULL;

@@ -27,10 +27,31 @@ struct routes_summary {
 int routes_parse_table(const char *text, uint32_t *ret);
 
 /* Lists the static routes and the backup routes of a table, and marks those that the running charon explains. `vici` is
- * NULL if no charon runs: then no route is explained, and stale_address_on is not set. `deadline` is the one for
- * charon's answers (vici.h). Returns 0, -ENOMEM, or an error of vici_stream() or of the kernel. */
+ * NULL if no charon runs: then no route is explained, and stale_address_on is not set. `deadline` applies to charon's
+ * answers (vici.h). Returns 0, -ENOMEM, or an error of vici_stream() or of the kernel. */
 int routes_find(uint32_t table, struct vici *vici, uint64_t deadline, struct routes *ret);
 void routes_free(struct routes *routes);
+
+/* What the kernel needs to send packets through charon's tunnels. */
+struct routes_look {
+	/* Static routes and backup routes of charon's table. */
+	struct routes routes;
+	/* Whether a rule makes the kernel look up the table, for IPv4 and for IPv6. */
+	bool rules[2];
+	/* Whether `routes` are those of the main table, since charon's has neither a route nor a rule. charon uses the
+	 * main table if charon.routing_table is 0. */
+	bool main_table;
+	/* Addresses of this host, sorted. */
+	struct routes_addresses {
+		struct prefix *list;
+		size_t n, allocated;
+		int error; /* 0 or -ENOMEM */
+	} addresses;
+};
+
+/* Reads routes, rules and addresses. The caller frees `ret` with routes_look_free(), also after an error. */
+int routes_look(uint32_t table, struct routes_look *ret);
+void routes_look_free(struct routes_look *look);
 
 /* The following functions report errors. They name up to LOG_NAMED_MAX routes that could not be changed; `failed`
  * counts all of these, and the result does not depend on them. They return 0, or a negative errno if they could not

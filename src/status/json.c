@@ -135,19 +135,26 @@ static json_t *shadows_to_json(const struct status *status)
 	json_t *object = json_object();
 
 	add(object, "hold", shadows->hold);
-	add(object, "grace", shadows->grace);
-	add(object, "close", shadows->close);
-	add(object, "kept", status->policies.kept);
+	add(object, "expiring", shadows->expiring);
+	add(object, "adjacent", shadows->adjacent);
 	add(object, "passing", shadows->passing);
-	if (shadows->grace)
-		add(object, "grace_left_seconds",
-		    shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0);
+	if (shadows->expiring)
+		add(object, "expire_seconds", shadows->expires > status->now ? shadows->expires - status->now : 0);
 	if (status->blocked_known && status_count_shadows(shadows)) {
-		const struct xfrm_counters since = {status->blocked.out - shadows->before.out,
-						    status->blocked.in - shadows->before.in};
+		const struct xfrm_counters since = status_blocked_since(status);
 		json_object_set_new(object, "blocked_packets", blocked_to_json(&since));
 	}
 	return object;
+}
+
+static void add_mark(json_t *object, const struct xfrm_mark *mark)
+{
+	if (!mark->v && !mark->m)
+		return;
+	json_t *value = json_object();
+	add(value, "value", mark->v);
+	add(value, "mask", mark->m);
+	json_object_set_new(object, "mark", value);
 }
 
 static json_t *orphan_to_json(const struct status *status, const struct orphan *orphan)
@@ -162,12 +169,7 @@ static json_t *orphan_to_json(const struct status *status, const struct orphan *
 	add(object, "spi", ntohl(sa->id.spi));
 	add(object, "reqid", sa->reqid);
 	add_text(object, "mode", status_mode_name(sa->mode, number));
-	if (orphan->mark.v || orphan->mark.m) {
-		json_t *mark = json_object();
-		add(mark, "value", orphan->mark.v);
-		add(mark, "mask", orphan->mark.m);
-		json_object_set_new(object, "mark", mark);
-	}
+	add_mark(object, &orphan->mark);
 	if (orphan->if_id)
 		add(object, "if_id", orphan->if_id);
 	add(object, "age_seconds", status_age(status, sa->curlft.add_time) / USEC_PER_SEC);
@@ -175,6 +177,95 @@ static json_t *orphan_to_json(const struct status *status, const struct orphan *
 	add(object, "bytes", orphan->bytes);
 	if (*orphan->connection)
 		add_text(object, "connection", orphan->connection);
+	return object;
+}
+
+static void add_prefix(json_t *object, const char *name, const struct prefix *prefix)
+{
+	char address[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 4];
+
+	snprintf(text, sizeof(text), "%s/%u", entry_address(prefix->family, &prefix->address, address), prefix->length);
+	add_text(object, name, text);
+}
+
+static void add_owner(json_t *object, const struct child_sa_name *owner)
+{
+	if (*owner->connection)
+		add_text(object, "connection", owner->connection);
+	add_text(object, "child", owner->child);
+	if (owner->id)
+		add(object, "child_id", owner->id);
+}
+
+/* Adds direction, networks, mark and if_id of a policy. */
+static void add_policy(json_t *object, const struct finding *policy)
+{
+	add_text(object, "dir", entry_dir_name(policy->dir));
+	add_prefix(object, "src", &policy->src);
+	add_prefix(object, "dst", &policy->dst);
+	add_mark(object, &policy->mark);
+	if (policy->if_id)
+		add(object, "if_id", policy->if_id);
+}
+
+static json_t *finding_to_json(const struct status *status, const struct finding *finding)
+{
+	char mend[FINDING_MEND_MAX];
+	json_t *object = json_object();
+
+	if (finding->kind != FINDING_UNEXPLAINED_POLICY && finding->kind != FINDING_MISSING_RULE)
+		add_owner(object, &finding->owner);
+	switch (finding->kind) {
+	case FINDING_MISSING_SA:
+		add_text(object, "dir", finding->outbound ? "out" : "in");
+		add_text(object, "proto", entry_proto_name(finding->proto));
+		add(object, "spi", finding->spi);
+		break;
+	case FINDING_MISSING_POLICY:
+		add_policy(object, finding);
+		add_text(object, "traffic", finding->blocked ? "blocked" : "unprotected");
+		break;
+	case FINDING_UNEXPLAINED_POLICY:
+		add_policy(object, finding);
+		add(object, "index", finding->index);
+		add_text(object, "ptype", finding->ptype == XFRM_POLICY_TYPE_SUB ? "sub" : "main");
+		break;
+	case FINDING_MISSING_RULE:
+		add_text(object, "family", finding->dst.family == AF_INET6 ? "ipv6" : "ipv4");
+		break;
+	case FINDING_MISSING_ROUTE:
+		add_prefix(object, "dst", &finding->dst);
+		break;
+	case FINDING_UNCONFIGURED:
+	case FINDING_KINDS:
+	default:
+		break;
+	}
+	add_text(object, "mend", finding_mend(finding, status->table, mend));
+	return object;
+}
+
+static json_t *connection_to_json(const struct connection *connection)
+{
+	json_t *object = json_object();
+
+	add_text(object, "connection", connection->connection);
+	add_text(object, "child", connection->child);
+	json_object_set_new(object, "up", json_boolean(connection->up));
+	if (connection->up)
+		add(object, "up_seconds", connection->age);
+	else
+		add_text(object, "waits_for", connection_waits_name(connection->waits));
+	return object;
+}
+
+static json_t *default_to_json(uint8_t blocks)
+{
+	json_t *object = json_object(), *dirs = json_object();
+
+	for (unsigned int dir = 0; dir < XFRM_POLICY_MAX; dir++)
+		json_object_set_new(dirs, entry_dir_name((uint8_t)dir), json_boolean(blocks >> dir & 1));
+	json_object_set_new(object, "blocks", dirs);
 	return object;
 }
 
@@ -200,7 +291,7 @@ static json_t *routes_to_json(const struct status *status)
 	add(object, "table", status->table);
 	add(object, "static", counts.real);
 	add(object, "unexplained", counts.unexplained);
-	add(object, "stand_ins", counts.backups);
+	add(object, "backup", counts.backups);
 	for (size_t i = 0; i < status->routes.n; i++)
 		if (status_is_left_over(&status->routes.list[i]))
 			json_array_append_new(array, left_over_to_json(&status->routes.list[i]));
@@ -219,7 +310,7 @@ static json_t *problems_to_json(const struct status *status)
 	return array;
 }
 
-/* Returns all of the status but the orphans. status_json() writes these one at a time, because there may be many. */
+/* Returns all of the status but the long lists. status_json() writes their elements one at a time. */
 static json_t *status_to_json(const struct status *status)
 {
 	json_t *object = json_object();
@@ -234,15 +325,69 @@ static json_t *status_to_json(const struct status *status)
 		json_object_set_new(object, "policies", policies_to_json(&status->policies));
 		add(object, "socket_policies", status->policies.of_sockets);
 		json_object_set_new(object, "shadows", shadows_to_json(status));
+		add(object, "kept_policies", status->policies.kept);
+		add(object, "guard_sas", status->states.guard_sas);
 	}
 	if (status->blocked_known)
 		json_object_set_new(object, "blocked_packets", blocked_to_json(&status->blocked));
+	if (status->default_known)
+		json_object_set_new(object, "default_policy", default_to_json(status->default_blocks));
 	if (status->routes_known)
 		json_object_set_new(object, "routes", routes_to_json(status));
 	json_object_set_new(object, "problems", problems_to_json(status));
 	if (status->orphans_known && status->orphans.n)
 		add(object, "traffic_usec", status->orphans.usec);
 	return object;
+}
+
+/* Writes an object and releases it. `first` is false behind another object. Returns 0 or -ENOMEM. */
+static int write_object(json_t *object, bool first, FILE *f)
+{
+	if (!first)
+		fputs(",", f);
+	int r = json_dumpf(object, f, JSON_COMPACT) < 0 ? -ENOMEM : 0;
+	json_decref(object);
+	return r;
+}
+
+/* Writes the findings of one kind as an array. Returns 0 or -ENOMEM. */
+static int write_findings(const struct status *status, enum finding_kind kind, const char *name, FILE *f)
+{
+	const struct findings *findings = &status->findings;
+	bool first = true;
+	int r = 0;
+
+	fprintf(f, ",\"%s\":[", name);
+	for (size_t i = 0; r == 0 && i < findings->n; i++)
+		if (findings->list[i].kind == kind) {
+			r = write_object(finding_to_json(status, &findings->list[i]), first, f);
+			first = false;
+		}
+	fputs("]", f);
+	return r;
+}
+
+/* Writes what the comparison of kernel and charon has found. Returns 0 or -ENOMEM. */
+static int write_comparison(const struct status *status, FILE *f)
+{
+	static const char *const names[FINDING_KINDS] = {
+		[FINDING_MISSING_SA] = "missing_sas",
+		[FINDING_MISSING_POLICY] = "missing_policies",
+		[FINDING_UNEXPLAINED_POLICY] = "unexplained_policies",
+		[FINDING_MISSING_RULE] = "missing_rules",
+		[FINDING_MISSING_ROUTE] = "missing_routes",
+		[FINDING_UNCONFIGURED] = "unconfigured_child_sas",
+	};
+	int r = 0;
+
+	for (unsigned int kind = 0; r == 0 && kind < FINDING_KINDS; kind++)
+		if (!status->rules_error || (kind != FINDING_MISSING_RULE && kind != FINDING_MISSING_ROUTE))
+			r = write_findings(status, kind, names[kind], f);
+	fputs(",\"connections\":[", f);
+	for (size_t i = 0; r == 0 && i < status->connections.n; i++)
+		r = write_object(connection_to_json(&status->connections.list[i]), i == 0, f);
+	fputs("]", f);
+	return r;
 }
 
 int status_json(const struct status *status, FILE *f)
@@ -254,15 +399,13 @@ int status_json(const struct status *status, FILE *f)
 		return -ENOMEM;
 	if (status->orphans_known) {
 		fputs(",\"orphans\":[", f);
-		for (size_t i = 0; i < status->orphans.n; i++) {
-			json_auto_t *orphan = orphan_to_json(status, &status->orphans.list[i]);
-			if (i)
-				fputs(",", f);
-			if (json_dumpf(orphan, f, JSON_COMPACT) < 0)
+		for (size_t i = 0; i < status->orphans.n; i++)
+			if (write_object(orphan_to_json(status, &status->orphans.list[i]), i == 0, f) < 0)
 				return -ENOMEM;
-		}
 		fputs("]", f);
 	}
+	if (status->compared && write_comparison(status, f) < 0)
+		return -ENOMEM;
 	fputs("}\n", f);
 	return 0;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <inttypes.h>
+#include <sys/socket.h>
 
 #include "base/util.h"
 #include "status/model.h"
+
+/* Maximum number of children of connections that are written. */
+#define CONNECTION_SERIES_MAX 256
 
 /* In the text format of Prometheus, a HELP and a TYPE line precede the samples of a metric. */
 
@@ -36,7 +40,7 @@ static void put_charon(const struct status *status, FILE *f)
 
 	put(f, "xfrmctl_charon_up", "gauge", "Whether charon answers on its VICI socket.", up);
 	if (*charon->version.version) {
-		describe(f, "xfrmctl_charon_info", "gauge", "The charon that answers.");
+		describe(f, "xfrmctl_charon_info", "gauge", "Name and version of the charon that answers.");
 		fputs("xfrmctl_charon_info{daemon=\"", f);
 		put_label(f, charon->version.daemon);
 		fputs("\",version=\"", f);
@@ -92,7 +96,8 @@ static void put_sas(const struct status *status, FILE *f)
 	describe(f, "xfrmctl_sas", "gauge", "SAs in the kernel, without those that are being negotiated.");
 	put_sas_by_kind(status, "xfrmctl_sas", false, f);
 	if (status_count_sas(&status->states)) {
-		describe(f, "xfrmctl_sas_oldest_timestamp_seconds", "gauge", "When the oldest of these SAs was added.");
+		describe(f, "xfrmctl_sas_oldest_timestamp_seconds", "gauge",
+			 "Time at which the oldest of these SAs was added.");
 		put_sas_by_kind(status, "xfrmctl_sas_oldest_timestamp_seconds", true, f);
 	}
 	put(f, "xfrmctl_larval_sas", "gauge", "SAs that are being negotiated.", status->states.larval);
@@ -116,14 +121,24 @@ static void put_shadows(const struct status *status, FILE *f)
 {
 	const struct status_shadows *shadows = &status->policies.shadows;
 
-	describe(f, "xfrmctl_shadows", "gauge", "Policies that stand in the place of others.");
+	describe(f, "xfrmctl_shadows", "gauge", "Policies of xfrmctl that block what other policies protected.");
 	fprintf(f, "xfrmctl_shadows{kind=\"hold\"} %" PRIu64 "\n", shadows->hold);
-	fprintf(f, "xfrmctl_shadows{kind=\"grace\"} %" PRIu64 "\n", shadows->grace);
-	fprintf(f, "xfrmctl_shadows{kind=\"close\"} %" PRIu64 "\n", shadows->close);
-	fprintf(f, "xfrmctl_shadows{kind=\"kept\"} %" PRIu64 "\n", status->policies.kept);
-	if (shadows->grace)
-		put(f, "xfrmctl_shadows_grace_end_timestamp_seconds", "gauge",
-		    "When the last of the shadows with a grace goes.", shadows->grace_ends);
+	fprintf(f, "xfrmctl_shadows{kind=\"expiring\"} %" PRIu64 "\n", shadows->expiring);
+	fprintf(f, "xfrmctl_shadows{kind=\"adjacent\"} %" PRIu64 "\n", shadows->adjacent);
+	if (shadows->expiring)
+		put(f, "xfrmctl_shadows_expire_timestamp_seconds", "gauge",
+		    "Time at which the kernel removes the last expiring shadow.", shadows->expires);
+	if (status->blocked_known && status_count_shadows(shadows)) {
+		const struct xfrm_counters since = status_blocked_since(status);
+		describe(f, "xfrmctl_shadows_blocked_packets", "gauge",
+			 "Packets that policies have blocked since the oldest shadow was made.");
+		fprintf(f, "xfrmctl_shadows_blocked_packets{dir=\"out\"} %" PRIu64 "\n", since.out);
+		fprintf(f, "xfrmctl_shadows_blocked_packets{dir=\"in\"} %" PRIu64 "\n", since.in);
+	}
+	put(f, "xfrmctl_kept_policies", "gauge", "Copies of old policies that use the SAs of a previous charon.",
+	    status->policies.kept);
+	put(f, "xfrmctl_guard_sas", "gauge", "SAs of xfrmctl that keep new policies away from kept SAs.",
+	    status->states.guard_sas);
 }
 
 static void put_blocked(const struct status *status, FILE *f)
@@ -144,7 +159,84 @@ static void put_orphans(const struct status *status, FILE *f)
 	for (size_t i = 0; i < status->orphans.n; i++)
 		active += status->orphans.list[i].packets != 0;
 	put(f, "xfrmctl_orphans", "gauge", "SAs in the kernel that charon does not know.", status->orphans.n);
-	put(f, "xfrmctl_orphans_active", "gauge", "Those of them that carried traffic during the look.", active);
+	put(f, "xfrmctl_orphans_active", "gauge",
+	    "Orphans that carried traffic between the two readings of the kernel.", active);
+}
+
+static void put_findings(const struct status *status, FILE *f)
+{
+	const struct findings *findings = &status->findings;
+
+	if (!status->compared)
+		return;
+	put(f, "xfrmctl_missing_sas", "gauge", "SAs that charon has and the kernel lacks.",
+	    findings->counts[FINDING_MISSING_SA]);
+	describe(f, "xfrmctl_missing_policies", "gauge", "Policies that charon has and the kernel lacks.");
+	fprintf(f, "xfrmctl_missing_policies{traffic=\"unprotected\"} %zu\n", findings->unprotected);
+	fprintf(f, "xfrmctl_missing_policies{traffic=\"blocked\"} %zu\n",
+		findings->counts[FINDING_MISSING_POLICY] - findings->unprotected);
+	put(f, "xfrmctl_unexplained_policies", "gauge",
+	    "Policies in the kernel that neither charon nor xfrmctl explains.",
+	    findings->counts[FINDING_UNEXPLAINED_POLICY]);
+	put(f, "xfrmctl_unconfigured_child_sas", "gauge",
+	    "CHILD_SAs of charon whose connection or child is not configured any more.",
+	    findings->counts[FINDING_UNCONFIGURED]);
+	if (status->rules_error)
+		return;
+	describe(f, "xfrmctl_missing_rules", "gauge", "Whether the rule for charon's routing table is missing.");
+	fprintf(f, "xfrmctl_missing_rules{family=\"ipv4\"} %d\n", status_lacks_rule(status, AF_INET));
+	fprintf(f, "xfrmctl_missing_rules{family=\"ipv6\"} %d\n", status_lacks_rule(status, AF_INET6));
+	put(f, "xfrmctl_missing_routes", "gauge", "Routes that charon needs and its routing table lacks.",
+	    findings->counts[FINDING_MISSING_ROUTE]);
+}
+
+static void put_default(const struct status *status, FILE *f)
+{
+	static const uint8_t dirs[] = {XFRM_POLICY_IN, XFRM_POLICY_FWD, XFRM_POLICY_OUT};
+
+	if (!status->default_known)
+		return;
+	describe(f, "xfrmctl_default_policy_blocks", "gauge",
+		 "Whether the kernel blocks packets that match no policy.");
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		fprintf(f, "xfrmctl_default_policy_blocks{dir=\"%s\"} %d\n", entry_dir_name(dirs[i]),
+			status->default_blocks >> dirs[i] & 1);
+}
+
+/* Writes a sample about a connection, with `waits` as a third label. */
+static void put_connection(FILE *f, const char *name, const struct connection *connection, bool waits, uint64_t value)
+{
+	fprintf(f, "%s{connection=\"", name);
+	put_label(f, connection->connection);
+	fputs("\",child=\"", f);
+	put_label(f, connection->child);
+	if (waits)
+		fprintf(f, "\",waits_for=\"%s", connection_waits_name(connection->waits));
+	fprintf(f, "\"} %" PRIu64 "\n", value);
+}
+
+static void put_connections(const struct status *status, FILE *f)
+{
+	static const char since[] = "xfrmctl_connection_up_since_timestamp_seconds";
+	const struct connections *connections = &status->connections;
+	size_t n = connections->n < CONNECTION_SERIES_MAX ? connections->n : CONNECTION_SERIES_MAX, up = 0;
+
+	if (!status->compared)
+		return;
+	if (n)
+		describe(f, "xfrmctl_connection_up", "gauge",
+			 "Whether a child of a connection has an installed CHILD_SA.");
+	for (size_t i = 0; i < n; i++) {
+		put_connection(f, "xfrmctl_connection_up", &connections->list[i], true, connections->list[i].up);
+		up += connections->list[i].up;
+	}
+	if (up)
+		describe(f, since, "gauge", "Time at which the oldest installed CHILD_SA of a child was installed.");
+	for (size_t i = 0; i < n; i++)
+		if (connections->list[i].up)
+			put_connection(f, since, &connections->list[i], false, status->now - connections->list[i].age);
+	put(f, "xfrmctl_connections_left_out", "gauge",
+	    "Children of connections that are not among the samples of xfrmctl_connection_up.", connections->n - n);
 }
 
 static void put_routes(const struct status *status, FILE *f)
@@ -154,9 +246,10 @@ static void put_routes(const struct status *status, FILE *f)
 	if (!status->routes_known)
 		return;
 	put(f, "xfrmctl_routes_static", "gauge", "Static routes in charon's routing table.", counts.real);
-	put(f, "xfrmctl_routes_unexplained", "gauge", "Those of them that no connection of charon explains.",
-	    counts.unexplained);
-	put(f, "xfrmctl_routes_stand_ins", "gauge", "Routes there that stand in for others.", counts.backups);
+	put(f, "xfrmctl_routes_unexplained", "gauge",
+	    "Static routes in charon's routing table that no connection of charon explains.", counts.unexplained);
+	put(f, "xfrmctl_routes_backup", "gauge",
+	    "Copies of charon's routes that the kernel uses when the real routes are absent.", counts.backups);
 }
 
 void status_metrics(const struct status *status, FILE *f)
@@ -171,6 +264,9 @@ void status_metrics(const struct status *status, FILE *f)
 		put_shadows(status, f);
 	}
 	put_blocked(status, f);
+	put_default(status, f);
 	put_orphans(status, f);
+	put_findings(status, f);
+	put_connections(status, f);
 	put_routes(status, f);
 }

@@ -51,13 +51,13 @@ static void add_shadow(struct status_shadows *shadows, const struct entry *shado
 	bool first = !status_count_shadows(shadows);
 
 	shadows->hold += tag == SHADOW_HOLD;
-	shadows->close += tag == SHADOW_ADJACENT;
+	shadows->adjacent += tag == SHADOW_ADJACENT;
 	shadows->passing += policy_is_bypass(shadow);
 	if (tag == SHADOW_EXPIRING) {
 		uint64_t ends = shadow->policy.info.curlft.add_time + lft->hard_add_expires_seconds;
-		shadows->grace++;
-		if (ends > shadows->grace_ends)
-			shadows->grace_ends = ends;
+		shadows->expiring++;
+		if (ends > shadows->expires)
+			shadows->expires = ends;
 	}
 	if (first || before.out < shadows->before.out)
 		shadows->before.out = before.out;
@@ -138,7 +138,23 @@ uint64_t status_count_policies(const struct status_policies *policies)
 
 uint64_t status_count_shadows(const struct status_shadows *shadows)
 {
-	return shadows->hold + shadows->grace + shadows->close;
+	return shadows->hold + shadows->expiring + shadows->adjacent;
+}
+
+struct xfrm_counters status_blocked_since(const struct status *status)
+{
+	const struct xfrm_counters *before = &status->policies.shadows.before;
+
+	return (struct xfrm_counters){status->blocked.out - before->out, status->blocked.in - before->in};
+}
+
+bool status_lacks_rule(const struct status *status, sa_family_t family)
+{
+	for (size_t i = 0; i < status->findings.n; i++)
+		if (status->findings.list[i].kind == FINDING_MISSING_RULE &&
+		    status->findings.list[i].dst.family == family)
+			return true;
+	return false;
 }
 
 bool status_is_left_over(const struct route *route)

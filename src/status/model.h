@@ -14,6 +14,7 @@
 #include "ike/charon.h"
 #include "ike/key_manager.h"
 #include "routes/table.h"
+#include "status/disagreement.h"
 #include "status/orphans.h"
 #include "xfrm/entry.h"
 
@@ -63,11 +64,11 @@ struct status_sas {
 
 struct status_shadows {
 	/* Number of shadows with the tags SHADOW_HOLD, SHADOW_EXPIRING and SHADOW_ADJACENT. */
-	uint64_t hold, grace, close;
+	uint64_t hold, expiring, adjacent;
 	/* Number of all these shadows that are bypasses. */
 	uint64_t passing;
 	/* Time at which the kernel removes the last expiring shadow. */
-	uint64_t grace_ends;
+	uint64_t expires;
 	/* The kernel's counters at the time when the oldest shadow was made. */
 	struct xfrm_counters before;
 };
@@ -136,6 +137,16 @@ struct status {
 	/* `orphans` is valid. */
 	bool orphans_known;
 	struct orphans orphans;
+	/* `findings` and `connections` are valid: charon answers. `findings` are then complete, unless `rules_error` is
+	 * a negative errno: then missing rules and routes are not known. */
+	bool compared;
+	struct findings findings;
+	int rules_error;
+	struct connections connections;
+	/* `default_blocks` is valid: directions, as bits 1 << XFRM_POLICY_…, in which the kernel blocks packets that
+	 * match no policy. */
+	bool default_known;
+	uint8_t default_blocks;
 	/* Number of charon's routing table. */
 	uint32_t table;
 	/* 0, or a negative errno if the routes could not be listed. */
@@ -166,7 +177,14 @@ uint64_t status_count_sas(const struct status_states *states);
 uint64_t status_count_policies(const struct status_policies *policies);
 
 uint64_t status_count_shadows(const struct status_shadows *shadows);
+
+/* Returns the packets that policies have blocked since the oldest shadow was made. Valid if `blocked_known`. */
+struct xfrm_counters status_blocked_since(const struct status *status);
+
 struct status_routes status_count_routes(const struct routes *routes);
+
+/* Returns whether the rule for charon's routing table is missing for a family. */
+bool status_lacks_rule(const struct status *status, sa_family_t family);
 
 /* Returns whether an operator should examine a route. It is a real route, and charon does not explain it, or its source
  * is probably a virtual address of a previous instance of charon. */

@@ -40,20 +40,32 @@ bool orphans_contain(const struct orphans *orphans, const struct entry *entry)
 	return find(orphans, entry) != NULL;
 }
 
-/* Data of the first list of the kernel's SAs. */
-struct first_look {
+/* Arguments of find_all(). */
+struct search {
 	struct orphans *orphans;
-	void (*visit)(const struct entry *entry, void *userdata);
-	void *userdata;
+	struct xfrm *xfrm;
+	struct vici *vici;
+	uint64_t interval, timeout;
+	const struct orphans_observer *observer;
 };
+
+static void visit(const struct search *search, const struct entry *entry)
+{
+	if (search->observer->visit)
+		search->observer->visit(entry, search->observer->userdata);
+}
+
+static int compare_rest(const struct search *search)
+{
+	return search->observer->compare ? search->observer->compare(search->observer->userdata) : 0;
+}
 
 static int look_first(const struct entry *entry, void *userdata)
 {
-	const struct first_look *first = userdata;
-	struct orphans *orphans = first->orphans;
+	const struct search *search = userdata;
+	struct orphans *orphans = search->orphans;
 
-	if (first->visit)
-		first->visit(entry, first->userdata);
+	visit(search, entry);
 	/* A guard SA sends nothing, and stays as long as handover needs it. */
 	if (entry->larval || is_guard_sa(entry) || !entry_proto_name(entry->sa.id.proto) ||
 	    charon_knows(&orphans->known, entry->sa.id.proto, ntohl(entry->sa.id.spi)))
@@ -63,8 +75,10 @@ static int look_first(const struct entry *entry, void *userdata)
 
 static int look_again(const struct entry *entry, void *userdata)
 {
-	struct orphan *orphan = find(userdata, entry);
+	const struct search *search = userdata;
+	struct orphan *orphan = find(search->orphans, entry);
 
+	visit(search, entry);
 	if (orphan) {
 		orphan->remains = true;
 		orphan->packets = entry->sa.curlft.packets - orphan->sa.curlft.packets;
@@ -73,13 +87,17 @@ static int look_again(const struct entry *entry, void *userdata)
 	return 0;
 }
 
-static void begin_look(void *userdata)
+static void begin_first(void *userdata)
 {
-	const struct first_look *first = userdata;
+	const struct search *search = userdata;
 
-	first->orphans->n = 0;
-	if (first->visit)
-		first->visit(NULL, first->userdata);
+	search->orphans->n = 0;
+	visit(search, NULL);
+}
+
+static void begin_again(void *userdata)
+{
+	visit(userdata, NULL);
 }
 
 /* Drops the orphans that charon knows now or, with `gone`, those that the kernel no longer has. Keeps the order. */
@@ -95,25 +113,40 @@ static void drop(struct orphans *orphans, bool gone)
 	orphans->n = n;
 }
 
+/* Lists charon's SAs. Returns 0 or a negative errno. */
+static int ask(const struct search *search)
+{
+	uint64_t deadline = usec_add(now_usec(), search->timeout);
+	struct charon_sas *known = &search->orphans->known;
+
+	if (!search->vici)
+		return 0;
+	charon_free_sas(known);
+	return search->observer->ask ? search->observer->ask(search->vici, deadline, known, search->observer->userdata)
+				     : charon_sas(search->vici, deadline, known);
+}
+
 /* Lists charon's SAs for the second time, and drops the orphans that it knows.
  *
  * charon silently drops the list entry of an IKE_SA if it does not fit into a message (vici_socket.c). The SAs of that
  * IKE_SA then look like orphans. A list with fewer IKE_SAs than charon's statistics is therefore incomplete. The number
- * may also have changed between the two commands, so both are repeated. Returns 0, -EMSGSIZE if every list was
+ * may also have changed between the two commands, so both are repeated. With `whole`, a complete list is needed even
+ * without orphans. Returns 0, -EMSGSIZE if every list was
  * incomplete, or another negative errno. */
-static int ask_again(struct orphans *orphans, struct vici *vici, uint64_t timeout)
+static int ask_again(const struct search *search, bool whole)
 {
+	struct orphans *orphans = search->orphans;
+
 	for (unsigned int i = 0; i < LISTS_MAX; i++) {
 		struct charon_stats stats;
 
-		charon_free_sas(&orphans->known);
-		int r = charon_sas(vici, usec_add(now_usec(), timeout), &orphans->known);
+		int r = ask(search);
 		if (r < 0)
 			return r;
 		drop(orphans, false);
-		if (!orphans->n)
+		if (!orphans->n && !whole)
 			return 0;
-		r = charon_stats(vici, usec_add(now_usec(), timeout), &stats);
+		r = charon_stats(search->vici, usec_add(now_usec(), search->timeout), &stats);
 		if (r < 0 || orphans->known.n_ike_sas >= stats.ike_sas)
 			return r;
 	}
@@ -138,39 +171,51 @@ static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t
 
 /* Lists the SAs of charon and of the kernel twice, charon's first each time. If an SA comes up or goes between two
  * lists of one pair, the other pair shows that it is no orphan. Returns 0 or a negative errno. */
-static int find_all(struct xfrm *xfrm, struct vici *vici, uint64_t interval, uint64_t timeout, struct first_look *first)
+static int find_all(const struct search *search)
 {
-	struct orphans *orphans = first->orphans;
-	int r = vici ? charon_sas(vici, usec_add(now_usec(), timeout), &orphans->known) : 0;
+	struct orphans *orphans = search->orphans;
+	int r = ask(search), others = 0;
 	uint64_t begun = now_usec();
 
 	if (r == 0)
-		r = xfrm_dump_consistent(xfrm, ENTRY_SA, begin_look, look_first, first);
+		r = xfrm_dump_consistent(search->xfrm, ENTRY_SA, begin_first, look_first, (void *)search);
 	orphans->n_first = orphans->n;
-	if (r < 0 || !orphans->n)
+	if (r == 0)
+		r = others = compare_rest(search);
+	if (r < 0 || (!orphans->n && !others))
 		return r;
-	qsort(orphans->list, orphans->n, sizeof(*orphans->list), compare);
+	if (orphans->n)
+		qsort(orphans->list, orphans->n, sizeof(*orphans->list), compare);
 
-	sleep_until(begun + interval);
-	if (vici)
-		r = ask_again(orphans, vici, timeout);
+	sleep_until(begun + search->interval);
+	r = search->vici ? ask_again(search, others > 0) : 0;
 	orphans->usec = now_usec() - begun;
-	if (r == 0 && orphans->n)
-		r = xfrm_dump_consistent(xfrm, ENTRY_SA, NULL, look_again, orphans);
+	if (r == 0 && (orphans->n || others))
+		r = xfrm_dump_consistent(search->xfrm, ENTRY_SA, begin_again, look_again, (void *)search);
 	if (r == 0)
 		drop(orphans, true);
-	if (r == 0 && vici && orphans->n)
-		r = name_connections(orphans, vici, usec_add(now_usec(), timeout));
-	return r;
+	if (r == 0 && others)
+		r = compare_rest(search);
+	if (r >= 0 && search->vici && orphans->n)
+		r = name_connections(orphans, search->vici, usec_add(now_usec(), search->timeout));
+	return r < 0 ? r : 0;
 }
 
 int orphans_find(struct xfrm *xfrm, struct vici *vici, uint64_t interval, uint64_t timeout,
-		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret)
+		 const struct orphans_observer *observer, struct orphans *ret)
 {
-	struct first_look first = {.orphans = ret, .visit = visit, .userdata = userdata};
+	static const struct orphans_observer none;
+	const struct search search = {
+		.orphans = ret,
+		.xfrm = xfrm,
+		.vici = vici,
+		.interval = interval,
+		.timeout = timeout,
+		.observer = observer ? observer : &none,
+	};
 
 	*ret = (struct orphans){0};
-	int r = find_all(xfrm, vici, interval, timeout, &first);
+	int r = find_all(&search);
 	if (r < 0)
 		orphans_free(ret);
 	return r;

@@ -40,17 +40,31 @@ struct orphans {
 	struct charon_sas known;
 };
 
-/* Lists the SAs of charon and of the kernel twice, `interval` microseconds apart. An orphan is an ESP, AH or IPComp SA
- * that both lists of the kernel have and neither list of charon. Larval SAs and guard SAs are never orphans.
+/* What a caller does besides, at the times at which orphans_find() reads charon and the kernel. Each member may be
+ * NULL. */
+struct orphans_observer {
+	/* Lists charon's SAs in place of charon_sas(). Returns 0 or a negative errno. */
+	int (*ask)(struct vici *vici, uint64_t deadline, struct charon_sas *ret, void *userdata);
+	/* Is called with each SA of the kernel; with NULL before the list begins, and each time it begins again. */
+	void (*visit)(const struct entry *entry, void *userdata);
+	/* Is called after the list of the kernel's SAs. Returns 1 if all has to be read again because of something
+	 * other than an orphan, 0, or a negative errno. */
+	int (*compare)(void *userdata);
+	void *userdata;
+};
+
+/* Lists the SAs of charon and of the kernel; twice, `interval` microseconds apart, if the first lists give reason to.
+ * An orphan is an ESP, AH or IPComp SA that both lists of the kernel have and neither list of charon. Larval SAs and
+ * guard SAs are never orphans.
  *
  * `vici` is NULL if no charon runs; then every SA is an orphan. Each of charon's answers may take `timeout`
- * microseconds. `visit`, unless NULL, is called with each SA of the kernel's first list. It is called with NULL before
- * that list begins, and each time the list begins again because it was incomplete.
+ * microseconds. `observer` may be NULL.
  *
  * Memory: 8 bytes for each SA that charon knows, and a struct orphan for each orphan. Returns 0 or a negative errno:
- * those of xfrm_dump() and of vici_stream(), -ENOMEM, or -EMSGSIZE if charon has left out some of its SAs. */
+ * those of xfrm_dump(), of vici_stream() and of the observer, -ENOMEM, or -EMSGSIZE if charon has left out some of its
+ * SAs. */
 int orphans_find(struct xfrm *xfrm, struct vici *vici, uint64_t interval, uint64_t timeout,
-		 void (*visit)(const struct entry *entry, void *userdata), void *userdata, struct orphans *ret);
+		 const struct orphans_observer *observer, struct orphans *ret);
 void orphans_free(struct orphans *orphans);
 
 /* Returns whether an SA of a later dump is one of the orphans. */

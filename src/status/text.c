@@ -13,6 +13,10 @@
 /* Maximum number of orphans that are shown without --all. */
 #define ORPHANS_SHOWN 10
 
+/* Maximum number of disagreements of a kind, and of connections, that are shown without --all. */
+#define FINDINGS_SHOWN 10
+#define CONNECTIONS_SHOWN 10
+
 /* Maximum number of routes that are shown without --all. */
 #define ROUTES_SHOWN 5
 
@@ -131,6 +135,13 @@ entry(const struct screen *screen, enum colour colour, const char *label, const 
 		label = "";
 		next = end;
 	}
+}
+
+/* Shows how many lines of a list were left out. */
+static void show_left_out(const struct screen *screen, size_t n)
+{
+	if (n)
+		line(screen, YELLOW, "  … and %zu more; --all shows them", n);
 }
 
 /* Writes why a part of the status is missing or incomplete. Returns false if the part is complete. */
@@ -295,21 +306,22 @@ static void show_shadows(const struct screen *screen, const struct status *statu
 	if (shadows->hold)
 		used += snprintf(kinds, sizeof(kinds), ", %" PRIu64 " hold%s", shadows->hold,
 				 shadows->hold == 1 ? "s" : "");
-	if (shadows->close)
-		used += snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " close behind a policy",
-				 shadows->close);
-	if (shadows->grace) {
+	if (shadows->adjacent)
+		used += snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " adjacent",
+				 shadows->adjacent);
+	if (shadows->expiring) {
 		char ends[TIMESPAN_MAX];
-		uint64_t left = shadows->grace_ends > status->now ? shadows->grace_ends - status->now : 0;
-		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " with a grace, gone in %s",
-			 shadows->grace, timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
+		uint64_t left = shadows->expires > status->now ? shadows->expires - status->now : 0;
+		snprintf(kinds + used, sizeof(kinds) - (size_t)used, ", %" PRIu64 " expiring, the last in %s",
+			 shadows->expiring, timespan_format_coarse(left * USEC_PER_SEC, ends, sizeof(ends)));
 	}
 	entry(screen, YELLOW, "shadows", "%" PRIu64 ": %s", n, kinds + strlen(", "));
-	if (status->blocked_known)
+	if (status->blocked_known) {
+		const struct xfrm_counters since = status_blocked_since(status);
 		entry(screen, PLAIN, "",
-		      "since they were made, policies blocked %" PRIu64 " packet%s out and %" PRIu64 " in",
-		      status->blocked.out - shadows->before.out, plural(status->blocked.out - shadows->before.out),
-		      status->blocked.in - shadows->before.in);
+		      "since they were made, policies blocked %" PRIu64 " packet%s out and %" PRIu64 " in", since.out,
+		      plural(since.out), since.in);
+	}
 }
 
 static void show_kept(const struct screen *screen, const struct status *status)
@@ -318,9 +330,8 @@ static void show_kept(const struct screen *screen, const struct status *status)
 
 	if (kept || guard_sas)
 		entry(screen, YELLOW, "kept",
-		      "%" PRIu64 " polic%s of an earlier life, with %" PRIu64
-		      " stopper%s; `xfrmctl handover` ends them",
-		      kept, kept == 1 ? "y" : "ies", guard_sas, plural(guard_sas));
+		      "%" PRIu64 " kept polic%s, with %" PRIu64 " guard SA%s; `xfrmctl handover` removes them", kept,
+		      kept == 1 ? "y" : "ies", guard_sas, plural(guard_sas));
 }
 
 /* The columns of the table of orphans. The last column is not padded. */
@@ -453,8 +464,7 @@ static void show_list(const struct screen *screen, const struct status *status)
 		fill_row(status, &status->orphans.list[j], &row);
 		show_row(screen, status->orphans.list[j].packets ? RED : YELLOW, &row, widths, gap);
 	}
-	if (n < status->orphans.n)
-		line(screen, YELLOW, "  … and %zu more; --all shows them", status->orphans.n - n);
+	show_left_out(screen, status->orphans.n - n);
 }
 
 static void show_orphans_unknown(const struct screen *screen, const struct status *status)
@@ -498,6 +508,160 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 	show_list(screen, status);
 }
 
+/* Writes ADDRESS/LENGTH. */
+static const char *format_prefix(const struct prefix *prefix, char buffer[INET6_ADDRSTRLEN + 4])
+{
+	char address[INET6_ADDRSTRLEN];
+
+	snprintf(buffer, INET6_ADDRSTRLEN + 4, "%s/%u", entry_address(prefix->family, &prefix->address, address),
+		 prefix->length);
+	return buffer;
+}
+
+/* Shows a disagreement and the command that mends it. */
+static void show_finding(const struct screen *screen, const struct status *status, const struct finding *finding)
+{
+	char mend[FINDING_MEND_MAX], src[INET6_ADDRSTRLEN + 4], dst[INET6_ADDRSTRLEN + 4];
+	const struct child_sa_name *owner = &finding->owner;
+	char name[2 * CHARON_NAME_MAX + 1], text[TEXT_MAX];
+
+	snprintf(name, sizeof(name), "%s%s%s", owner->connection, *owner->connection ? "/" : "", owner->child);
+	format_prefix(&finding->src, src);
+	format_prefix(&finding->dst, dst);
+	switch (finding->kind) {
+	case FINDING_MISSING_SA:
+		snprintf(text, sizeof(text), "%s: %s 0x%08" PRIx32 " %s", name, entry_proto_name(finding->proto),
+			 finding->spi, finding->outbound ? "out" : "in");
+		break;
+	case FINDING_MISSING_POLICY:
+		snprintf(text, sizeof(text), "%s: %s → %s dir %s (%s)", name, src, dst, entry_dir_name(finding->dir),
+			 finding->blocked ? "blocked" : "unprotected");
+		break;
+	case FINDING_UNEXPLAINED_POLICY:
+		snprintf(text, sizeof(text), "%s → %s dir %s", src, dst, entry_dir_name(finding->dir));
+		break;
+	case FINDING_MISSING_RULE:
+		snprintf(text, sizeof(text), "%s", finding->dst.family == AF_INET6 ? "IPv6" : "IPv4");
+		break;
+	case FINDING_MISSING_ROUTE:
+		snprintf(text, sizeof(text), "%s: %s", name, dst);
+		break;
+	case FINDING_UNCONFIGURED:
+	case FINDING_KINDS:
+	default:
+		snprintf(text, sizeof(text), "%s", name);
+		break;
+	}
+	line(screen, finding->kind == FINDING_MISSING_POLICY && !finding->blocked ? RED : YELLOW, "  %s", text);
+	snprintf(text, sizeof(text), "    %s", finding_mend(finding, status->table, mend));
+	put(screen, PLAIN, text);
+}
+
+/* Shows the disagreements of a kind, with a headline. */
+static void show_kind(const struct screen *screen, const struct status *status, enum finding_kind kind)
+{
+	static const struct {
+		const char *label, *one, *many;
+	} heads[FINDING_KINDS] = {
+		[FINDING_MISSING_SA] = {"missing", "SA that charon has and the kernel lacks",
+					"SAs that charon has and the kernel lacks"},
+		[FINDING_MISSING_POLICY] = {"missing", "policy that charon has and the kernel lacks",
+					    "policies that charon has and the kernel lacks"},
+		[FINDING_UNEXPLAINED_POLICY] = {"unexplained", "policy that neither charon nor xfrmctl explains",
+						"policies that neither charon nor xfrmctl explains"},
+		[FINDING_MISSING_RULE] = {"missing", "rule for charon's routing table",
+					  "rules for charon's routing table"},
+		[FINDING_MISSING_ROUTE] = {"missing", "route that charon needs", "routes that charon needs"},
+		[FINDING_UNCONFIGURED] = {"unconfigured", "CHILD_SA whose connection or child is not configured",
+					  "CHILD_SAs whose connection or child is not configured"},
+	};
+	const struct findings *findings = &status->findings;
+	size_t n = findings->counts[kind], shown = 0;
+
+	if (!n)
+		return;
+	entry(screen, RED, heads[kind].label, "%zu %s", n, n == 1 ? heads[kind].one : heads[kind].many);
+	for (size_t i = 0; i < findings->n; i++)
+		if (findings->list[i].kind == kind && (screen->style->all || shown < FINDINGS_SHOWN)) {
+			show_finding(screen, status, &findings->list[i]);
+			shown++;
+		}
+	show_left_out(screen, n - shown);
+}
+
+static void show_findings(const struct screen *screen, const struct status *status)
+{
+	if (!status->compared)
+		return;
+	for (unsigned int kind = 0; kind < FINDING_KINDS; kind++)
+		show_kind(screen, status, kind);
+	if (!status->findings.n)
+		entry(screen, GREEN, "missing", "none: the kernel has what charon has");
+	if (status->rules_error)
+		entry(screen, YELLOW, "", "rules and routes of table %" PRIu32 " are not known: %s", status->table,
+		      strerror(-status->rules_error));
+}
+
+/* The order in which connections are shown. */
+static unsigned int connection_rank(const struct connection *connection)
+{
+	return connection->up ? 2 : connection->waits == CONNECTION_WAITS_NOTHING ? 0 : 1;
+}
+
+static void show_connection(const struct screen *screen, const struct status *status,
+			    const struct connection *connection)
+{
+	char state[TIMESPAN_MAX + 8] = "";
+
+	if (connection->up) {
+		char since[TIMESPAN_MAX];
+		snprintf(state, sizeof(state), " for %s", age(status, status->now - connection->age, since));
+	} else if (connection->waits != CONNECTION_WAITS_NOTHING) {
+		snprintf(state, sizeof(state), " for %s",
+			 connection->waits == CONNECTION_WAITS_PEER ? "its peer" : "traffic");
+	}
+	line(screen, connection_rank(connection) ? PLAIN : RED, "  %-8s %s/%s%s",
+	     connection->up ? "up"
+	     : *state	    ? "waiting"
+			    : "down",
+	     connection->connection, connection->child, state);
+}
+
+static void show_connections(const struct screen *screen, const struct status *status)
+{
+	const struct connections *connections = &status->connections;
+	size_t ranks[3] = {0}, shown = 0;
+
+	if (!status->compared || !connections->n)
+		return;
+	for (size_t i = 0; i < connections->n; i++)
+		ranks[connection_rank(&connections->list[i])]++;
+	entry(screen, ranks[0] ? YELLOW : PLAIN, "connections", "%zu down, %zu waiting, %zu up", ranks[0], ranks[1],
+	      ranks[2]);
+	for (unsigned int rank = 0; rank < ARRAY_SIZE(ranks); rank++)
+		for (size_t i = 0; i < connections->n; i++)
+			if (connection_rank(&connections->list[i]) == rank &&
+			    (screen->style->all || shown < CONNECTIONS_SHOWN)) {
+				show_connection(screen, status, &connections->list[i]);
+				shown++;
+			}
+	show_left_out(screen, connections->n - shown);
+}
+
+static void show_default(const struct screen *screen, const struct status *status)
+{
+	static const uint8_t dirs[] = {XFRM_POLICY_IN, XFRM_POLICY_FWD, XFRM_POLICY_OUT};
+	char text[64] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %s", i ? ", " : "",
+					 entry_dir_name(dirs[i]),
+					 status->default_blocks >> dirs[i] & 1 ? "block" : "allow");
+	if (status->default_known)
+		entry(screen, PLAIN, "default", "%s", text);
+}
+
 static void show_left_over(const struct screen *screen, const struct route *route)
 {
 	char description[ROUTE_DESCRIPTION_MAX], text[ROUTE_DESCRIPTION_MAX];
@@ -519,7 +683,7 @@ static void show_routes(const struct screen *screen, const struct status *status
 	if (problem(screen, status, STATUS_PART_ROUTES, "routes") || !status->routes_known)
 		return;
 	if (counts.backups)
-		snprintf(backups, sizeof(backups), ", %zu stand-in%s", counts.backups, plural(counts.backups));
+		snprintf(backups, sizeof(backups), ", %zu backup route%s", counts.backups, plural(counts.backups));
 	if (counts.unexplained)
 		entry(screen, YELLOW, "routes", "%zu of %zu in table %" PRIu32 " %s%s", counts.unexplained, counts.real,
 		      status->table, up ? "explained by no connection of charon" : "without a charon", backups);
@@ -534,8 +698,7 @@ static void show_routes(const struct screen *screen, const struct status *status
 		show_left_over(screen, &status->routes.list[i]);
 		shown++;
 	}
-	if (shown < left_over)
-		line(screen, YELLOW, "  … and %zu more; --all shows them", left_over - shown);
+	show_left_out(screen, left_over - shown);
 }
 
 void status_text(const struct status *status, const struct status_style *style, FILE *f)
@@ -548,10 +711,13 @@ void status_text(const struct status *status, const struct status_style *style, 
 	if (!problem(&screen, status, STATUS_PART_KERNEL, "kernel")) {
 		show_sas(&screen, status);
 		show_policies(&screen, status);
+		show_default(&screen, status);
 		show_shadows(&screen, status);
 		show_kept(&screen, status);
 	}
 	fputs("\n", f);
 	show_orphans(&screen, status);
+	show_findings(&screen, status);
 	show_routes(&screen, status);
+	show_connections(&screen, status);
 }

@@ -133,7 +133,7 @@ static int arm_policies(struct arm *arm)
  * that the kernel queues events about all later policies. Returns 0, or a negative errno, which it reports. */
 static int listen_to_others(struct arm *arm)
 {
-	int r = monitor_open_policies(SHADOW_HOLD, ~TAG_BITS, &arm->monitor);
+	int r = monitor_open_policies(false, SHADOW_HOLD, ~TAG_BITS, &arm->monitor);
 
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,

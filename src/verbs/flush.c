@@ -123,9 +123,9 @@ static bool selects(const struct flush *flush, const struct entry *entry)
 }
 
 /* Replaces a policy by a kept policy and a shadow behind it. If `policy` is a kept policy already, adds only the
- * shadow. Adds the kept policy first. If there is no room behind it, the shadow gets the same priority, and of two such
- * policies the kernel uses the older. Removes `policy` only after the kernel has confirmed the shadow, because the
- * shadow has to block when the kept policy expires. Returns 0 or a negative errno. */
+ * shadow. Adds the kept policy first. If there is no room behind the kept policy, the shadow gets the same priority,
+ * and of two such policies the kernel uses the older. Removes `policy` only after the kernel has confirmed the shadow,
+ * because the shadow has to block when the kept policy expires. Returns 0 or a negative errno. */
 static int keep_policy(struct flush *flush, const struct entry *policy)
 {
 	struct sweep *sweep = &flush->sweep;

@@ -28,7 +28,7 @@ int flush_open_charon(const char *socket, struct vici **ret)
 
 int flush_find_orphans(struct xfrm *xfrm, struct vici *vici, struct orphans *ret)
 {
-	int r = orphans_find(xfrm, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, NULL, ret);
+	int r = orphans_find(xfrm, vici, ORPHANS_INTERVAL, ORPHANS_TIMEOUT, NULL, ret);
 
 	if (r < 0)
 		return log_failure(r, MESSAGE_FAILED,

@@ -21,7 +21,7 @@
 #include "verbs/options.h"
 #include "xfrm/monitor.h"
 
-/* Value of --timeout that means that it was not given. */
+/* Value of the timeout if --timeout was not given. */
 #define TIMEOUT_UNSET (UINT64_MAX - 1)
 
 /* Default of --timeout for connections that charon can initiate, in microseconds. */
@@ -34,8 +34,8 @@
 /* Timeout for each answer of charon about its configuration and its SAs, in microseconds. */
 #define ANSWER_USEC (30 * USEC_PER_SEC)
 
-/* Maximum number of groups that charon negotiates at a time. They keep charon's threads busy, but each negotiation
- * still ends before the peer retransmits. Groups with a reqid conflict may exceed this number. */
+/* Maximum number of groups that charon negotiates at a time. This number keeps charon's threads busy, but each
+ * negotiation still ends before the peer retransmits. Groups with a reqid conflict may exceed this number. */
 #define UNDER_WAY_MAX 32
 
 /* Delay between charon's answer for a group and the next attempt, in microseconds. A negotiation may fail at once, or
@@ -69,8 +69,8 @@ struct handover {
 	struct initiator initiator; /* closed until ask_charon(), and whenever charon cannot be asked */
 	struct children children;   /* charon's configuration */
 	size_t n_under_way;	    /* number of groups that charon negotiates at xfrmctl's request */
-	uint64_t begun;		    /* when the reported duration begins (now_usec()) */
-	int error;		    /* why charon could not be asked: a negative errno, or 0 */
+	uint64_t begun;		    /* time at which the reported duration begins (now_usec()) */
+	int error;		    /* negative errno if charon could not be asked, or 0 */
 };
 
 /* Removes the SAs that the running charon knows from the list of old SAs. */
@@ -142,7 +142,7 @@ static int assign_children(struct handover *handover)
 			r = migration_end(&handover->migration, group, KEPT_REMOVED);
 			continue;
 		}
-		/* Without the configuration, charon may have removed the connection, so the shorter time applies. */
+		/* If no child fits, the connection may not be configured any more, so the shorter timeout applies. */
 		if (!child || !kept_can_initiate(kept, group, &handover->children, child) ||
 		    !initiator_is_open(&handover->initiator)) {
 			group->waits_for_peer = true;
@@ -237,6 +237,8 @@ static void on_event(const struct entry *entry, void *userdata)
 	struct handover *handover = userdata;
 	struct kept *kept = &handover->migration.kept;
 
+	if (event_is_deletion(entry))
+		return;
 	if (entry->kind == ENTRY_POLICY) {
 		const struct kept_policy *shadow = kept_find(kept, entry);
 		if (shadow)

@@ -41,7 +41,7 @@ static const struct verb_option general_options[] = {
 	 .letter = 'h'},
 };
 
-/* Number of general options that a setting accepts: the first ones. */
+/* Number of general options that a setting accepts: the first ones of general_options. */
 #define SETTING_OPTIONS 2
 
 /* Maximum number of a verb's own options. */
@@ -208,7 +208,7 @@ int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm
 		return log_failure(r, MESSAGE_FAILED,
 				   "Could not use XFRM: this kernel lacks it. Load the module xfrm_user, or use a "
 				   "kernel with CONFIG_XFRM_USER.");
-	/* A filter of system calls caused this error: the kernel checks CAP_NET_ADMIN only for a message
+	/* A filter of system calls caused this error: the kernel checks CAP_NET_ADMIN only when it receives a message
 	 * (xfrm_user_rcv_msg()). */
 	if (r == -EPERM || r == -EAFNOSUPPORT)
 		return log_failure(r, MESSAGE_FAILED,

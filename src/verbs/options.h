@@ -14,8 +14,8 @@ enum exit_status {
 	STATUS_DONE = 0,
 	STATUS_FAILED = 1,
 	STATUS_USAGE = 2,
-	STATUS_REFUSED = 3, /* a live key manager owns the state */
-	STATUS_ORPHANS = 4, /* only of `status`: it found orphans */
+	STATUS_REFUSED = 3,  /* a live key manager owns the state */
+	STATUS_DISAGREE = 4, /* only of `status`: kernel and charon disagree */
 };
 
 /* The general options that a verb needs. */
@@ -88,7 +88,7 @@ struct verb_syntax {
 	const char *more;
 	/* Table of options; the last row has no name. */
 	const struct verb_option *options;
-	/* The options come from a unit's setting (settings.h). Of the general options it takes only --quiet and
+	/* The options come from a unit's setting (settings.h). Of the general options, a setting takes only --quiet and
 	 * --verbose. */
 	bool setting;
 };

@@ -31,7 +31,7 @@ struct release {
 	uint64_t grace_usec;
 	/* Identifies the shadows that this run makes expire; nanoseconds since boot. */
 	uint64_t run;
-	/* Time of this run in seconds since 1970: the clock by which the kernel dates policies. */
+	/* Time of this run in seconds since 1970, by the clock with which the kernel dates policies. */
 	uint64_t now;
 	/* Number of shadows behind kept policies, and the longest time until one of them expires, in seconds. */
 	uint64_t n_behind_kept, behind_kept_seconds;
@@ -78,7 +78,7 @@ static int let_expire(struct release *release, const struct entry *entry, bool b
 		if (seconds > release->behind_kept_seconds)
 			release->behind_kept_seconds = seconds;
 	}
-	/* With `later` true, no bypass that is behind the shadow gets in front of it. */
+	/* With `later` true, the new shadow stays in front of each bypass that is behind the old one. */
 	shadow_make(entry, &sweep->survey, true, &shadow);
 	/* Store the current counters, so that the next release does not report the same packets again. */
 	shadow_set_blocked(&shadow, &sweep->survey.blocked);

@@ -28,7 +28,7 @@ struct restore {
 	struct xfrm *xfrm;
 	struct boot_file_reader reader;
 	struct summary summary;
-	/* Shadows to try again: one is in their place already, or the kernel's answer was lost. */
+	/* Shadows to add again: a shadow with the same key exists already, or the kernel's answer was lost. */
 	struct shadows again;
 };
 
@@ -100,8 +100,8 @@ static void on_refused(const struct xfrm_refusal *refusal, void *userdata)
 }
 
 /* Reads the next shadow of the file, and changes its type to the one that --sub or --from-sub requires. The file may
- * contain both types: sub shadows of an earlier --sub are left if the daemon did not start. Returns as
- * boot_file_next(). */
+ * contain both types: if the daemon did not start after an earlier --sub, `save` may have saved the sub shadows.
+ * Returns as boot_file_next(). */
 static int next_shadow(struct restore *restore, struct entry *ret)
 {
 	int r = boot_file_next(&restore->reader, ret);

@@ -23,7 +23,7 @@ enum setting {
 
 struct settings {
 	enum mode mode;
-	/* Selects the entries of the daemon. Selects everything if XFRMCTL_SELECT is wrong. */
+	/* Selects the entries of the daemon. Selects all entries if XFRMCTL_SELECT is wrong. */
 	struct filter filter;
 	/* charon's routing table; 0: none. Always 0 if XFRMCTL_ROUTES is wrong. */
 	uint32_t routes;

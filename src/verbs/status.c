@@ -50,7 +50,7 @@ static int check_output(const char *output)
 
 static const struct verb_option option_table[] = {
 	{"all", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct options, all),
-	 "Show every orphan, not only the first ten"},
+	 "Show all of each list, not only the first ten"},
 	{"json", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct options, json), "As JSON", .excludes = "--metrics"},
 	{"metrics", NULL, SECTION_ACTION, OPTION_FLAG, offsetof(struct options, metrics),
 	 "In the text format of Prometheus"},
@@ -68,9 +68,10 @@ static const struct verb_option option_table[] = {
 static const struct verb_syntax syntax = {
 	.name = "status",
 	.usage = {"[OPTION...]"},
-	.about = "Shows what is in the kernel, what charon knows of it, and what is orphaned: SAs that the kernel has "
-		 "and charon has not. Takes two seconds when there are any.",
-	.more = "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be found out.",
+	.about = "Shows what is in the kernel, where kernel and charon disagree, and which connections are up. Takes "
+		 "two "
+		 "seconds when they disagree.",
+	.more = "Exit status: 0 kernel and charon agree, 4 they disagree, 1 it could not be found out.",
 	.options = option_table,
 };
 
@@ -119,23 +120,6 @@ static int count_policy(const struct entry *entry, void *userdata)
 	return 0;
 }
 
-/* Counts an SA. Resets the numbers if `entry` is NULL, because the list of SAs begins again. */
-static void see_sa(const struct entry *entry, void *userdata)
-{
-	struct status_states *states = userdata;
-
-	if (entry)
-		status_add_sa(states, entry);
-	else
-		*states = (struct status_states){0};
-}
-
-static int count_sa(const struct entry *entry, void *userdata)
-{
-	see_sa(entry, userdata);
-	return 0;
-}
-
 static void begin_policies(void *userdata)
 {
 	struct status_policies *policies = userdata;
@@ -148,33 +132,135 @@ static int count_policies(struct xfrm *xfrm, struct status_policies *policies)
 	return xfrm_dump_consistent(xfrm, ENTRY_POLICY, begin_policies, count_policy, policies);
 }
 
-static void begin_sas(void *userdata)
-{
-	see_sa(NULL, userdata);
-}
-
-static int count_sas(struct xfrm *xfrm, struct status_states *states)
-{
-	return xfrm_dump_consistent(xfrm, ENTRY_SA, begin_sas, count_sa, states);
-}
-
 static uint64_t list_timeout(uint64_t timeout_usec)
 {
 	return timeout_usec > UINT64_MAX / LIST_ANSWERS ? UINT64_MAX : LIST_ANSWERS * timeout_usec;
 }
 
-/* Counts SAs, and finds the orphans among them if status_can_find_orphans() permits it. Returns 0, or a negative errno
- * if the kernel's list is not known. */
-static int look_at_sas(struct status *status, struct xfrm *xfrm, struct vici *vici)
+/* The kernel and charon while they are compared. */
+struct comparing {
+	struct status *status;
+	struct xfrm *xfrm;
+	struct comparison comparison;
+};
+
+static void free_comparing(struct comparing *comparing)
+{
+	routes_look_free(&comparing->comparison.look);
+	comparison_free(&comparing->comparison);
+}
+
+/* Lists what charon has and what is configured. Returns 0 or a negative errno. */
+static int ask_all(struct vici *vici, uint64_t deadline, struct charon_sas *ret, void *userdata)
+{
+	struct comparing *comparing = userdata;
+	struct comparison *comparison = &comparing->comparison;
+	uint8_t buffer[64];
+	struct vici_writer all = {.buffer = buffer, .size = sizeof(buffer)};
+
+	free_comparing(comparing);
+	vici_put_value(&all, "trap", "yes");
+	vici_put_value(&all, "drop", "yes");
+	vici_put_value(&all, "pass", "yes");
+	int r = charon_sas_and(vici, deadline, child_sas_read, &comparison->sas, ret);
+	if (r == 0)
+		r = vici_stream(vici, "list-policies", "list-policy", &all, deadline, child_sas_read_policy, NULL,
+				&comparison->sas);
+	if (r == 0)
+		r = child_sas_sort(&comparison->sas);
+	return r < 0 ? r : charon_connections(vici, deadline, &comparison->children);
+}
+
+/* Counts an SA, and marks it as found. Resets the numbers if `entry` is NULL, because the list of SAs begins again. */
+static void see_sa(const struct entry *entry, void *userdata)
+{
+	struct comparing *comparing = userdata;
+
+	if (!entry) {
+		comparing->status->states = (struct status_states){0};
+		return;
+	}
+	status_add_sa(&comparing->status->states, entry);
+	child_sas_find_sa(&comparing->comparison.sas, entry);
+}
+
+static void begin_comparing(void *userdata)
+{
+	struct comparing *comparing = userdata;
+
+	comparing->status->policies = (struct status_policies){0};
+	comparison_begin_policies(&comparing->comparison);
+}
+
+static int compare_policy(const struct entry *entry, void *userdata)
+{
+	struct comparing *comparing = userdata;
+
+	status_add_policy(&comparing->status->policies, entry);
+	return comparison_add_policy(&comparing->comparison, entry);
+}
+
+/* Reads policies, rules and routes, and compares all. Returns 1 if there are disagreements, 0, or a negative errno. */
+static int compare_all(void *userdata)
+{
+	struct comparing *comparing = userdata;
+	struct comparison *comparison = &comparing->comparison;
+	struct status *status = comparing->status;
+	CLEANUP(findings_free) struct findings earlier = status->findings;
+	bool again = status->compared;
+
+	status->findings = (struct findings){0};
+	comparison->default_blocks = status->default_blocks;
+	int r = xfrm_dump_consistent(comparing->xfrm, ENTRY_POLICY, begin_comparing, compare_policy, comparing);
+	if (r < 0)
+		return r;
+	status->rules_error = comparison->routes_error = routes_look(status->table, &comparison->look);
+	r = comparison_judge(comparison, &status->findings);
+	if (again)
+		findings_confirm(&status->findings, &earlier);
+	connections_free(&status->connections);
+	if (r == 0)
+		r = connections_list(comparison, &status->connections);
+	status->compared = r == 0;
+	return r < 0 ? r : status->findings.n != 0;
+}
+
+static int count_sa(const struct entry *entry, void *userdata)
+{
+	see_sa(entry, userdata);
+	return 0;
+}
+
+static void begin_sas(void *userdata)
+{
+	see_sa(NULL, userdata);
+}
+
+/* Counts SAs and policies. Returns 0 or a negative errno. */
+static int count_all(struct comparing *comparing)
+{
+	int r = count_policies(comparing->xfrm, &comparing->status->policies);
+
+	return r < 0 ? r : xfrm_dump_consistent(comparing->xfrm, ENTRY_SA, begin_sas, count_sa, comparing);
+}
+
+/* Counts SAs and policies, and finds orphans and other disagreements if status_can_find_orphans() permits it. Returns
+ * 0, or a negative errno if the kernel's list is not known. */
+static int look_at_kernel(struct status *status, struct xfrm *xfrm, struct vici *vici)
 {
 	struct status_charon *charon = &status->charon;
 	bool up = status_charon_state(charon) == STATUS_CHARON_UP;
+	CLEANUP(free_comparing) struct comparing comparing = {.status = status, .xfrm = xfrm};
+	const struct orphans_observer observer = {
+		.ask = ask_all, .visit = see_sa, .compare = up ? compare_all : NULL, .userdata = &comparing};
 
+	status->default_known = xfrm_default_blocks(xfrm, &status->default_blocks) == 0;
 	if (!status_can_find_orphans(status))
-		return count_sas(xfrm, &status->states);
-
-	int r = orphans_find(xfrm, up ? vici : NULL, ORPHANS_INTERVAL, list_timeout(charon->timeout_usec), see_sa,
-			     &status->states, &status->orphans);
+		return count_all(&comparing);
+	int r = up ? 0 : count_policies(xfrm, &status->policies);
+	if (r == 0)
+		r = orphans_find(xfrm, up ? vici : NULL, ORPHANS_INTERVAL, list_timeout(charon->timeout_usec),
+				 &observer, &status->orphans);
 	status->orphans_known = r == 0;
 	if (r == 0) {
 		status_sort_orphans(&status->orphans);
@@ -182,13 +268,17 @@ static int look_at_sas(struct status *status, struct xfrm *xfrm, struct vici *vi
 		charon->child_sas = status->orphans.known.n_child_sas;
 		return 0;
 	}
-	/* The error concerns charon if the connection is lost, or if charon left out some of its SAs (-EMSGSIZE). Only
-	 * count the SAs then. */
-	if (up && r != -ENOMEM && (r == -EMSGSIZE || !vici_is_connected(vici))) {
+	status->compared = false;
+	if (!up || r == -ENOMEM)
+		return r;
+	/* The error concerns charon if the connection is lost, or if charon left out some of its SAs (-EMSGSIZE). A
+	 * charon that does not know a command answers, but leaves the rest unknown. */
+	if (r == -EMSGSIZE || !vici_is_connected(vici))
 		charon->error = r;
-		return count_sas(xfrm, &status->states);
-	}
-	return r;
+	else if (r != -EOPNOTSUPP)
+		return r;
+	free_comparing(&comparing);
+	return count_all(&comparing);
 }
 
 static void look_at_routes(struct status *status, struct vici *vici)
@@ -217,11 +307,9 @@ static void look(struct status *status, const struct options *options)
 	clock_gettime(CLOCK_REALTIME, &now);
 	status->now = (uint64_t)now.tv_sec;
 	int r = xfrm_open(&xfrm);
-	if (r == 0)
-		r = count_policies(xfrm, &status->policies);
 	status->blocked_known = xfrm_read_counters(&status->blocked) == 0;
 	if (r == 0)
-		r = look_at_sas(status, xfrm, vici);
+		r = look_at_kernel(status, xfrm, vici);
 	status->kernel_error = r;
 	look_at_routes(status, vici);
 }
@@ -300,6 +388,8 @@ static void status_free(struct status *status)
 {
 	orphans_free(&status->orphans);
 	routes_free(&status->routes);
+	findings_free(&status->findings);
+	connections_free(&status->connections);
 }
 
 int verb_status(struct globals *globals, int argc, char **argv)
@@ -325,5 +415,5 @@ int verb_status(struct globals *globals, int argc, char **argv)
 	report_problems(&status, &options);
 	if (r < 0 || !status.orphans_known)
 		return STATUS_FAILED;
-	return status.orphans.n ? STATUS_ORPHANS : STATUS_DONE;
+	return status.orphans.n || status.findings.n ? STATUS_DISAGREE : STATUS_DONE;
 }

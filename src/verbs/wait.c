@@ -99,7 +99,8 @@ static void wait_beside(const struct readiness *readiness)
 
 	privileges_confine(PRIVILEGE_OTHERS | PRIVILEGE_KILL | PRIVILEGE_SPEAK);
 
-	/* Close the descriptors that the daemon inherits too. A pipe must end for its reader when the daemon ends. */
+	/* Close all inherited descriptors, because the daemon has them too. The reader of a pipe must find its end when
+	 * the daemon ends. */
 	if (readiness->pidfd > STDERR_FILENO + 1)
 		close_range(STDERR_FILENO + 1, (unsigned int)readiness->pidfd - 1, 0);
 	close_range((unsigned int)(readiness->pidfd > STDERR_FILENO ? readiness->pidfd : STDERR_FILENO) + 1, ~0U, 0);

@@ -21,6 +21,7 @@
 #include "ike/starter.h"
 #include "verbs/options.h"
 #include "verbs/watch_load.h"
+#include "verbs/watch_policies.h"
 
 /* Default of --unit. */
 #define UNIT_DEFAULT "strongswan.service"
@@ -35,7 +36,10 @@
 #define MISSES_MAX 1000
 
 /* Options for asking the daemon. --starter and --load exclude them. */
-#define OF_DAEMON "--socket, --interval, --deadline, --misses, --limit"
+#define OF_DAEMON "--socket, --interval, --deadline, --misses, --limit, --on-missing"
+
+/* Time after which lost policies are judged, in microseconds: one report names all that are lost together. */
+#define BURST_USEC (100 * USEC_PER_MSEC)
 
 /* Timeout for the end of a process after SIGABRT, in milliseconds. */
 #define ABORT_MSEC (10 * 1000)
@@ -50,7 +54,7 @@
 #define SENTENCE_MAX 512
 
 struct options {
-	const char *socket, *unit;
+	const char *socket, *unit, *on_missing;
 	uint64_t interval_usec, deadline_usec;
 	struct liveness liveness;
 	bool starter, load;
@@ -75,7 +79,11 @@ struct watch {
 	/* Number of questions in a row that could not be asked. */
 	unsigned int unreachable;
 	/* xfrmctl has reported why the daemon is not ended. */
-	bool told;
+	bool reported;
+	/* charon's policies; NULL if they are not watched. */
+	struct policy_watch *policies;
+	/* PID of the process that was ended because of lost policies. */
+	pid_t ended;
 };
 
 static uint64_t since(uint64_t later, uint64_t earlier)
@@ -108,7 +116,7 @@ static void forget(struct watch *watch, pid_t pid)
 	}
 	watch->pid = pid;
 	watch->misses = 0;
-	watch->told = false;
+	watch->reported = false;
 	watch->answered = (struct observation){.usec = now_usec()};
 	/* Ignore an error: if the process is already gone, the next question shows that. */
 	if (pid)
@@ -143,18 +151,18 @@ static const char *explain(enum liveness_verdict verdict)
 {
 	switch (verdict) {
 	case LIVENESS_TRACED:
-		return "a debugger holds it, so it is left alone";
+		return "a debugger is attached, so xfrmctl does not end it";
 	case LIVENESS_BUSY:
-		return "it is at work, so it is left alone";
+		return "it is busy, so xfrmctl does not end it";
 	case LIVENESS_STOPPED:
-		return "it is stopped, so it is ended (SIGABRT)";
+		return "it is stopped, so xfrmctl ends it (SIGABRT)";
 	case LIVENESS_IDLE:
-		return "it hangs, so it is ended (SIGABRT)";
+		return "it hangs, so xfrmctl ends it (SIGABRT)";
 	case LIVENESS_LIMIT:
-		return "this has lasted for too long (--limit), so it is ended (SIGABRT)";
+		return "the maximum time has passed (--limit), so xfrmctl ends it (SIGABRT)";
 	case LIVENESS_WAIT:
 	default:
-		return "that is not enough to tell";
+		return "these are too few to judge it";
 	}
 }
 
@@ -178,8 +186,9 @@ static void report_verdict(const struct watch *watch, enum liveness_verdict verd
 
 	snprintf(sentence, sizeof(sentence),
 		 "%s (PID %d) has not answered for %.1f s, %" PRIu64
-		 " questions in a row. It has used %.3f s of processor time since, and waited for %.3f s (in the last "
-		 "%.1f s: %.3f s together), is in state %c%s, and its slowest answer took %.3f s: %s.",
+		 " questions in a row. Since then its threads have run for %.3f s, and waited %.3f s for a processor; "
+		 "in "
+		 "the last %.1f s, %.3f s together. It is in state %c%s. Its slowest answer took %.3f s: %s.",
 		 watch->daemon, watch->pid, (double)figures->silent_usec / 1e6, watch->misses,
 		 (double)figures->cpu_usec / 1e6, (double)figures->queued_usec / 1e6,
 		 (double)figures->recent_usec / 1e6, (double)figures->busy_usec / 1e6, process->state,
@@ -188,15 +197,15 @@ static void report_verdict(const struct watch *watch, enum liveness_verdict verd
 		    ARRAY_SIZE(fields));
 }
 
-/* Reports why a daemon that does not answer is not ended, unless that was reported since the last forget(). */
-static void __attribute__((format(printf, 2, 3))) tell(struct watch *watch, const char *format, ...)
+/* Reports why a daemon is not ended, unless that was reported since the last forget(). */
+static void __attribute__((format(printf, 2, 3))) report_not_ended(struct watch *watch, const char *format, ...)
 {
 	char sentence[SENTENCE_MAX];
 	va_list args;
 
-	if (watch->told)
+	if (watch->reported)
 		return;
-	watch->told = true;
+	watch->reported = true;
 	va_start(args, format);
 	vsnprintf(sentence, sizeof(sentence), format, args);
 	va_end(args);
@@ -211,14 +220,14 @@ static bool is_main(struct watch *watch, struct unit_running *state)
 
 	int r = unit_find_running(unit, state);
 	if (r < 0)
-		tell(watch, "Could not ask systemd about %.128s: %s. %s (PID %d) is not ended, whatever it does.", unit,
-		     strerror(-r), watch->daemon, watch->pid);
+		report_not_ended(watch, "Could not ask systemd about %.128s: %s. xfrmctl does not end %s (PID %d).",
+				 unit, strerror(-r), watch->daemon, watch->pid);
 	else if (!state->main_pid || !proc_descends_from(watch->pid, state->main_pid))
-		tell(watch,
-		     "%s (PID %d) is not the main process of %.128s, nor a child of it, so it is not ended, whatever "
-		     "it does: --unit or "
-		     "--socket is wrong.",
-		     watch->daemon, watch->pid, unit);
+		report_not_ended(
+			watch,
+			"%s (PID %d) is neither the main process of %.128s nor a child of it, so xfrmctl does not end "
+			"it. Correct --unit or --socket.",
+			watch->daemon, watch->pid, unit);
 	else
 		return true;
 	return false;
@@ -233,8 +242,8 @@ static bool may_end(struct watch *watch)
 	if (!is_main(watch, &state))
 		return false;
 	if (!state.undisturbed)
-		tell(watch, "%s (PID %d) does not answer, and is left to systemd, which is at work on %.128s.",
-		     watch->daemon, watch->pid, watch->options->unit);
+		report_not_ended(watch, "systemd is changing %.128s, so xfrmctl does not end %s (PID %d).",
+				 watch->options->unit, watch->daemon, watch->pid);
 	return state.undisturbed;
 }
 
@@ -277,8 +286,7 @@ static void end_process(const struct watch *watch, int pidfd)
 		{"XFRM_ENDED", ended},
 	};
 	snprintf(sentence, sizeof(sentence), "%s (PID %d) %s %.3f s after SIGABRT%s.", watch->daemon, watch->pid,
-		 ended ? "ended" : "is still there", (double)(now_usec() - begun) / 1e6,
-		 killed ? ", which did not do, by SIGKILL" : "");
+		 ended ? "ended" : "is still there", (double)(now_usec() - begun) / 1e6, killed ? ", by SIGKILL" : "");
 	log_figures(ended ? LOG_NOTICE : LOG_ERR, MESSAGE_ENDED, sentence, fields, ARRAY_SIZE(fields));
 }
 
@@ -293,8 +301,11 @@ static void judge(struct watch *watch)
 
 	if (pidfd < 0 || proc_read_all(watch->pid, &now.process) < 0) {
 		if (watch->misses >= watch->options->liveness.misses)
-			tell(watch, "Nobody takes a connection to %.128s, and who listens there cannot be seen.",
-			     watch->options->socket);
+			report_not_ended(
+				watch,
+				"Could not connect to %.128s: no process accepts the connection, and xfrmctl cannot "
+				"see which one listens. Correct --socket.",
+				watch->options->socket);
 		return;
 	}
 	const struct figures figures = figures_of(watch, &now);
@@ -316,9 +327,9 @@ static void judge(struct watch *watch)
 			forget(watch, 0);
 			return;
 		}
-	} else if (verdict != LIVENESS_WAIT && !watch->told) {
+	} else if (verdict != LIVENESS_WAIT && !watch->reported) {
 		report_verdict(watch, verdict, &figures, &now.process);
-		watch->told = true;
+		watch->reported = true;
 	}
 	watch->recent = now;
 }
@@ -334,8 +345,8 @@ static void report_answers_again(const struct watch *watch, uint64_t usec)
 	char sentence[SENTENCE_MAX];
 
 	snprintf(sentence, sizeof(sentence),
-		 "%s (PID %d) answers again, after %.1f s, in which it left %" PRIu64 " questions without an answer.",
-		 watch->daemon, watch->pid, (double)fields[2].value / 1e6, watch->misses);
+		 "%s (PID %d) answers again, after %.1f s with %" PRIu64 " unanswered questions.", watch->daemon,
+		 watch->pid, (double)fields[2].value / 1e6, watch->misses);
 	log_figures(LOG_NOTICE, MESSAGE_ANSWERS, sentence, fields, ARRAY_SIZE(fields));
 }
 
@@ -354,6 +365,8 @@ static void take_answer(struct watch *watch, pid_t pid, uint64_t usec, const str
 		is_main(watch, &state);
 	if (usec > watch->slowest_usec)
 		watch->slowest_usec = usec;
+	if (watch->policies)
+		policy_watch_set_daemon(watch->policies, pid);
 	log_detail("%s (PID %d) answers after %.3f s.", watch->daemon, pid, (double)usec / 1e6);
 }
 
@@ -377,41 +390,140 @@ static void turn(struct watch *watch, uint64_t planned)
 		forget(watch, 0);
 		if (++watch->unreachable == 2)
 			log_notice(MESSAGE_UNWATCHED,
-				   "No IKE daemon can be asked on %.128s: %s. It is not watched until it answers; "
-				   "--socket= names another socket.",
+				   "Could not ask an IKE daemon on %.128s: %s. Start the daemon, or correct --socket. "
+				   "xfrmctl watches the daemon as soon as it answers.",
 				   options->socket, vici_explain(r));
 	} else if (!liveness_counts(planned + options->deadline_usec, now, options->deadline_usec)) {
-		log_detail("A question does not count: who asked was late itself, by %.3f s.",
+		log_detail("A question does not count: xfrmctl itself was late, by %.3f s.",
 			   (double)(now - planned - options->deadline_usec) / 1e6);
 	} else {
 		if (pid != watch->pid)
 			forget(watch, pid);
 		watch->misses++;
-		log_detail("%s (PID %d) leaves a question unanswered, the %" PRIu64 ". in a row.", watch->daemon, pid,
+		log_detail("%s (PID %d): question %" PRIu64 " in a row is unanswered.", watch->daemon, pid,
 			   watch->misses);
 		judge(watch);
 	}
 }
 
+/* Ends the daemon because the kernel has lost policies that it needs, once for each process. */
+static void end_for_policies(struct watch *watch)
+{
+	CLEANUP(close_fd) int pidfd = pidfd_open(watch->pid, 0);
+
+	if (pidfd < 0 || watch->ended == watch->pid || !may_end(watch))
+		return;
+	watch->ended = watch->pid;
+	end_process(watch, pidfd);
+}
+
+/* Judges lost policies. A question about them may take longer than until `*planned`, when the next question about
+ * liveness is due; then moves that to now, since xfrmctl itself is not late. Returns 0, or a negative errno if policies
+ * cannot be watched any more, which is reported. */
+static int judge_policies(struct watch *watch, uint64_t *planned)
+{
+	const struct policy_owner owner = {
+		.name = watch->daemon,
+		.socket = watch->options->socket,
+		.unit = watch->options->unit,
+		.deadline_usec = watch->options->deadline_usec,
+	};
+
+	int r = policy_watch_turn(watch->policies, &owner);
+	if (r > 0)
+		end_for_policies(watch);
+	fflush(stdout);
+	uint64_t now = now_usec();
+	*planned = *planned > now ? *planned : now;
+	return r < 0 ? r : 0;
+}
+
+/* Waits until the next question is due, and judges policies that are lost meanwhile. A daemon that left the last
+ * question unanswered is not asked about policies: lost ones stay blocked. Returns 0 or a negative errno, which is
+ * reported. */
+static int wait_for_turn(struct watch *watch, uint64_t *planned)
+{
+	const bool judges = watch->policies && !watch->misses;
+	struct pollfd news = {.fd = judges ? policy_watch_fd(watch->policies) : -1, .events = POLLIN};
+	int r = judges ? judge_policies(watch, planned) : 0;
+
+	for (uint64_t now = now_usec(); r == 0 && now < *planned; now = now_usec()) {
+		const struct timespec timeout = timespec_of(*planned - now);
+
+		if (ppoll(&news, 1, &timeout, NULL) <= 0)
+			continue;
+		sleep_until(now_usec() + BURST_USEC);
+		r = judge_policies(watch, planned);
+	}
+	return r;
+}
+
+/* Watches the daemon until an error, which is reported. */
+static void watch_daemon(struct watch *watch)
+{
+	const uint64_t interval = watch->options->interval_usec;
+
+	forget(watch, 0);
+	for (uint64_t planned = now_usec();;) {
+		turn(watch, planned);
+		fflush(stdout);
+		uint64_t now = now_usec();
+		planned = planned + interval > now ? planned + interval : now;
+		if (wait_for_turn(watch, &planned) < 0)
+			return;
+	}
+}
+
+/* Reads the value of --on-missing. Returns 0, or -EINVAL if it is wrong, which it reports. */
+static int parse_on_missing(const char *value, enum on_missing *ret)
+{
+	static const char *const names[] = {
+		[ON_MISSING_REPORT] = "report", [ON_MISSING_BLOCK] = "block", [ON_MISSING_RESTART] = "restart"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(value, names[i]) == 0) {
+			*ret = (enum on_missing)i;
+			return 0;
+		}
+	return log_failure(-EINVAL, MESSAGE_USAGE,
+			   "Invalid value '%.64s' of --on-missing. Use report, block or restart.", value);
+}
+
+/* Enters the network namespace of --netns= or, without it, of the unit, where its policies are. Returns 0, or a
+ * negative errno, which it reports. */
+static int enter_netns(const struct globals *globals, const struct options *options)
+{
+	struct unit_state state;
+
+	if (!globals->netns && !options->starter && !options->load && unit_find(options->unit, &state) == 0 &&
+	    *state.netns)
+		return verb_enter_netns(state.netns);
+	return verb_enter_netns(globals->netns);
+}
+
 static const struct verb_option option_table[] = {
 	{"interval", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, interval_usec),
-	 "Between two questions (default 5s)", .min = INTERVAL_MIN_USEC, .max = INTERVAL_MAX_USEC},
+	 "Time between two questions (default 5s)", .min = INTERVAL_MIN_USEC, .max = INTERVAL_MAX_USEC},
 	{"deadline", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, deadline_usec),
-	 "For an answer (default 10s)", .min = INTERVAL_MIN_USEC, .max = INTERVAL_MAX_USEC},
+	 "Time for an answer (default 10s)", .min = INTERVAL_MIN_USEC, .max = INTERVAL_MAX_USEC},
 	{"misses", "N", SECTION_ACTION, OPTION_NUMBER, offsetof(struct options, liveness.misses),
-	 "So many questions in a row have to go without an answer (default 3)", .min = 1, .max = MISSES_MAX},
+	 "Number of unanswered questions in a row after which the daemon is judged (default 3)", .min = 1,
+	 .max = MISSES_MAX},
 	{"limit", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, liveness.limit_usec),
-	 "After so long without an answer it is ended even if it is busy (default 5min; infinity)"},
+	 "Time without an answer after which even a busy daemon is ended (default 5min; infinity)"},
+	{"on-missing", "ACTION", SECTION_ACTION, OPTION_TEXT, offsetof(struct options, on_missing),
+	 "When the kernel has lost a policy that charon needs: report; block, until charon has it back; or restart "
+	 "(default report)"},
 	{"unit", "UNIT", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, unit),
-	 "Whose main process it is (default " UNIT_DEFAULT ")"},
+	 "Service whose main process is watched (default " UNIT_DEFAULT ")"},
 	{"socket", "PATH", SECTION_SERVICE, OPTION_TEXT, offsetof(struct options, socket),
 	 "charon's VICI socket (default " VICI_SOCKET ")"},
 	{"starter", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, starter),
-	 "Waits instead until strongSwan's starter has lost its charon, and ends starter then, so that systemd starts "
+	 "Wait instead until strongSwan's starter has lost its charon, and end starter then, so that systemd starts "
 	 "both again",
 	 .excludes = "--load, --unit, " OF_DAEMON},
 	{"load", NULL, SECTION_SERVICE, OPTION_FLAG, offsetof(struct options, load),
-	 "Waits instead until the start of UNIT is over, and ends a command of its ExecStartPost= when its main "
+	 "Wait instead until the start of UNIT is over, and end a command of its ExecStartPost= when its main "
 	 "process has ended",
 	 .excludes = OF_DAEMON},
 	{NULL},
@@ -420,8 +532,8 @@ static const struct verb_option option_table[] = {
 static const struct verb_syntax syntax = {
 	.name = "watch",
 	.usage = {"[OPTION...]"},
-	.about = "Asks the IKE daemon again and again (VICI, the command `version`), and ends it, with a core dump, "
-		 "when it has stopped answering and does nothing. Restart=on-failure does the rest.",
+	.about = "Asks the IKE daemon repeatedly over VICI, and ends a daemon that hangs, with a core dump, so that "
+		 "Restart=on-failure starts it again. Also watches the daemon's policies in the kernel.",
 	.options = option_table,
 };
 
@@ -430,18 +542,24 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 	struct options options = {
 		.socket = VICI_SOCKET,
 		.unit = UNIT_DEFAULT,
+		.on_missing = "report",
 		.interval_usec = 5 * USEC_PER_SEC,
 		.deadline_usec = 10 * USEC_PER_SEC,
 		.liveness = {.misses = 3, .limit_usec = 300 * USEC_PER_SEC},
 	};
 	struct watch watch = {.options = &options};
+	enum on_missing action = ON_MISSING_REPORT;
 
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
+	if (r == 0)
+		r = parse_on_missing(options.on_missing, &action);
 	if (r < 0)
 		return verb_exit_status(r);
-	if (verb_enter_netns(globals->netns) < 0)
+	if (enter_netns(globals, &options) < 0)
 		return STATUS_FAILED;
 	privileges_give_up(PRIVILEGE_ENTER);
+	if (options.starter || options.load)
+		privileges_give_up(PRIVILEGE_NETWORK);
 	if (options.starter)
 		return starter_watch() < 0 ? STATUS_FAILED : STATUS_DONE;
 
@@ -450,12 +568,7 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		privileges_give_up(PRIVILEGE_OTHERS);
 		return watch_load(options.unit) < 0 ? STATUS_FAILED : STATUS_DONE;
 	}
-	forget(&watch, 0);
-	for (uint64_t planned = now_usec();;) {
-		turn(&watch, planned);
-		fflush(stdout);
-		uint64_t now = now_usec();
-		planned = planned + options.interval_usec > now ? planned + options.interval_usec : now;
-		sleep_until(planned);
-	}
+	policy_watch_open(action, &watch.policies);
+	watch_daemon(&watch);
+	return STATUS_FAILED;
 }

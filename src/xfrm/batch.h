@@ -2,7 +2,8 @@
 #pragma once
 
 /* Queues changes to XFRM, so that many are sent at once: additions of policies, and deletions. A deletion can depend on
- * an addition: it is withdrawn when the addition fails. Evaluates the kernel's answers to both. Pure. */
+ * an addition: it is withdrawn when the addition fails. Evaluates the kernel's answers to the additions and to the
+ * deletions. Pure. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,7 +31,8 @@ struct batch {
 /* The queues of additions and of deletions. They are empty when all bytes are 0. */
 struct batches {
 	struct batch additions, deletions;
-	/* For each deletion its sequence number and that of the addition that it depends on, or 0 without one. */
+	/* The sequence number of each deletion, and the sequence number of the addition on which the deletion depends.
+	 * The latter is 0 if the deletion depends on none. */
 	struct {
 		uint32_t deletion, addition;
 	} depends_on[BATCH_MESSAGES];

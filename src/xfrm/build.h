@@ -35,7 +35,7 @@ void build_put(struct nlmsghdr *nlh, uint16_t type, const void *data, size_t siz
 /* Adds the type of a policy (XFRMA_POLICY_TYPE). */
 void build_put_ptype(struct nlmsghdr *nlh, uint8_t ptype);
 
-/* Builds the deletion of an entry. It names a policy by index, direction, ptype, mark and if_id, and an SA by
+/* Builds the deletion of an entry. The request names a policy by index, direction, ptype, mark and if_id, and an SA by
  * destination, SPI, protocol and mark. */
 void build_deletion(struct nlmsghdr *message, const struct entry *entry);
 
@@ -59,6 +59,6 @@ int build_sa_lifetime(const struct nlmsghdr *dumped, uint64_t seconds, struct nl
 /* Largest reserved SPI (RFC 4303, 2.1; RFC 3173, 3.3). IKE daemons allocate only larger ones. */
 #define REQUEST_SPI_RESERVED_MAX 0xff
 
-/* Builds the request that allocates a reserved SPI for a larval SA without one, so that the SA can be deleted by SPI.
- * The kernel refuses the request with -ENOENT when another SA has this SPI. */
+/* Builds the request that allocates a reserved SPI for a larval SA that has no SPI, so that the SA can be deleted by
+ * SPI. The kernel refuses the request with -ENOENT when another SA has this SPI. */
 void build_spi(struct nlmsghdr *message, const struct entry *sa, uint32_t spi);

@@ -80,6 +80,7 @@ static const struct nla_policy attributes[XFRMA_MAX + 1] = {
 	[XFRMA_IF_ID] = {.minlen = sizeof(uint32_t)},
 	[XFRMA_POLICY_TYPE] = {.minlen = sizeof(struct xfrm_userpolicy_type)},
 	[XFRMA_SRCADDR] = {.minlen = sizeof(xfrm_address_t)},
+	[XFRMA_POLICY] = {.minlen = sizeof(struct xfrm_userpolicy_info)},
 	[XFRMA_TMPL] = {.maxlen = ENTRY_TEMPLATES_MAX * sizeof(struct xfrm_user_tmpl)},
 	[XFRMA_SEC_CTX] = {.minlen = sizeof(struct xfrm_user_sec_ctx)},
 };
@@ -150,11 +151,15 @@ int entry_decode(const struct nlmsghdr *message, struct entry *ret)
 	if (entry.kind == ENTRY_SA) {
 		if (tb[XFRMA_SRCADDR])
 			memcpy(&entry.sa.saddr, nla_data(tb[XFRMA_SRCADDR]), sizeof(entry.sa.saddr));
-		/* copy_to_user_state_extra(): an SA that has only an SPI, or stands for an acquire, has no
-		 * algorithm. */
+		/* The kernel shows no algorithm of an SA that only has an SPI, or that stands for an acquire
+		 * (copy_to_user_state_extra()). */
 		entry.larval = !tb[XFRMA_ALG_AEAD] && !tb[XFRMA_ALG_CRYPT] && !tb[XFRMA_ALG_AUTH] &&
 			       !tb[XFRMA_ALG_AUTH_TRUNC] && !tb[XFRMA_ALG_COMP];
 	} else {
+		/* An event about a deletion carries the policy in an attribute, whether the request named it by
+		 * selector or by index (xfrm_notify_policy()). */
+		if (nlh->nlmsg_type == XFRM_MSG_DELPOLICY && tb[XFRMA_POLICY])
+			memcpy(&entry.policy.info, nla_data(tb[XFRMA_POLICY]), sizeof(entry.policy.info));
 		if (tb[XFRMA_POLICY_TYPE])
 			entry.policy.ptype = *(uint8_t *)nla_data(tb[XFRMA_POLICY_TYPE]);
 		if (tb[XFRMA_TMPL]) {

@@ -47,8 +47,9 @@ struct entry {
 #define ENTRY_DESCRIPTION_MAX 256
 
 /* Decodes a message about one SA or policy. XFRM_MSG_NEWSA, _UPDSA, _NEWPOLICY and _UPDPOLICY carry a whole entry, as
- * in a dump. XFRM_MSG_DELSA and _DELPOLICY only name an entry; members that they do not carry are 0. Returns 0, -ENOMSG
- * for a message of another type, or -EBADMSG for a message that is too short or has a malformed attribute. */
+ * in a dump. The kernel's event XFRM_MSG_DELPOLICY carries one without its security context. XFRM_MSG_DELSA and a
+ * request XFRM_MSG_DELPOLICY only name an entry; members that they do not carry are 0. Returns 0, -ENOMSG for a message
+ * of another type, or -EBADMSG for a message that is too short or has a malformed attribute. */
 int entry_decode(const struct nlmsghdr *message, struct entry *ret);
 
 /* Returns the selector of an SA or of a policy. */

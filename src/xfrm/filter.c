@@ -107,7 +107,7 @@ static const struct key {
 	/* Whether SAs have the key, and whether policies have it. */
 	bool of_sa, of_policy;
 	int (*parse)(const char *value, void *ret);
-	size_t offset;	      /* of the parsed value in struct match, in bytes */
+	size_t offset;	      /* offset of the parsed value in struct match, in bytes */
 	const char *accepted; /* description of valid values, for errors */
 } keys[MATCH_KEYS] = {
 	[MATCH_PROTO] = {"proto", true, true, parse_proto, offsetof(struct match, proto), "esp, ah or comp"},
@@ -203,7 +203,8 @@ static bool mark_holds(const struct match *match, const struct xfrm_mark *mark)
 {
 	if (!match->mark.m)
 		return mark->v == match->mark.v;
-	/* V/M matches a mark if each packet with that mark has V under M, as a prefix contains smaller networks. */
+	/* V/M matches a mark if each packet that fits the mark has the value V under the mask M. A prefix contains
+	 * smaller networks in the same way. */
 	return (mark->m & match->mark.m) == match->mark.m && (mark->v & match->mark.m) == match->mark.v;
 }
 

@@ -53,9 +53,9 @@ struct filter {
 	size_t n_include, n_exclude;
 };
 
-/* Parses KEY=VALUE[,KEY=VALUE...]. Also refuses an expression with a key of SAs and a key of policies, which no entry
- * can match: as an --exclude it would protect no entry. Returns 0, or -EINVAL with a sentence in `why` that names the
- * error and the accepted values. */
+/* Parses KEY=VALUE[,KEY=VALUE...]. Also refuses an expression with a key that only SAs have and a key that only
+ * policies have. No entry can match such an expression, so it would protect no entry as an --exclude. Returns 0, or
+ * -EINVAL with a sentence in `why` that names the error and the accepted values. */
 int match_parse(const char *expression, struct match *ret, char *why, size_t size);
 
 /* Returns whether an entry matches all keys of an expression. */
@@ -65,7 +65,7 @@ bool match_holds(const struct match *match, const struct entry *entry);
  * when the filter is full. */
 int filter_add(struct filter *filter, bool exclude, const char *expression, char *why, size_t size);
 
-/* Returns whether a filter has no expression, and so selects every entry. */
+/* Returns whether a filter has no expression, and so selects all entries that xfrmctl may change. */
 bool filter_is_empty(const struct filter *filter);
 
 /* Returns whether a filter selects an entry. It selects only ESP, AH and IPComp SAs, and policies that are not

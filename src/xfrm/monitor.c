@@ -35,20 +35,26 @@ static int join(struct monitor *monitor, int group)
 													       : 0;
 }
 
-/* Attaches a filter that accepts only events about policies that are added or updated. Of these it drops events about
- * policies whose selector.user has the bits of `user` under `mask`. The policy is the first structure in its message
- * (xfrm_notify_policy() in net/xfrm/xfrm_user.c). The filter loads numbers in network byte order. Returns 0 or a
- * negative errno. */
-static int ignore_policies_of(struct monitor *monitor, uint32_t user, uint32_t mask)
+/* Attaches a filter that accepts only events about policies: those that are added or updated and, with `deletions`,
+ * those that are deleted. Of these it drops events about policies whose selector.user has the bits of `user` under
+ * `mask`. The selector is the first member of the first structure of each message (xfrm_notify_policy() in
+ * net/xfrm/xfrm_user.c); it is all zeros if a deletion names its policy by index, and a flush has none. The filter
+ * loads numbers in network byte order. Returns 0 or a negative errno. */
+static int filter_policies(struct monitor *monitor, bool deletions, uint32_t user, uint32_t mask)
 {
+	const uint32_t accepted = deletions ? UINT32_MAX : 0;
 	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(XFRM_MSG_FLUSHPOLICY), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, accepted),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(XFRM_MSG_NEWPOLICY), 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(XFRM_MSG_UPDPOLICY), 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(XFRM_MSG_DELPOLICY), 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_JUMP(BPF_JMP | BPF_JA, deletions ? 0 : 3, 0, 0),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NLMSG_HDRLEN + offsetof(struct xfrm_userpolicy_info, sel.user)),
 		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, htonl(mask)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htonl(user & mask), 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, 0),
-		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_type)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(XFRM_MSG_NEWPOLICY), 2, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(XFRM_MSG_UPDPOLICY), 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
 	};
@@ -58,7 +64,7 @@ static int ignore_policies_of(struct monitor *monitor, uint32_t user, uint32_t m
 }
 
 /* Opens a monitor of all events if `mask` is 0; otherwise as monitor_open_policies(). */
-static int open_monitor(uint32_t user, uint32_t mask, struct monitor **ret)
+static int open_monitor(bool deletions, uint32_t user, uint32_t mask, struct monitor **ret)
 {
 	CLEANUP(monitor_close) struct monitor *monitor = calloc(1, sizeof(*monitor));
 	const int size = RECEIVE_BUFFER;
@@ -70,7 +76,7 @@ static int open_monitor(uint32_t user, uint32_t mask, struct monitor **ret)
 		return r;
 	setsockopt(monitor_fd(monitor), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	/* Attach the filter before joining a group: the kernel filters an event when it queues it. */
-	r = mask ? ignore_policies_of(monitor, user, mask) : join(monitor, XFRMNLGRP_SA);
+	r = mask ? filter_policies(monitor, deletions, user, mask) : join(monitor, XFRMNLGRP_SA);
 	if (r == 0)
 		r = join(monitor, XFRMNLGRP_POLICY);
 	if (r < 0)
@@ -82,12 +88,12 @@ static int open_monitor(uint32_t user, uint32_t mask, struct monitor **ret)
 
 int monitor_open(struct monitor **ret)
 {
-	return open_monitor(0, 0, ret);
+	return open_monitor(true, 0, 0, ret);
 }
 
-int monitor_open_policies(uint32_t user, uint32_t mask, struct monitor **ret)
+int monitor_open_policies(bool deletions, uint32_t user, uint32_t mask, struct monitor **ret)
 {
-	return open_monitor(user, mask, ret);
+	return open_monitor(deletions, user, mask, ret);
 }
 
 void monitor_close(struct monitor **monitor)

@@ -17,8 +17,8 @@
  * large. */
 #define RECEIVE_SIZE (32 * 1024)
 
-/* Size to request for the receive buffer of the socket for changes, in bytes. It leaves room for kernels that need more
- * for an error message than batch.h assumes. The kernel doubles it, up to twice net.core.rmem_max. */
+/* Size to request for the receive buffer of the socket for changes, in bytes. The size leaves room for kernels that
+ * need more for an error message than batch.h assumes. The kernel doubles the size, up to twice net.core.rmem_max. */
 #define CHANGE_RECEIVE_BUFFER (256 * 1024)
 
 /* Maximum number of attempts at a dump while the kernel loses parts of it. */
@@ -170,6 +170,25 @@ int xfrm_count(struct xfrm *xfrm, struct xfrm_counts *ret)
 		.policies =
 			{[XFRM_POLICY_IN] = spd.incnt, [XFRM_POLICY_OUT] = spd.outcnt, [XFRM_POLICY_FWD] = spd.fwdcnt},
 	};
+	return 0;
+}
+
+int xfrm_default_blocks(struct xfrm *xfrm, uint8_t *ret)
+{
+	struct xfrm_userpolicy_default found;
+	union request request;
+	struct nlmsghdr *answer;
+
+	build_begin(&request.header, XFRM_MSG_GETDEFAULT, 0, sizeof(found));
+	int r = transact(xfrm, &request.header, XFRM_MSG_GETDEFAULT, &answer);
+	if (r < 0)
+		return r;
+	if (!nlmsg_valid_hdr(answer, sizeof(found)))
+		return -EBADMSG;
+	memcpy(&found, nlmsg_data(answer), sizeof(found));
+	*ret = (uint8_t)((found.in == XFRM_USERPOLICY_BLOCK) << XFRM_POLICY_IN |
+			 (found.out == XFRM_USERPOLICY_BLOCK) << XFRM_POLICY_OUT |
+			 (found.fwd == XFRM_USERPOLICY_BLOCK) << XFRM_POLICY_FWD);
 	return 0;
 }
 

@@ -29,8 +29,8 @@ struct xfrm_refusal {
 	 * entry from the message of a deletion has no lifetimes and no templates. */
 	struct entry entry;
 	/* Negative errno. -ENOENT and -ESRCH of a deletion mean that the entry was already absent. -EEXIST of an
-	 * addition means that there is such a policy; of a deletion, that another SA hides this one. -EAGAIN means
-	 * that the kernel's answer was lost (ENOBUFS). */
+	 * addition means that a policy with this key exists; of a deletion, that another SA hides this one. -EAGAIN
+	 * means that the kernel's answer was lost (ENOBUFS). */
 	int error;
 	/* Whether an addition failed. The deletion that depends on it, if any, was not made either. */
 	bool addition;
@@ -47,10 +47,14 @@ void xfrm_close(struct xfrm **xfrm);
  * namespace. */
 int xfrm_count(struct xfrm *xfrm, struct xfrm_counts *ret);
 
-/* Reads from /proc/net/xfrm_stat how many packets policies have blocked in the network namespace of the calling
- * process. Returns 0, -ENOENT when the kernel does not count them (CONFIG_XFRM_STATISTICS), or another negative errno.
- * After an error both counters are 0. */
+/* Reads from /proc/net/xfrm_stat how many packets policies have blocked in the network namespace of the main thread.
+ * Returns 0, -ENOENT when the kernel does not count them (CONFIG_XFRM_STATISTICS), or another negative errno. After an
+ * error both counters are 0. */
 int xfrm_read_counters(struct xfrm_counters *ret);
+
+/* Finds out in which directions the kernel blocks packets that match no policy (`ip xfrm policy setdefault`), as bits
+ * 1 << XFRM_POLICY_…. Fails when the kernel has no such setting (before Linux 5.14). */
+int xfrm_default_blocks(struct xfrm *xfrm, uint8_t *ret);
 
 /* Counts the SAs of one protocol in a dump that the kernel filters. Fails like xfrm_dump(). */
 int xfrm_count_sas(struct xfrm *xfrm, uint8_t proto, uint32_t *ret);
@@ -82,8 +86,8 @@ typedef void (*xfrm_refused_fn)(const struct xfrm_refusal *refusal, void *userda
  * policy by index, direction, ptype, mark and if_id, and an SA by destination, SPI, protocol and mark. Each entry is
  * deleted in this call or a later one, or is reported to `fn`. Fails when communication with the kernel fails.
  *
- * A larval SA that waits for its negotiation has no SPI, so a request cannot name it. It gets an SPI first
- * (XFRM_MSG_ALLOCSPI with its sequence number).
+ * A larval SA that waits for its negotiation has no SPI, so a request cannot name it. xfrm_delete() first gives the SA
+ * an SPI (XFRM_MSG_ALLOCSPI, with the sequence number of the SA).
  *
  * An SA can be hidden by another SA with the same SPI and destination but a wider mark. The kernel would delete the
  * other SA, because xfrm_state_lookup() takes the first that fits. So xfrm_delete() refuses to delete the hidden SA and

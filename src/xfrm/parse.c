@@ -90,15 +90,42 @@ int parse_refusals(struct nlmsghdr *first, int length, parse_refusal_fn fn, void
 	return 0;
 }
 
+bool event_is_deletion(const struct entry *entry)
+{
+	return entry->message->nlmsg_type == XFRM_MSG_DELPOLICY || entry->message->nlmsg_type == XFRM_MSG_FLUSHPOLICY;
+}
+
+/* Decodes an event. Returns 0, or a negative errno for a malformed event or one that parse_events() leaves out. */
+static int decode_event(const struct nlmsghdr *nlh, struct entry *ret)
+{
+	const struct nlattr *type;
+
+	switch (nlh->nlmsg_type) {
+	case XFRM_MSG_NEWSA:
+	case XFRM_MSG_UPDSA:
+	case XFRM_MSG_NEWPOLICY:
+	case XFRM_MSG_UPDPOLICY:
+	case XFRM_MSG_DELPOLICY:
+		return entry_decode(nlh, ret);
+	case XFRM_MSG_FLUSHPOLICY:
+		/* The attributes follow the netlink header directly (xfrm_notify_policy_flush()). */
+		type = nlmsg_find_attr((struct nlmsghdr *)nlh, 0, XFRMA_POLICY_TYPE);
+		*ret = (struct entry){.kind = ENTRY_POLICY, .message = nlh};
+		if (type && (size_t)nla_len(type) >= sizeof(struct xfrm_userpolicy_type))
+			ret->policy.ptype = *(uint8_t *)nla_data(type);
+		return 0;
+	default:
+		return -ENOMSG;
+	}
+}
+
 void parse_events(struct nlmsghdr *first, int length, void (*fn)(const struct entry *entry, void *userdata),
 		  void *userdata)
 {
 	for (struct nlmsghdr *nlh = first; nlmsg_ok(nlh, length); nlh = nlmsg_next(nlh, &length)) {
-		const bool about = nlh->nlmsg_type == XFRM_MSG_NEWSA || nlh->nlmsg_type == XFRM_MSG_UPDSA ||
-				   nlh->nlmsg_type == XFRM_MSG_NEWPOLICY || nlh->nlmsg_type == XFRM_MSG_UPDPOLICY;
 		struct entry entry;
 
-		if (about && entry_decode(nlh, &entry) == 0)
+		if (decode_event(nlh, &entry) == 0)
 			fn(&entry, userdata);
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 
-/* Prints entries like `ip xfrm`, or as JSON, whose names xfrmctl-json(5) documents. It never prints keys of SAs. */
+/* Prints entries like `ip xfrm`, or as JSON. xfrmctl-json(5) documents the names in the JSON. The keys of SAs are never
+ * printed. */
 
 #include <stdbool.h>
 

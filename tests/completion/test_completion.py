@@ -161,6 +161,9 @@ def named_values(name):
         for before in ("service --mode", "service stop --mode"):
             equal(no_repeats(shell.offers(f"xfrmctl {before}=")), {f"--mode={value}" for value in wanted}, "modes")
             equal(no_repeats(shell.offers(f"xfrmctl {before} ")), wanted, "modes in a word of their own")
+        wanted = listed(re.search(r"Use ([a-z, ]+)", run("watch", "--on-missing=1").err).group(1))
+        equal(no_repeats(shell.offers("xfrmctl watch --on-missing=")), {f"--on-missing={value}" for value in wanted},
+              "actions")
         wanted = listed(re.search(r"Use ([a-z, -]+)", run("service").err).group(1))
         equal(no_repeats(shell.offers("xfrmctl service ")), wanted, "steps")
 

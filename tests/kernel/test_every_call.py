@@ -20,6 +20,7 @@ from program import ANY, PRELOADED, Fault, Faults, arm, hold, run
 from shadows import KEPT
 from tables import ESP
 from tap import comment, contains, equal
+from vici_server import Stream
 
 VICI_SOCKET, VICI_CONNECT, VICI_SEND, VICI_RECV = 1, 2, 3, 4
 
@@ -200,6 +201,7 @@ def negotiating():
             install(number)
         return YES
     with charon((1,), initiate=initiate, list_sas=lambda _: sas_known(*there()),
+                list_policies=Stream("list-policy", []), get_conns={"conns": ["site1"]},
                 version={"daemon": "charon", "version": "1"}, stats={"uptime": {"running": "1 second"}}) as server:
         yield server.option
 

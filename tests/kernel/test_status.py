@@ -41,8 +41,14 @@ STATS = {
 }
 
 
-def child(proto, spi_in, spi_out):
-    return {"protocol": proto, "mode": "TUNNEL", "spi-in": f"{spi_in:08x}", "spi-out": f"{spi_out:08x}"}
+# Traffic selectors of the policies of xfrm.a_few(). A CHILD_SA without a state explains policies, and lacks none.
+SELECTORS = {"ESP": {"local-ts": ["10.1.0.0/16"], "remote-ts": ["10.2.0.0/16"]},
+             "AH": {"local-ts": ["2001:db8:1::/48"], "remote-ts": ["2001:db8:2::/48"]}}
+
+
+def child(proto, spi_in, spi_out, **keys):
+    spis = {"protocol": proto, "mode": "TUNNEL", "spi-in": f"{spi_in:08x}", "spi-out": f"{spi_out:08x}"}
+    return spis | SELECTORS[proto] | keys
 
 
 def list_sas(*children):
@@ -63,7 +69,7 @@ ESP, AH = 0x1000, 0x1001
 def charon(**commands):
     """Returns the answers of a charon that knows both SAs of xfrm.a_few()."""
     answers = {"version": VERSION, "stats": STATS,
-               "list-sas": list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)), "list-conns": CONNS}
+               "list-sas": list_sas(child("ESP", ESP, 0x99), child("AH", AH, 0x98)), "list-conns": CONNS, "get-conns": {"conns": ["net6"]}, "list-policies": Stream("list-policy", [])}
     return answers | {name.replace("_", "-"): answer for name, answer in commands.items()}
 
 
@@ -136,13 +142,13 @@ def shadows():
     xfrm.a_few()
     hold()
     found = as_json()["shadows"]
-    equal((found["hold"], found["grace"], "grace_left_seconds" in found), (3, 0, False), "those that hold")
+    equal((found["hold"], found["expiring"], "expire_seconds" in found), (3, 0, False), "those that hold")
     contains(status().out, "shadows      3: 3 hold\n             since they were made, policies blocked 0 packets out ")
     release("--grace=5min")
     found = as_json()["shadows"]
-    equal((found["hold"], found["grace"], found["passing"]), (0, 2, 0), "those with a grace")
-    assert 290 < found["grace_left_seconds"] <= 300, found
-    assert re.search(r"\nshadows      2: 2 with a grace, gone in (5min|4min \d+s)\n", status().out)
+    equal((found["hold"], found["expiring"], found["passing"]), (0, 2, 0), "expiring ones")
+    assert 290 < found["expire_seconds"] <= 300, found
+    assert re.search(r"\nshadows      2: 2 expiring, the last in (5min|4min \d+s)\n", status().out)
 
 
 @case
@@ -195,7 +201,8 @@ def all_known():
     xfrm.a_few()
     with serving() as server:
         result = status_of_mature(vici=server.path)
-        equal([name for name, _ in server.seen], ["version", "stats", "list-sas"], "what charon is asked")
+        equal([name for name, _ in server.seen], ["version", "stats", "list-sas", "list-policies", "list-conns", "get-conns"],
+              "what charon is asked")
     contains(result.out, f"charon       charon-systemd 5.9.8 (PID {os.getpid()}), up 3 minutes\n"
              "             1 IKE SA (0 half open), 2 child SAs\n             11 of 16 threads idle, 3 jobs queued\n",
              "SAs          2\n  esp  tunnel    IPv4        1  ", "\n  ah   tunnel    IPv6        1  ",
@@ -283,8 +290,8 @@ def hostile_names():
     with serving(version={"daemon": evil, "version": f"{evil}\u0085"}, list_sas=list_sas(),
                  list_conns=Stream("list-conn", [conn(evil, "2001:db8::1", "2001:db8::2")])) as server:
         text = status_of_mature(vici=server.path, code=4).out
-        found = as_json("--timeout=10s", vici=server.path)
-        metrics = status("--metrics", vici=server.path).out
+        found = as_json("--timeout=10s", vici=server.path, code=4)
+        metrics = status("--metrics", vici=server.path, code=4).out
     is_lacking(text, "\x1b", "\x07", "\x85")
     contains(text, '?]0;x??"\\')
     equal(found["charon"]["daemon"][:8], '?]0;x??"', "daemon")
@@ -529,10 +536,10 @@ def metrics():
     expected = {
         "xfrmctl_kernel_readable": 1, "xfrmctl_charon_up": 1, "xfrmctl_charon_ike_sas": 1, "xfrmctl_orphans": 1,
         'xfrmctl_charon_info{daemon="charon-systemd",version="5.9.8"}': 1, "xfrmctl_orphans_active": 1,
-        'xfrmctl_sas{proto="ah",family="ipv6",mode="tunnel"}': 1, 'xfrmctl_shadows{kind="grace"}': 1,
+        'xfrmctl_sas{proto="ah",family="ipv6",mode="tunnel"}': 1, 'xfrmctl_shadows{kind="expiring"}': 1,
         'xfrmctl_policies{dir="out",kind="bypass",ptype="main"}': 1, "xfrmctl_key_managers": 1,
         'xfrmctl_blocked_packets_total{dir="out"}': 0, "xfrmctl_charon_queued_jobs": 3,
-        "xfrmctl_routes_unexplained": 2, "xfrmctl_routes_static": 2, "xfrmctl_routes_stand_ins": 0,
+        "xfrmctl_routes_unexplained": 2, "xfrmctl_routes_static": 2, "xfrmctl_routes_backup": 0,
     }
     equal({name: samples.get(name) for name in expected}, expected, "samples")
     oldest = samples['xfrmctl_sas_oldest_timestamp_seconds{proto="ah",family="ipv6",mode="tunnel"}']
@@ -563,7 +570,7 @@ def documented():
     labels = set(re.findall(r'[{,]([a-z_]+)="', text))
     equal(sorted((names | labels) - words), [], "metrics that the manual lacks")
     # Optional names, without which the check would be incomplete.
-    equal({"grace_left_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
+    equal({"expire_seconds", "connection", "if_id", "mark", "traffic_usec", "since"} - set(names_in(found)), set(),
           "names that there should be")
 
 
@@ -637,6 +644,7 @@ def add_routes():
     xfrm.ip("route", "add", "10.2.0.0/24", "dev", "uplink", "src", "10.8.0.1", "table", "220", "proto", "static")
     xfrm.ip("address", "add", "10.9.0.1/32", "dev", "uplink")
     xfrm.ip("route", "add", "10.3.0.0/24", "dev", "uplink", "src", "10.9.0.1", "table", "220", "proto", "static")
+    xfrm.ip("rule", "add", "table", "220", "priority", "220")
 
 
 @case
@@ -650,10 +658,10 @@ def routes():
         empty = as_json("--routes=221", vici=server.path)["routes"]
     contains(text, "routes       1 of 2 in table 220 explained by no connection of charon\n"
              "  10.3.0.0/24 dev uplink src ", "; its source is probably a left-over virtual address on uplink\n")
-    equal(found, {"table": 220, "static": 2, "unexplained": 1, "stand_ins": 0, "left_over": [
+    equal(found, {"table": 220, "static": 2, "unexplained": 1, "backup": 0, "left_over": [
         {"type": "unicast", "dst": "10.3.0.0/24", "dev": "uplink", "table": 220, "protocol": "static",
          "prefsrc": "10.9.0.1", "explained": False, "stale_address_on": "uplink"}]}, "routes")
-    equal(empty, {"table": 221, "static": 0, "unexplained": 0, "stand_ins": 0, "left_over": []},
+    equal(empty, {"table": 221, "static": 0, "unexplained": 0, "backup": 0, "left_over": []},
           "routes of an empty table")
 
 
@@ -672,7 +680,7 @@ def routes_without_charon():
 def routes_not_explained():
     """If charon stops answering when it is asked about routes, the rest of the answer is complete."""
     add_routes()
-    with serving(list_policies=b"") as server:
+    with serving(list_policies=in_turn(Stream("list-policy", []), b"")) as server:
         found = as_json("--timeout=300ms", vici=server.path)
     equal(("routes" in found, found["orphans"], found["problems"]),
           (False, [], ["The routes of table 220 are not known: Connection timed out."]), "what is known")
@@ -706,6 +714,353 @@ def output_is_no_file():
             equal(result.status, 2, "exit status")
             contains(result.err, f"{where}/{name} is no regular file, and would be replaced by one.\n")
         equal(sorted(os.listdir(where)), ["fifo", "link"], "files")
+
+
+# The two ends of the SAs of charon's CHILD_SA in the cases below.
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+LOCAL, REMOTE = "10.1.0.0/16", "10.2.0.0/16"
+DIRECTIONS = ("out", "in", "fwd")
+
+
+def policies_of(local=LOCAL, remote=REMOTE, more="", dirs=DIRECTIONS):
+    """Returns policies as charon installs them for a CHILD_SA. `more` is for the end of each."""
+    return [f"src {local if way == 'out' else remote} dst {remote if way == 'out' else local} dir {way} {more} "
+            f"tmpl src {HERE} dst {THERE} proto esp reqid 1 mode tunnel" for way in dirs]
+
+
+def installed(**keys):
+    """Returns a CHILD_SA of charon that is in use."""
+    return child("ESP", ESP, 0x99) | {"name": "net4", "state": "INSTALLED", "uniqueid": "3", "reqid": "1", "install-time": "60",
+                                      "local-ts": [LOCAL], "remote-ts": [REMOTE]} | keys
+
+
+def conns(*names):
+    """Returns the answers about a configuration with a child of the same name in each of these connections."""
+    found = [{name: {"remote_addrs": [THERE], "children": {name: {"mode": "TUNNEL"}}}} for name in names]
+    return {"list_conns": Stream("list-conn", found), "get_conns": {"conns": list(names)}}
+
+
+def listed(*policies):
+    """Returns the answer about traps and shunts: (name, mode, local selectors, remote selectors)."""
+    return Stream("list-policy", [{f"net4/{name}": {"child": name, "ike": "net4", "mode": mode, "local-ts": ours,
+                                                    "remote-ts": theirs}} for name, mode, ours, theirs in policies])
+
+
+def in_use(*names, **keys):
+    """Returns the answer about SAs: connections with a child of the same name; `keys` are those of the children."""
+    sas = {f"{name}-{number}": installed(**{"name": name, "uniqueid": str(number + 3)} | keys)
+           for number, name in enumerate(names or ("net4",))}
+    return Stream("list-sa", [{"net4": {"version": "2", "child-sas": sas}}])
+
+
+def have_sas(*spis):
+    for spi in spis or (ESP, 0x99):
+        netlink.allocate_spi(HERE, THERE, spi)
+
+
+KINDS = ("missing_sas", "missing_policies", "unexplained_policies", "missing_rules", "missing_routes",
+         "unconfigured_child_sas")
+
+
+def found_by(**commands):
+    """Returns the findings of status beside a charon with these answers, by kind, without empty kinds."""
+    with serving(**({"list_sas": in_use()} | conns("net4") | commands)) as server:
+        result = run("status", f"--socket={server.path}", "--json")
+    found = json.loads(result.out)
+    kinds = {kind: found[kind] for kind in KINDS if found[kind]}
+    equal(result.status, 4 if kinds else 0, f"exit status ({result})")
+    return kinds
+
+
+@case
+def metrics_of_findings():
+    """Each kind of finding is a metric, and is documented."""
+    add_routes()
+    xfrm.ip("rule", "delete", "table", "220")
+    xfrm.add_policies(*policies_of("10.7.0.0/16", dirs=["out"]), *policies_of(dirs=["in"]))
+    hold("--match=dir=in")
+    keys = {"local-ts": ["10.8.0.0/24", LOCAL], "remote-ts": [REMOTE]}
+    with serving(list_sas=in_use(**keys), **conns("other")) as server:
+        samples = check_metrics(status("--metrics", vici=server.path, code=4).out)
+        found = as_json(vici=server.path, code=4)
+    expected = {
+        "xfrmctl_missing_sas": 2, 'xfrmctl_missing_policies{traffic="unprotected"}': 5,
+        'xfrmctl_missing_policies{traffic="blocked"}': 1, "xfrmctl_unexplained_policies": 1,
+        'xfrmctl_missing_rules{family="ipv4"}': 1, 'xfrmctl_missing_rules{family="ipv6"}': 0,
+        "xfrmctl_missing_routes": 1, "xfrmctl_unconfigured_child_sas": 1, "xfrmctl_connections_left_out": 0,
+        'xfrmctl_connection_up{connection="other",child="other",waits_for="nothing"}': 0,
+    }
+    equal({name: samples.get(name) for name in expected}, expected, "samples")
+    equal([len(found[kind]) for kind in KINDS], [2, 6, 1, 1, 1, 1], "findings")
+    if manual := os.environ.get("MANUAL"):
+        words = set(re.findall(r"[a-zA-Z_0-9]+", Path(manual).read_text()))
+        names = set(names_in(found)) | {name.partition("{")[0] for name in samples}
+        equal(sorted(names - words), [], "names that the manual lacks")
+
+
+@case
+def agreement():
+    """status finds nothing if the kernel has what charon has, and shows the connection as up."""
+    have_sas()
+    xfrm.add_policies(*policies_of())
+    equal(found_by(), {}, "findings")
+    with serving(list_sas=in_use(), **conns("net4")) as server:
+        begun = time.monotonic()
+        text = status(vici=server.path).out
+        assert time.monotonic() - begun < 1.9, "it reads twice"
+        samples = check_metrics(status("--metrics", vici=server.path).out)
+    contains(text, "missing      none: the kernel has what charon has\n",
+             "connections  0 down, 0 waiting, 1 up\n  up       net4/net4 for 1min\n")
+    equal(samples['xfrmctl_connection_up{connection="net4",child="net4",waits_for="nothing"}'], 1, "whether it is up")
+    since = samples['xfrmctl_connection_up_since_timestamp_seconds{connection="net4",child="net4"}']
+    assert abs(time.time() - 60 - since) < 20, since
+
+
+@cases([(way,) for way in DIRECTIONS])
+def missing_policy(way):
+    """A policy of the direction {0} that the kernel lacks is found; its packets are unprotected."""
+    have_sas()
+    xfrm.add_policies(*policies_of(dirs=[other for other in DIRECTIONS if other != way]))
+    [missing] = found_by()["missing_policies"]
+    equal((missing["dir"], missing["src"], missing["traffic"], missing["connection"], missing["child"],
+           missing["child_id"], missing["mend"]),
+          (way, LOCAL if way == "out" else REMOTE, "unprotected", "net4", "net4", 3,
+           "swanctl --terminate --child-id 3; swanctl --initiate --ike 'net4' --child 'net4'"), "finding")
+    with serving(list_sas=in_use(), **conns("net4")) as server:
+        contains(status(vici=server.path, code=4).out, "missing      1 policy that charon has and the kernel lacks\n",
+                 f"dir {way} (unprotected)\n    swanctl --terminate --child-id 3; ")
+
+
+@cases([
+    ("a shadow", policies_of(dirs=["out"]), "hold"),
+    ("a policy for all addresses", ["src 0.0.0.0/0 dst 0.0.0.0/0 dir out action block"], ""),
+    ("the default policy", [], "setdefault"),
+])
+def missing_but_blocked(_, policies, how):
+    """Packets of a missing policy are blocked by {0}."""
+    have_sas()
+    xfrm.add_policies(*policies)
+    if how == "hold":
+        hold("--match=dir=out")
+    if how == "setdefault":
+        if subprocess.run(["ip", "xfrm", "policy", "setdefault", "out", "block"], capture_output=True,
+                          check=False).returncode:
+            raise Skip("this kernel, or this iproute2, has no default policy")
+        equal(as_json()["default_policy"], {"blocks": {"in": False, "out": True, "fwd": False}}, "default policy")
+        contains(status().out, "\ndefault      in allow, fwd allow, out block\n")
+        samples = check_metrics(status("--metrics").out)
+        equal([samples[f'xfrmctl_default_policy_blocks{{dir="{way}"}}'] for way in ("in", "fwd", "out")], [0, 0, 1],
+              "samples")
+    xfrm.add_policies(*policies_of(dirs=["in", "fwd"]))
+    missing = found_by()["missing_policies"]
+    if how == "setdefault":
+        xfrm.ip("xfrm", "policy", "setdefault", "out", "accept")
+    equal([(policy["dir"], policy["traffic"]) for policy in missing], [("out", "blocked")], "findings")
+
+
+@case
+def no_default():
+    """On a kernel without a default policy, it is left out."""
+    get_default = 0x28
+    with Faults(Fault("send", get_default, "refuse", errno.EINVAL)) as active:
+        found = as_json(env=active.env)
+        samples = check_metrics(status("--metrics", env=active.env).out)
+    equal(("default_policy" in found, [name for name in samples if "default" in name]), (False, []), "what is known")
+
+
+@case
+def missing_of_trap_and_child_sa():
+    """A missing policy that a trap and its CHILD_SA share is found once."""
+    have_sas()
+    xfrm.add_policies(*policies_of(dirs=["in", "fwd"]))
+    missing = found_by(list_policies=listed(("net4", "TUNNEL", [LOCAL], [REMOTE])))["missing_policies"]
+    equal([(policy["dir"], policy.get("child_id")) for policy in missing], [("out", 3)], "findings")
+
+
+@cases([(ESP, "in"), (0x99, "out")])
+def missing_sa(spi, way):
+    """An SA of charon that the kernel lacks is found (SPI {0}, {1})."""
+    have_sas(*({ESP, 0x99} - {spi}))
+    xfrm.add_policies(*policies_of())
+    [missing] = found_by()["missing_sas"]
+    equal((missing["spi"], missing["dir"], missing["proto"], missing["connection"]), (spi, way, "esp", "net4"), "SA")
+
+
+@cases([
+    ("is not INSTALLED", {"list_sas": in_use(state="REKEYING")}),
+    ("is being replaced", {"list_sas": list_sas(installed(), installed(uniqueid="4", state="REKEYED"))}),
+    ("has gone at the second look", {"list_sas": in_turn(in_use(), list_sas())}),
+    ("has come at the second look", {"list_sas": in_turn(list_sas(), in_use())}),
+    ("is another one at the second look", {"list_sas": in_turn(in_use(), in_use(uniqueid="9"))}),
+])
+def judged_only_if_settled(_, commands):
+    """Nothing is missing for a CHILD_SA that {0}."""
+    with serving(**(conns("net4", "net4-0") | commands)) as server:
+        found = as_json(vici=server.path)
+    equal([found[kind] for kind in KINDS], [[]] * len(KINDS), "findings")
+
+
+@cases([
+    ("a mark", {"mark-in": "0000002a", "mark-out": "0000002a"}, policies_of(more="mark 0x2a mask 0xffffffff")),
+    ("a mark with a mask", {"mark-in": "00000002", "mark-mask-in": "0000000f", "mark-out": "00000002",
+                            "mark-mask-out": "0000000f"}, policies_of(more="mark 0x2 mask 0xf")),
+    ("an if_id", {"if-id-in": "0000004d", "if-id-out": "0000004d"}, policies_of(more="if_id 77")),
+    ("transport mode", {"mode": "TRANSPORT"}, policies_of(dirs=("out", "in"))),
+    ("IPv6", {"local-ts": ["fd00:1::/64"], "remote-ts": ["fd00:2::/64"]}, policies_of("fd00:1::/64", "fd00:2::/64")),
+    ("several selectors", {"local-ts": [LOCAL, "10.3.0.0/16", "fd00:1::/64"], "remote-ts": [REMOTE, "fd00:2::/64"]},
+     [*policies_of(), *policies_of("10.3.0.0/16"), *policies_of("fd00:1::/64", "fd00:2::/64")]),
+    ("a range", {"local-ts": ["10.1.0.3..10.1.0.9"]}, policies_of("10.1.0.0/28")),
+    ("a protocol", {"local-ts": ["10.1.0.0/16[icmp]"]}, policies_of(more="proto icmp")),
+    ("a port", {"remote-ts": ["10.2.0.0/16[tcp/8443]"]},
+     [line.replace(" tmpl", f" proto tcp {'dport' if 'dir out' in line else 'sport'} 8443 tmpl")
+      for line in policies_of()]),
+    ("a service", {"remote-ts": ["10.2.0.0/16[tcp/https]"]},
+     [line.replace(" tmpl", f" proto tcp {'dport' if 'dir out' in line else 'sport'} 443 tmpl")
+      for line in policies_of()]),
+])
+def explained(_, keys, policies):
+    """status knows the policies of a CHILD_SA with {0}; it misses each, and explains each."""
+    have_sas()
+    # In a file of arguments of ip, what follows the direction may come in another order.
+    policies = [re.sub(r"( dir \w+) (.*?)( proto .*?)? tmpl", order, line) for line in policies]
+    xfrm.add_policies(*policies)
+    equal(found_by(list_sas=in_use(**keys)), {}, "findings with all policies")
+    subprocess.run(["ip", "xfrm", "policy", "flush"], check=True)
+    found = found_by(list_sas=in_use(**keys))
+    equal((list(found), len(found["missing_policies"])), (["missing_policies"], len(policies)), "findings without them")
+
+
+def order(match):
+    """Puts protocol and ports of a selector before the direction, as ip requires it."""
+    words, before, limits = match[2] or "", match[1], match[3] or ""
+    if words.startswith("proto"):
+        words, limits = "", f" {words}{limits}"
+    return f"{limits}{before} {words} tmpl"
+
+
+@case
+def wrong_mark():
+    """A policy with another mark, or without the if_id, is not that of the CHILD_SA."""
+    have_sas()
+    xfrm.add_policies(*policies_of(more="mark 0x2b mask 0xffffffff"))
+    keys = {"mark-in": "0000002a", "mark-out": "0000002a"}
+    equal(len(found_by(list_sas=in_use(**keys))["missing_policies"]), 3, "missing policies")
+
+
+@case
+def traps_and_shunts():
+    """Traps and shunts explain their policies, whatever mark these have, and miss them."""
+    traps = listed(("trap", "TUNNEL", [LOCAL], [REMOTE]), ("pass", "PASS", ["10.5.0.0/16"], ["10.6.0.0/16"]),
+                   ("drop", "DROP", ["dynamic"], ["dynamic"]))
+    xfrm.add_policies(*policies_of(more="if_id 5"), *(f"src {a} dst {b} dir {way}" for a, b, way in (
+        ("10.5.0.0/16", "10.6.0.0/16", "out"), ("10.6.0.0/16", "10.5.0.0/16", "in"),
+        ("10.6.0.0/16", "10.5.0.0/16", "fwd"), ("0.0.0.0/0", "0.0.0.0/0", "out"), ("::/0", "::/0", "in"))))
+    equal(found_by(list_sas=list_sas(), list_policies=traps), {}, "findings")
+    xfrm.ip("xfrm", "policy", "delete", "src", LOCAL, "dst", REMOTE, "dir", "out", "if_id", "5")
+    xfrm.ip("xfrm", "policy", "delete", "src", "10.6.0.0/16", "dst", "10.5.0.0/16", "dir", "fwd")
+    missing = found_by(list_sas=list_sas(), list_policies=traps)["missing_policies"]
+    equal(sorted((policy["child"], policy["dir"], policy["mend"]) for policy in missing), [
+        (name, way, f"swanctl --uninstall --ike 'net4' --child '{name}'; swanctl --install --ike 'net4' --child '{name}'")
+        for name, way in (("pass", "fwd"), ("trap", "out"))], "findings")
+
+
+@case
+def unexplained():
+    """Policies that nobody explains are found, but no shadows, kept policies, or policies of sockets."""
+    have_sas()
+    xfrm.add_policies(*policies_of(), "src 10.7.0.0/16 dst 10.8.0.0/16 dir out action block")
+    hold("--match=dst=10.8.0.0/16")
+    xfrm.add_policies("src 10.77.0.0/16 dst 10.78.0.0/16 dir out mark 0x10 mask 0xff if_id 0x2a")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        netlink.set_socket_policy(sock, "out")
+        [policy] = found_by()["unexplained_policies"]
+    equal((policy["dst"], policy["dir"], policy["mark"], policy["if_id"]),
+          ("10.78.0.0/16", "out", {"value": 0x10, "mask": 0xff}, 0x2a), "policy")
+    subprocess.run(policy["mend"].split(), check=True)
+    equal(found_by(), {}, "findings after the command that mends it")
+
+
+@case
+def unconfigured():
+    """A CHILD_SA whose connection is not configured is found, unless charon left out connections."""
+    have_sas()
+    xfrm.add_policies(*policies_of())
+    [child_sa] = found_by(**conns("other"))["unconfigured_child_sas"]
+    equal(child_sa, {"connection": "net4", "child": "net4", "child_id": 3,
+                     "mend": "swanctl --terminate --child-id 3"}, "finding")
+    equal(found_by(**(conns("other") | {"get_conns": {"conns": ["other", "huge"]}})), {}, "with an incomplete list")
+    equal(found_by(list_sas=in_use("other"), **conns("net4", "other")), {}, "with the IKE_SA of another connection")
+
+
+@case
+def rules_and_routes():
+    """A missing rule and a missing route are found; a backup route counts as a route."""
+    have_sas()
+    add_routes()
+    keys = {"local-ts": ["10.8.0.0/24"], "remote-ts": ["10.2.0.0/24"]}
+    xfrm.add_policies(*policies_of("10.8.0.0/24", "10.2.0.0/24"))
+    commands = {"list_sas": in_use(**keys)}
+    equal(found_by(**commands), {}, "findings with both")
+    xfrm.ip("rule", "delete", "table", "220")
+    [rule] = found_by(**commands)["missing_rules"]
+    equal(rule, {"family": "ipv4", "mend": "ip -4 rule add priority 220 table 220"}, "rule")
+    subprocess.run(rule["mend"].split(), check=True)
+    xfrm.ip("route", "delete", "10.2.0.0/24", "table", "220")
+    [route] = found_by(**commands)["missing_routes"]
+    equal((route["dst"], route["child"]), ("10.2.0.0/24", "net4"), "route")
+    xfrm.ip("route", "add", "10.2.0.0/24", "dev", "uplink", "table", "220", "proto", "88", "metric", "4000000000")
+    equal(found_by(**commands), {}, "findings with a backup route")
+    for more in ({"if-id-out": "0000004d"}, {"mode": "TRANSPORT"}, {"local-ts": ["10.99.0.0/24"]}):
+        xfrm.ip("route", "flush", "table", "220")
+        xfrm.ip("route", "add", "10.3.0.0/24", "dev", "uplink", "table", "220", "proto", "static")
+        equal("missing_routes" in found_by(list_sas=in_use(**(keys | more))), False, f"a route is missed with {more}")
+
+
+@case
+def connection_states():
+    """Connections that are down come first, then those that wait for traffic or for their peer; shunts do not count."""
+    have_sas()
+    xfrm.add_policies(*policies_of(), *policies_of("10.3.0.0/16"))
+    answers = {"list_conns": Stream("list-conn", [
+        {"net4": {"remote_addrs": [THERE], "children": {"net4": {"mode": "TUNNEL"}, "lan": {"mode": "PASS"},
+                                                        "trap": {"mode": "TUNNEL"}}}},
+        {"rw": {"remote_addrs": ["%any"], "children": {"rw": {"mode": "TUNNEL"}}}},
+        {"dead": {"remote_addrs": ["gw.example.net"], "children": {"dead": {"mode": "TUNNEL"}}}}]),
+        "get_conns": {"conns": ["net4", "rw", "dead"]}}
+    with serving(list_sas=in_use(), list_policies=listed(("trap", "TUNNEL", ["10.3.0.0/16"], [REMOTE])),
+                 **answers) as server:
+        text = status(vici=server.path).out
+        found = as_json(vici=server.path)["connections"]
+        samples = check_metrics(status("--metrics", vici=server.path).out)
+    contains(text, "connections  1 down, 2 waiting, 1 up\n  down     dead/dead\n  waiting  net4/trap for traffic\n"
+             "  waiting  rw/rw for its peer\n  up       net4/net4 for 1min\n")
+    equal([(entry["child"], entry["up"], entry.get("waits_for")) for entry in found],
+          [("dead", False, "nothing"), ("net4", True, None), ("trap", False, "traffic"), ("rw", False, "peer")], "JSON")
+    equal(samples['xfrmctl_connection_up{connection="rw",child="rw",waits_for="peer"}'], 0, "sample")
+
+
+@case
+def many_connections():
+    """The text has ten connections, the metrics have 256, and the number of the others."""
+    names = [f"c{number:03}" for number in range(300)]
+    with serving(list_sas=list_sas(), **conns(*names)) as server:
+        text = status(vici=server.path).out
+        samples = check_metrics(status("--metrics", vici=server.path).out)
+        every = status("--all", vici=server.path).out
+    equal((text.count("\n  down "), every.count("\n  down ")), (10, 300), "connections in the text")
+    contains(text, "connections  300 down, 0 waiting, 0 up\n", "  … and 290 more; --all shows them\n")
+    shown = [name for name in samples if name.startswith("xfrmctl_connection_up{")]
+    equal((len(shown), "c255" in shown[-1], samples["xfrmctl_connections_left_out"]), (256, True, 44), "samples")
+
+
+@case
+def many_findings():
+    """Of each kind of finding ten are shown, or with --all each of them."""
+    xfrm.fill("networks", 40)
+    with serving(list_sas=list_sas(), **conns("net4")) as server:
+        text, every = (status(*words, vici=server.path, code=4).out for words in ((), ("--all",)))
+    equal((text.count("\n    ip xfrm policy delete "), every.count("\n    ip xfrm policy delete ") > 10), (10, True),
+          "findings")
 
 
 main()

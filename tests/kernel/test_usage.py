@@ -101,6 +101,9 @@ WORDS = [
     (["watch", "--misses=1001"], "a number from 1 to 1000"),
     (["watch", "--misses=three"], "a number from 1 to 1000"),
     (["watch", "--misses=18446744073709551617"], "a number from 1 to 1000"),
+    (["watch", "--on-missing=ignore"], "Use report, block or restart."),
+    (["watch", "--on-missing"], WATCH_HELP),
+    (["watch", "--load", "--on-missing=block"], "--load and --on-missing exclude each other"),
     (["watch", "--limit=long"], "is not a time span"),
     (["flush", *["--match=reqid=1"] * 65], "more than 64 expressions"),
     (["flush", *["--exclude=reqid=1"] * 65], "more than 64 expressions"),
@@ -288,7 +291,7 @@ def help_of_release(words):
 def help_of_status(words):
     """xfrmctl {0} lists the verb's options and exit statuses."""
     helps(words.split(), "Usage: xfrmctl [--netns=NAME|PATH] [-q|-v] status [OPTION...]\n", "--output=FILE",
-          "--socket=PATH", "Exit status: 0 nothing is orphaned, 4 there are orphans, 1 it could not be")
+          "--socket=PATH", "Exit status: 0 kernel and charon agree, 4 they disagree, 1 it could not be")
 
 
 @cases([("wait --help",), ("wait -h",), ("-v wait --exec --timeout=1s -h",)])

@@ -6,71 +6,24 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 
 import linux
 import sandbox
 from cases import case, cases, main
 from listening import INTO_JOURNAL, JOURNAL_STREAM, journal
-from program import SECONDS, XFRMCTL, environment, until
-from service import RUNNING, manager, running
+from program import SECONDS, environment, until
+from service import RUNNING, manager
 from tap import contains, equal, is_lacking
 from vici_server import busy
-
-DAEMON = Path(__file__).with_name("vici_daemon.py")
+from watching import ALWAYS, TWO_MISSES, Watch, daemon
 
 PTRACE_SEIZE = 0x4206
 
 HUNG = "e2c325a28bfc4b4c8ed7e08ca694cf6a"
 ENDED = "057303beb6c5421086526223c1ed0b63"
-
-# Number of answers of a daemon that answers during the whole case.
-ALWAYS = 10**9
-
-TWO_MISSES = ("--interval=100ms", "--deadline=300ms", "--misses=2")
-
-
-@contextmanager
-def daemon(path, answers=ALWAYS, then="silent"):
-    with running(sys.executable, DAEMON, path, str(answers), then) as process:
-        yield process
-
-
-class Watch:
-    """One run of watch, whose output goes to a file."""
-
-    def __init__(self, path, *options, command=(XFRMCTL,), env=None):
-        self.command = [*command, "-v", "watch", f"--socket={path}", *(options or TWO_MISSES)]
-        self.env = env or environment()
-
-    def __enter__(self):
-        self.file = tempfile.NamedTemporaryFile("r")
-        with open(self.file.name, "w") as output:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                            env=self.env)
-        return self
-
-    def __exit__(self, *exception):
-        self.process.terminate()
-        status = self.process.wait(SECONDS)
-        self.file.close()
-        if exception[0] is None:
-            equal(status, -signal.SIGTERM, "how it ended")
-
-    @property
-    def said(self):
-        return Path(self.file.name).read_text()
-
-    def wait_for(self, *parts):
-        """Waits until the output has all these parts."""
-        until(lambda: all(part in self.said for part in parts), f"{parts} in {self.said}")
-
-    def misses(self):
-        return self.said.count("unanswered")
 
 
 @contextmanager
@@ -103,7 +56,7 @@ def stopped():
         ends_by(process, signal.SIGABRT)
         watch.wait_for(f"charon-test (PID {process.pid}) ended ")
         contains(watch.said, "has not answered for ", ", 2 questions in a row.", "is in state T",
-                 "it is stopped, so it is ended (SIGABRT).")
+                 "it is stopped, so xfrmctl ends it (SIGABRT).")
         reported, ended = (watch.said.index(part) for part in ("is stopped, so", "ended 0"))
         assert reported < ended, watch.said
 
@@ -133,7 +86,7 @@ def silent():
     """A daemon that hangs is ended."""
     with watched(answers=3) as (process, watch):
         ends_by(process, signal.SIGABRT)
-        watch.wait_for("it hangs, so it is ended (SIGABRT).")
+        watch.wait_for("it hangs, so xfrmctl ends it (SIGABRT).")
 
 
 @case
@@ -149,16 +102,16 @@ def full():
                     client.setblocking(False)
                     client.connect(path)
             ends_by(process, signal.SIGABRT)
-            is_lacking(watch.said, "Nobody takes")
+            is_lacking(watch.said, "Could not connect to")
 
 
 @case
 def works():
     """A daemon that is busy is left alone, which is reported once, and answers again."""
     with watched(answers=3, then="works") as (process, watch):
-        watch.wait_for("it is at work, so it is left alone.", "answers again, after ")
+        watch.wait_for("it is busy, so xfrmctl does not end it.", "answers again, after ")
         equal(process.poll(), None, "its exit status")
-        equal(watch.said.count("left alone"), 1, "how often it is reported")
+        equal(watch.said.count("does not end it"), 1, "how often it is reported")
 
 
 @case
@@ -166,9 +119,9 @@ def spins():
     """A daemon that stays busy is left alone until the limit, and then ended."""
     with watched(answers=3, then="spins", options=(*TWO_MISSES, "--limit=3s")) as (process, watch):
         ends_by(process, signal.SIGABRT)
-        contains(watch.said, "it is at work, so it is left alone.",
-                 "this has lasted for too long (--limit), so it is ended (SIGABRT).")
-        [seconds] = re.findall(r"not answered for ([\d.]+) s.*too long", watch.said)
+        contains(watch.said, "it is busy, so xfrmctl does not end it.",
+                 "the maximum time has passed (--limit), so xfrmctl ends it (SIGABRT).")
+        [seconds] = re.findall(r"not answered for ([\d.]+) s.*the maximum time", watch.said)
         assert float(seconds) >= 3, watch.said
 
 
@@ -184,9 +137,9 @@ def systemd_is_at_work(_, properties):
     """A unit that systemd is changing is left to systemd: {0}"""
     with watched(properties=properties) as (process, watch):
         process.send_signal(signal.SIGSTOP)
-        watch.wait_for("is left to systemd, which is at work on strongswan.service.")
+        watch.wait_for(f"systemd is changing strongswan.service, so xfrmctl does not end charon-test (PID {process.pid}).")
         until(lambda: watch.misses() > 5, "more questions")
-        equal((process.poll(), watch.said.count("is left to systemd")), (None, 1),
+        equal((process.poll(), watch.said.count("systemd is changing")), (None, 1),
               "its exit status, and how often that is reported")
 
 
@@ -194,7 +147,7 @@ def systemd_is_at_work(_, properties):
 def another_process():
     """A daemon that is not the unit's main process is named immediately, and never ended."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other, watched(main_pid=other.pid) as (process, watch):
-        watch.wait_for(f"charon-test (PID {process.pid}) is not the main process of strongswan.service")
+        watch.wait_for(f"charon-test (PID {process.pid}) is neither the main process of strongswan.service nor a child of it")
         process.send_signal(signal.SIGSTOP)
         until(lambda: watch.misses() > 5, "more questions")
         equal(process.poll(), None, "its exit status")
@@ -214,7 +167,7 @@ def debugged():
     """A daemon that is being debugged is left alone."""
     with watched(answers=10) as (process, watch):
         assert linux.libc.ptrace(PTRACE_SEIZE, process.pid, None, None) == 0
-        watch.wait_for("a debugger holds it, so it is left alone.")
+        watch.wait_for("a debugger is attached, so xfrmctl does not end it.")
         equal(process.poll(), None, "its exit status")
 
 
@@ -234,7 +187,7 @@ def no_daemon():
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
         with Watch(path, *TWO_MISSES) as watch:
-            watch.wait_for(f"No IKE daemon can be asked on {path}: No such file or directory.", "--socket= names another socket")
+            watch.wait_for(f"Could not ask an IKE daemon on {path}: No such file or directory.", "correct --socket")
             with daemon(path) as process, manager(process.pid):
                 watch.wait_for("answers after ")
                 process.send_signal(signal.SIGSTOP)
@@ -247,7 +200,7 @@ def never_seen():
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/charon.vici"
         with busy(path), manager(os.getpid()), Watch(path, *TWO_MISSES) as watch:
-            watch.wait_for("and who listens there cannot be seen.")
+            watch.wait_for(f"Could not connect to {path}: no process accepts the connection")
             until(lambda: watch.misses() > 5, "more questions")
 
 
@@ -258,7 +211,7 @@ def late_watch():
         watch.process.send_signal(signal.SIGSTOP)
         time.sleep(3)   # what makes it late
         watch.process.send_signal(signal.SIGCONT)
-        watch.wait_for("was late itself")
+        watch.wait_for("xfrmctl itself was late")
         equal(process.poll(), None, "its exit status")
 
 

@@ -5,14 +5,19 @@
 
 After ANSWERS answers, THEN decides. `silent`: the process sends no more answers. `works`: it uses the processor for two
 seconds before the next answer. `spins`: it uses the processor for ever. The process prints "ready", and ends when its
-standard input does."""
+standard input does.
 
+The file SOCKET.json, if it exists, has what the process answers to further commands: "sas" the events list-sa, "policies"
+the events list-policy, "ike_sas" the number in its statistics."""
+
+import json
 import os
 import sys
 import threading
 import time
+from pathlib import Path
 
-from vici_server import Server
+from vici_server import Server, Stream
 
 VERSION = {"daemon": "charon-test", "version": "5.9.8"}
 WORK_SECONDS = 2
@@ -45,11 +50,23 @@ class Daemon:
         return VERSION if self.left >= 0 else self.then()
 
 
+def listing(path):
+    """Returns the answers to the commands that list SAs and policies."""
+    def known():
+        try:
+            return json.loads(Path(f"{path}.json").read_text())
+        except FileNotFoundError:
+            return {}
+    return {"list-sas": lambda _: Stream("list-sa", known().get("sas", [])),
+            "list-policies": lambda _: Stream("list-policy", known().get("policies", [])),
+            "stats": lambda _: {"ikesas": {"total": str(known().get("ike_sas", 0))}}}
+
+
 def main():
     path, answers, then = sys.argv[1:]
     # This thread ends the process even while another one uses the processor.
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-    with Server(path, {"version": Daemon(int(answers), then).version}):
+    with Server(path, {"version": Daemon(int(answers), then).version} | listing(path)):
         print("ready", flush=True)
         threading.Event().wait()
 

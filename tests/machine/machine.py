@@ -57,8 +57,9 @@ ACCELERATORS = {
     "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
 }
 # Saves time in an emulated machine: no probing for CPU bugs, no cipher tests, no auditing, no printing of units.
+# no_timer_check: on a busy host, the kernel may miss the ticks that it waits for ("IO-APIC + timer doesn't work").
 # slab_nomerge: a scenario counts the objects in some slab caches, so the kernel must not merge them.
-KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests audit=0 "
+KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet no_timer_check mitigations=off cryptomgr.notests audit=0 "
                        "random.trust_cpu=on systemd.show_status=no slab_nomerge")
 # Debian 12 runs with Debian's default security modules. Debian 13 runs with SELinux, so that SAs and policies can have
 # security contexts; without an SELinux policy it permits everything.

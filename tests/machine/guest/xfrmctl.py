@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The installed xfrmctl: its drop-in, its defaults file, its program and its messages."""
 
+import json
 import re
 from pathlib import Path
 
@@ -32,6 +33,24 @@ CATALOGS = (Path("/usr/lib/systemd/catalog/xfrmctl.catalog"), Path("/usr/local/l
 DEFAULTS_INSTALLED = DEFAULTS.read_text() if DROP_IN else ""
 PROGRAM = Path(re.search(r"^ExecStartPre=-?(\S+)", DROP_IN.read_text(), re.MULTILINE)[1] if DROP_IN
                else "/usr/sbin/xfrmctl")
+
+
+# Members of the JSON of status that are empty when kernel and charon agree.
+DISAGREEMENTS = ("orphans", "missing_sas", "missing_policies", "unexplained_policies", "missing_rules",
+                 "missing_routes", "unconfigured_child_sas")
+
+
+def disagreements(*options):
+    """Returns the exit status of status, and what disagrees: the members of its JSON that are not empty, or that are
+    absent."""
+    done = run(PROGRAM, *options, "status", "--json", check=False)
+    seen = json.loads(done.stdout)
+    found = {name: seen.get(name) for name in DISAGREEMENTS}
+    return done.returncode, {name: value for name, value in found.items() if value != []}
+
+
+def check_agreement(check):
+    check.equal("status finds no disagreement", disagreements(), (0, {}))
 
 
 def shadows(tags=(HOLD, EXPIRING, ADJACENT, KEPT), netns=None):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The scenarios, in the order in which they run."""
 
-from . import (boot, crash, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan,
+from . import (boot, crash, disagreement, failing_helper, fallback, grace, handover, hold, kernel_suite, kinds, leftovers, libreswan,
                loads, messages, mixups, never_back, no_xfrm, not_blocked, orphans, other_architecture, other_owners, package,
                reporting, restarts, routes, service, soak, starter, status, ten_crashes, traps, units, wait_exec, watch)
 
 MODULES = (boot, service, crash, hold, handover, mixups, kinds, fallback, grace, never_back, restarts, routes, ten_crashes,
-           traps, loads, soak, not_blocked, failing_helper, other_owners, orphans, status, leftovers, reporting, wait_exec, watch,
+           traps, loads, soak, not_blocked, failing_helper, other_owners, orphans, status, disagreement, leftovers, reporting, wait_exec, watch,
            kernel_suite, starter, units, no_xfrm, messages)
 
 # Modules whose scenarios run in the machines of the packages.

@@ -66,6 +66,7 @@ def check_crash(check, with_signal):
     for name in ("host", "net6"):
         trigger(name)
         carries_traffic(check, name)
+    xfrmctl.check_agreement(check)
     check.note(f"{crash.pings.lost} of {crash.pings.sent} pings lost, {crash.recovery_seconds:.1f} s to recovery; "
                f"plaintext: {crash.counts['plain_out']} out, {crash.counts['plain_in']} in")
 

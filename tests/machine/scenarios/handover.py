@@ -63,6 +63,7 @@ def check_event(check, event):
     check.equal("charon knows every SA of the kernel", after.spis, after.known_spis)
     check.equal("each connection has one", sorted(child.name for child in gateway.child_sas()), sorted(NAMES))
     check.equal("nothing is kept", xfrmctl.kept(), [])
+    xfrmctl.check_agreement(check)
     check.equal("the journal says how many were handed over, fell back, and are not configured any more",
                 [(entry["XFRM_HANDED_OVER"], entry["XFRM_FELL_BACK"], entry["XFRM_REMOVED"]) for entry in said],
                 [(str(len(NAMES)), "0", str(int(bool(before.retired_spis))))])

@@ -168,6 +168,7 @@ def kinds(check):
         with forgeries(addresses) as forged:
             check_handed_over(check, addresses, wanted)
             check_forgeries_refused(check, forged)
+            xfrmctl.check_agreement(check)
             gateway.stop()
             check.equal("a stop leaves nothing", (kernel.sas(), kernel.policies()), ([], []))
             wait_forgeries_accepted(forged)

@@ -75,6 +75,7 @@ def check_restart(check):
         own.check_blocked(check)
     check.equal("charon's routes and rules are there, and no others",
                 (routes.destinations(), routes.backup_routes(), routes.rules()), (remote(*LEFT), [], 2))
+    xfrmctl.check_agreement(check)
 
 
 def check_owned(check):
@@ -127,6 +128,7 @@ def virtual_address(check):
     with peer.drop_in(CLIENT):
         wait_known(("warrior",))
         check.equal("charon installs an address", addresses(), ["10.9.0.1/32"])
+        xfrmctl.check_agreement(check)
         peer.crash_and_wait(signal.SIGKILL)
         check.equal("it is there after a crash", addresses(), ["10.9.0.1/32"])
         check.equal("and a backup route that has it for its source",
@@ -157,6 +159,7 @@ def own_virtual_address(check):
         own.wait_for_answers()
         own.check_blocked(check, ("esp6_out",))
     check.equal("charon has its route again", (routes.destinations(), routes.rules()), (["default"], 2))
+    xfrmctl.check_agreement(check)
     run(xfrmctl.PROGRAM, "release", "--routes")
     check.equal("what it had for a backup route goes", (routes.backup_routes(), routes.nexthops()), ([], []))
     stop()

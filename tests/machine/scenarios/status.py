@@ -51,6 +51,7 @@ def check_healthy(check):
     check.variant = "healthy"
     code, seen = found()
     check.equal("nothing is orphaned", (code, seen["orphans"], seen["problems"]), (0, [], []))
+    xfrmctl.check_agreement(check)
     version, charon = run("swanctl", "--version").stdout, seen["charon"]
     check.equal("it is charon that answers", (charon["state"], charon["pid"]), ("up", gateway.main_pid()))
     check.that("of this version", charon["version"] in version, (charon, version))

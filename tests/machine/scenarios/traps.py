@@ -164,6 +164,7 @@ def lost_acquire(check):
         return
     wait_in_step()
     carries_traffic(check, "net4")
+    xfrmctl.check_agreement(check)
 
 
 SCENARIOS = (lost_acquire, traps)

@@ -23,7 +23,7 @@ EXPOSURE = {
     "xfrmctl-save@.service": 1.8,
     "xfrmctl-starter@.service": 1.1,
     "xfrmctl-stop@.service": 2.3,
-    "xfrmctl-watch@.service": 1.3,
+    "xfrmctl-watch@.service": 2.6,
 }
 
 

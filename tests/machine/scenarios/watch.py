@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl watch` ends a charon that hangs, so that systemd restarts it. It leaves a busy charon alone."""
+"""`xfrmctl watch` ends a charon that hangs, so that systemd restarts it. It leaves a busy charon alone. It blocks the
+traffic of policies that vanish beside a live charon."""
 
 import signal
 import time
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import journal
 import kernel
+import netlink
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
-from connections import GATEWAY_FOLDER, Connection, rendered
+from connections import CONNECTIONS, GATEWAY_FOLDER, Connection, rendered
 from gateway_setup import establish, peer_with, start
 from linux import processor_seconds
-from streams import FEW
+from streams import FEW, Flows
 from strongswan import Strongswan, gateway
 
 from .hold import crash_under_traffic, note
@@ -25,6 +27,12 @@ HUNG = "An IKE daemon hangs, and is ended"
 SLOW = "An IKE daemon does not answer, and is left alone"
 ENDED = "An IKE daemon that hung was ended"
 ANSWERS = "An IKE daemon answers again"
+MISSING = "Policies of the IKE daemon are missing in the kernel"
+BACK = "Missing policies are back, or no longer needed"
+
+# Maximum number of packets that may pass until a lost policy has its shadow. At FEW packets per second, an emulated
+# machine has about 100 ms.
+PASSED_MAX = 5
 
 # Number of negotiations at once. Their arithmetic keeps an emulated processor busy for some seconds.
 COUNT = 200
@@ -152,5 +160,84 @@ def watch(check):
     run("systemctl", "disable", "--now", OF_WATCH.unit)
 
 
-SCENARIOS = (watch, busy)
-ONLY_REFERENCE = SCENARIOS
+def lose(direction):
+    """Deletes a policy of the connection as an operator might. Returns the milliseconds until its shadow was there."""
+    [policy] = [policy for policy in netlink.policies()
+                if policy.dir == netlink.DIRS[direction] and policy.templates and policy.selector[0] in ends()]
+    with netlink.open_socket(netlink.POLICIES) as events:
+        policy.delete()
+        seen = {}
+        while netlink.MSG_NEWPOLICY not in seen:
+            for kind, _ in netlink.messages(events.recv(65536)):
+                seen.setdefault(kind, time.monotonic())
+    return 1000 * (seen[netlink.MSG_NEWPOLICY] - seen[netlink.MSG_DELPOLICY])
+
+
+def wait_listening():
+    """Waits until the watch has had an answer of charon, whose process it then holds."""
+    folder = Path(f"/proc/{OF_WATCH.main_pid()}/fd")
+    wait_for(lambda: any("pidfd" in str(file.readlink()) for file in folder.iterdir()), 20, "charon is watched")
+
+
+def ends():
+    """Returns the networks of both ends of the connection, as in selectors."""
+    connection = CONNECTIONS[NAME]
+    return [netlink.packed(network.split("/")[0]) for network in connection.networks]
+
+
+def blocked_until_back(check, flows):
+    before, cursor = flows.tallies(), journal.now()
+    check.note(f"blocked {lose('out'):.1f} ms after the deletion")
+    wait_for(lambda: xfrmctl.said(MISSING, cursor), 20, "the report")
+    flows.wait_held_back()
+    tally = flows.since(before)[NAME]
+    check.that("hardly a packet leaves in plaintext, then all are blocked",
+               tally.leaked <= PASSED_MAX and tally.refused > 0, tally)
+    check.note(f"{tally.leaked} packets left in plaintext, {tally.refused} were blocked")
+    gateway.swanctl("--rekey", "--child", NAME)
+    wait_for(lambda: not xfrmctl.shadows(), 20, "no shadow is left when charon has the policy again")
+    flows.wait_carried()
+    check.equal("the journal has one warning, with the policy's name, and one all-clear",
+                (len(xfrmctl.said(MISSING, cursor)), len(xfrmctl.said(BACK, cursor))), (2, 1))
+    check.note(journal.text(xfrmctl.said(MISSING, cursor) + xfrmctl.said(BACK, cursor)))
+
+
+def deleted_by_charon(check, flows):
+    """charon terminates the connection: its own deletions are not judged."""
+    cursor = journal.now()
+    gateway.swanctl("--terminate", "--child", NAME)
+    flows.wait_carried()
+    check.equal("no warning, and no shadow", (xfrmctl.said(MISSING, cursor), xfrmctl.shadows()), ([], []))
+
+
+def restarted(check, flows):
+    watching("--interval=1s --on-missing=restart")
+    wait_listening()
+    before, cursor, pid = flows.tallies(), journal.now(), gateway.main_pid()
+    check.note(f"blocked {lose('in'):.1f} ms after the deletion")
+    gateway.wait_restarted(pid)
+    flows.wait_carried()
+    tally = flows.since(before)[NAME]
+    check.that("hardly a forged packet is accepted, and none leaves in plaintext",
+               tally.accepted <= PASSED_MAX and tally.forged > 0 and tally.leaked == 0, tally)
+    check.equal("one process was ended", len(xfrmctl.said(ENDED, cursor)), 1)
+    wait_for(lambda: not xfrmctl.shadows(), 30, "no shadow is left")
+    check.note(journal.text(xfrmctl.said(MISSING, cursor) + xfrmctl.said(ENDED, cursor)))
+
+
+def lost_policies(check):
+    """Policies vanish beside a live charon, under traffic."""
+    start((NAME,))
+    establish((NAME,))
+    watching("--interval=1s --on-missing=block")
+    wait_listening()
+    with Flows({NAME: FEW}) as flows:
+        flows.wait_carried()
+        for check.variant, part in (("block", blocked_until_back), ("charon deletes", deleted_by_charon),
+                                    ("restart", restarted)):
+            part(check, flows)
+    OF_WATCH.systemctl("stop")
+
+
+SCENARIOS = (watch, busy, lost_policies)
+ONLY_REFERENCE = (watch, busy)

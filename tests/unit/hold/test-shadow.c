@@ -200,7 +200,7 @@ static const struct survey_row {
 	 {{GOES_PASSING, FWD, 0}},
 	 {.directions[FWD] = {.bypasses = true, .n = 1, .at = {{0}}}}},
 
-	/* No filter selects these, but they do not count as policies that stay. */
+	/* No filter selects policies of sockets, but they do not count as policies that stay. */
 	{"survey: those of sockets", {{OF_SOCKET, OUT, 5}, {OF_SOCKET, IN, HIGH}}, {.n_hold = 0}},
 	{"survey: a shadow", {{IS_HOLD, OUT, 5}}, {.n_hold = 1, .directions[OUT] = {.n = 1, .at = {{5}}}}},
 	{"survey: a shadow that expires",
@@ -288,7 +288,7 @@ static void surveys_many_priorities(void **state)
 	const struct shadow_direction *out = &survey.directions[OUT];
 
 	(void)state;
-	/* From the middle to both sides. */
+	/* Add priorities from the middle to both sides. */
 	for (uint32_t i = 0; i < SHADOW_PRIORITIES_MAX; i++) {
 		assert_false(out->many);
 		const struct entry policy = entry_of(&(struct policy){STAYS, OUT, i % 2 ? 1000 + i : 1000 - i});
@@ -299,7 +299,7 @@ static void surveys_many_priorities(void **state)
 		assert_true(out->at[i - 1].priority < out->at[i].priority);
 	assert_false(out->many);
 
-	/* A priority that is known does not exceed the maximum. */
+	/* Another policy with a known priority does not exceed the maximum. */
 	const struct entry again = entry_of(&(struct policy){GOES, OUT, 1000});
 	shadow_survey_add(&survey, but_those_that_stay(), &again);
 	assert_false(out->many);
@@ -325,7 +325,7 @@ static struct shadow_survey with_counters(const struct shadow_survey *survey, co
 	return with;
 }
 
-/* Returns a policy with all that a policy can have, each with a different value. */
+/* Returns a policy with all members set, each to a different value. */
 static struct entry full_policy(void)
 {
 	static struct xfrm_user_tmpl templates[2];
@@ -446,7 +446,8 @@ static struct entry deepest_policy(void)
 	return protecting(ENTRY_TEMPLATES_MAX);
 }
 
-/* Returns a policy with an optional template: its traffic may pass unprotected, but the daemon wants it protected. */
+/* Returns a policy with an optional template: the kernel accepts its traffic also unprotected, but the policy is no
+ * bypass. */
 static struct entry optional_policy(void)
 {
 	struct entry entry = protecting(1);
@@ -542,7 +543,7 @@ static void makes(void **state)
 	assert_memory_equal(&policy, &before, sizeof(before));
 }
 
-/* Checks members of a policy with all their values. */
+/* Checks that a shadow has each possible value of some members of its policy. */
 static void keeps_what_it_matches(void **state)
 {
 	(void)state;
@@ -866,8 +867,8 @@ static void check_before(const struct pair *pair)
 			 pair->now_second.priority, pair->second.priority);
 }
 
-/* Returns whether the order of an outcome is checked. Stale shadows are left out: they block here, and traffic that
- * they precede is protected or blocked. */
+/* Returns whether the order of an outcome is checked. Leaves out existing shadows: they block in this test, so traffic
+ * that matches one of them first is blocked, and never unprotected. */
 static bool is_in_order(enum outcome outcome)
 {
 	return outcome != OF_SOCKET && outcome != IS_HOLD && outcome != IS_GRACE;
@@ -1032,14 +1033,15 @@ static void keeps_order_of_all_sets(void **state)
 	}
 }
 
-/* Checks, with more priorities than a survey distinguishes, that no protected or dropped packet ever passes. */
+/* Checks, with more priorities than a survey distinguishes, that a packet that was protected or dropped never matches a
+ * bypass first. */
 static void lets_nothing_pass_among_many(void **state)
 {
 	static const enum outcome outcomes[] = {GOES, GOES_PASSING, GOES_BLOCKING, GOES_PASSING, GOES, STAYS_PASSING};
 	/* The policies that stay are at the beginning, in the middle, at the end, or absent. */
 	static const uint32_t n_outcomes[] = {5, 6};
 	enum { N = SHADOW_PRIORITIES_MAX + 7 };
-	static struct order order; /* of a few of the policies; the others only exceed the maximum */
+	static struct order order; /* a few of the policies; the others only exceed the maximum */
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_SIZE(n_outcomes); k++)
@@ -1113,7 +1115,7 @@ static void expires(void **state)
 	assert_false(shadow_is_of_run(&shadow, row->run + 1));
 	assert_false(shadow_is_of_run(&shadow, ~row->run));
 
-	/* Otherwise it is unchanged: only this time ends it, and it holds the counters. */
+	/* All other members are unchanged: only this time ends the shadow, and the shadow contains the counters. */
 	check_selector(&shadow, &policy, SHADOW_EXPIRING);
 	check_key(&shadow, &policy);
 	assert_int_equal(shadow.policy.info.action, hold.policy.info.action);
@@ -1201,7 +1203,7 @@ static void suffices(void **state)
 	const struct entry wanted = shadow_with(row->tag, row->want, row->want_priority);
 
 	assert_int_equal(shadow_suffices(&present, &wanted), row->suffices);
-	/* The time of its addition, its index and its counters do not matter. */
+	/* The existing shadow's time of addition, index and counters do not matter. */
 	present.policy.info.index = ANY_INDEX;
 	present.policy.info.curlft.add_time = 1;
 	shadow_set_blocked(&present, &(struct xfrm_counters){99, 98});

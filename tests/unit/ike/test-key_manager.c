@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* A 6.18 kernel wrote the lines of netlink, udp and udp6; charon's groups are those of 6.1. Some lines have one field
- * changed. The lines of pfkey follow pfkey_seq_show() in net/key/af_key.c. */
+/* The lines of netlink, udp and udp6 are from a 6.18 kernel; only the groups of charon's socket are from 6.1. In some
+ * lines one field was changed. The lines of pfkey follow pfkey_seq_show() in net/key/af_key.c. */
 
 #include "unit.h"
 

@@ -130,7 +130,7 @@ static int trace(struct vici_reader *reader, char *buffer, size_t size)
 	return r;
 }
 
-/* Checks how a message is read. test_malloc() detects reads behind it. */
+/* Checks how a message is read. test_malloc() detects reads behind the message. */
 static void check_trace(const void *bytes, size_t length, const char *expected, int result)
 {
 	char found[4096] = "";

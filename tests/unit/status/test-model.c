@@ -157,10 +157,10 @@ static void counts_shadows(void **state)
 	passing.policy.info.action = XFRM_POLICY_ALLOW;
 	status_add_policy(&policies, &passing);
 	assert_int_equal(policies.shadows.hold, 3);
-	assert_int_equal(policies.shadows.grace, 2);
-	assert_int_equal(policies.shadows.close, 1);
+	assert_int_equal(policies.shadows.expiring, 2);
+	assert_int_equal(policies.shadows.adjacent, 1);
 	assert_int_equal(policies.shadows.passing, 1);
-	assert_int_equal(policies.shadows.grace_ends, NOW + 300);
+	assert_int_equal(policies.shadows.expires, NOW + 300);
 	assert_int_equal(policies.shadows.before.out, 10);
 	assert_int_equal(policies.shadows.before.in, 7);
 	assert_int_equal(status_count_shadows(&policies.shadows), 6);
@@ -376,7 +376,7 @@ static struct status make_status(void)
 		.policies = {.of_sockets = 8,
 			     .n[XFRM_POLICY_OUT] = {[STATUS_PROTECT] = {4, 0}, [STATUS_BYPASS] = {1, 0}},
 			     .n[XFRM_POLICY_IN] = {[STATUS_PROTECT] = {3, 2}},
-			     .shadows = {.hold = 3, .grace = 2, .grace_ends = NOW + 252, .before = {10, 20}}},
+			     .shadows = {.hold = 3, .expiring = 2, .expires = NOW + 252, .before = {10, 20}}},
 		.blocked_known = true,
 		.blocked = {56, 93},
 		.key_managers =
@@ -448,7 +448,7 @@ static void writes_text(void **state)
 		"  out               4        1        0\n"
 		"  in                3        0        0\n"
 		"  in  sub           2        0        0\n"
-		"shadows      5: 3 hold, 2 with a grace, gone in 4min 12s\n"
+		"shadows      5: 3 hold, 2 expiring, the last in 4min 12s\n"
 		"             since they were made, policies blocked 46 packets out and 73 in\n"
 		"\n"
 		"orphans      12 of 15 SAs unknown to charon (traffic of 2s)\n"
@@ -464,7 +464,7 @@ static void writes_text(void **state)
 	assert_memory_equal(text, expected, strlen(expected));
 	check_contains(text, "  esp  0xc000000a ");
 	check_contains(text, "\n  … and 2 more; --all shows them\n"
-			     "routes       1 of 2 in table 220 explained by no connection of charon, 1 stand-in\n"
+			     "routes       1 of 2 in table 220 explained by no connection of charon, 1 backup route\n"
 			     "  10.2.1.0/24 dev wan src 10.9.0.1");
 	check_contains(text, "; its source is probably a left-over virtual address on wan\n");
 	assert_null(strstr(text, "0xc000000b"));
@@ -631,13 +631,15 @@ static void writes_json(void **state)
 	check_json(json, "larval_sas", "2");
 	check_json(json, "socket_policies", "8");
 	check_json(json, "shadows",
-		   "{\"hold\":3,\"grace\":2,\"close\":0,\"kept\":0,\"passing\":0,\"grace_left_seconds\":252,"
+		   "{\"hold\":3,\"expiring\":2,\"adjacent\":0,\"passing\":0,\"expire_seconds\":252,"
 		   "\"blocked_packets\":{\"out\":46,\"in\":73}}");
+	check_json(json, "kept_policies", "0");
+	check_json(json, "guard_sas", "0");
 	check_json(json, "blocked_packets", "{\"out\":56,\"in\":93}");
 	check_json(json, "problems", "[]");
 	check_json(json, "traffic_usec", "2000100");
 	check_json(json, "routes",
-		   "{\"table\":220,\"static\":2,\"unexplained\":1,\"stand_ins\":1,\"left_over\":[{\"type\":\"unicast\","
+		   "{\"table\":220,\"static\":2,\"unexplained\":1,\"backup\":1,\"left_over\":[{\"type\":\"unicast\","
 		   "\"dst\":\"10.2.1.0/24\",\"dev\":\"wan\","
 		   "\"table\":220,\"protocol\":\"static\",\"prefsrc\":\"10.9.0.1\",\"explained\":false,\"stale_address_"
 		   "on\":\"wan\"}]}");
@@ -700,16 +702,20 @@ static void writes_metrics(void **state)
 		"\nxfrmctl_policies{dir=\"in\",kind=\"protect\",ptype=\"sub\"} 2\n",
 		"\nxfrmctl_policies{dir=\"fwd\",kind=\"block\",ptype=\"main\"} 0\n",
 		"\nxfrmctl_socket_policies 8\n",
-		"\nxfrmctl_shadows{kind=\"hold\"} 3\nxfrmctl_shadows{kind=\"grace\"} 2\n"
-		"xfrmctl_shadows{kind=\"close\"} 0\n",
-		"\nxfrmctl_shadows_grace_end_timestamp_seconds 1700000252\n",
+		"\nxfrmctl_shadows{kind=\"hold\"} 3\nxfrmctl_shadows{kind=\"expiring\"} 2\n"
+		"xfrmctl_shadows{kind=\"adjacent\"} 0\n",
+		"\nxfrmctl_shadows_expire_timestamp_seconds 1700000252\n",
+		"\n# TYPE xfrmctl_shadows_blocked_packets gauge\nxfrmctl_shadows_blocked_packets{dir=\"out\"} 46\n"
+		"xfrmctl_shadows_blocked_packets{dir=\"in\"} 73\n",
+		"\nxfrmctl_kept_policies 0\n",
+		"\nxfrmctl_guard_sas 0\n",
 		"\n# TYPE xfrmctl_blocked_packets_total counter\nxfrmctl_blocked_packets_total{dir=\"out\"} 56\n"
 		"xfrmctl_blocked_packets_total{dir=\"in\"} 93\n",
 		"\nxfrmctl_orphans 12\n",
 		"\nxfrmctl_orphans_active 1\n",
 		"\nxfrmctl_routes_static 2\n",
 		"\nxfrmctl_routes_unexplained 1\n",
-		"\nxfrmctl_routes_stand_ins 1\n",
+		"\nxfrmctl_routes_backup 1\n",
 	};
 	struct status status = make_status();
 	char text[TEXT_SIZE];

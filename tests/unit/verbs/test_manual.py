@@ -32,7 +32,7 @@ def in_manual(text):
 
 
 def comparisons():
-    """Yields titles, each with a set from the manual and the set from the help that it must equal."""
+    """Yields a title, a set from the manual, and the set from the help that must equal it."""
     pages = {page.name: page.read_text(encoding="utf-8") for page in FOLDER.glob("*.[1-8]")}
     text = re.search(r"^\.Sh VERBS$(.*?)^\.Sh ", pages["xfrmctl.8"], re.MULTILINE | re.DOTALL)[1]
     intro, *parts = re.split(r"^\.Ss (.*)\n", text, flags=re.MULTILINE)

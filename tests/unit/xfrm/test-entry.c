@@ -407,7 +407,7 @@ static void refuses_malformed(void **state)
 	begin_any(&message, row->message);
 	add_attribute(&message, row->attribute, templates, row->size);
 	check_refused(&message, -EBADMSG);
-	/* A valid attribute before and behind it makes no difference. */
+	/* Valid attributes before and behind the malformed one make no difference. */
 	begin_any(&message, row->message);
 	add_unknown(&message);
 	add_attribute(&message, row->attribute, templates, row->size);
@@ -718,8 +718,8 @@ static struct entry longest_policy(void)
 static const struct describe_row {
 	const char *name;
 	struct entry (*entry)(void);
-	const char *parts[8];  /* the description begins with the first */
-	const char *not_there; /* the description does not contain it */
+	const char *parts[8];  /* texts in the description, which begins with the first */
+	const char *not_there; /* a text that the description must not contain */
 } describe_rows[] = {
 	{"describes an SA", some_sa, {"esp SA", "2001:db8::1 → 2001:db8::2", "spi 0xc1234567", "reqid 11"}, "mark"},
 	{"describes an SA of IPv4", ipv4_sa, {"esp SA", "192.0.2.1 → 192.0.2.2"}, "if_id"},

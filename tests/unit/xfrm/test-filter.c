@@ -961,7 +961,8 @@ static const struct prefix_row {
 	{"within: IPv4 with the bits of IPv6", "32.1.13.184", "2001:db8::/32", false},
 };
 
-/* Checks a prefix as src and as dst, of a policy and of an SA. The other side is everything. */
+/* Checks a prefix as src and as dst, of a policy and of an SA. The other prefix of the selector contains all addresses.
+ */
 static void holds_prefix(void **state)
 {
 	const struct prefix_row *row = *state;

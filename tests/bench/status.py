@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Measures status beside a charon that knows 1,000, 10,000 and 100,000 SAs, and as many policies.
 
-A server of the kernel suite answers for charon. The kernel has larval SAs, whose SPIs status compares as it does others.
-The time to create them grows with the square of their number, so the kernel has at most 10,000. According to charon, its
-other SAs are being rekeyed: status reads and sorts them, and does not report them as missing."""
+A server of the kernel suite answers for charon. The kernel has larval SAs, and status compares their SPIs like those of
+others. The time to create them grows with the square of their number, so the kernel has at most 10,000. According to
+charon, its other SAs are being rekeyed: status reads and sorts them, and does not report them as missing."""
 
 import ipaddress
 import tempfile

@@ -83,7 +83,7 @@ def expect(sas_left, real=0, held=0):
 
 @case
 def handed_over():
-    """handover asks charon for each connection; only charon's new SAs and policies, and shadows, are left then."""
+    """handover asks charon for each connection; then only new SAs, their policies, and shadows are left."""
     kept(1, 2)
     with charon((1, 2)) as server:
         result = handover(server)

@@ -54,7 +54,7 @@ def expect_kept(kept, behind=HOLD):
 
 @case
 def goes_on():
-    """Policies with SAs in use are kept with their priorities, shadows stand behind them all; the others are held."""
+    """Policies with SAs in use are kept with their priorities, with shadows behind all policies; others are held."""
     make(1)
     kept = netlink.policies()
     xfrm.add_policies(*policies(2), *BYPASS, DROP)

@@ -65,7 +65,7 @@ def is_settled(name):
 
 
 def watch(moment, settles, name):
-    """Waits for WATCH_SECONDS after the moment. If the tunnel `settles`, then waits until it is back."""
+    """Waits until WATCH_SECONDS after the moment. With `settles`, then waits until the tunnel is back."""
     wait_for(lambda: time.time() >= moment + WATCH_SECONDS, WATCH_SECONDS + 1, "the end of the watch")
     if settles:
         wait_for(lambda: is_settled(name), RECOVERY_SECONDS, "charon knows the SAs", POLL_SECONDS_SLOW)

@@ -34,8 +34,8 @@ UNPROTECTED, DOWN = "XfrmctlTrafficUnprotected", "XfrmctlCharonDown"
 # This alert fires as well if charon is away for long enough.
 BLOCKED = "XfrmctlTrafficBlocked"
 
-# Times from an event to a firing alert, and to the end of the alert, in seconds: 30 until the timer's next run, 15 until
-# Prometheus asks for the metrics, 15 until it evaluates its rules, and the "for:" of the rule.
+# Times from an event to a firing alert, and to the end of the alert, in seconds: 30 until the timer's next run, 15
+# until Prometheus asks for the metrics, 15 until it evaluates its rules, and the "for:" of the rule.
 READING_SECONDS = 30 + 15 + 15
 DOWN_SECONDS = READING_SECONDS + 60
 # Additional time for emulated machines, in seconds.

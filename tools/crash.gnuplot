@@ -77,7 +77,7 @@ do for [row = 1:rows] {
 	set arrow 3 from graph 0, first 0 to graph 1, first 0 nohead front linecolor rgb faint linewidth 0.8
 	unset arrow 2
 	unset label 3
-	if (back[row] <= last) {	# NaN is not
+	if (back[row] <= last) {	# false for NaN
 		set arrow 2 from back[row], graph 0 to back[row], graph 1.06 nohead \
 			front linecolor rgb dashed_ink linewidth 1.5 dashtype (4, 3)
 	}

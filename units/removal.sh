@@ -5,9 +5,9 @@
 
 figures=/var/lib/prometheus/node-exporter/xfrmctl.prom
 
-# Prints UNIT|NETNS|DROP-INS for each service with commands of xfrmctl that systemd has loaded: all that run, have
-# failed, or wait for their restart. Other services are stopped, and block nothing. NETNS is empty for the machine's own
-# network namespace.
+# Prints UNIT|NETNS|DROP-INS for each loaded service that has commands of xfrmctl. systemd has loaded each service that
+# runs, has failed, or waits for its restart. All other services are stopped, and block nothing. NETNS is empty for the
+# machine's own network namespace.
 services_of_xfrmctl() {
 	systemctl show --property=Id,MainPID,DropInPaths,NetworkNamespacePath,PrivateNetwork,ExecStartPre,ExecStopPost \
 		'*.service' | awk '
@@ -51,8 +51,8 @@ routes() {
 	esac
 }
 
-# free_namespace NETNS: completes a handover in this network namespace now, or lets it fall back, and then releases all
-# blocked traffic.
+# free_namespace NETNS: completes a handover in this network namespace, and then releases all blocked traffic. Also
+# releases that of connections that fall back to hold.
 free_namespace() {
 	xfrmctl ${1:+--netns="$1"} handover || :
 	# shellcheck disable=SC2046 # options, or none
@@ -74,7 +74,7 @@ let_go() {
 		systemctl stop 'xfrmctl-metrics.*' 'xfrmctl-save@*' 'xfrmctl-boot@*' 'xfrmctl-watch@*' 'xfrmctl-starter@*' \
 			'xfrmctl-handover@*' 'xfrmctl-load@*' || :
 		rm -f "$figures"
-		# Traffic that was blocked by hand.
+		# Releases traffic that an operator has blocked by hand, too.
 		free_namespace ''
 	fi
 }
@@ -96,8 +96,8 @@ disable_units() {
 	done
 }
 
-# Stops xfrmctl-stop@ after the units' files are gone: it then has no command that would treat this as a stop of its
-# service.
+# Stops xfrmctl-stop@ after the files of the units are removed. systemd then knows no ExecStop= of xfrmctl-stop@, which
+# would treat this as a stop of the service.
 forget_units() {
 	systemctl daemon-reload || :
 	systemctl stop 'xfrmctl-stop@*.service' || :

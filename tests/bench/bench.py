@@ -32,13 +32,14 @@ class Benchmark:
         self.goals = []
 
     def prepare(self, policies, kind=None):
-        """Replaces all SAs and policies of the present namespace by `policies` new policies."""
+        """Replaces all SAs and policies of the current network namespace by `policies` new policies."""
         xfrm.clear()
         if policies:
             xfrm.fill(kind or self.kind, policies)
 
     def measure(self, name, side, policies, command, policies_left):
-        """Measures a command in the present namespace. Exits unless the command leaves `policies_left` policies."""
+        """Measures a command in the current network namespace. Exits unless the command leaves `policies_left`
+        policies."""
         done = subprocess.run([MEASURE, *command], stdout=subprocess.PIPE, text=True, check=True)
         left = xfrm.counts()[0]
         if left != policies_left:
@@ -58,8 +59,8 @@ class Benchmark:
         self.goals.append({"goal": what, "found": found, "limit": limit, "met": found <= limit, "text": text})
 
     def goal_of_growth(self, name, sizes, limit):
-        """Adds a goal for the time per entry, relative to that of the smallest size. The program's start, which is the
-        time for 0 entries, does not count. The sides are the sizes, and 0."""
+        """Adds a goal for the time per entry, relative to that of the smallest size. The time of a run without entries
+        is the program's start, which does not count. The side of a figure is its number of entries, as text."""
         start = self.median(name, "0")
         each = [(self.median(name, str(size)) - start) / size for size in sizes]
         text = ", ".join(f"{nanoseconds / 1000:.2f} µs at {size:,}" for size, nanoseconds in zip(sizes, each))
@@ -67,14 +68,15 @@ class Benchmark:
                   f"{text} (start of {milliseconds(start)} not counted)")
 
     def goal_of_size(self, name, large):
-        """Adds a goal for the resident size with `large` policies, above that with none."""
+        """Adds a goal for the difference between the resident sizes with `large` policies and with none."""
         least, most = (self.median(name, str(size), what="maxrss_kib") for size in (0, large))
         self.goal(f"{name}: resident size, in MiB above that at none", (most - least) / 1024, 1,
                   f"{least:.0f} KiB at none, {most:.0f} KiB at {large:,}")
 
 
 def by_turns(rounds, contestants):
-    """Calls each function `rounds` times in a new network namespace. Every second round reverses their order."""
+    """Calls each function once in each of `rounds` rounds, all in one new network namespace. Every second round
+    reverses the order of the functions."""
     sandbox.new_network()
     for number in range(rounds):
         for contestant in contestants if number % 2 else reversed(contestants):
@@ -90,8 +92,8 @@ def step(what):
 
 
 def kind_of_policies(networks):
-    """Returns `networks` if this kernel adds policies between networks fast enough for each round (see fill.c), or else
-    "hosts"."""
+    """Returns the argument if this kernel adds policies between networks fast enough for each round (see fill.c), or
+    else "hosts"."""
     sandbox.new_network()
     begun = time.monotonic()
     xfrm.fill("networks", TRIED)

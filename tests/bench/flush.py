@@ -26,7 +26,8 @@ SLOW_ROUNDS = 3
 
 
 def rounds(bench, name, number, contestants):
-    """Measures contestants by turns, each on fresh policies: {side: (policies, command, policies left)}."""
+    """Measures contestants by turns, each on fresh policies. `contestants` is a dictionary
+    {side: (policies, command, policies left)}."""
     def contestant(side, policies, command, left):
         def run():
             bench.prepare(policies)

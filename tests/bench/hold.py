@@ -27,8 +27,9 @@ REPEATS = {0: 3, 1_000: 3, 10_000: 2, POLICIES: 1, LARGE: 1}
 AGAIN = "hold over leftovers"
 GRADED = "hold, 9 priorities"
 
-# Maximum growth of the time per entry, relative to the smallest size, for which the kernel's lists are still in the
-# caches. If each entry caused a walk over all others, the time per entry would grow 65 or 200 times.
+# Maximum growth of the time per entry, relative to the smallest size. Only at the smallest size do the kernel's lists
+# fit into the processor's caches. If each entry caused a walk over all others, the time per entry would grow 65 or 200
+# times.
 LINEAR = 2
 
 
@@ -37,15 +38,15 @@ def measure(bench, name, size, words, left):
 
 
 def life(bench, size):
-    """Measures hold and release. Release leaves no policy, so hold has replaced all of them by shadows."""
+    """Measures hold and release. If release leaves no policy, hold has replaced all policies by shadows."""
     bench.prepare(size)
     measure(bench, "hold", size, HOLD, size)
     measure(bench, "release", size, RELEASE, 0)
 
 
 def graded_life(bench):
-    """Measures policies with a priority for each prefix length, as IKE daemons choose it. The hold must keep their
-    order."""
+    """Measures policies whose priorities depend on their prefix lengths, as those of IKE daemons do. The hold must keep
+    the order of the policies."""
     bench.prepare(POLICIES, "graded")
     measure(bench, GRADED, POLICIES, HOLD, POLICIES)
     measure(bench, "release, 9 priorities", POLICIES, RELEASE, 0)
@@ -53,7 +54,7 @@ def graded_life(bench):
 
 def second_life(bench, size):
     """Measures a hold when each policy already has its shadow, as after an interrupted start. Then measures a release
-    after which all shadows expire."""
+    that makes all shadows expiring ones."""
     bench.prepare(size)
     measure(bench, "arm", size, ARM, 2 * size)
     measure(bench, AGAIN, size, HOLD, size)
@@ -106,7 +107,7 @@ def count_updates(bench):
             assert result.status == 0, result
             sent[name] = faults.count(0), faults.count(1)
     assert xfrm.counts()[0] == POLICIES
-    # That no update is counted proves something only if the additions are counted correctly.
+    # A count of 0 updates is a proof only if the additions are counted correctly.
     assert [additions for _, additions in sent.values()] == [POLICIES, 0, POLICIES, 0, POLICIES], sent
     bench.goal("updates of policies sent", sum(updates for updates, _ in sent.values()), 0,
                ", ".join(f"{name} {updates} (additions {additions:,})" for name, (updates, additions) in sent.items()))

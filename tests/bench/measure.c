@@ -5,8 +5,8 @@
  *
  *     measure COMMAND [ARGUMENT...]
  *
- * The program is small for two reasons. The start of a process takes longer the larger its parent is. A process also
- * counts as its own what was resident before it called execve() (getrusage(2), ru_maxrss). */
+ * The program is small for two reasons. The larger a parent process is, the longer the start of its child takes. The
+ * largest resident size of a child also includes its memory before execve() (getrusage(2), ru_maxrss). */
 
 #include <fcntl.h>
 #include <inttypes.h>

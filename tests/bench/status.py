@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Measures status beside a charon that knows 1,000, 10,000 and 100,000 SAs, and as many policies.
 
-charon is a server of the kernel suite. The kernel has larval SAs, whose SPIs status compares as it does others. Making
-them takes the square of their number, so it has at most 10,000. The other SAs of charon are being rekeyed: status reads
-and sorts them, and does not miss them."""
+A server of the kernel suite answers for charon. The kernel has larval SAs, and status compares their SPIs like those of
+others. The time to create them grows with the square of their number, so the kernel has at most 10,000. According to
+charon, its other SAs are being rekeyed: status reads and sorts them, and does not report them as missing."""
 
 import ipaddress
 import tempfile
@@ -46,8 +46,8 @@ def children(size, spis):
 
 
 def fill(size):
-    """Adds SAs and policies to the present namespace. Returns charon's answers about them, and how many policies there
-    are."""
+    """Adds SAs and policies to the current network namespace. Returns charon's answers about them, and the number of
+    policies."""
     xfrm.clear()
     if size:
         xfrm.fill("sas", min(size, SAS_MAX))

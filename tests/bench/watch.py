@@ -34,9 +34,9 @@ def event(events, *kinds, user=None):
 
 
 def measure(policy):
-    """Deletes the policy, and adds it again when it has a shadow. Returns three times in microseconds: of
-    the request to delete alone; from this request to the kernel's event about the shadow; and from the request to add to
-    the event about the shadow's deletion."""
+    """Deletes the policy, and adds it again when it has a shadow. Returns three durations in microseconds. The first is
+    that of the request to delete. The second is from this request to the kernel's event about the shadow. The third is
+    from the request to add to the event about the shadow's deletion."""
     with netlink.open_socket(netlink.POLICIES) as events:
         begun = time.perf_counter()
         policy.delete()

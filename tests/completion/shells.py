@@ -45,8 +45,8 @@ bindkey -e; bindkey '^Xt' tell; bindkey '^Xa' every; bindkey '^Xc' complete-word
 
 
 class Shell:
-    """A shell that runs `setup` first. When it completes a word, it replaces only the part behind the last of
-    `word_breaks`."""
+    """A shell that runs `setup` first. When it completes a word, it replaces only the part behind the last character
+    that is in `word_breaks`."""
 
     def __init__(self, *command, setup, word_breaks="", **variables):
         self.word_breaks = word_breaks

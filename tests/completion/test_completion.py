@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Completions of `xfrmctl` in real shells. They have to be what the program accepts: the program itself is asked."""
+"""Completions of `xfrmctl` in real shells. They have to be what the program accepts, according to its help and its
+error messages."""
 
 import json
 import os
@@ -18,7 +19,7 @@ from tap import comment, contains, equal, is_lacking
 
 EACH = [(name,) for name in SHELLS]
 
-# Maximum time of a TAB in seconds, above which users notice it, on a machine that is busy.
+# Maximum time of a TAB on a busy machine, in seconds. Users notice a longer time.
 FELT_SECONDS = 0.5
 
 # A value that each key accepts.
@@ -65,7 +66,7 @@ def verbs():
 def takes(verb, option):
     """Returns the forms in which a verb accepts an option: alone, with a value behind an equals sign, or both."""
     forms = set()
-    # An option that needs a value takes "--help" for it; then the argument is refused, before anything is done.
+    # An option that needs a value takes "--help" as its value. The verb then refuses the argument, and does nothing.
     if run(*verb, option, "--help", "argument").status == 0:
         forms.add(option)
     if "takes no value" not in run(*verb, option + "=1", "argument").err:
@@ -127,7 +128,7 @@ def options_are_offered(name):
 
 @cases(EACH)
 def options_once(name):
-    """{0}: an option that is there already is not offered again, an expression is"""
+    """{0}: an option is not offered a second time, unless it takes an expression"""
     with SHELLS[name]() as shell:
         words = {word.rstrip("=") for word in shell.offers("xfrmctl flush --hold --match=reqid=1 --socket x -")}
         is_lacking(words, "--hold", "--socket")
@@ -136,7 +137,7 @@ def options_once(name):
 
 @cases(EACH)
 def keys_are_offered(name):
-    """{0}: the keys of an expression, and after some of them only those that the program accepts beside them"""
+    """{0}: the keys of an expression, and behind a key only those that the program accepts together with it"""
     equal(set(keys()), set(VALUES), "keys of the program, each of which has a value here")
     with SHELLS[name]() as shell:
         for before in ("flush --match=", "flush --exclude=", "arm --match=", "save --exclude=", "flush --match ",
@@ -204,7 +205,7 @@ def namespaces(name):
 
 @cases(EACH)
 def kernel_values(name):
-    """{0}: values in the kernel, in the namespace of the line"""
+    """{0}: values in the kernel, in the network namespace that the line names"""
     ip("netns add blue\n")
     try:
         ip(POLICIES + SA, "-n", "blue")
@@ -304,7 +305,7 @@ def insertion(name):
 
 @cases(EACH)
 def unprivileged(name):
-    """{0}: without access to the kernel or to xfrmctl, keys are offered, and neither values nor complaints"""
+    """{0}: without access to the kernel or to xfrmctl, keys are offered, without values or error messages"""
     ip(POLICIES)
     for run_by in (("setpriv", "--bounding-set=-all", "--inh-caps=-all"), ("env", "PATH=/usr/bin:/bin")):
         with SHELLS[name](*run_by) as shell:

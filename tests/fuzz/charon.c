@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Checks how any message of charon is read, as an answer to any command or as an event. Results must be complete.
- * Functions in place of those of vici.h give each call the input as its answer, and as events before that. */
+/* Checks the functions of charon.h with any message of charon, as an answer to any command and as an event. Results
+ * must be complete. This file replaces the functions of vici.h: each call receives the input as its events, then as its
+ * answer. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,8 +20,8 @@
 
 struct vici {
 	const uint8_t *data;   /* the input */
-	size_t size;	       /* of the input, in bytes */
-	struct vici_call call; /* started by vici_start() */
+	size_t size;	       /* size of the input, in bytes */
+	struct vici_call call; /* the call that vici_start() has started */
 };
 
 int vici_request(struct vici *vici, const char *command, const struct vici_writer *arguments, uint64_t deadline,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Checks that an expression of --match is accepted, and then matches entries or not, or is refused with an error
- * text. */
+/* Checks that any text is either accepted as an expression of --match, or refused with an error text. A filter that has
+ * only this expression must select the entries that the expression matches. */
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Aborts unless a condition is true. It must be true for each input. */
+/* Aborts unless a condition is true. The condition must be true for every input. */
 #define CHECK(condition) \
 	do { \
 		if (!(condition)) { \

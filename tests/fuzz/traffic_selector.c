@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Checks addresses and traffic selectors of charon's configuration, as text. */
+/* Checks that any text is read as an address or a traffic selector of charon's configuration, or is refused. The
+ * prefixes that are read must be valid. */
 
 #include <errno.h>
 #include <string.h>

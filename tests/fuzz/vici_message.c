@@ -13,7 +13,7 @@
 struct model {
 	const uint8_t *at, *end; /* the rest of the message */
 	unsigned int depth;	 /* number of open sections */
-	struct vici_text list;	 /* name of the open list; `at` is NULL without one */
+	struct vici_text list;	 /* name of the open list; its `at` is NULL if no list is open */
 };
 
 static uint8_t take_byte(struct model *model)

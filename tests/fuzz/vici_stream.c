@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Checks that, with any bytes from a daemon that then hangs up, a conversation ends at once with a result of vici.h. */
+/* Checks conversations with a daemon that sends any bytes and then hangs up. A conversation must end at once, with a
+ * result that vici.h documents. */
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
-/* Checks that words lie one behind the other within the text, and are no more than WORDS_MAX(). Each word, in quotes,
- * must be one word again. */
+/* Checks that words lie one behind the other within the text, and that there are at most WORDS_MAX() of them. If a word
+ * is quoted and split again, the result must be the same word. */
 
 #include "base/words.h"
 

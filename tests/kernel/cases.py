@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs test cases, each in a network namespace of its own, and reports them as TAP.
 
-A test program marks functions with @case or @cases and ends with main(). A case fails by any exception.
+A test program marks functions with @case or @cases and ends with main(). A case fails if it raises any exception except
+Skip.
 """
 
 import functools

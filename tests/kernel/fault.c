@@ -29,7 +29,7 @@
  *     interrupt    (receive) received messages of a dump are marked NLM_F_DUMP_INTR
  *     offload      (receive) in received policies, marks become devices to which the policies are offloaded
  *     mature       (receive) received larval SAs look negotiated, because this machine's kernel may have no ciphers
- *                  for real ones. They have carried VALUE packets for each time that this took place, and are ten
+ *                  for real ones. They have carried VALUE packets for each call that the rule has counted, and are ten
  *                  seconds older. Three bits of the SPI change this. GUARD_SA_BIT: the SA looks like a guard SA
  *                  (src/handover/guard_sa.h), and is not older. LARVAL_BIT alone: the SA stays larval. NEW_BIT: the
  *                  SA is not older. With such a rule, the program never sleeps: the clock advances instead. Another
@@ -37,9 +37,9 @@
  *     later        the clock advances by VALUE milliseconds
  *     run          a separate process runs $FAULT_COMMAND before the call, or after a change. That process keeps the
  *                  privileges that the program gives up.
- *     wait         the type of the message, or of the first change in a datagram, is written to the socket $FAULT_FD;
- *                  then a byte is read from it
- *     note         none. Another rule may take effect on the same call.
+ *     wait         the program writes the type of the message, or of the first change in a datagram, to the socket
+ *                  $FAULT_FD. It then waits until it can read a byte there.
+ *     note         only the line in $FAULT_LOG. Another rule may take effect on the same call.
  *
  * $FAULT_LOG gets a line for each effect that took place: the number of its rule, from 0. */
 
@@ -80,7 +80,7 @@
 /* Offset of the types of NETLINK_ROUTE messages. */
 #define ROUTE 0x1000U
 
-/* For the effect `mature`: bits of an SPI, the tag of guard SAs, and by how much SAs are older, in seconds. */
+/* For the effect `mature`: bits of an SPI, the tag of guard SAs, and the number of seconds by which SAs look older. */
 #define GUARD_SA_BIT 0x80000000U
 #define LARVAL_BIT 0x40000000U
 #define NEW_BIT 0x20000000U

@@ -11,7 +11,8 @@
  *     hosts        policies between hosts, for which every kernel takes little time
  *     sas          larval SAs
  *
- * Every other entry has 1 as its reqid and as its priority, the others have 2. */
+ * Every other entry has reqid 1 and priority 1, the others have reqid 2 and priority 2. With `graded`, the priority
+ * depends on the length instead. SAs have no priority. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -34,7 +35,7 @@
 #define BATCH_MESSAGES 100
 #define MESSAGE_MAX 512
 
-/* Number of different values of reqid and priority. */
+/* Number of different values of reqid and priority. Entry `i` belongs to half `i % HALVES`. */
 #define HALVES 2
 
 #define FIRST_SOURCE 0xac100000U      /* 172.16.0.0 */
@@ -140,8 +141,8 @@ static struct nl_msg *sa_message(unsigned int half)
 	return msg;
 }
 
-/* Each of the following functions turns the message of a half into entry `i`. No two entries have the same selector or
- * destination. */
+/* Each of the following functions turns the message for a half into the message for entry `i`. No two policies have the
+ * same selector, and no two SAs have the same destination. */
 
 static void vary_sa(struct nlmsghdr *nlh, uint32_t i)
 {

@@ -4,9 +4,10 @@
  *
  *     listener GROUPS [UDP-PORT]
  *
- * These are a NETLINK_XFRM socket that is subscribed to a mask of groups, or a PF_KEY socket if GROUPS is "pfkey"; and
- * a UDP socket. Prints "ready" when they are open, or "unsupported" if the kernel has no such family. The tests copy it
- * to executables with the names of key managers. */
+ * The first socket is a NETLINK_XFRM socket that is subscribed to the mask GROUPS. If GROUPS is "pfkey", it is a PF_KEY
+ * socket. With UDP-PORT, the second one is a UDP socket with this port. The program prints "ready" when they are open,
+ * or "unsupported" if the kernel has no PF_KEY. The tests copy the program to executables with the names of key
+ * managers. */
 
 #include <errno.h>
 #include <linux/netlink.h>

@@ -22,7 +22,7 @@ def mailbox(address):
     with box, end:
         box.bind(address)
 
-        # A thread reads them, because the socket holds only a few before its senders wait.
+        # A thread reads the datagrams, because the socket holds only a few before its senders wait.
         def read():
             while datagram := box.recv(65536):
                 found.append(datagram.decode().splitlines())
@@ -45,7 +45,8 @@ def service_manager(address=None):
             yield environment(NOTIFY_SOCKET=address), messages
 
 
-# $JOURNAL_STREAM has device and inode of the journal's stream. Here the null device is that stream, and standard error.
+# $JOURNAL_STREAM has device and inode of the journal's stream. In the tests it names the null device. With
+# INTO_JOURNAL, standard error is the null device, too, so xfrmctl takes standard error for the journal.
 NULL_DEVICE = os.stat("/dev/null")
 JOURNAL_STREAM = f"{NULL_DEVICE.st_dev}:{NULL_DEVICE.st_ino}"
 INTO_JOURNAL = ("sh", "-c", 'exec "$0" "$@" 2>/dev/null', XFRMCTL)

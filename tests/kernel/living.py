@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Connections whose SAs are in use, as a crash leaves them. Larval SAs represent negotiated ones (see `mature` in
-fault.c), since this machine's kernel may have no ciphers. Other larval SAs represent guard SAs: the case creates these,
-and a fault refuses xfrmctl's own with EEXIST."""
+fault.c), since this machine's kernel may have no ciphers. Other larval SAs represent guard SAs. The case creates these.
+When xfrmctl adds a guard SA, a fault refuses it with EEXIST."""
 
 import errno
 import re
@@ -15,7 +15,7 @@ HERE, THERE = "192.0.2.1", "198.51.100.1"
 
 MATURE = Fault("receive", netlink.MSG_GETSA, "mature")
 STOPPED = Fault("send", netlink.MSG_NEWSA, "refuse", errno.EEXIST)
-# A larval SA cannot get a lifetime, so the update seems to succeed.
+# A larval SA cannot get a lifetime. xfrmctl's update does not reach the kernel, and xfrmctl reads that it succeeded.
 LIMITED = Fault("send", netlink.MSG_UPDSA, "refuse", 0)
 LIVING = (MATURE, STOPPED, LIMITED)
 
@@ -36,7 +36,7 @@ def template(number, spi=0, mode="tunnel"):
 
 
 def policies(number, spi=0, priority=PRIORITY, here="10.1.0.0/16", there=None):
-    """Returns the policies of connection `number`, or without an SPI those of its trap."""
+    """Returns the policies of connection `number`. Without an SPI, these are the policies of its trap."""
     out, back = template(number, spi)
     return [policy.replace(out, back) if "dir out" not in policy else policy
             for policy in both_ways(here, there or f"10.{10 + number}.0.0/16", f"priority {priority} {out}")]

@@ -12,9 +12,9 @@
  *
  *     [next] ACTIVE-STATE SUB-STATE JOB MAIN-PID LAST-MAIN-PID USEC CONTROL-PID
  *
- * The manager prints "changed" when its client has read the whole state, which ends with the control process. Without a
- * client, it prints "changed" immediately. After "next", it prints "kept": the state takes effect later, when the
- * client has read the control process in the sub-state "start-post".
+ * The manager prints "changed" when its client has read the whole state. A client reads the control process last.
+ * Without a client, the manager prints "changed" immediately. After "next", it prints "kept" instead: the state takes
+ * effect later, when the client has read the control process in the sub-state "start-post".
  */
 
 #include <errno.h>

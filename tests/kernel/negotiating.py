@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A charon for handover. The test also makes the changes in the kernel that this charon would make."""
+"""A test charon for handover. It also makes the changes in the kernel that charon would make."""
 
 import tempfile
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import xfrm
 from living import HERE, THERE, policies, spi_in, spi_out
 from vici_server import Server, Stream
 
-# Bit in the SPIs of the new instance's SAs. For fault.c, it marks SAs of charon that are not older than guard SAs.
+# Bit in the SPIs of the new instance's SAs. fault.c does not make SAs with this bit look older (NEW_BIT).
 NEW = 0x20000000
 
 YES, NO = {"success": "yes"}, {"success": "no", "errmsg": "CHILD_SA config not found"}

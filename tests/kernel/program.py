@@ -15,7 +15,7 @@ from waiting import wait_for
 # $XFRMCTL_INSTEAD: a program that runs xfrmctl, such as under_valgrind.
 XFRMCTL = os.environ.get("XFRMCTL_INSTEAD") or os.environ["XFRMCTL"]
 
-# AddressSanitizer's runtime library has to be the first one.
+# Libraries that a run with faults preloads. AddressSanitizer's runtime library has to be the first one.
 PRELOADED = " ".join([*re.findall(r"\S*/libasan\S*", subprocess.run(["ldd", XFRMCTL], capture_output=True, text=True,
                                                                    check=False).stdout), os.environ["FAULT"]])
 

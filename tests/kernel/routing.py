@@ -29,7 +29,8 @@ def add(*routes, table=220, verb="add"):
 
 
 def listed(table="all"):
-    """Returns every route as a line of `ip route`, without the kernel's own, which come and go with addresses."""
+    """Returns every route as a line of `ip route`. Omits the routes that the kernel itself adds and removes together
+    with addresses."""
     lines = []
     for which in ("-4", "-6"):
         done = subprocess.run(["ip", "-o", "-d", which, "route", "show", "table", str(table)], capture_output=True,
@@ -37,7 +38,7 @@ def listed(table="all"):
         # A table without routes and rules does not exist.
         assert done.returncode == 0 or "table does not exist" in done.stderr, done.stderr
         lines += [" ".join(line.split()) for line in done.stdout.splitlines()]
-    # `ip` prints a line of its own for the nexthop object of a route, which is left out.
+    # For the nexthop object of a route, `ip` prints a separate line, which is left out.
     return sorted(line for line in lines if "proto kernel" not in line and not line.startswith("nh_info"))
 
 

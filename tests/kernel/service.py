@@ -61,8 +61,8 @@ def unit(name):
 
 
 def command_in(members, by_systemd=True):
-    """Returns a command that runs xfrmctl in the unit with this file, started by systemd or by a process of the
-    unit."""
+    """Returns a command that runs xfrmctl in a unit. `members` is the file that moves a process into the unit. Without
+    `by_systemd`, xfrmctl looks as if another process of the unit has started it."""
     variable = "SYSTEMD_EXEC_PID=$$ " if by_systemd else ""
     return "sh", "-c", f'echo $$ >{members} && {variable}exec "$0" "$@"', XFRMCTL
 

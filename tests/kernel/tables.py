@@ -305,7 +305,7 @@ MANY_PRIORITIES = Table(
     passing=[out("10.2.0.1"), out("10.2.78.1"), out("10.2.200.1"), out("192.0.2.9")],
 )
 
-# Of two policies with one priority, the kernel uses the older one. A hold cannot see which one is older, and blocks.
+# Of two policies with one priority, the kernel uses the older one. A hold cannot see which one is older, so it blocks.
 OF_ONE_PRIORITY = [
     Table(
         "of one priority, the tunnel first",

@@ -34,8 +34,8 @@ def keys(policies):
 
 
 def take_away(table, order, is_time_to_arm):
-    """Removes policies one by one behind the shadows, and checks all flows each time. `is_time_to_arm` gets the number
-    of policies that are gone and the number at the beginning. It returns whether arm has to run again."""
+    """Removes policies one by one in front of their shadows, and checks all flows each time. `is_time_to_arm` gets the
+    number of policies that are gone and the number at the beginning. It returns whether arm has to run again."""
     require(table)
     with Wire() as wire:
         table.add()
@@ -58,19 +58,19 @@ ROWS = [(table.name, order, table) for table in IN_THE_ORDER_OF_PRIORITIES for o
 
 @cases(ROWS)
 def taken_away(_, order, table):
-    """While policies are removed after arm, nothing is unprotected, {1} first: {0}"""
+    """While policies are removed after arm, {1} first, nothing is unprotected: {0}"""
     take_away(table, order, lambda gone, of: False)
 
 
 @cases(ROWS)
 def taken_away_and_armed(_, order, table):
-    """While policies are removed, and arm runs after each, nothing is unprotected, {1} first: {0}"""
+    """While policies are removed, {1} first, and arm runs after each, nothing is unprotected: {0}"""
     take_away(table, order, lambda gone, of: True)
 
 
 @cases(ROWS)
 def taken_away_and_armed_once(_, order, table):
-    """If arm runs again when half of the policies are gone, nothing is unprotected, {1} first: {0}"""
+    """If arm runs again when half of the policies are removed, {1} first, nothing is unprotected: {0}"""
     take_away(table, order, lambda gone, of: gone == of // 2)
 
 
@@ -128,7 +128,7 @@ def before_hold():
 
 @cases([(True,), (False,)])
 def grace_ends(with_policies):
-    """Expiring shadows become permanent, with policies in front of them: {0}"""
+    """Expiring shadows become permanent. Whether there are policies in front of them: {0}"""
     policies = make()
     for policy in policies[:2]:
         make_shadow(policy, EXPIRING, seconds=3600)
@@ -255,7 +255,7 @@ def gone_again(_, template, expected):
 @cases([("behind a tunnel", "priority 2000", "priority 3000"),
         ("of a high priority", "priority 2000", "priority 0x80000001")])
 def bypass_meanwhile(_, tunnel, bypass):
-    """With a bypass installed meanwhile, removing the tunnel's policy first leaves nothing unprotected: {0}"""
+    """If a bypass is installed meanwhile, and the tunnel's policy is removed first, nothing is unprotected: {0}"""
     with Wire() as wire:
         xfrm.add_policies(f"src {LAN} dst {REMOTE} dir out {tunnel} {ESP}")
         arm_with(Fault("change", ANY, "run", 0, 1, 1), add(f"src {LAN} dst 10.0.0.0/8 dir out {bypass}"))
@@ -272,7 +272,8 @@ def bypass_meanwhile(_, tunnel, bypass):
 def tunnel_meanwhile():
     """A tunnel installed meanwhile, with a bypass's priority, is blocked when both policies are gone."""
     with Wire() as wire:
-        # The tunnel is younger than the bypass of the same priority, and between hosts: Linux 6.1 looks at it first.
+        # The tunnel is younger than the bypass of the same priority, and between hosts. Linux 6.1 prefers the policy
+        # between hosts.
         xfrm.add_policies(f"src {LAN} dst 10.0.0.0/8 dir out priority 2000")
         tunnel = f"src 10.1.0.1 dst 10.2.0.1 dir out priority 2000 {ESP}"
         arm_with(Fault("change", ANY, "run", 0, 1, 1), add(tunnel))

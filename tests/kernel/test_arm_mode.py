@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl service stop`: whether and how the main process of a unit is ended before a clean shutdown."""
+"""`xfrmctl service stop`: whether and how it ends the main process of a unit, so that no clean shutdown takes place."""
 
 import re
 import signal
@@ -76,7 +76,7 @@ def ignores():
 
 @case
 def stopped():
-    """A main process that is stopped is ended by SIGKILL."""
+    """A main process that SIGSTOP has stopped is ended by SIGKILL."""
     with restarting() as (process, command):
         process.send_signal(signal.SIGSTOP)
         contains(stop("handover", command, main_pid=process.pid).out, " ms, by SIGKILL. ")
@@ -93,7 +93,7 @@ def left_alone(mode, job):
 
 @cases([("hold",), ("auto",), ("handover",)])
 def stopped_for_good(mode):
-    """If the unit is stopped for good, nothing is done: {0}"""
+    """If systemd stops the unit for good, `service stop` does nothing in the mode {0}."""
     with restarting(job="stop") as (process, command):
         add_policy()
         result = run_step(command, "stop", "-v", MODE=mode, main_pid=process.pid)
@@ -103,7 +103,7 @@ def stopped_for_good(mode):
 
 @case
 def flush():
-    """In the mode flush, nothing is done."""
+    """In the mode flush, `service stop` does nothing."""
     with restarting() as (process, command):
         add_policy()
         result = run_step(command, "stop", MODE="flush", main_pid=process.pid)
@@ -113,7 +113,7 @@ def flush():
 
 @case
 def by_hand():
-    """A process that systemd has not started ends no main process, whatever $MAINPID is."""
+    """If systemd has not started xfrmctl, xfrmctl ends no main process, whatever $MAINPID is."""
     with restarting(by_systemd=False) as (process, command):
         stop("handover", command, main_pid=process.pid)
         lives(process)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Several xfrmctl at once, and xfrmctl beside a daemon and an operator who change the state that it reads. Large
-numbers of entries with little memory."""
+"""Several runs of xfrmctl at once, and xfrmctl beside a daemon and an operator who change the state that it reads. One
+case has many entries and little memory."""
 
 import itertools
 import os
@@ -89,7 +89,7 @@ def hold_and_keep():
     for number in rounds():
         xfrm.fill("networks", MANY)
         with Guard() as guard:
-            # The shadows of both have different places, so that a policy may get two.
+            # The two commands give their shadows different priorities, so that a policy may get two shadows.
             side_by_side(*(HOLDING, ["flush", "--keep"])[::1 - number % 2 * 2], number % 5 * 0.002)
             guard.check(f"in round {number}")
             equal(keys(shadows(HOLD, ADJACENT)), guard.guarded, f"what the shadows stand for in round {number}")
@@ -176,7 +176,7 @@ def as_charon(number, model):
 
 @case
 def installing_meanwhile():
-    """While policies are being installed, a hold ends, and neither old nor new ones are unprotected."""
+    """While policies are being installed, a hold completes, and no traffic of old or new policies is unprotected."""
     xfrm.fill("networks", MANY)
     model = netlink.policies()[0]
     total = 0
@@ -230,7 +230,7 @@ def operating():
 
 @case
 def operating_during_hold():
-    """While `ip xfrm` adds and removes entries, a hold succeeds, and earlier policies stay protected."""
+    """While `ip xfrm` adds and removes entries, a hold succeeds, and no traffic of earlier policies is unprotected."""
     with operating():
         for number in rounds():
             xfrm.fill("networks", MANY)

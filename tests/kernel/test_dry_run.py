@@ -22,7 +22,7 @@ SAS = {
     "SA v6": {"src": "2001:db8::1", "dst": "2001:db8::2", "proto": "ah", "mode": "transport", "reqid": 9},
 }
 
-# The name of the protocol if there is /etc/protocols.
+# Protocol 6 as xfrmctl prints it: its name if /etc/protocols exists.
 TCP = "tcp" if Path("/etc/protocols").exists() else "6"
 
 TEXT = f"""\
@@ -171,7 +171,7 @@ def json_nothing():
 
 @case
 def json_quiet():
-    """With -q, the list is printed."""
+    """The list is printed with -q, too."""
     equal(json.loads(dry_run("--json", "-q"))["counts"], {"policies": 3, "sas": 2}, "the counts")
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every call between the program and the kernel, and between the program and charon, fails in turn in all its ways. The
-program ends, reports what failed and why, and leaves nothing unprotected; the next run completes its work."""
+"""Every call between the program and the kernel, and between the program and charon, fails in turn. The program ends,
+reports what failed and why, and leaves nothing unprotected. The next run completes its work."""
 
 import errno
 import itertools
@@ -36,7 +36,7 @@ GUARD_SA = 1 << 31
 # Offset in bytes of the SPI in a struct xfrm_user_tmpl.
 SPI_OF_TEMPLATE = 16
 
-# Each call fails in one of every STRIDE ways, and the next call in the next ones. Sanitizers are slow: with them, each
+# Each call fails in one of every STRIDE ways, and the next call in other ones. Sanitizers are slow: with them, each
 # call fails in fewer ways. With $ALL_WAYS, each call fails in every way.
 STRIDE = 1 if os.environ.get("ALL_WAYS") else 10 if "libasan" in PRELOADED else 2
 

@@ -63,7 +63,7 @@ def sub_goes():
 
 @case
 def ipcomp():
-    """An SA of IPComp counts once, although the kernel adds and removes an SA for its tunnel with it."""
+    """An SA of IPComp counts once, although the kernel adds and removes a second SA with it, for its tunnel."""
     xfrm.add_sa("src 192.0.2.1 dst 192.0.2.2 proto comp spi 0x1000 mode tunnel reqid 4 comp deflate")
     equal(xfrm.counts(), (0, 2), "policies and SAs")
     contains(flush().out, "Removed 1 SA (1 comp) and 0 policies in ")
@@ -148,7 +148,7 @@ def with_socket_policies(*options):
                 netlink.set_socket_policy(sock, direction)
         before = xfrm.policy_lines()
         equal(len(before), 4, "the number of policies of sockets")
-        # They cannot be deleted, and flush must not try.
+        # Policies of sockets cannot be deleted, and flush must not try it.
         equal(flush("--dry-run", *options).out, "Nothing to remove.\n", "what would go")
         xfrm.add_policies(*POLICIES.values())
         result = flush(*options)

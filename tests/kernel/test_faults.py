@@ -191,7 +191,7 @@ def many_refused(kind, _, delete):
 
 @case
 def no_spi_to_be_had():
-    """A larval SA that gets no SPI to be deleted by is named and counted."""
+    """A larval SA that cannot be deleted, because it gets no SPI, is named and stays."""
     xfrm.make_uplink()
     xfrm.add_policies("dst 10.9.0.0/16 dir out tmpl src 192.0.2.1 dst 198.51.100.1 proto esp reqid 7 mode tunnel")
     xfrm.acquire("10.9.0.1")
@@ -242,7 +242,8 @@ def gone_in_between(what, removed):
     """{0} that disappears between dump and deletion is no failure and not counted."""
     policies, sas, message, command = DISAPPEARING[what]
     state = xfrm.State(policies, sas)
-    # The first XFRM_MSG_GETSA asks for the dump, the second whether the SA is hidden.
+    # The first XFRM_MSG_GETSA requests the dump. With the second one, xfrmctl checks whether another SA with the same
+    # SPI and a wider mark hides this SA.
     number = 2 if message == MSG_GETSA else 1
     result = flush_with([Fault("send", message, "run", first=number, last=number)], "-v", "--exclude=reqid=77",
                         command=command)
@@ -268,7 +269,7 @@ def flushes_of_the_kernel():
     with Faults(*(Fault("send", message, "note") for message in (MSG_FLUSHPOLICY, MSG_FLUSHSA, MSG_GETPOLICY, MSG_GETSA,
                                                                  MSG_DELPOLICY, MSG_DELSA))) as faults:
         flush(env=faults.env)
-        # One for main and for sub policies, and one for SAs of esp, ah and comp.
+        # One message each for main and sub policies, and one each for SAs of esp, ah and comp.
         equal([faults.count(number) for number in range(6)], [2, 3, 0, 0, 0, 0], "the number of messages")
 
 

@@ -58,7 +58,7 @@ def kept_beside_bypass():
 
 
 def handover(server, *options, status=0, faults=()):
-    """Runs handover. The faults for guard SAs are not needed, because it makes none."""
+    """Runs handover. The faults for guard SAs are not needed, because handover adds no guard SA."""
     return living.xfrmctl_with([living.MATURE, *faults], "-v", "handover", getattr(server, "option", server), *options,
                                status=status)
 
@@ -83,7 +83,7 @@ def expect(sas_left, real=0, held=0):
 
 @case
 def handed_over():
-    """charon is asked for each connection; then only its SAs and policies are left."""
+    """handover asks charon for each connection; then only new SAs, their policies, and shadows are left."""
     kept(1, 2)
     with charon((1, 2)) as server:
         result = handover(server)
@@ -95,7 +95,7 @@ def handed_over():
 
 @case
 def behind_traps():
-    """A connection of which charon has trap policies by then is handed over."""
+    """A connection for which charon has installed its trap policies already is handed over."""
     kept(1)
     xfrm.add_policies(*policies(1))
     with charon() as server:
@@ -125,7 +125,7 @@ def by_itself():
 
 @case
 def under_way():
-    """A connection that charon negotiates already is awaited, and not asked for."""
+    """If charon negotiates a connection already, handover waits for it, and does not ask for it."""
     kept(1)
     coming = Stream("list-sa", [{"site1": {"state": "CONNECTING", "tasks-active": ["CHILD_CREATE"], "child-sas": {}}}])
     timer = threading.Timer(0.2, install, (1,))
@@ -163,7 +163,7 @@ def removed_with(name, tag):
 
 @case
 def incomplete():
-    """If charon's list of connections is incomplete, unknown ones are held and do not count as removed."""
+    """If charon's list of connections is incomplete, an unknown one is held, and does not count as removed."""
     kept(1)
     with charon((), get_conns={"conns": ["site1"]}) as server:
         handover(server, "--timeout=0")
@@ -224,7 +224,7 @@ def still_old():
 
 @case
 def only_the_peer():
-    """A connection that only the peer can initiate is not asked for; it is held if the peer does not come."""
+    """A connection that only the peer can initiate is not asked for; it is held if the peer does not initiate."""
     kept(1)
     with charon(list_conns=conns(connection(1, "%any"))) as server:
         handover(server, "--timeout=200ms")
@@ -250,7 +250,7 @@ UNRELATED = "src 10.9.0.0/24 dst 10.99.0.0/16 dir out action block"
 
 
 def after(msec):
-    """Returns a fault that advances the clock by so much at the first event."""
+    """Returns a fault that advances the clock by `msec` milliseconds at the first event."""
     return Fault("event", ANY, "later", msec, 1, 1)
 
 
@@ -284,7 +284,7 @@ def peer_does_not_come():
 
 @case
 def reqid_conflict():
-    """A connection with a reqid conflict is asked for, and held soon."""
+    """handover asks for a connection with a reqid conflict, and holds it long before the timeout."""
     kept(1)
     # Connection 5, not kept, has reqid 1 now.
     xfrm.add_policies(*(policy.replace("reqid 5 ", "reqid 1 ") for policy in policies(5)))
@@ -305,7 +305,7 @@ def no_time():
 
 @cases([("with no time", "--timeout=0"), ("with a time", "--timeout=300ms")])
 def falls_back_blocked(_, option):
-    """A connection that falls back to hold after the shortest grace is blocked, beside a bypass: {0}"""
+    """A connection that falls back to hold when the shortest grace is over is blocked, despite a bypass: {0}"""
     with Wire() as wire:
         kept_beside_bypass()
         release("--grace=1s")
@@ -474,7 +474,7 @@ def number_of(arguments):
 
 @case
 def several_at_a_time():
-    """charon is asked for four connections with different peers at a time, and not for more."""
+    """handover asks for four connections with different peers at a time, and not for more."""
     numbers, flight, four = range(1, 9), Flight(), threading.Barrier(4)
     kept(*numbers)
 
@@ -508,7 +508,7 @@ def others_meanwhile():
 
 @case
 def in_order():
-    """Children of one connection, or between the same addresses, are asked for one by one, beside others."""
+    """handover asks one by one for children of one connection or between the same addresses, beside others."""
     numbers, flight = (1, 2, 3, 4), Flight()
     kept(*numbers)
     two = threading.Barrier(2)
@@ -549,7 +549,8 @@ def ends_beside_others():
 def no_answer_in_time():
     """A request that charon does not answer in time is repeated by another client."""
     kept(1, 2)
-    # When site2 has new SAs, the timeout of the request for site1 is over.
+    # The first event comes when site2 has new policies. At this event the clock advances, and the request for site1
+    # times out.
 
     def initiate(arguments):
         if arguments["child"] == "site1" and asked(server).count("site1") == 1:
@@ -567,7 +568,7 @@ def no_answer_in_time():
 
 @case
 def no_client_left():
-    """If no client gets an answer in time, charon counts as not answering."""
+    """If no client gets an answer in time, the connection to charon counts as lost, and handover fails."""
     kept(1, 2)
     # The event comes when charon has been asked for both connections.
     two = threading.Barrier(2, lambda: xfrm.add_policies(UNRELATED))
@@ -630,7 +631,7 @@ def gone_already():
 
 @case
 def real_sas():
-    """With real SAs: new ones replace the old ones, whose SAs and guard SAs are all removed."""
+    """With real SAs: new SAs replace the kept ones, and all kept SAs and guard SAs are removed."""
     living.add_real_sas(1)
     xfrm.add_policies(*policies(1, spi_out(1)))
     keep()
@@ -651,7 +652,7 @@ def real_sas():
 @cases([("handed over", "yes"), ("removed from the configuration beside a wider bypass", "removed"),
         ("with charon's traps", "traps")])
 def stopped_anywhere(_, how):
-    """Stopped anywhere, traffic of connections with SAs is protected: {0}"""
+    """Wherever handover is stopped, traffic of connections with SAs is protected: {0}"""
     with Wire() as wire, charon((1,) if how != "removed" else ()) as server:
         kept(1)
         if how == "traps":
@@ -667,7 +668,7 @@ def stopped_anywhere(_, how):
 
 @case
 def killed_anywhere():
-    """Killed anywhere, traffic stays protected, and a second run removes all of the previous instance."""
+    """Wherever handover is killed, traffic stays protected, and a second run removes all stale state."""
     numbers, number, killed = (1, 2), 0, True
     with Wire() as wire:
         while killed:

@@ -82,7 +82,7 @@ def carries_sub():
 
 @cases([("time-hard 3600",), ("time-soft 5", ), ("time-use-hard 3600",), ("byte-hard 1000",), ("packet-hard 1",)])
 def carries_no_expiry(limit):
-    """The shadow of a policy with a lifetime of its own has none: limit {0}"""
+    """A lifetime of the policy is not copied to its shadow: limit {0}"""
     original, shadow = held(f"{SELECTOR} dir out priority 1000 limit {limit} {ESP}")
     has(shadow, shadow_of(original))
     equal((shadow.lifetime[1], shadow.lifetime[4:]), (INFINITE, (0, 0, 0, 0)), "its lifetime")
@@ -91,7 +91,7 @@ def carries_no_expiry(limit):
 @case
 def carries_context():
     """The shadow has the security context of its policy, and stands beside a shadow without one."""
-    # SELinux knows this one without any policy loaded.
+    # SELinux knows the context `kernel` without a loaded policy.
     policy = f"{SELECTOR} ctx kernel dir out priority 1000 {ESP}"
     done = subprocess.run(["ip", "xfrm", "policy", "add", *policy.split()], capture_output=True, check=False)
     if done.returncode != 0 or "security context" not in xfrm.policy_lines()[0]:
@@ -261,7 +261,7 @@ def stronger_grace():
 
 @cases([(True,), (False,)])
 def grace_ends(with_policies):
-    """Expiring shadows become permanent, with their policies in front of them: {0}"""
+    """Expiring shadows become permanent. Whether their policies are in front of them: {0}"""
     policies = make()
     for policy in policies.values():
         make_shadow(policy, EXPIRING, seconds=3600)
@@ -277,7 +277,7 @@ def grace_ends(with_policies):
 
 @case
 def keeps_counters():
-    """A shadow that replaces an expiring one has its record of packets blocked before."""
+    """A shadow that replaces an expiring one takes over its record of packets blocked before the hold."""
     policies = make()
     make_shadow(policies["out"], EXPIRING, seconds=3600, lifetime=(INFINITE, INFINITE, 11, 12, 0, 3600, 0, 0))
     flush("--match=priority=1000-1003")
@@ -352,7 +352,7 @@ def selection():
 
 @case
 def priorities():
-    """Shadows stand behind all policies, in the order of these."""
+    """Shadows stand behind all policies, in the order of their policies."""
     xfrm.add_policies(*(f"src 10.1.0.0/16 dst 10.{n}.0.0/16 dir out priority {priority} {ESP}"
                         for n, priority in enumerate((0, 1, 1000, 0x7fffffff))))
     hold()
@@ -427,7 +427,7 @@ MANY = 3000
 
 @case
 def many():
-    """A hold of 3,000 policies sends an addition and a deletion for each; over their shadows, a deletion."""
+    """A hold of 3,000 policies sends an addition and a deletion for each; if there are shadows, only the deletion."""
     for additions in (MANY, 0):
         xfrm.fill("networks", MANY)
         with Faults(*(Fault("send", kind, "note") for kind in (MSG_NEWPOLICY, MSG_DELPOLICY, MSG_UPDPOLICY))) as faults:

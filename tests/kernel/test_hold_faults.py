@@ -176,7 +176,7 @@ def sas_go_all_the_same():
     ("the pass", 2),
 ])
 def dump_lost(_, number):
-    """A dump that is lost completely does no harm: that of {0}"""
+    """If a whole dump is lost, the hold is complete all the same: the dump of {0}"""
     policies, result = watch([Fault("receive", MSG_GETPOLICY, "fail", errno.ENOBUFS, first=number, last=number)],
                              "flush", "--hold", prepare=lambda: make_many(40))
     equal((result.err, real_policies(), len(shadows(HOLD))), ("", [], len(policies)),
@@ -211,7 +211,7 @@ def added_meanwhile():
 
 @case
 def few_blind_attempts():
-    """After the first shadow that exists already, a hold checks before it adds."""
+    """After the first shadow that exists already, a hold looks for each shadow before it adds it."""
     make_many(1000)
     with Faults(Fault("send", MSG_NEWPOLICY, "run", first=1, last=1), Fault("send", MSG_NEWPOLICY, "note"),
                 Fault("send", MSG_UPDPOLICY, "note"), command=f"{XFRMCTL} -q arm") as faults:
@@ -223,7 +223,7 @@ def few_blind_attempts():
 
 @case
 def exists_and_is_gone():
-    """A shadow that existed and is gone when it is checked is added."""
+    """A shadow that exists when the hold adds it, and is gone when the hold checks it, is added again."""
     policies, result = hold_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.EEXIST, first=1, last=2)])
     equal((result.err, real_policies(), keys(shadows(HOLD))), ("", [], keys(policies)), "what is left")
     contains(result.out, "Removed 0 SAs and 4 policies (4 out) in ", "; 4 shadows are in place.\n")
@@ -305,7 +305,7 @@ def release_refused():
 
 @case
 def grace_refused():
-    """A shadow that cannot get a grace stays, and is named with status 1."""
+    """A shadow that the kernel does not replace by an expiring one stays, and is named with status 1."""
     policies = make_held()
     result = xfrmctl_with([Fault("send", MSG_NEWPOLICY, "refuse", errno.ENOMEM, first=2, last=2)], "release",
                           "--grace=1h", status=1)

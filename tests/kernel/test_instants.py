@@ -14,7 +14,8 @@ from wire import BLOCKED, PASSES, PROTECTED, Wire, same
 IN_EVERY_ORDER = [(table.name, table) for table in TABLES]
 ONCE = [(table.name, table) for table in EACH_ONCE]
 
-# These cases run xfrmctl once for each change of a run, which takes long. These tables cover most kinds of policies.
+# The tables of the cases that kill xfrmctl. Such a case runs xfrmctl once for each change, which takes long. These
+# tables cover most kinds of policies.
 RICH = [(name, table) for name, table in IN_EVERY_ORDER if name in (
     "drop shunts", "a bypass behind", "IPv6 with neighbour discovery, added backwards", "protocols and ports",
     "marks, added backwards", "sub policies", "low and high priorities", "high priorities side by side",
@@ -30,8 +31,8 @@ def make(table):
 
 
 def make_leftovers(table):
-    """Adds the policies, and shadows of a previous instance for most of them, some of which differ from those
-    expected."""
+    """Adds the policies, and shadows of a previous instance for most of them. Some of these shadows differ from the
+    expected ones."""
     table.add()
     for number, policy in enumerate(netlink.policies()):
         match number % 5:
@@ -47,7 +48,7 @@ def make_leftovers(table):
 
 
 def make_armed(table):
-    """Adds the policies, and shadows as arm puts them behind all policies."""
+    """Adds the policies, and runs arm, which puts shadows behind all of them."""
     table.add()
     arm()
 
@@ -94,7 +95,7 @@ def stays_blocked(before, now):
 
 
 def stays_protected(before, now):
-    """Checks that no flow that a policy protects has another verdict."""
+    """Checks that no flow that a policy protected before has another verdict now."""
     changes({flow: (before[flow], now[flow]) for flow in now if before[flow] == PROTECTED != now[flow]})
 
 
@@ -228,7 +229,7 @@ def releasing_with_grace_killed(_, table):
 
 @cases(ONCE)
 def releasing(_, table):
-    """Stopped anywhere, a release leaves to policies what they protect: {0}"""
+    """Stopped anywhere, a release does not affect traffic that policies protect: {0}"""
     stops(table, make_half_covered, ["release"], stays_protected, {MSG_DELPOLICY})
 
 

@@ -40,7 +40,7 @@ def state():
 
 
 def deciding():
-    """Returns policies, kept policies and SAs, without the shadows behind them, of which a policy may have more than
+    """Returns policies, kept policies and SAs. Omits the shadows behind them, because a policy may have more than
     one."""
     return comparable(policy for policy in netlink.policies() if policy.user in (0, KEPT)), sorted(spis())
 
@@ -54,7 +54,7 @@ def expect_kept(kept, behind=HOLD):
 
 @case
 def goes_on():
-    """Policies with SAs in use are kept in their own places, with shadows far behind; the others are held."""
+    """Policies with SAs in use are kept with their priorities, with shadows behind all policies; others are held."""
     make(1)
     kept = netlink.policies()
     xfrm.add_policies(*policies(2), *BYPASS, DROP)
@@ -176,7 +176,7 @@ def again():
 
 @case
 def behind_arm():
-    """After arm, flush --keep leaves the same as without it."""
+    """flush --keep has the same result after arm as without arm."""
     make(1)
     xfrm.add_policies(*policies(2))
     kept = netlink.policies()[3:]
@@ -283,7 +283,8 @@ BEHIND = ["src 10.1.0.0/16 dst 10.0.0.0/8 dir out priority 9000", "src 10.0.0.0/
 
 
 def outlast(grace):
-    """Checks that a shadow blocks behind each kept policy, and stays for the grace after it."""
+    """Checks that a shadow blocks behind each kept policy, and stays for the grace after the kernel has removed that
+    policy."""
     blocking = {policy.key: policy for policy in shadows(HOLD, EXPIRING, ADJACENT) if policy.action == netlink.BLOCK}
     for policy in shadows(KEPT):
         behind = blocking.get(policy.key)
@@ -362,7 +363,7 @@ def without_limit():
 
 @case
 def real_limits():
-    """With real SAs: SAs expire after their kept policies, guard SAs after them; a second run extends no limit."""
+    """With real SAs: kept policies expire first, then SAs, then guard SAs; a second run extends no time limit."""
     living.add_real_sas(1)
     xfrm.add_policies(*policies(1, spi_out(1)))
 
@@ -431,7 +432,7 @@ def clear():
 
 @cases(RICH)
 def stopped_anywhere(_, prepare):
-    """Stopped anywhere, traffic of SAs in use stays protected, and no flow is unprotected: {0}"""
+    """Wherever a run is stopped, traffic of SAs in use stays protected, and no flow is unprotected: {0}"""
     with Wire() as wire:
         prepare()
         before = wire.verdicts(FLOWS)
@@ -449,7 +450,7 @@ def stopped_anywhere(_, prepare):
 
 @cases(RICH)
 def killed_anywhere(_, prepare):
-    """Killed anywhere, no flow is unprotected, and a second run ends like an undisturbed one: {0}"""
+    """Wherever a run is killed, no flow is unprotected, and a second run ends like an undisturbed one: {0}"""
     with Wire() as wire:
         prepare()
         before = wire.verdicts(FLOWS)
@@ -469,7 +470,7 @@ def killed_anywhere(_, prepare):
 
 
 def kill_behind(number):
-    # Where the run is killed decides whether an SA gets its time limit.
+    # A run that is killed early sets no time limit of an SA. The last fault, LIMITED, then does not take place.
     with Steps("flush", "--keep", faults=living.LIVING, sure=len(living.LIVING)) as steps:
         for count, _ in enumerate(steps, 1):
             if count == number:

@@ -37,7 +37,7 @@ def without(lines, gone):
 
 def make(held=False):
     """Creates SAs of WAITING without SPI, and SAs of WITH_SPI; most have the same destination. With `held`, there are
-    also shadows of a previous daemon behind the policies. Returns how `ip` shows the SAs."""
+    also shadows of a previous instance behind the policies. Returns how `ip` shows the SAs."""
     xfrm.make_uplink()
     xfrm.add_policies(*POLICIES, MARKED_POLICY)
     if held:
@@ -83,7 +83,7 @@ def selected(option, gone):
 
 @case
 def everything():
-    """Without options, all are removed, counted by protocol."""
+    """Without a selection, all SAs are removed, and counted by protocol."""
     make()
     contains(flush("--states-only").out, "Removed 9 SAs (7 esp, 1 ah, 1 comp) and 0 policies in ")
     equal(xfrm.sa_lines(), [], "the SAs left")
@@ -202,7 +202,7 @@ def list_refused():
 
 
 def kill_at(change, *words):
-    """Kills xfrmctl before its change number `change`. Returns whether there was such a change."""
+    """Kills xfrmctl behind its change number `change`, counted from 0. Returns whether there was such a change."""
     with Steps(*words) as steps:
         for number, _ in enumerate(steps):
             if number == change:
@@ -213,7 +213,7 @@ def kill_at(change, *words):
 
 @case
 def killed():
-    """Killed anywhere, a release leaves nothing that the next one does not remove."""
+    """If a release is killed anywhere, the next release removes everything that it left."""
     make()
     for change in range(2 * len(WAITING)):
         if not kill_at(change, "release"):

@@ -16,7 +16,7 @@ NAMED = f"/run/netns/{NAME}"
 
 
 class Two:
-    """State in this namespace and in one with a name."""
+    """State in this network namespace and in a named one."""
 
     def __init__(self):
         xfrm.ip("netns", "add", NAME)

@@ -28,7 +28,7 @@ OTHERS = {CAP_SYS_PTRACE, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH}
 
 FILTERED = 2    # SECCOMP_MODE_FILTER
 
-# A build for sanitizers has no filter. The machines get builds with a filter.
+# Whether the build has a filter of system calls. A build for sanitizers has none, the builds for the machines have it.
 HAS_FILTER = os.environ.get("SECCOMP", "1") == "1"
 
 REMEDY = "CAP_NET_ADMIN is needed in the user namespace of the network namespace. Run as root."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl release` removes shadows, immediately or after a grace, and nothing else."""
+"""`xfrmctl release` removes shadows, immediately or after a grace, and no other policies."""
 
 import re
 import socket
@@ -329,7 +329,7 @@ def quiet():
 
 @case
 def key_manager():
-    """release works beside a key manager, since it is needed then."""
+    """release works beside a key manager, because a release is needed when one runs."""
     make_held()
     with process("charon-systemd", GROUPS_OF_CHARON, "500"):
         sentence(release("--grace=1h"), 0, "; 4 stay for 1h")
@@ -338,7 +338,7 @@ def key_manager():
 
 @case
 def many():
-    """Of 3,000 shadows, those that a policy covers are removed, without an update."""
+    """Of 3,000 shadows, a release with a grace removes the covered ones and replaces the others, without an update."""
     xfrm.fill("networks", 3000)
     hold()
     xfrm.fill("networks", 1000)

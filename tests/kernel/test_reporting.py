@@ -17,7 +17,7 @@ from program import SECONDS, XFRMCTL, Fault, Faults, environment, flush, hold, x
 from tap import contains, equal, is_lacking
 from wire import Wire, into, out
 
-# Number of entries from which on the service manager is asked for time.
+# Minimum number of entries for which xfrmctl asks the service manager for time.
 MANY = 10000
 
 
@@ -200,7 +200,7 @@ def journal_deaf():
 
 
 def read_all(terminal):
-    """Returns all that was written to a terminal, whose end is an I/O error."""
+    """Returns all that was written to a terminal. The end of a terminal is an I/O error."""
     text = b""
     while True:
         try:

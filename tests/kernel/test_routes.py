@@ -151,7 +151,7 @@ def refused_table(option, sentence):
 
 @case
 def nothing_there():
-    """A table that does not exist, without a rule, is no error."""
+    """If the table does not exist, and no rule names it, there is no error."""
     for words in (("--routes",), ("--hold", "--routes"), ("--routes=4711",), ("--dry-run", "--routes")):
         equal(flush(*words), (0, "Nothing to remove.\n", ""), f"flush {words}")
     for words in (("--routes",), ("--routes", "--grace=5min")):
@@ -207,8 +207,8 @@ def dry_run_json():
 
 
 def as_ip_has_it(route, which):
-    """Returns the members of a route of `ip -j` that xfrmctl has too. xfrmctl always gives the prefix, also of a
-    default route, because its list has both families, and the table as a number. The device of a route that is not
+    """Returns the members of a route of `ip -j` that xfrmctl has too. xfrmctl gives the table as a number. It always
+    gives the prefix, also of a default route, because its list has both families. The device of a route that is not
     unicast is left out."""
     length = {"-4": "/32", "-6": "/128"}[which]
     default = {"-4": "0.0.0.0/0", "-6": "::/0"}[which]
@@ -216,7 +216,7 @@ def as_ip_has_it(route, which):
     found = {name: route[name] for name in ("type", "gateway", "dev", "protocol", "prefsrc", "metric") if name in route}
     if found["type"] != "unicast":
         found.pop("dev", None)
-    # `ip` gives a route with several next hops no device. xfrmctl gives it the first one's.
+    # `ip` gives no device for a route with several next hops. xfrmctl gives the device of the first next hop.
     for hop in route.get("nexthops", [])[:1]:
         found["dev"] = hop["dev"]
     return found | {"dst": default if dst == "default" else dst if "/" in dst else dst + length,
@@ -330,7 +330,7 @@ def charon_takes_over():
     make_link()
     add(ROUTES["IPv4"], ROUTES6["IPv6"])
     hold("--routes")
-    # NLM_F_REPLACE from strongSwan 5.6.3 on; NLM_F_EXCL before.
+    # charon adds routes with NLM_F_REPLACE from strongSwan 5.6.3 on, and with NLM_F_EXCL before.
     add(ROUTES["IPv4"], verb="replace")
     add(ROUTES6["IPv6"], verb="add")
     equal((len(of_protocol(STATIC)), len(of_protocol(BACKUP))), (2, 2), "routes and backup routes")
@@ -467,7 +467,7 @@ def way_to_gateway():
 @cases([("10.2.0.0/24 via 10.8.0.2 dev uplink src 10.1.0.1", "10.8.0.1/24"),
         ("fd00:2::/64 via 2001:db8:8::2 dev uplink src fd00:1::1", "2001:db8:8::1/64")])
 def lost_gateway(route, address):
-    """A route whose gateway cannot be reached any more is replaced: {0}."""
+    """A route whose gateway cannot be reached any more is replaced by a backup route: {0}."""
     make_link()
     add(route)
     batch(f"address del {address} dev uplink")

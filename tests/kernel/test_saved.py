@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl save` and `restore`: protected traffic is blocked at the next boot. A stop of the service by an operator
-ends that."""
+"""`xfrmctl save` and `restore`: protected traffic is blocked at the next boot. If an operator has stopped the service,
+the next boot blocks nothing."""
 
 import errno
 import os
@@ -165,7 +165,7 @@ def nothing():
 
 @case
 def replaced():
-    """The file is only for root, and is replaced only if its content changes."""
+    """Only root may read the file, and save replaces it only if its content changes."""
     with Folder() as folder:
         make()
         folder.save()
@@ -202,7 +202,7 @@ def behind_one_that_stays():
 
 @case
 def before_a_bypass():
-    """A shadow stands behind all policies, as after a hold, also with a bypass behind its policy."""
+    """As after a hold, a shadow stands behind all policies, even if a bypass stands behind its policy."""
     with Folder() as folder:
         xfrm.add_policies(f"src 10.1.0.0/16 dst 10.2.0.0/16 dir out priority 1000 {ESP}",
                           "src 0.0.0.0/0 dst 0.0.0.0/0 dir out priority 2000")
@@ -345,7 +345,7 @@ def changing():
 
 @cases([(number,) for number in range(1, 5)])
 def lost(number):
-    """A list of which a part is lost is written again from its beginning: at message {0}"""
+    """If a part of the list of policies is lost, the file is written again from its beginning: at message {0}"""
     with Folder() as folder:
         make()
         folder.save()
@@ -425,7 +425,7 @@ def step(command, name):
 
 @contextmanager
 def saved_of_service(wanted):
-    """Yields the file of policies that the next boot blocks, which exists if it is `wanted`."""
+    """Yields the path of the file of policies that the next boot blocks. The file exists if it is `wanted`."""
     SAVED.unlink(missing_ok=True)
     if wanted:
         xfrmctl("save", f"--file={SAVED}")

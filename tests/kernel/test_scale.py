@@ -56,7 +56,7 @@ def all_one_by_one():
 
 @case
 def armed():
-    """40,000 policies get shadows, without an event that has to be read."""
+    """arm puts shadows behind 40,000 policies, and has to read no event."""
     xfrm.fill("networks", ARMED)
     with Faults(Fault("event", ANY, "note")) as faults:
         contains(arm(env=faults.env).out, "Put shadows behind 40000 policies (")

@@ -170,7 +170,7 @@ def add_hidden():
 
 @case
 def hidden_by_mark():
-    """An SA behind one with the same SPI and a wider mark is named, and the other one stays."""
+    """An SA behind one with the same SPI and a wider mark is named, and both stay."""
     before = add_hidden()
     result = flush("--match=mark=5", status=1)
     contains(result.err, "Could not remove esp SA 192.0.2.1 → 192.0.2.2 spi 0x00001000 reqid 7 mark 0x5/0xff: ",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`xfrmctl service`, which the units run, with the settings of the operator. With a wrong setting, it blocks traffic
-rather than leave it unprotected, and removes no entries of others. An explicit stop removes everything that it has
-made."""
+rather than leave it unprotected, and removes no entries of others. When systemd stops the daemon's service for good,
+`xfrmctl service` removes everything that it has made."""
 
 import re
 import time

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`xfrmctl service start-pre`: systemd has to start the unit that hands over kept SAs; otherwise they are held."""
+"""`xfrmctl service start-pre`: systemd has to start the unit that hands over kept SAs. If it does not, kept policies
+are held."""
 
 import netlink
 import sandbox

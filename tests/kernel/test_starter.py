@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`xfrmctl wait --starter` waits until strongSwan's starter has loaded the connections, and `xfrmctl watch --starter`
-until its charon has ended: systemd has no signal for either. Test processes replace both daemons, with a /run of their
-own; tests/machine has the real ones."""
+until starter's charon has ended. systemd cannot detect either event. Test processes with a /run of their own replace
+both daemons; tests/machine has the real ones."""
 
 import re
 import signal
@@ -17,7 +17,7 @@ from tap import contains, equal
 
 FILES = {"starter": Path("/run/starter.charon.pid"), "charon": Path("/run/charon.pid")}
 
-# Blocks the signals that starter blocks, until the test makes it idle.
+# A test process for starter. It blocks the signals that a busy starter blocks, until the test makes it idle.
 BUSY = """
 import signal
 signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM, signal.SIGHUP})
@@ -127,7 +127,7 @@ def charon_is_gone(how):
 
 @case
 def charon_comes():
-    """watch --starter: if charon starts later, nothing happens until it ends."""
+    """watch --starter: if charon starts later, starter is not killed, and watch ends when starter ends."""
     with Family() as family:
         text = FILES["charon"].read_text()
         FILES["charon"].unlink()
@@ -140,7 +140,7 @@ def charon_comes():
 @cases([("charon", "", NO_PID), ("charon", "0", NO_PID), ("starter", "-1", NO_PID),
         ("starter", "99999999999999999999", NO_PID), ("starter", "4194305", NO_STARTER), ("starter", None, NO_STARTER)])
 def bad_file(name, text, said):
-    """watch --starter: the file of {0} has {1!r}: watch fails, and nothing is killed."""
+    """watch --starter: if the file of {0} has {1!r}, watch fails, and nothing is killed."""
     with Family() as family:
         FILES[name].unlink() if text is None else FILES[name].write_text(text)
         contains(xfrmctl("watch", "--starter", status=1).err, str(FILES[name]), said)
@@ -168,7 +168,7 @@ def check_fails(said, *words, **more):
 
 @cases([("is busy",), ("has no charon yet",), ("is not the one of the file",), ("does not run",)])
 def not_in_time(how):
-    """wait --starter: starter {0}: it fails after the timeout."""
+    """wait --starter: if starter {0}, wait fails after the timeout."""
     with Family() as family:
         more = {}
         if how != "is busy":
@@ -184,7 +184,7 @@ def not_in_time(how):
 
 @cases([("before",), ("meanwhile",)])
 def main_process_ends(when):
-    """wait --starter: the main process ends {0}: it fails immediately."""
+    """wait --starter: if the main process ends {0}, wait fails immediately."""
     with Family() as family:
         more = {"MAINPID": str(family.starter.pid)}
         if when == "before":
@@ -200,7 +200,7 @@ def main_process_ends(when):
 
 @cases([("still has connections for it", False), ("has nothing left to do, as after that", True)])
 def charon_ends_meanwhile(how, is_idle):
-    """wait --starter: charon ends when starter {0}: it fails immediately."""
+    """wait --starter: if charon ends when starter {0}, wait fails immediately."""
     with Family() as family:
         process = family.xfrmctl("wait", "--starter", MAINPID=str(family.starter.pid))
         family.end("charon")
@@ -213,7 +213,7 @@ def charon_ends_meanwhile(how, is_idle):
 
 @case
 def charon_of_before():
-    """wait --starter: the file names a previous charon: it waits for the new one."""
+    """wait --starter: if the file names a previous charon, wait waits for the new one."""
     with Family() as family:
         family.end("charon")
         family.load()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wrong usage ends with status 2 and one sentence that shows what is accepted, before the kernel is asked for anything.
-Nor does a help text ask the kernel."""
+"""Wrong usage ends with status 2 and one sentence that shows what is accepted. Neither wrong usage nor a help text
+sends a request to the kernel."""
 
 import xfrm
 from cases import case, cases, main
@@ -312,7 +312,7 @@ def help_of_watch(words):
     "flush", "arm", "release", "handover", "save", "restore", "status", "wait", "watch")),
     ("flush --dry-run",), ("flush --dry-run --json",), ("flush",), ("status --json",)])
 def full_output(words):
-    """Output that standard output does not take is a failure, and reported once: {0}"""
+    """If the output cannot be written, xfrmctl fails, and reports it once: {0}"""
     xfrm.a_few()
     result = run(*words.split(), command=("sh", "-c", 'exec "$0" "$@" >/dev/full', XFRMCTL))
     equal((result.status, result.err.count("\n")), (1, 1), f"what is said ({result})")

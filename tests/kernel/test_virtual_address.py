@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A planned restart of a charon with a virtual address, which it deletes when it ends: no packet of the host leaves
-meanwhile, from any source address."""
+"""A planned restart of a charon with a virtual address, which it deletes when it ends. Meanwhile, no packet for its
+tunnel leaves the host in plaintext, from any source address."""
 
 import errno
 import re
@@ -124,8 +124,8 @@ def blocked(_, tunnel):
 # Routes whose source is a virtual address: through two gateways, through none, and with a metric.
 SEVERAL = ["::/0 via fe80::2 dev uplink", "fd00:3::/64 via fe80::2 dev uplink", "fd00:4::/64 via fe80::3 dev uplink",
            "fd00:5::/64 dev uplink", "fd00:6::/64 via fe80::2 dev uplink metric 7 mtu 1300"]
-# Routes whose source charon does not delete (it is on another device, or on a network), or whose source the kernel does
-# not strip, or without a source.
+# Routes that need no nexthop object. Some have a source that charon does not delete, because it is on another device or
+# belongs to a network. Others have a source that the kernel does not strip, or have no source.
 PLAIN = ["fd00:7::/64 via fe80::2 dev uplink src fd00:9::2", "fd00:8::/64 via fe80::2 dev uplink src fd00:1::1",
          "fd00:a::/64 src fd00:9::1 nexthop via fe80::2 dev uplink nexthop via fe80::3 dev uplink",
          "throw fd00:b::/64", "10.2.0.0/24 via 10.8.0.2 dev uplink src 10.9.0.1"]
@@ -230,7 +230,7 @@ def unexplained():
 
 @case
 def each_instant():
-    """Another run completes a stopped arm or a stopped release; a release leaves nothing of either."""
+    """Another run completes an arm or a release that was killed; a release removes what either has left."""
     make_several()
     before = listed()
     arm("--routes")
@@ -278,7 +278,7 @@ def crashed():
 
 @case
 def old_kernel():
-    """On a kernel without nexthop objects (before Linux 5.3), backup routes name none."""
+    """On a kernel without nexthop objects (before Linux 5.3), backup routes name no objects."""
     make_several()
     with_none = [Fault("send", NEWNEXTHOP, "refuse", errno.EOPNOTSUPP),
                  Fault("send", GETNEXTHOP, "refuse", errno.EOPNOTSUPP)]
@@ -290,7 +290,7 @@ def old_kernel():
 
 @case
 def no_carrier():
-    """Backup routes of a device without a carrier name no objects, since the kernel refuses them."""
+    """Backup routes of a device without a carrier name no objects, because the kernel refuses such objects."""
     make_several()
     batch("link set far-end down")
     equal((arm("--routes").err, named(), nexthops()), ("", (0, len(SEVERAL) + len(PLAIN)), []), "what is said and made")
@@ -314,7 +314,7 @@ def refused():
 
 @case
 def not_known():
-    """Without a list of addresses, no backup routes are made; without one of objects, they name none."""
+    """Without a list of addresses, arm makes no backup routes; without a list of objects, they name none."""
     make_several()
     result = xfrmctl_with([Fault("receive", GETADDR, "fail", errno.ENOMEM)], "arm", "--routes", status=1)
     contains(result.err, "xfrmctl: Could not list the addresses of interfaces: Cannot allocate memory. ")

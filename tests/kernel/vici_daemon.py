@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Answers requests on a VICI socket, and then behaves in another way:
+"""Answers a number of requests on a VICI socket, and then behaves as THEN prescribes:
 
     python3 vici_daemon.py SOCKET ANSWERS THEN
 
-After ANSWERS answers, THEN decides. `silent`: the process sends no more answers. `works`: it uses the processor for two
-seconds before the next answer. `spins`: it uses the processor for ever. The process prints "ready", and ends when its
-standard input does.
+ANSWERS is the number of answers before that. `silent`: the process sends no more answers. `works`: it uses the
+processor for two seconds before the next answer. `spins`: it uses the processor for ever. The process prints "ready",
+and ends when its standard input ends.
 
-The file SOCKET.json, if it exists, has what the process answers to further commands: "sas" the events list-sa, "policies"
-the events list-policy, "ike_sas" the number in its statistics."""
+If the file SOCKET.json exists, it has the answers to further commands. "sas" has the events list-sa, "policies" has the
+events list-policy, and "ike_sas" has the number of IKE_SAs in the statistics."""
 
 import json
 import os

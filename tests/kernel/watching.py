@@ -22,7 +22,7 @@ TWO_MISSES = ("--interval=100ms", "--deadline=300ms", "--misses=2")
 
 @contextmanager
 def daemon(path, answers=ALWAYS, then="silent", before=()):
-    """Runs a daemon, with a command `before` it that runs it."""
+    """Runs a daemon. `before` is a command that runs it, if there is one."""
     with running(*before, sys.executable, DAEMON, path, str(answers), then) as process:
         yield process
 

@@ -4,7 +4,7 @@
 import json
 from typing import NamedTuple
 
-# The values that Grafana gives to the variables if it shows all gateways, which Prometheus asks every 15 seconds.
+# Values that Grafana gives to the variables, if it shows all gateways and Prometheus asks each every 15 seconds.
 VARIABLES = {"$job": ".+", "$instance": ".+", "$__rate_interval": "1m"}
 
 

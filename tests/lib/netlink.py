@@ -33,7 +33,7 @@ INFINITE = 2**64 - 1
 IP_XFRM_POLICY = 17     # linux/in.h
 IPV6_XFRM_POLICY = 35   # linux/in6.h
 
-# Alignment of 64-bit numbers, to which the kernel pads its structures: 8 bytes, on i386 4.
+# Alignment of 64-bit numbers in bytes, to which the kernel pads its structures: 8, or 4 on i386.
 ALIGNMENT = struct.calcsize("BQ") - struct.calcsize("Q")
 
 # Format of a struct xfrm_selector.
@@ -111,7 +111,7 @@ class Policy(NamedTuple):
     """A policy, with the fields of a struct xfrm_userpolicy_info and its attributes."""
     selector: tuple     # without its user
     user: int
-    lifetime: tuple     # a soft and a hard limit each: bytes, packets, seconds since addition, seconds since use
+    lifetime: tuple     # soft and hard limits, in pairs: bytes, packets, seconds since addition, seconds since use
     used: tuple         # bytes, packets, time of addition, time of use
     priority: int
     index: int

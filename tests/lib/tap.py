@@ -45,7 +45,7 @@ class Tap:
             self.that(title, True)
 
     def plan(self, count=None):
-        """Prints the number of results: `count` before the results, or without it their number after them."""
+        """Prints the number of results. Before the results, the caller has to pass it. After them, it is known."""
         print(f"1..{self.count if count is None else count}", flush=True)
 
 

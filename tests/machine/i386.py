@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""i386, whose C library opens sockets in another way (socketcall(2)), and whose kernel lays out XFRM messages differently:
-a machine with its kernel, and xfrmctl built for it. Nothing of i386 has to run on this host.
+"""A machine with a kernel of i386, and xfrmctl built for i386. The C library of i386 opens sockets in another way
+(socketcall(2)), and its kernel lays out XFRM messages differently. No program of i386 has to run on this host.
 
     i386.py BUILD       configures the build directory BUILD for i386, and builds in it
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import image
 
-# Debian 12 is the last release with a kernel for it.
+# Debian 12 is the last release with a kernel for i386.
 NAME, SUITE = "bookworm-i386", "bookworm"
 
 KERNEL = "linux-image-686-pae"
@@ -23,20 +23,21 @@ PACKAGES = (KERNEL, "bash", "busybox-static", "coreutils", "dash", "iproute2", "
 PACKAGES_TO_BUILD = ("libc6-dev", "libcmocka-dev", "libgcc-12-dev", "libjansson-dev", "libnl-3-dev", "libnl-route-3-dev",
                      "libnl-xfrm-3-dev", "libseccomp-dev", "libsystemd-dev", "linux-libc-dev")
 
-# What a compiler looks for, of all that these packages have.
+# Folders of these packages that a compiler reads.
 SYSROOT = ("usr/include", "usr/lib/gcc", "usr/lib/i386-linux-gnu", "usr/share/pkgconfig")
 
 LOADER = "usr/lib/ld-linux.so.2"
 
-# Packages are unpacked and not installed: their scripts would have to run here. Of the release itself alone: the archive of
-# its security updates is not everywhere complete for i386. $1 is the root file system.
+# Packages are unpacked and not installed, because their scripts would have to run on this host. Security updates are
+# left out, because not every mirror has all of them for i386. $1 is the root file system.
 OPTIONS = ("--variant=extract", "--architectures=i386", r"""--setup-hook=sed -i '/\bsecurity\b/d' "$1/etc/apt/sources.list" """,
            '--setup-hook=cd "$1" && for folder in bin sbin lib; do mkdir -p usr/$folder && ln -s usr/$folder $folder; done')
 
 FIRST_PROCESS = Path(__file__).with_name("i386-init")
 SOURCE = Path(__file__).resolve().parents[2]
 
-# -B: the compiler of this host has no part of its own for -m32 unless it is gcc-multilib's, which conflicts with others.
+# -B: the compiler of this host has no files of its own for -m32. They are in gcc-multilib, which conflicts with other
+# packages.
 CROSS_FILE = """\
 [constants]
 sysroot = '{sysroot}'
@@ -60,7 +61,7 @@ system = 'linux'
 
 
 def folder():
-    """The folder with root.img, vmlinuz and initramfs, and with sysroot, built first if need be."""
+    """Returns the folder with root.img, vmlinuz, initramfs and sysroot. Builds it first if it is not in the cache."""
     inputs = [Path(file).read_bytes() for file in (__file__, image.__file__, image.INIT, FIRST_PROCESS)]
     return image.cached(NAME, hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16],
                         lambda work, result: make(work / "root", result))
@@ -72,7 +73,7 @@ def make(root, result):
     sysroot = result / "sysroot"
     for tree in SYSROOT:
         shutil.copytree(root / tree, sysroot / tree, symlinks=True)
-    # Where the linker script of the C library looks for the loader.
+    # The linker script of the C library looks for the loader in this folder.
     (sysroot / "lib").symlink_to("usr/lib")
     shutil.copy(root / LOADER, sysroot / LOADER)
 
@@ -81,14 +82,14 @@ def make(root, result):
     [modules] = root.glob("usr/lib/modules/*")
     image.run("depmod", "-b", root, modules.name)
     shutil.copy(FIRST_PROCESS, root / "usr/sbin/init")
-    # The scenarios configure strongSwan, which is not there.
+    # guest/main.py writes a configuration of strongSwan here, although strongSwan is not installed.
     (root / "etc/strongswan.d").mkdir()
     image.make_initramfs(root, modules, result / "initramfs")
     image.write_file_system(NAME, root, result)
 
 
 def configure(build):
-    """For the sysroot as it is now."""
+    """Configures the build directory, unless it is configured for the current sysroot already."""
     text = CROSS_FILE.format(sysroot=folder() / "sysroot")
     cross_file = build / "i386.cross"
     if (build / "build.ninja").exists() and cross_file.exists() and cross_file.read_text() == text:

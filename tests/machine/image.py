@@ -18,7 +18,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-# By the name of an image, Debian's release, and what else its kernel may come from.
+# By the name of an image: Debian's release, and the suite of the kernel, which is the release if it is None.
 RELEASES = {
     "bookworm": ("bookworm", None),
     "bookworm-backports": ("bookworm", "bookworm-backports"),
@@ -39,17 +39,17 @@ PACKAGES_OF = {"bookworm": ("prometheus", "prometheus-node-exporter")}
 EXCLUDED = ("/usr/bin/promtool", "/usr/share/javascript/*", "/usr/share/nodejs/*")
 KERNEL = "linux-image-cloud-amd64"
 
-# Package files that lie in the root file system, for scenarios that install them: once more, or in the place of others.
+# Packages whose files are in a folder of the root file system. Scenarios install or unpack them.
 PACKAGES_LATER = ("charon-systemd", "strongswan-starter", "strongswan-charon", "libreswan")
 PACKAGE_FILES = "opt/packages"
 
-# Its scenario unpacks libreswan, which conflicts with the peer's strongSwan; but what it depends on is there, whatever
-# names that has in a release, except for what its scenario does not need.
+# Dependencies of libreswan that its scenario does not need. The scenario only unpacks libreswan, because it conflicts
+# with the peer's strongSwan. All other dependencies are installed, whatever their names are in a release.
 LIBRESWAN_WITHOUT = ("dns-root-data", "host", "bind9-host", "iptables", "iproute2")
 
 METRICS = "var/lib/prometheus/node-exporter"
 
-# Units that only take emulated time. A scenario unmasks those of Prometheus.
+# Units that take time in an emulated machine, and that scenarios do not need. One scenario unmasks those of Prometheus.
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
     "e2scrub_reap.service", "systemd-timesyncd.service", "systemd-tmpfiles-clean.timer", "systemd-pstore.service",
@@ -58,7 +58,8 @@ MASKED = (
     "getty.target", "getty@.service", "serial-getty@.service", "console-getty.service",
 )
 
-# Of the disk; everything else is loaded from the root file system. Some kernels have the last two built in.
+# Kernel modules for the disk. All other modules are loaded from the root file system. In some kernels, the last two are
+# built in.
 INITRAMFS_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
 INIT = Path(__file__).with_name("initramfs-init")
 
@@ -77,7 +78,7 @@ def step(what):
 
 
 def run(*command, **options):
-    """Runs a command whose output only matters when it fails."""
+    """Runs a command. Returns its output, or exits with its output if it fails."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, errors="replace", check=False, **options)
     if done.returncode != 0:
@@ -91,13 +92,13 @@ def cache_folder():
 
 
 def key(release):
-    """Everything that shapes an image: these two files and the release's name."""
+    """Returns a hash of everything that an image depends on: two files, and the name of the release."""
     inputs = [Path(__file__).read_bytes(), INIT.read_bytes(), release.encode()]
     return hashlib.sha256(b"\0".join(inputs)).hexdigest()[:16]
 
 
 def cached(name, key, make):
-    """The folder of this name in the cache, which make(work, result) fills if it is not there with this key."""
+    """Returns the folder of this name and key in the cache. If it is missing, make(work, result) makes its content."""
     cache = cache_folder()
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     folder = cache / f"{name}-{key}"
@@ -111,7 +112,8 @@ def cached(name, key, make):
 
 
 def image(release):
-    """The folder with root.img, vmlinuz and initramfs of a release, built first if need be."""
+    """Returns the folder with root.img, vmlinuz and initramfs of a release. Builds it first if it is not in the
+    cache."""
     return cached(release, key(release), lambda work, result: build(release, work / "root", result))
 
 
@@ -128,7 +130,8 @@ def make_in_place(name, folder, make):
 
 
 def remove_leftovers(cache, name, current):
-    """Other folders stay while some checkout still uses them; a builder that was killed leaves a .building folder."""
+    """Removes old folders of this name. Other folders than the current one stay for DAYS_UNUSED days after their last
+    use, because another checkout may use them. A builder that was killed leaves a .building folder."""
     oldest = time.time() - DAYS_UNUSED * 86400
     for folder in cache.iterdir():
         if not re.fullmatch(rf"{name}-\w+(\.building)?", folder.name):
@@ -150,15 +153,16 @@ def build(release, root, result):
 
 def write_file_system(release, root, result):
     with step(f"{release}: file system written"):
-        # An ext4 of its own size, with room for what the scenarios write.
+        # The size leaves room for the files that the scenarios write.
         run("mke2fs", "-q", "-t", "ext4", "-d", root, result / "root.img", "1500M")
 
 
 def install_packages(release, root):
-    """The kernel is only downloaded: its maintainer scripts would build an initramfs of their own."""
+    """Installs the packages. Only downloads the kernel, because its maintainer scripts would build another
+    initramfs."""
     suite, kernel_suite = RELEASES[release]
     kernel_suite = kernel_suite or suite
-    # Newer kernels come in two packages, which the one of the same name as before depends on.
+    # A newer kernel is in two packages, on which the versioned package depends.
     download_kernel = f"""
         cd "$1/var/tmp"
         export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
@@ -188,20 +192,21 @@ def install_packages(release, root):
 
 def bootstrap(suite, root, packages, hooks=(), options=("--variant=minbase",)):
     """Installs these packages into the folder root, and runs the hooks, in which $1 is root."""
-    # A mirror that lags behind is good enough for this folder if it is for this host.
+    # If this host accepts a mirror that lags behind, the image is made from it, too.
     lagging = run("apt-config", "dump", "--format", '%f "%v";%n', "Acquire::Check-Valid-Until").splitlines()
     run("mmdebstrap", "--quiet", *options, f"--include={','.join(packages)}",
         *(f"--aptopt={option}" for option in lagging), *(f"--customize-hook={hook}" for hook in hooks), suite, root)
 
 
 def unpack_kernel(root, result):
-    """Puts the modules into the root file system and returns their folder."""
+    """Unpacks the kernel into `result`, and its modules into the root file system. Returns the folder of the
+    modules."""
     kernel = result.parent / "kernel"
     for package in (root / "var/tmp").glob("linux-*.deb"):
         run("dpkg", "-x", package, kernel)
         package.unlink()
 
-    # In /boot, or beside its modules; they are in /lib, or in /usr/lib.
+    # The kernel is in /boot, or beside its modules. The modules are in /lib, or in /usr/lib.
     [vmlinuz] = (*kernel.glob("boot/vmlinuz-*"), *kernel.glob("usr/lib/modules/*/vmlinuz"))
     shutil.copyfile(vmlinuz, result / "vmlinuz")
     [modules] = (*kernel.glob("lib/modules/*"), *kernel.glob("usr/lib/modules/*"))
@@ -230,7 +235,7 @@ def configure(root):
         link = root / "etc/systemd/system" / unit
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")
-    # Generators run at every daemon-reload; none of theirs is needed.
+    # Generators run at every daemon-reload. The machine needs none of the installed ones.
     generators = root / "etc/systemd/system-generators"
     generators.mkdir(parents=True)
     for generator in (root / "usr/lib/systemd/system-generators").iterdir():
@@ -238,7 +243,8 @@ def configure(root):
 
 
 def modules_in_load_order(modules):
-    """Relative paths of INITRAMFS_MODULES and all that they need, each after what it needs itself."""
+    """Returns the relative paths of INITRAMFS_MODULES and of all modules that they need. Each module comes after those
+    that it needs."""
     needs = dict(re.findall(r"^(\S+):(.*)$", (modules / "modules.dep").read_text(), re.MULTILINE))
     order = []
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Follows the scenarios in the lines that a machine prints, and reports those that did not run or did not end. Pure:
-lines in, lines out."""
+"""Follows the scenarios in the lines that a machine prints, and reports those that did not run or did not end. This
+module reads lines and returns lines; it has no other effect."""
 
 import re
 
@@ -29,7 +29,7 @@ class Report:
         self.complete = False
 
     def read(self, line):
-        """Takes in one line of the machine."""
+        """Updates the state by one line of the machine."""
         if found := RESULT.match(line):
             self.results = int(found[1])
         elif found := BEGINS.match(line):

@@ -25,7 +25,8 @@
 #define PAYLOAD_BYTES 64
 
 /* Interval between two bursts, in nanoseconds. A sender with more than one packet per interval sends them in a row,
- * because sleeping is slow on an emulated processor. So is reading a clock: hence the coarse clocks. */
+ * because sleeping is slow on an emulated processor. Reading a clock is slow there, too, so the program reads coarse
+ * clocks where it can. */
 #define TICK_NSEC (NSEC_PER_SEC / 200)
 
 /* Maximum delay of a sender, in nanoseconds. After a longer delay it skips the packets that were due meanwhile. */
@@ -47,7 +48,7 @@ static _Noreturn void give_up(const char *what)
 	exit(EXIT_FAILURE);
 }
 
-/* Maps the file of the counts, created if need be. Returns the mapping; exits on failure. */
+/* Maps the file of the counts, and creates it if it does not exist. Returns the mapping; exits on failure. */
 static struct counts *map_counts(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -104,8 +105,8 @@ static void sleep_until(uint64_t moment)
 
 /* The second that is being measured for `fastest`. */
 struct second {
-	uint64_t began;	  /* its start, in nanoseconds of CLOCK_MONOTONIC */
-	uint64_t packets; /* packets sent or refused before it */
+	uint64_t began;	  /* start of the second, in nanoseconds of CLOCK_MONOTONIC */
+	uint64_t packets; /* number of packets sent or refused before the second */
 };
 
 /* Updates `fastest` and starts the next second, if the measured one is over at this moment. */

@@ -30,7 +30,8 @@ def entries_of_catalog():
 
 
 def lines_of_manual():
-    """Returns the lines of the section, rendered for a wide window: in the source, words may be macros."""
+    """Returns the lines of the section SECTION as mandoc renders them, because words of the page's source may be
+    macros. The window is wide, so that no subject is broken into two lines."""
     page = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=200", MANUAL], check=True, capture_output=True,
                           text=True).stdout
     _, heading, rest = re.sub(".\b", "", page).partition(f"\n{SECTION}\n")

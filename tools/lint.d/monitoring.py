@@ -26,7 +26,7 @@ SOURCE = TOP / "src/status/metrics.c"
 # Metrics of node_exporter.
 OTHER_METRICS = {"node_textfile_mtime_seconds", "node_time_seconds"}
 
-# What Grafana needs to import a dashboard.
+# Members that a dashboard needs, so that Grafana can import it.
 IMPORTED = {"title", "uid", "schemaVersion", "panels", "templating", "time"}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 

@@ -36,7 +36,7 @@ RETIRED = {
 # Names that stay: of fields, JSON members and metrics.
 INTERFACE = re.compile(r'xfrm_route_stand_ins|xfrm_shadows_carrying|xfrmctl_routes_stand_ins|"stand_ins\\?"|va stand_ins')
 
-# The words of these files are data, or those of others.
+# Files that contain data, or words of other programs.
 EXCLUDED = re.compile(r"tests/fuzz/corpus/|doc/.*\.(svg|csv|json)$|.*/__pycache__/|tools/lint\.d/words\.py$")
 
 # The parts of an identifier are words: between them is neither a letter nor a digit.

@@ -22,7 +22,8 @@ from strongswan import gateway, peer
 
 # Minimum time of a measurement after the event, in seconds.
 WATCH_SECONDS = 10
-# Deadline for the recovery, in seconds. A road warrior's kept SAs end after 300 s, and it then needs 195 s to notice.
+# Deadline for the recovery, in seconds. A road warrior's kept SAs end after 300 s, and the road warrior then needs
+# 195 s to notice.
 RECOVERY_SECONDS = 600
 
 # Deadline for a handover, in seconds.
@@ -55,8 +56,8 @@ EVENTS = {"SIGKILL": lambda: gateway.crash(signal.SIGKILL), "restart": restart}
 
 
 def is_settled(name):
-    """Returns whether charon runs and knows its SAs, and nothing is kept. The user of a road warrior asks again when the
-    warrior's charon has given up."""
+    """Returns whether charon runs and knows its SAs, and nothing is kept. If a road warrior's charon has given up,
+    initiates its connection again, as its user would."""
     try:
         return gateway_setup.has_children((name,)) and gateway_setup.is_in_step() and not xfrmctl.kept()
     except CommandFailed:
@@ -64,7 +65,7 @@ def is_settled(name):
 
 
 def watch(moment, settles, name):
-    """Waits until the end of the watch, and then until the tunnel is back, if it comes back."""
+    """Waits until WATCH_SECONDS after the moment. With `settles`, then waits until the tunnel is back."""
     wait_for(lambda: time.time() >= moment + WATCH_SECONDS, WATCH_SECONDS + 1, "the end of the watch")
     if settles:
         wait_for(lambda: is_settled(name), RECOVERY_SECONDS, "charon knows the SAs", POLL_SECONDS_SLOW)
@@ -143,7 +144,7 @@ def processor_seconds(cursor):
 
 
 def handed_over(count):
-    """Kills charon while so many connections carry traffic. Returns the figures of the handover."""
+    """Kills charon while `count` connections carry traffic. Returns the figures of the handover."""
     old, cursor = kernel.spis(), journal.now()
     pairs = [(many.address(0, number, 0), many.address(1, number, 0)) for number in range(count)]
     with fan.fan(pairs, FAN_RATE, "peer") as end:

@@ -115,7 +115,7 @@ def rendered_children(connection, start_action, here, rekey_time):
 def rendered(connection, start_action, here=0, rekey_time="1h"):
     """Returns the swanctl.conf of one end: 0 is the gateway, 1 the peer.
 
-    Each connection has its own identities, so that the first contact of one does not end another.
+    Each connection has its own identities, so that the INITIAL_CONTACT of one does not end another (RFC 7296, 2.4).
     """
     there = 1 - here
     ends = ("gateway", "peer")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sends a steady stream of pings from the gateway to the peer. Records whether the router sees each protected or in
-plaintext, and whether it is answered. At the same time the router forges plaintext packets that claim to come from the
-peer's network.
+"""Sends a steady stream of pings from the gateway to the peer. Records whether the router sees each ping protected or
+in plaintext, and whether the ping is answered. At the same time the router forges plaintext packets with a source in
+the peer's network.
 
 As a program it sends and watches, and writes a line for each event: a word, a number, a time by time.time().
 """
@@ -125,7 +125,7 @@ class Stream:
                 self.receive(receiver)
             if time.monotonic() >= due:
                 self.send()
-                # Do not make up for late packets, which would be a burst.
+                # Late packets are left out, because they would be sent in a burst.
                 due = max(due + SECONDS_BETWEEN, time.monotonic())
 
 
@@ -180,7 +180,8 @@ class Result:
 
     @property
     def back_after(self):
-        """Returns the seconds from the beginning to the first answer after the last lost packet; None without one."""
+        """Returns the seconds from the beginning to the first answer after the last lost ping. Returns 0 if no ping is
+        lost, and None if no ping is answered after the last lost one."""
         lost = [number for number, ping in enumerate(self.pings) if ping.answered_at is None]
         answers = [ping.answered_at for ping in self.pings[lost[-1] + 1:]] if lost else [self.begin]
         return min(answers) - self.begin if answers else None

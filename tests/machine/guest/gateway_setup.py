@@ -35,7 +35,7 @@ def stop():
 
 
 def start(names=("net4",), with_xfrmctl=True, release_options=None, mode="hold"):
-    """Starts the gateway anew with these connections. `mode` is xfrmctl's; None is the installed one."""
+    """Starts the gateway anew with these connections. `mode` is the mode of xfrmctl; None leaves the installed one."""
     stop()
     connections.configure_gateway(names)
     xfrmctl.configure(release_options=release_options, mode=mode)
@@ -121,10 +121,10 @@ def of_retired(policies):
 
 class Snapshot(NamedTuple):
     """The state of the kernel and of charon at one time."""
-    spis: set           # of the kernel's SAs
-    known_spis: set     # of the SAs that charon knows
-    policies: list      # of the kernel, without those of xfrmctl
-    retired_spis: set   # of the SAs of RETIRED that charon knows
+    spis: set           # SPIs of the kernel's SAs
+    known_spis: set     # SPIs of the SAs that charon knows
+    policies: list      # policies in the kernel, without those of xfrmctl
+    retired_spis: set   # SPIs of the SAs of RETIRED that charon knows
 
     @property
     def indexes(self):
@@ -136,7 +136,7 @@ class Snapshot(NamedTuple):
 
 
 def look(strongswan=gateway):
-    """Returns a snapshot of now."""
+    """Returns a snapshot of the current state."""
     children = strongswan.child_sas()
     return Snapshot(
         kernel.spis(strongswan.netns),

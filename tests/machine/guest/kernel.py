@@ -26,7 +26,7 @@ class Policy(NamedTuple):
     dst: str
     ptype: str
     if_id: int
-    user: int       # xfrmctl's tag in the selector of a shadow
+    user: int       # xfrmctl's tag in the selector of a shadow or a kept policy
 
 
 def number(text, name, default=0):
@@ -66,7 +66,7 @@ def indexes(netns=None):
 
 
 def counted(name):
-    """Returns the number of the gateway's packets that the kernel has dropped for this reason since boot."""
+    """Returns the value of a counter: the gateway's packets that the kernel has dropped for one reason since boot."""
     counters = dict(line.split() for line in Path("/proc/net/xfrm_stat").read_text().splitlines())
     return int(counters[name])
 

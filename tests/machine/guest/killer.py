@@ -26,11 +26,11 @@ POLL_SECONDS_ASKING = 0.1       # time between two checks that send a command to
 AIM_SECONDS = 10        # deadline for events that may be missed or may not come
 START_SECONDS = 60      # deadline for events that have to come
 
-# One crash in so many happens during a planned restart.
+# Number of crashes of which one, on average, happens during a planned restart.
 RESTARTS_IN = 8
-# After one crash in so many, a command of xfrmctl is killed.
+# Number of crashes after one of which, on average, a command of xfrmctl is killed.
 HELPERS_IN = 8
-# After one crash in so many, IKE is blocked until the next crash.
+# Number of crashes after one of which, on average, IKE is blocked until the next crash.
 BLOCKED_IN = 8
 HELPERS = {"start-pre", "start-post"}
 
@@ -167,7 +167,7 @@ class Killer:
         time.sleep(self.rng.uniform(0, aim.later))
 
     def kill_helper(self):
-        """Kills the next flush or release as well, after some of the crashes."""
+        """Kills the next start-pre or start-post of `xfrmctl service` as well, after some of the crashes."""
         if self.rng.randrange(HELPERS_IN) != 0:
             return
         wanted = self.rng.choice(sorted(HELPERS))

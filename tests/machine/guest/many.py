@@ -65,8 +65,8 @@ secrets {{
 
 @contextmanager
 def configured(n_connections, n_children, start_action="none"):
-    """Loads so many connections with so many children each at both ends, and no others, for the with block.
-    start_action is the gateway's."""
+    """Loads this number of connections, each with this number of children, at both ends for the with block. The peer
+    unloads its other connections. start_action is the gateway's."""
     GATEWAY_FILE.write_text(configuration(0, n_connections, n_children, start_action))
     with peer_with(configuration(1, n_connections, n_children)):
         gateway.swanctl("--load-all")

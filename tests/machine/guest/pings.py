@@ -30,7 +30,8 @@ class Result:
         return self.sent - len(self.replies)
 
     def back_at(self):
-        """Returns the time of the first answer after the last lost packet, by time.time(); None without one."""
+        """Returns the time of the first answer after the last lost ping, by time.time(). Returns None if no ping is
+        answered after the last lost one."""
         last_lost = max(set(range(1, self.sent + 1)) - set(self.replies), default=0)
         return min((moment for seq, moment in self.replies.items() if seq > last_lost), default=None)
 
@@ -53,13 +54,13 @@ class Pings(Background):
         return self.text().count("bytes from")
 
     def wait_for_answers(self, count=10):
-        """Waits for so many more answers."""
+        """Waits for `count` more answers."""
         before = self.answered()
         wait_for(lambda: self.answered() >= before + count, 20, "pings are answered")
 
 
 def ping(addresses, count=10, netns=None):
-    """Sends so many pings. Returns the result when ping(8) has ended."""
+    """Sends `count` pings. Returns the result when ping(8) has ended."""
     with Pings(addresses, netns, count) as pings:
         pings.process.wait()
         return Result(pings.text(), stopped=False)

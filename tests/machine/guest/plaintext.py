@@ -26,8 +26,8 @@ class Accepted:
     a with block.
 
     A raw socket receives a packet only after the policies have accepted it. The number of packets that the peer sends
-    in plaintext is no measure of the gateway. After a clean shutdown of the gateway's charon, the peer has no policies
-    and sends all packets unprotected.
+    in plaintext tells nothing about the gateway. After a clean shutdown of the gateway's charon, the peer has no
+    policies and sends all packets unprotected.
     """
 
     def __enter__(self):

@@ -20,7 +20,7 @@ START_SECONDS = 120
 
 
 def ask(path, **parameters):
-    """Returns the data of an answer."""
+    """Sends a request to Prometheus. Returns the data of its answer."""
     url = f"{API}{path}?{urllib.parse.urlencode(parameters)}"
     with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
         return json.load(answer)["data"]
@@ -53,7 +53,7 @@ def series(expression, begin, end, step):
 
 @contextmanager
 def running(rules):
-    """Runs both for the with block, as Debian configures them, with this file of rules."""
+    """Runs Prometheus and node_exporter for the with block, as Debian configures them, with this file of rules."""
     before = CONFIGURATION.read_text()
     shutil.copy(rules, CONFIGURATION.parent)
     CONFIGURATION.write_text(before.replace("rule_files:\n", f"rule_files:\n  - {rules.name}\n"))

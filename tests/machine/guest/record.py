@@ -173,8 +173,8 @@ def record_charon(recorder, path):
 
 
 def ip(*lines):
-    """Runs commands of ip(8), and ignores those that this kernel refuses. Not as a batch, which ends at the first `ip
-    xfrm` command that fails."""
+    """Runs commands of ip(8), and ignores those that this kernel refuses. Does not use a batch, because a batch ends at
+    the first `ip xfrm` command that fails."""
     for line in lines:
         subprocess.run(["ip", *shlex.split(line)], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

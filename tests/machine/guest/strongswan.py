@@ -98,8 +98,8 @@ class Strongswan:
         return any(name in (None, found) for found, _ in self.ike_sas())
 
     def initiate(self, name, seconds=0):
-        """Initiates a child and waits for its SA, for so many seconds at most (0: no limit). Returns whether there is
-        one."""
+        """Initiates a child and waits for its SA, for at most `seconds` (0: no limit). Returns whether there is an
+        SA."""
         answer, _ = vici.ask(self.socket, "initiate", child=name, timeout=str(1000 * seconds))
         return answer["success"] == "yes"
 

@@ -99,7 +99,7 @@ def systemctl(verb):
 
 
 def configure(selectors, count):
-    """Starts a gateway with so many connections, without state of a previous instance in the kernel."""
+    """Starts a gateway with `count` connections, without state of a previous instance in the kernel."""
     systemctl("stop")
     kernel.flush()
     run("ip", "route", "flush", "table", "220", check=False)

@@ -114,8 +114,9 @@ def virtual_addresses():
 
 
 def are_back(count):
-    """Returns whether charon has an SA of each road warrior and knows all SAs. A road warrior whose charon gave up is
-    started again, as by its user: charon gives up when a gateway has not loaded its connections yet."""
+    """Returns whether charon has an SA of each road warrior, knows all SAs, and nothing is kept. Initiates the
+    connection of a road warrior whose charon has given up, as its user would. That charon gives up when a gateway has
+    not loaded its connections yet."""
     try:
         missing = len(gateway.child_sas()) < count
         for i in range(count) if missing else ():

@@ -41,8 +41,8 @@ DISAGREEMENTS = ("orphans", "missing_sas", "missing_policies", "unexplained_poli
 
 
 def disagreements(*options):
-    """Returns the exit status of status, and what disagrees: the members of its JSON that are not empty, or that are
-    absent."""
+    """Returns the exit status of `xfrmctl status`, and the members DISAGREEMENTS of its JSON. Leaves out empty members;
+    an absent member is None."""
     done = run(PROGRAM, *options, "status", "--json", check=False)
     seen = json.loads(done.stdout)
     found = {name: seen.get(name) for name in DISAGREEMENTS}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine boots: until strongSwan has started, the traffic that it protected before stays blocked, if the operator
-has enabled that."""
+"""The machine boots: if the operator has enabled the boot unit, the traffic that strongSwan protected before stays
+blocked until strongSwan has started."""
 
 import signal
 

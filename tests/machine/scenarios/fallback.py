@@ -33,7 +33,7 @@ def spis_of(name):
 
 
 def crash_unreachable():
-    """Kills charon, and blocks the IKE of the next one."""
+    """Blocks IKE, and kills charon. The next charon then cannot reach the peer."""
     network.block_ike()
     gateway.crash_and_wait(signal.SIGKILL)
 

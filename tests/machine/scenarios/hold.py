@@ -36,8 +36,8 @@ class Outcome(NamedTuple):
 
 
 def crash_under_traffic(with_signal, rates, back, initiated=()):
-    """Kills charon while the flows of these connections run. Waits until the tunnels of the connections `back` carry
-    them again, and initiates the connections `initiated` for that. Returns the outcome."""
+    """Kills charon while the flows of these connections run. Then initiates the connections `initiated`, and waits
+    until the tunnels of the connections `back` carry their flows again. Returns the outcome."""
     wait_known(rates)
     with Flows(rates) as flows:
         flows.wait_carried()
@@ -119,7 +119,8 @@ def hold(check):
 
 
 def hold_short_timeout_peer(check):
-    """Crashes charon with a road warrior as peer, which notices within seconds that its gateway has lost its SAs."""
+    """Crashes charon with a road warrior as peer, which notices within seconds that the gateway's charon has lost its
+    SAs."""
     with short_timeout_peer():
         begin(NAMES_WITH_WARRIOR)
         check_crash(check, signal.SIGSEGV, NAMES_WITH_WARRIOR, "warrior")

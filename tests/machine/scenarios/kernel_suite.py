@@ -15,7 +15,8 @@ TOOLS = HOME / "tools"
 
 # The cases that depend on the kernel, by program, with words of their titles; without words, all cases. The whole suite
 # takes six minutes in an emulated machine. xfrmctl itself decides which entries it selects and who is a key manager. So
-# these cases show that this kernel understands the deletions, and that xfrmctl can read its tables of sockets.
+# it is enough to show that this kernel understands the deletions, and that xfrmctl can read the kernel's tables of
+# sockets.
 TESTS = {
     "everything": (),
     "larval": ("takes the SAs", "counted by protocol", "After", "with an if_id", "So it does"),
@@ -40,7 +41,7 @@ LINE = re.compile(r"^(ok|not ok) \d+ - (.*?)( # SKIP (.*))?$")
 
 
 def run_tests(check, tests, one_of=1):
-    """Runs these test programs. Of the cases with these words in their titles, it runs one of so many."""
+    """Runs these test programs. Of the cases with these words in their titles, runs one of every `one_of`."""
     env = {
         **os.environ,
         "ONE_OF": str(one_of),

@@ -19,7 +19,7 @@ from strongswan import gateway
 
 from .traffic import check_tally
 
-# The connection that is loaded last: its traffic is blocked all the time.
+# The connection that is loaded last. Its traffic is never unprotected.
 NAME = "net4"
 # Numbers of the other connections, of all, and of those that must be loaded before the kill.
 OTHERS = 299
@@ -129,7 +129,7 @@ def loads(check):
 
 
 def loads_held(check):
-    """In the mode hold, and the helper was killed before."""
+    """Runs in the mode hold. Kills the helper before it kills charon."""
     run_mode(check, "hold", check_held, kill_helper)
 
 

@@ -2,8 +2,8 @@
 """Prometheus, with the rules of doc/monitoring, asks node_exporter for the metrics of xfrmctl-metrics.timer. A policy
 deleted by hand and a crash of charon make alerts fire, and mending ends them.
 
-Leaves what Prometheus answers to the queries of the dashboard in the file monitoring.json of the results, from which
-tools/dashboard-picture draws."""
+Writes Prometheus's answers to the queries of the dashboard into the file monitoring.json of the results.
+tools/dashboard-picture draws them."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ from gateway_setup import establish, start, wait_known
 from pings import Pings
 from strongswan import gateway
 
-# A connection that waits for traffic, one that waits for nothing, and one that waits for its peer and stays down.
+# A connection that waits for traffic, one that charon initiates itself, and one that waits for its peer and stays down.
 TRAP, STARTED, WARRIOR = NAMES = ("net4", "started", "warrior")
 ESTABLISHED = (TRAP, STARTED)
 
@@ -31,14 +31,14 @@ NOT_RESTARTED = "[Service]\nRestart=no\n"
 PINGS_SECONDS_BETWEEN = 0.5
 
 UNPROTECTED, DOWN = "XfrmctlTrafficUnprotected", "XfrmctlCharonDown"
-# This one fires as well if charon is away for long enough.
+# This alert fires as well if charon is away for long enough.
 BLOCKED = "XfrmctlTrafficBlocked"
 
-# Times from an event to a firing alert, and to its end, in seconds: 30 until the next reading, 15 until Prometheus asks
-# for it, 15 until it evaluates its rules, and the "for:" of the rule.
+# Times from an event to a firing alert, and to the end of the alert, in seconds: 30 until the timer's next run, 15
+# until Prometheus asks for the metrics, 15 until it evaluates its rules, and the "for:" of the rule.
 READING_SECONDS = 30 + 15 + 15
 DOWN_SECONDS = READING_SECONDS + 60
-# What emulated machines take beside that.
+# Additional time for emulated machines, in seconds.
 MORE_SECONDS = 60
 
 STEP_SECONDS = 5
@@ -56,7 +56,7 @@ def timer():
 
 
 class Events:
-    """What happens, with its time, for the picture."""
+    """The events of the scenario, with their times, for the picture."""
 
     def __init__(self, check):
         self.check = check
@@ -124,7 +124,7 @@ def configure_warrior():
 
 
 def answered(panels, begin, end):
-    """Returns what Prometheus answers to the queries of panels: for each panel and query the series."""
+    """Returns Prometheus's answers to the queries of panels: the series, by panel and query."""
     return {panel.title: {legend: prometheus.series(query, begin, end, STEP_SECONDS)
                           for legend, query in panel.queries.items()} for panel in panels}
 

@@ -57,7 +57,7 @@ def orphans(check):
 
 
 def rekeyings(check):
-    """Rekeys 200 CHILD_SAs at once: meanwhile no SA counts as an orphan."""
+    """Rekeys 200 CHILD_SAs at once. Meanwhile status finds no disagreement, and flush --orphans finds no orphan."""
     start(())
     count = CONNECTIONS_MANY * CHILDREN_EACH
     with many.configured(CONNECTIONS_MANY, CHILDREN_EACH):

@@ -79,8 +79,8 @@ def listing():
 
 
 def units():
-    """Returns the units of xfrmctl. Leaves out inactive units without a file, to which only a link of `enable` is
-    left."""
+    """Returns the units of xfrmctl. Leaves out inactive units without a file, of which only a link that `enable` made
+    is left."""
     listed = run("systemctl", "list-units", "--all", "--plain", "--no-legend", "xfrmctl-*").stdout
     return [line for line in listed.splitlines() if line.split()[1:3] != ["not-found", "inactive"]]
 
@@ -127,7 +127,8 @@ def check_upgraded(check, folder):
 
 
 def leave_grace_behind():
-    """Crashes charon after a connection was removed, whose traffic then stays blocked for the grace."""
+    """Removes a connection from the configuration, and crashes charon. The traffic of this connection then stays
+    blocked for the grace."""
     connections.remove_from_gateway(RETIRED)
     restart_under_traffic(lambda: gateway.crash_and_wait(signal.SIGKILL))
     wait_for(lambda: xfrmctl.shadows([xfrmctl.EXPIRING]), 20, "shadows stay for the grace")

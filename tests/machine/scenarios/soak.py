@@ -112,9 +112,9 @@ class Traffic(Together):
 
 
 def crash_often(check, killer, crashes, closed):
-    """Kills charon so many times, and waits until all connections have recovered and no shadow is left. Returns the
-    counts of the traffic, and xfrmctl's journal entries per start of charon: in the first half of the crashes, and in
-    the second."""
+    """Kills charon `crashes` times, and waits until all connections have recovered and no shadow is left. With
+    `closed`, no packet may pass in plaintext. Returns the counts of the traffic, and the numbers of xfrmctl's journal
+    entries per start of charon in both halves of the crashes."""
     rates, cursor, starts = [], journal.now(), 0
     with Traffic() as traffic:
         before = last = traffic.totals()
@@ -146,7 +146,7 @@ def crash_often(check, killer, crashes, closed):
 
 
 def crash_at_random(check, mode, crashes, seed):
-    """Crashes charon so many times in this mode, and checks the traffic, the journal and the final state."""
+    """Crashes charon `crashes` times in this mode, and checks the traffic, the journal and the final state."""
     check.variant = mode
     check.note(f"seed {seed}")
     killer = Killer(random.Random(f"{mode} {seed}"), mode, (PINGS, FLOW))

@@ -119,12 +119,12 @@ def check_xfrmctl(check, flows):
     check.variant = "starter dies"
     stays_blocked(check, flows, kill_starter)
 
-    # After an automatic restart of the service, which the watch over charon has to survive.
+    # The service has restarted automatically before. The watch over charon has to work after that, too.
     check.variant = "charon dies"
     configure(NAME)
     old, releases = stays_blocked(check, flows, kill_charon)
     check.equal("systemd has started the service again", starter.show("NRestarts"), "2")
-    # Shadows that a policy of charon covers now are removed, since the last connection was loaded.
+    # charon has loaded its last connection by then, so the release removes each shadow that a policy covers.
     check.equal("released when all connections were loaded: only what was removed stays blocked",
                 [(int(entry["XFRM_SHADOWS_RELEASED"]), int(entry["XFRM_SHADOWS_KEPT"])) for entry in releases],
                 [(len(old.policies) - 3, 3)])

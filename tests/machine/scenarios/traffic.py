@@ -52,8 +52,8 @@ def check_tally(check, tally, held_back=True, flow="", when=""):
 
 
 def comes_back(flows, name, service, act):
-    """Calls act(), which ends the daemon of a service, and waits until the flows pass again. Returns the flow's tally
-    from act() to then, and snapshots from before and after."""
+    """Calls act(), which ends the daemon of a service, and waits until both ends receive the flows again. Returns the
+    flow's tally for this time, and snapshots from before and after it."""
     before, main_pid, old = flows.tallies(), service.main_pid(), look(service)
     act()
     wait_for(lambda: service.is_running_again(main_pid), RESTART_SECONDS, "the service runs again", POLL_SECONDS_SLOW)

@@ -51,8 +51,8 @@ static const struct verb_syntax syntax = {
 	.usage = {"VERB [OPTION...]"},
 	.about = "Removes the stale SAs and policies of an IKE daemon, and blocks the traffic that they protected.",
 	.print_list = print_verbs,
-	.more = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state, 4 orphans exist "
-		"(status).\nSee xfrmctl(8) for the manual.",
+	.more = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a live key manager owns the state, 4 kernel and "
+		"charon disagree (status).\nSee xfrmctl(8) for the manual.",
 	.options = option_table,
 };
 

@@ -87,14 +87,14 @@ static inline void *grow(void *list, size_t n, size_t *allocated, size_t size)
 static inline size_t lower_bound(const void *key, const void *list, size_t n, size_t size,
 				 int (*compare)(const void *, const void *))
 {
-	size_t first = 0, end = n;
+	size_t first = 0, behind = n;
 
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
+	while (first < behind) {
+		size_t middle = first + (behind - first) / 2;
 		if (compare((const char *)list + middle * size, key) < 0)
 			first = middle + 1;
 		else
-			end = middle;
+			behind = middle;
 	}
 	return first;
 }

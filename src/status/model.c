@@ -345,8 +345,10 @@ const char *status_problem(const struct status *status, enum status_part part, c
 		for (size_t i = 0; i < status->n_key_managers && i < STATUS_KEY_MANAGERS_MAX; i++)
 			if (!status->key_managers[i].pid) {
 				snprintf(buffer, STATUS_PROBLEM_MAX,
-					 "Could not see a process that listens for acquires: it has another PID namespace, "
-					 "or CAP_SYS_PTRACE is missing. Run xfrmctl as root in the first PID namespace.");
+					 "Could not see a process that listens for acquires: it has another PID "
+					 "namespace, "
+					 "or CAP_SYS_PTRACE is missing. Run xfrmctl as root in the first PID "
+					 "namespace.");
 				return buffer;
 			}
 		return NULL;

@@ -182,6 +182,19 @@ void charon_free_sas(struct charon_sas *sas)
 	*sas = (struct charon_sas){0};
 }
 
+int charon_policies(struct vici *vici, uint64_t deadline, bool pass, vici_message_fn fn, void *userdata)
+{
+	uint8_t buffer[64];
+	struct vici_writer kinds = {.buffer = buffer, .size = sizeof(buffer)};
+
+	vici_put_value(&kinds, "trap", "yes");
+	vici_put_value(&kinds, "drop", "yes");
+	/* charon lists a kind whatever the value of its key is (list_policies() of vici_query.c). */
+	if (pass)
+		vici_put_value(&kinds, "pass", "yes");
+	return vici_stream(vici, "list-policies", "list-policy", &kinds, deadline, fn, NULL, userdata);
+}
+
 /* Plain addresses of local_addrs or remote_addrs of a connection. */
 struct addresses {
 	/* The addresses. Only `family` and `remote` are set, also for addresses of local_addrs. */

@@ -480,7 +480,8 @@ static void judge(struct policy_watch *watch, const struct entry *policy, bool n
 		add_shadow(watch, record);
 }
 
-/* Asks charon about the policies, and applies the answer. */
+/* Asks charon about the policies, and applies the answer. Memory: all that charon lists (child_sa.h), until the end,
+ * because each lost policy is looked up in it. */
 static void ask_and_judge(struct policy_watch *watch, const struct policy_owner *owner, const struct entry *policies,
 			  struct findings *findings)
 {

@@ -184,6 +184,7 @@ static int read_elements(struct child_sas *sas, struct vici_reader *message, uns
 	int r;
 
 	while ((r = vici_next(message, &item)) > 0) {
+		sas->n_ike_sas += depth && item.element == VICI_SECTION_START && item.depth == 0;
 		if (item.element == VICI_SECTION_START && item.depth == 0)
 			vici_copy(item.name, connection, sizeof(connection));
 		if (item.element == VICI_SECTION_START && item.depth == depth) {

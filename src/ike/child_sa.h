@@ -90,6 +90,8 @@ struct child_sa_spi {
 struct child_sas {
 	struct child_sa *list;
 	size_t n, allocated;
+	/* Number of IKE_SAs. */
+	uint64_t n_ike_sas;
 	struct child_sa_policies {
 		struct child_sa_policy *list;
 		size_t n, allocated;

@@ -441,19 +441,18 @@ static uint64_t deadline(const struct policy_owner *owner)
 static int ask(const struct policy_owner *owner, struct child_sas *ret)
 {
 	CLEANUP(vici_close) struct vici *vici = NULL;
-	CLEANUP(charon_free_sas) struct charon_sas known = {0};
 	struct charon_stats stats = {0};
 
 	int r = vici_open(owner->socket, deadline(owner), &vici);
 	if (r == 0)
-		r = charon_sas_and(vici, deadline(owner), child_sas_read, ret, &known);
+		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline(owner), child_sas_read, NULL, ret);
 	if (r == 0)
 		r = charon_policies(vici, deadline(owner), false, child_sas_read_policy, ret);
 	if (r == 0)
 		r = charon_stats(vici, deadline(owner), &stats);
 	if (r == 0)
 		r = child_sas_sort(ret);
-	return r == 0 && known.n_ike_sas < stats.ike_sas ? -EMSGSIZE : r;
+	return r == 0 && ret->n_ike_sas < stats.ike_sas ? -EMSGSIZE : r;
 }
 
 /* Applies charon's answer about one policy, unless the policy is back by now. */

@@ -89,6 +89,7 @@ static void reads_child_sas(void **state)
 	add(&sas, "INSTALLED", "1", "10.1.0.0/16", "10.2.0.0/16");
 	assert_int_equal(child_sas_sort(&sas), 0);
 	assert_int_equal(sas.n, 1);
+	assert_int_equal(sas.n_ike_sas, 1);
 	assert_string_equal(sas.list[0].name.connection, "net");
 	assert_int_equal(sas.list[0].name.id, 7);
 	assert_int_equal(sas.list[0].age, 90);

@@ -49,34 +49,12 @@ static int compare_groups(const struct kept_group *a, const struct kept_group *b
 	return r ? r : compare_addresses(&a->end_points[1], &b->end_points[1]);
 }
 
-static int compare_numbers(uint64_t a, uint64_t b)
-{
-	return a < b ? -1 : a > b;
-}
-
-static int compare_selectors(const struct xfrm_selector *a, const struct xfrm_selector *b)
-{
-	int r = compare_addresses(&a->daddr, &b->daddr);
-
-	if (r == 0)
-		r = compare_addresses(&a->saddr, &b->saddr);
-	if (r == 0)
-		r = compare_numbers((uint64_t)a->dport << 48 | (uint64_t)a->dport_mask << 32 |
-					    (uint64_t)a->sport << 16 | a->sport_mask,
-				    (uint64_t)b->dport << 48 | (uint64_t)b->dport_mask << 32 |
-					    (uint64_t)b->sport << 16 | b->sport_mask);
-	if (r == 0)
-		r = compare_numbers((uint64_t)a->family << 24 | (uint64_t)a->prefixlen_d << 16 |
-					    (uint64_t)a->prefixlen_s << 8 | a->proto,
-				    (uint64_t)b->family << 24 | (uint64_t)b->prefixlen_d << 16 |
-					    (uint64_t)b->prefixlen_s << 8 | b->proto);
-	return r ? r : compare_numbers((uint32_t)a->ifindex, (uint32_t)b->ifindex);
-}
-
-/* Compares policies by the key under which the kernel stores them, without the tag. */
+/* Compares policies by the key under which the kernel stores them, without the tag, which is the selector's last
+ * member. As the kernel does, compares all bytes before the tag, padding included (xfrm_policy_bysel_ctx()). */
 static int compare_policies(const struct entry *a, const struct entry *b)
 {
-	int r = compare_selectors(&a->policy.info.sel, &b->policy.info.sel);
+	const void *left = &a->policy.info.sel, *right = &b->policy.info.sel;
+	int r = memcmp(left, right, offsetof(struct xfrm_selector, user));
 
 	if (r == 0)
 		r = a->policy.info.dir - b->policy.info.dir;
@@ -84,7 +62,7 @@ static int compare_policies(const struct entry *a, const struct entry *b)
 		r = a->policy.ptype - b->policy.ptype;
 	if (r == 0)
 		r = memcmp(&a->mark, &b->mark, sizeof(a->mark));
-	return r ? r : compare_numbers(a->if_id, b->if_id);
+	return r ? r : compare_u32(a->if_id, b->if_id);
 }
 
 static int compare_shadows(const void *a, const void *b)
@@ -128,11 +106,11 @@ static int compare_groups_for_sort(const void *a, const void *b)
 	return compare_groups(a, b);
 }
 
-static int compare_by_selector(const void *a, const void *b, void *userdata)
+static int compare_by_selector(const void *a, const void *b)
 {
-	const struct kept *kept = userdata;
+	const struct kept_pointer *left = a, *right = b;
 
-	return compare_policies(&kept->shadows[*(const size_t *)a].policy, &kept->shadows[*(const size_t *)b].policy);
+	return compare_policies(&left->to->policy, &right->to->policy);
 }
 
 int kept_sort(struct kept *kept)
@@ -162,25 +140,23 @@ int kept_sort(struct kept *kept)
 		struct kept_group *group = &kept->groups[kept->shadows[i].group];
 		if (!group->n++)
 			group->first = i;
-		kept->by_selector[i] = i;
+		kept->by_selector[i].to = &kept->shadows[i];
 	}
-	qsort_r(kept->by_selector, kept->n_shadows, sizeof(*kept->by_selector), compare_by_selector, kept);
+	qsort(kept->by_selector, kept->n_shadows, sizeof(*kept->by_selector), compare_by_selector);
 	return 0;
+}
+
+static int compare_reqids(const void *a, const void *b)
+{
+	return compare_u32(((const struct kept_group *)a)->reqid, ((const struct kept_group *)b)->reqid);
 }
 
 /* Returns the index of the first group with a reqid, or the index at which it would be. */
 static size_t first_of_reqid(const struct kept *kept, uint32_t reqid)
 {
-	size_t first = 0, behind = kept->n_groups;
+	const struct kept_group key = {.reqid = reqid};
 
-	while (first < behind) {
-		size_t middle = first + (behind - first) / 2;
-		if (kept->groups[middle].reqid < reqid)
-			first = middle + 1;
-		else
-			behind = middle;
-	}
-	return first;
+	return lower_bound(&key, kept->groups, kept->n_groups, sizeof(key), compare_reqids);
 }
 
 static bool is_none(const xfrm_address_t *address)
@@ -266,20 +242,12 @@ bool kept_has_sa(const struct kept *kept, const struct kept_group *group, const 
 
 const struct kept_policy *kept_find(const struct kept *kept, const struct entry *policy)
 {
-	size_t first = 0, behind = kept->n_shadows;
+	const struct kept_policy own = {.policy = *policy};
+	const struct kept_pointer key = {&own}, *list = kept->by_selector;
+	const struct kept_pointer *found =
+		kept->n_shadows ? bsearch(&key, list, kept->n_shadows, sizeof(key), compare_by_selector) : NULL;
 
-	while (first < behind) {
-		size_t middle = first + (behind - first) / 2;
-		const struct kept_policy *shadow = &kept->shadows[kept->by_selector[middle]];
-		int r = compare_policies(&shadow->policy, policy);
-		if (r == 0)
-			return shadow;
-		if (r < 0)
-			first = middle + 1;
-		else
-			behind = middle;
-	}
-	return NULL;
+	return found ? found->to : NULL;
 }
 
 /* Returns the networks that an outbound policy protects. */

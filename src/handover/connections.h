@@ -73,8 +73,10 @@ struct kept {
 	/* The groups, sorted by reqid. */
 	struct kept_group *groups;
 	size_t n_groups, allocated_groups;
-	/* Indices in `shadows`, sorted by selector. */
-	size_t *by_selector;
+	/* All elements of `shadows`, sorted by selector. */
+	struct kept_pointer {
+		const struct kept_policy *to;
+	} * by_selector;
 	/* Time at which the newest kept policy was made: seconds since the epoch, as the kernel writes it. */
 	uint64_t newest_time;
 };

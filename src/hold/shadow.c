@@ -32,19 +32,16 @@ void shadow_set_original_priority(struct entry *shadow, uint32_t priority)
 	shadow->policy.info.lft.hard_byte_limit = XFRM_INF;
 }
 
+/* Compares an element of shadow_direction.at, whose first member is its priority, with a priority. */
+static int compare_priorities(const void *element, const void *priority)
+{
+	return compare_u32(*(const uint32_t *)element, *(const uint32_t *)priority);
+}
+
 /* Returns the index of a priority in the sorted list, or the index at which it would be. */
 static size_t find_priority(const struct shadow_direction *direction, uint32_t priority)
 {
-	size_t first = 0, last = direction->n;
-
-	while (first < last) {
-		size_t middle = first + (last - first) / 2;
-		if (direction->at[middle].priority < priority)
-			first = middle + 1;
-		else
-			last = middle;
-	}
-	return first;
+	return lower_bound(&priority, direction->at, direction->n, sizeof(direction->at[0]), compare_priorities);
 }
 
 /* Returns whether a real policy, or the policy that a shadow was made from, has this priority. Returns true also if

@@ -146,7 +146,7 @@ static int compare_sas(const void *a, const void *b)
 
 	if (left->proto != right->proto)
 		return left->proto < right->proto ? -1 : 1;
-	return left->spi < right->spi ? -1 : left->spi > right->spi;
+	return compare_u32(left->spi, right->spi);
 }
 
 int charon_sas_and(struct vici *vici, uint64_t deadline, vici_message_fn fn, void *userdata, struct charon_sas *ret)
@@ -180,6 +180,19 @@ void charon_free_sas(struct charon_sas *sas)
 {
 	free(sas->list);
 	*sas = (struct charon_sas){0};
+}
+
+int charon_policies(struct vici *vici, uint64_t deadline, bool pass, vici_message_fn fn, void *userdata)
+{
+	uint8_t buffer[64];
+	struct vici_writer kinds = {.buffer = buffer, .size = sizeof(buffer)};
+
+	vici_put_value(&kinds, "trap", "yes");
+	vici_put_value(&kinds, "drop", "yes");
+	/* charon lists a kind whatever the value of its key is (list_policies() of vici_query.c). */
+	if (pass)
+		vici_put_value(&kinds, "pass", "yes");
+	return vici_stream(vici, "list-policies", "list-policy", &kinds, deadline, fn, NULL, userdata);
 }
 
 /* Plain addresses of local_addrs or remote_addrs of a connection. */
@@ -301,17 +314,11 @@ static bool find_remote(const struct charon_configuration *configuration, const 
 			const char **found)
 {
 	static const xfrm_address_t any;
-	size_t first = 0, end = configuration->n;
+	const size_t n = configuration->n;
+	size_t i = lower_bound(sa, configuration->list, n, sizeof(*sa), compare_remotes);
 
-	while (first < end) {
-		size_t middle = first + (end - first) / 2;
-		if (compare_remotes(&configuration->list[middle], sa) < 0)
-			first = middle + 1;
-		else
-			end = middle;
-	}
-	for (; first < configuration->n && compare_remotes(&configuration->list[first], sa) == 0; first++) {
-		const struct charon_endpoints *candidate = &configuration->list[first];
+	for (; i < n && compare_remotes(&configuration->list[i], sa) == 0; i++) {
+		const struct charon_endpoints *candidate = &configuration->list[i];
 		const uint32_t *local = candidate->local.a6;
 		if (!(candidate->modes & sa->modes) ||
 		    (memcmp(local, any.a6, sizeof(any.a6)) != 0 && memcmp(local, sa->local.a6, sizeof(any.a6)) != 0))

@@ -61,6 +61,10 @@ int charon_sas_and(struct vici *vici, uint64_t deadline, vici_message_fn fn, voi
 bool charon_knows(const struct charon_sas *sas, uint8_t proto, uint32_t spi);
 void charon_free_sas(struct charon_sas *sas);
 
+/* Sends the command `list-policies` for traps, for shunts that block and, with `pass`, for those that allow. Passes
+ * each event list-policy to `fn`. */
+int charon_policies(struct vici *vici, uint64_t deadline, bool pass, vici_message_fn fn, void *userdata);
+
 /* A pair of plain addresses of a connection in the loaded configuration. The connection has an entry for each remote
  * address with each local one of the same family. Host names, networks and ranges are left out. */
 struct charon_endpoints {

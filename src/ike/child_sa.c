@@ -64,6 +64,8 @@ static void take_key(struct child_sa *sa, const struct vici_item *item)
 		take_number(item->value, 10, &sa->reqid);
 	} else if (vici_is(item->name, "state")) {
 		sa->installed = vici_is(item->value, "INSTALLED");
+		sa->has_policies =
+			sa->installed || vici_is(item->value, "REKEYING") || vici_is(item->value, "UPDATING");
 	} else if (vici_is(item->name, "mode")) {
 		static const char transport[] = "TRANSPORT"; /* or TRANSPORT_PROXY */
 		sa->transport = item->value.length >= strlen(transport) &&
@@ -109,6 +111,8 @@ static int add_policy(struct child_sas *sas, const struct traffic_selector *src,
 	const struct child_sa_policy policy = {
 		.src = src->prefix,
 		.dst = dst->prefix,
+		.src_dynamic = src->dynamic,
+		.dst_dynamic = dst->dynamic,
 		.any_mark = sa->name.kind != CHILD_SA_NEGOTIATED,
 		.mark = outbound ? sa->mark_out : sa->mark_in,
 		.if_id = outbound ? sa->if_id_out : sa->if_id_in,
@@ -180,10 +184,12 @@ static int read_elements(struct child_sas *sas, struct vici_reader *message, uns
 	int r;
 
 	while ((r = vici_next(message, &item)) > 0) {
+		sas->n_ike_sas += depth && item.element == VICI_SECTION_START && item.depth == 0;
 		if (item.element == VICI_SECTION_START && item.depth == 0)
 			vici_copy(item.name, connection, sizeof(connection));
 		if (item.element == VICI_SECTION_START && item.depth == depth) {
-			struct child_sa sa = {.name.kind = kind, .installed = kind != CHILD_SA_NEGOTIATED};
+			struct child_sa sa = {.name.kind = kind};
+			sa.installed = sa.has_policies = kind != CHILD_SA_NEGOTIATED;
 			if (depth)
 				memcpy(sa.name.connection, connection, sizeof(connection));
 			r = APPEND(sas, sa);
@@ -208,16 +214,18 @@ int child_sas_read_policy(struct vici_reader *message, void *userdata)
 	return read_elements(userdata, message, 0, CHILD_SA_TRAP);
 }
 
-static int compare_numbers(uint32_t a, uint32_t b)
+static bool is_dynamic(const struct child_sa_policy *policy)
 {
-	return a < b ? -1 : a > b;
+	return policy->src_dynamic || policy->dst_dynamic;
 }
 
-/* Orders by networks. */
+/* Orders by networks. Those with a dynamic traffic selector come behind the others. */
 static int compare_networks(const struct child_sa_policy *a, const struct child_sa_policy *b)
 {
-	int r = prefix_compare(&a->src, &b->src);
+	int r = is_dynamic(a) - is_dynamic(b);
 
+	if (r == 0)
+		r = prefix_compare(&a->src, &b->src);
 	return r ? r : prefix_compare(&a->dst, &b->dst);
 }
 
@@ -231,10 +239,10 @@ static int compare_policies(const void *a, const void *b)
 		r = left->any_mark - right->any_mark;
 	if (r || left->any_mark)
 		return r;
-	r = compare_numbers(left->mark.m, right->mark.m);
+	r = compare_u32(left->mark.m, right->mark.m);
 	if (r == 0)
-		r = compare_numbers(left->mark.v & left->mark.m, right->mark.v & right->mark.m);
-	return r ? r : compare_numbers(left->if_id, right->if_id);
+		r = compare_u32(left->mark.v & left->mark.m, right->mark.v & right->mark.m);
+	return r ? r : compare_u32(left->if_id, right->if_id);
 }
 
 /* Orders by protocol and SPI. */
@@ -244,7 +252,7 @@ static int compare_spis(const void *a, const void *b)
 
 	if (left->proto != right->proto)
 		return left->proto < right->proto ? -1 : 1;
-	return compare_numbers(left->spi, right->spi);
+	return compare_u32(left->spi, right->spi);
 }
 
 /* A CHILD_SA by its reqid. */
@@ -255,7 +263,7 @@ struct by_reqid {
 
 static int compare_reqids(const void *a, const void *b)
 {
-	return compare_numbers(((const struct by_reqid *)a)->reqid, ((const struct by_reqid *)b)->reqid);
+	return compare_u32(((const struct by_reqid *)a)->reqid, ((const struct by_reqid *)b)->reqid);
 }
 
 /* Sets `unsettled` of CHILD_SAs. Returns 0 or -ENOMEM. */
@@ -285,7 +293,8 @@ static int settle(struct child_sas *sas)
 /* Returns whether the first of two policies that no lookup tells apart can stand for both. */
 static bool stands_for(const struct child_sa_policy *a, const struct child_sa_policy *b)
 {
-	return a->any_mark && compare_policies(a, b) == 0 && a->outbound == b->outbound && a->limited == b->limited &&
+	return a->any_mark && compare_policies(a, b) == 0 && a->src_dynamic == b->src_dynamic &&
+	       a->dst_dynamic == b->dst_dynamic && a->outbound == b->outbound && a->limited == b->limited &&
 	       a->exact == b->exact && a->proto == b->proto && a->sport == b->sport && a->dport == b->dport &&
 	       a->sport_mask == b->sport_mask && a->dport_mask == b->dport_mask;
 }
@@ -361,8 +370,11 @@ static struct child_sa_policy key_of(const struct entry *policy)
 		.sport_mask = ntohs(selector->sport_mask),
 		.dport = ntohs(selector->dport),
 		.dport_mask = ntohs(selector->dport_mask),
+		.outbound = policy->policy.info.dir == XFRM_POLICY_OUT,
 	};
 
+	prefix_clear_host_bits(&key.src);
+	prefix_clear_host_bits(&key.dst);
 	key.limited = key.proto || key.sport_mask || key.dport_mask;
 	return key;
 }
@@ -399,14 +411,48 @@ void child_sas_find_policy(struct child_sas *sas, const struct entry *policy, bo
 	}
 }
 
+/* Returns the index of the first policy that compare_networks() does not put before `key`. */
+static size_t first_between(const struct child_sa_policies *policies, struct child_sa_policy key)
+{
+	/* No policy is before this key and has the same networks. */
+	key.mark = (struct xfrm_mark){0};
+	key.if_id = 0;
+	return lower_bound(&key, policies->list, policies->n, sizeof(key), compare_policies);
+}
+
 bool child_sas_explain(const struct child_sas *sas, const struct entry *policy)
 {
 	const struct child_sa_policies *policies = &sas->policies;
 	struct child_sa_policy key = key_of(policy);
+	bool found = false;
 
-	/* No policy is before this key and has the same networks. */
-	key.mark = (struct xfrm_mark){0};
-	key.if_id = 0;
-	size_t i = lower_bound(&key, policies->list, policies->n, sizeof(key), compare_policies);
-	return i < policies->n && compare_networks(&policies->list[i], &key) == 0;
+	for (int dynamic = 0; dynamic <= 1; dynamic++) {
+		key.src_dynamic = dynamic != 0;
+		size_t i = first_between(policies, key);
+		found |= i < policies->n && compare_networks(&policies->list[i], &key) == 0;
+	}
+	return found;
+}
+
+/* Returns whether charon has one of its policies in the kernel, and that can be the policy with this key. */
+static bool can_be(const struct child_sas *sas, const struct child_sa_policy *ours, const struct child_sa_policy *key)
+{
+	return sas->list[ours->owner].has_policies && ours->outbound == key->outbound &&
+	       (ours->src_dynamic || prefix_compare(&ours->src, &key->src) == 0) &&
+	       (ours->dst_dynamic || prefix_compare(&ours->dst, &key->dst) == 0) &&
+	       (ours->any_mark || ours->if_id == key->if_id);
+}
+
+bool child_sas_need(const struct child_sas *sas, const struct entry *policy)
+{
+	const struct child_sa_policies *policies = &sas->policies;
+	const struct child_sa_policy key = key_of(policy);
+	bool needed = false;
+
+	for (size_t i = first_between(policies, key);
+	     !needed && i < policies->n && compare_networks(&policies->list[i], &key) == 0; i++)
+		needed = can_be(sas, &policies->list[i], &key);
+	for (size_t i = policies->n; !needed && i-- > 0 && is_dynamic(&policies->list[i]);)
+		needed = can_be(sas, &policies->list[i], &key);
+	return needed;
 }

@@ -36,6 +36,9 @@ struct child_sa {
 	struct child_sa_name name;
 	/* Whether charon has it completely in the kernel: a CHILD_SA in the state INSTALLED, a trap or a shunt. */
 	bool installed;
+	/* Whether charon has its policies in the kernel: also a CHILD_SA in the state REKEYING or UPDATING
+	 * (child_sa_state_t). */
+	bool has_policies;
 	/* Whether another CHILD_SA of the same reqid is being replaced or deleted. As responder of a rekeying, charon
 	 * installs the new outbound SA only when the old one is deleted (CHILD_OUTBOUND_REGISTERED of child_sa.c). */
 	bool unsettled;
@@ -53,8 +56,9 @@ struct child_sa {
 
 /* A policy of charon. Policies of one selector for several directions share an element. */
 struct child_sa_policy {
-	/* Networks from which and to which its packets go. */
+	/* Networks from which and to which its packets go; all addresses for a dynamic traffic selector. */
 	struct prefix src, dst;
+	bool src_dynamic, dst_dynamic;
 	/* Mark and if_id. Those of traps and shunts are not known. */
 	struct xfrm_mark mark;
 	uint32_t if_id;
@@ -86,6 +90,8 @@ struct child_sa_spi {
 struct child_sas {
 	struct child_sa *list;
 	size_t n, allocated;
+	/* Number of IKE_SAs. */
+	uint64_t n_ike_sas;
 	struct child_sa_policies {
 		struct child_sa_policy *list;
 		size_t n, allocated;
@@ -120,3 +126,8 @@ void child_sas_find_policy(struct child_sas *sas, const struct entry *policy, bo
 /* Returns whether charon lists a policy between the networks of this entry, whatever its direction, protocol and
  * mark. */
 bool child_sas_explain(const struct child_sas *sas, const struct entry *policy);
+
+/* Returns whether charon needs a policy: it lists one with these networks, this direction and this if_id, and has it in
+ * the kernel. Leaves out protocols, ports and marks, so that no policy that charon needs is missed. A dynamic traffic
+ * selector stands for any network, and the if_id of a trap or a shunt for any if_id, because charon lists neither. */
+bool child_sas_need(const struct child_sas *sas, const struct entry *policy);

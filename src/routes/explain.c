@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "ike/charon.h"
+
 /* Size in bytes of a buffer for a traffic selector or an address. */
 #define SELECTOR_MAX 128
 
@@ -37,16 +39,10 @@ static int collect(struct vici_reader *message, void *userdata)
 
 int explanation_ask(struct vici *vici, uint64_t deadline, struct explanation *ret)
 {
-	uint8_t buffer[64];
-	struct vici_writer all = {.buffer = buffer, .size = sizeof(buffer)};
-
 	*ret = (struct explanation){0};
-	vici_put_value(&all, "trap", "yes");
-	vici_put_value(&all, "drop", "yes");
-	vici_put_value(&all, "pass", "yes");
 	int r = vici_stream(vici, "list-conns", "list-conn", NULL, deadline, collect, NULL, ret);
 	if (r == 0)
-		r = vici_stream(vici, "list-policies", "list-policy", &all, deadline, collect, NULL, ret);
+		r = charon_policies(vici, deadline, true, collect, ret);
 	if (r == 0)
 		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline, collect, NULL, ret);
 	route_targets_sort(&ret->targets);

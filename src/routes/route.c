@@ -97,18 +97,11 @@ void route_targets_sort(struct route_targets *targets)
 
 bool route_targets_explain(const struct route_targets *targets, const struct route *route)
 {
-	size_t first = 0, behind = targets->n;
+	const struct prefix *dst = &route->dst, *list = targets->list;
+	size_t i = lower_bound(dst, list, targets->n, sizeof(*list), compare_for_sort);
 
-	if (targets->dynamic && route->dst.length == prefix_max_length(route->dst.family))
-		return true;
-	while (first < behind) {
-		size_t middle = first + (behind - first) / 2;
-		if (prefix_compare(&targets->list[middle], &route->dst) <= 0)
-			first = middle + 1;
-		else
-			behind = middle;
-	}
-	return first && prefix_contains(&targets->list[first - 1], &route->dst);
+	return (targets->dynamic && dst->length == prefix_max_length(dst->family)) ||
+	       (i < targets->n && prefix_contains(&list[i], dst)) || (i && prefix_contains(&list[i - 1], dst));
 }
 
 void route_targets_free(struct route_targets *targets)

@@ -11,10 +11,8 @@
 #include "base/util.h"
 #include "hold/shadow.h"
 
-static int compare_numbers(uint32_t a, uint32_t b)
-{
-	return a < b ? -1 : a > b;
-}
+/* Size in bytes of a buffer for a name as a word for the shell. */
+#define WORD_MAX (4 * CHARON_NAME_MAX)
 
 /* Orders findings by what identifies them in two comparisons. charon's numbers of CHILD_SAs are unique. One of several
  * traps with the same selector is in the list, so its name identifies nothing. */
@@ -30,7 +28,7 @@ static int compare_findings(const void *a, const void *b)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(numbers); i++)
-		r = compare_numbers(numbers[i][0], numbers[i][1]);
+		r = compare_u32(numbers[i][0], numbers[i][1]);
 	if (r == 0)
 		r = prefix_compare(&left->src, &right->src);
 	return r ? r : prefix_compare(&left->dst, &right->dst);
@@ -389,13 +387,29 @@ int comparison_judge(const struct comparison *comparison, struct findings *ret)
 	return r;
 }
 
-/* Writes the options by which swanctl(8) selects a trap or a shunt. */
+/* Writes a name as one word for the shell. */
+static void quote(const char *name, char word[WORD_MAX])
+{
+	*word++ = '\'';
+	for (; *name; name++) {
+		if (*name == '\'')
+			word = stpcpy(word, "'\\'");
+		*word++ = *name;
+	}
+	stpcpy(word, "'");
+}
+
+/* Writes the options by which swanctl(8) selects a child. */
 static void select_child(const struct child_sa_name *owner, char *buffer, size_t size)
 {
+	char connection[WORD_MAX], child[WORD_MAX];
+
+	quote(owner->connection, connection);
+	quote(owner->child, child);
 	if (*owner->connection)
-		snprintf(buffer, size, "--ike '%s' --child '%s'", owner->connection, owner->child);
+		snprintf(buffer, size, "--ike %s --child %s", connection, child);
 	else
-		snprintf(buffer, size, "--child '%s'", owner->child);
+		snprintf(buffer, size, "--child %s", child);
 }
 
 /* Writes the command that deletes a policy. */
@@ -415,7 +429,7 @@ static void delete_policy(const struct finding *finding, char buffer[FINDING_MEN
 const char *finding_mend(const struct finding *finding, uint32_t table, char buffer[FINDING_MEND_MAX])
 {
 	const struct child_sa_name *owner = &finding->owner;
-	char child[2 * CHARON_NAME_MAX + 32];
+	char child[2 * WORD_MAX + 32];
 
 	select_child(owner, child, sizeof(child));
 	switch (finding->kind) {

@@ -97,9 +97,9 @@ void findings_confirm(struct findings *findings, const struct findings *earlier)
 void findings_free(struct findings *findings);
 
 /* Size of a buffer for the longest command of finding_mend(), in bytes. */
-#define FINDING_MEND_MAX 512
+#define FINDING_MEND_MAX (16 * CHARON_NAME_MAX + 128)
 
-/* Writes the command that mends a disagreement into `buffer`. Returns `buffer`. */
+/* Writes the command that mends a disagreement into `buffer`, for the shell. Returns `buffer`. */
 const char *finding_mend(const struct finding *finding, uint32_t table, char buffer[FINDING_MEND_MAX]);
 
 /* What a connection that is down waits for. */

@@ -24,7 +24,7 @@
 #define LABEL_WIDTH 13
 
 /* Maximum size of a text, in bytes. */
-#define TEXT_MAX 1024
+#define TEXT_MAX (FINDING_MEND_MAX + 16)
 
 /* Minimum width of an address in the table of orphans, in columns. */
 #define ADDRESS_MIN 9

@@ -155,17 +155,11 @@ static int ask_all(struct vici *vici, uint64_t deadline, struct charon_sas *ret,
 {
 	struct comparing *comparing = userdata;
 	struct comparison *comparison = &comparing->comparison;
-	uint8_t buffer[64];
-	struct vici_writer all = {.buffer = buffer, .size = sizeof(buffer)};
 
 	free_comparing(comparing);
-	vici_put_value(&all, "trap", "yes");
-	vici_put_value(&all, "drop", "yes");
-	vici_put_value(&all, "pass", "yes");
 	int r = charon_sas_and(vici, deadline, child_sas_read, &comparison->sas, ret);
 	if (r == 0)
-		r = vici_stream(vici, "list-policies", "list-policy", &all, deadline, child_sas_read_policy, NULL,
-				&comparison->sas);
+		r = charon_policies(vici, deadline, true, child_sas_read_policy, &comparison->sas);
 	if (r == 0)
 		r = child_sas_sort(&comparison->sas);
 	return r < 0 ? r : charon_connections(vici, deadline, &comparison->children);

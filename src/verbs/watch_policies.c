@@ -16,7 +16,8 @@
 #include "base/pidfd.h"
 #include "base/util.h"
 #include "hold/shadow.h"
-#include "ike/charon_policies.h"
+#include "ike/charon.h"
+#include "ike/child_sa.h"
 #include "xfrm/monitor.h"
 #include "xfrm/netlink.h"
 #include "xfrm/policy_table.h"
@@ -429,13 +430,29 @@ static struct entry *copy_lost(struct policy_watch *watch, size_t *ret)
 	return list;
 }
 
-/* Asks charon which policies it needs. Returns 0 or a negative errno. */
-static int ask(const struct policy_owner *owner, struct needed_policy *list, size_t n)
+static uint64_t deadline(const struct policy_owner *owner)
+{
+	return usec_add(now_usec(), owner->deadline_usec);
+}
+
+/* Asks charon for its CHILD_SAs, its traps and its shunts that block. charon waits for each IKE_SA that one of its
+ * threads works on, so a CHILD_SA that is being deleted is not listed. Returns 0, -EMSGSIZE if charon has left IKE_SAs
+ * out (vici.h), -ENOMEM, or an error of vici_open() or vici_request(). */
+static int ask(const struct policy_owner *owner, struct child_sas *ret)
 {
 	CLEANUP(vici_close) struct vici *vici = NULL;
+	struct charon_stats stats = {0};
 
-	int r = vici_open(owner->socket, usec_add(now_usec(), owner->deadline_usec), &vici);
-	return r < 0 ? r : charon_find_needed(vici, owner->deadline_usec, list, n);
+	int r = vici_open(owner->socket, deadline(owner), &vici);
+	if (r == 0)
+		r = vici_stream(vici, "list-sas", "list-sa", NULL, deadline(owner), child_sas_read, NULL, ret);
+	if (r == 0)
+		r = charon_policies(vici, deadline(owner), false, child_sas_read_policy, ret);
+	if (r == 0)
+		r = charon_stats(vici, deadline(owner), &stats);
+	if (r == 0)
+		r = child_sas_sort(ret);
+	return r == 0 && ret->n_ike_sas < stats.ike_sas ? -EMSGSIZE : r;
 }
 
 /* Applies charon's answer about one policy, unless the policy is back by now. */
@@ -462,40 +479,31 @@ static void judge(struct policy_watch *watch, const struct entry *policy, bool n
 		add_shadow(watch, record);
 }
 
-/* Gives the lock to the thread if the thread waits for it. Unlocking a mutex alone does not ensure that. */
-static void let_thread_run(struct policy_watch *watch)
-{
-	commit(watch);
-	pthread_mutex_unlock(&watch->lock);
-	sleep_until(now_usec() + PAUSE_USEC);
-	pthread_mutex_lock(&watch->lock);
-}
-
-/* Asks charon about the policies, and applies the answer. */
+/* Asks charon about the policies, and applies the answer. Memory: all that charon lists (child_sa.h), until the end,
+ * because each lost policy is looked up in it. */
 static void ask_and_judge(struct policy_watch *watch, const struct policy_owner *owner, const struct entry *policies,
 			  struct findings *findings)
 {
-	struct needed_policy *list = calloc(findings->n, sizeof(*list));
+	CLEANUP(child_sas_free) struct child_sas sas = {0};
+	bool needed[JUDGED_AT_ONCE];
 
-	findings->asked = -ENOMEM;
-	for (size_t i = 0; list && i < findings->n; i++)
-		list[i] = needed_policy_of(&policies[i], i);
-	if (list)
-		findings->asked = ask(owner, list, findings->n);
+	findings->asked = ask(owner, &sas);
 	/* An incomplete list shows policies that charon needs, but does not show that charon needs no others. */
-	bool answered = findings->asked == 0, partly = findings->asked == -EMSGSIZE;
-	if (answered || partly) {
+	const bool answered = findings->asked == 0, partly = findings->asked == -EMSGSIZE;
+	for (size_t first = 0; (answered || partly) && first < findings->n; first += JUDGED_AT_ONCE) {
+		const size_t n = findings->n - first < JUDGED_AT_ONCE ? findings->n - first : JUDGED_AT_ONCE;
+
+		for (size_t i = 0; i < n; i++)
+			needed[i] = child_sas_need(&sas, &policies[first + i]);
 		pthread_mutex_lock(&watch->lock);
-		for (size_t i = 0; i < findings->n; i++) {
-			if (i && i % JUDGED_AT_ONCE == 0)
-				let_thread_run(watch);
-			if (answered || list[i].needed)
-				judge(watch, &policies[list[i].number], list[i].needed, findings);
-		}
+		for (size_t i = 0; i < n; i++)
+			if (answered || needed[i])
+				judge(watch, &policies[first + i], needed[i], findings);
 		commit(watch);
 		pthread_mutex_unlock(&watch->lock);
+		/* Unlocking a mutex alone does not ensure that the thread gets it. */
+		sleep_until(now_usec() + PAUSE_USEC);
 	}
-	free(list);
 }
 
 static const char *plural(uint64_t n)

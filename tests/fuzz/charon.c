@@ -12,7 +12,6 @@
 #include "base/util.h"
 #include "fuzz.h"
 #include "ike/charon.h"
-#include "ike/charon_policies.h"
 #include "routes/explain.h"
 
 /* Number of events before an answer. */
@@ -159,22 +158,6 @@ static void check_reasons(struct vici *vici)
 	explanation_free(&explanation);
 }
 
-static void check_needed(struct vici *vici)
-{
-	struct needed_policy list[] = {
-		{.local = {AF_INET, 16, {.a4 = htonl(0x0a010000)}}, .remote = {AF_INET, 16, {.a4 = htonl(0x0a020000)}}},
-		{.local = {.family = AF_INET6}, .remote = {.family = AF_INET6}, .out = true, .number = 1},
-		{.local = {.family = AF_INET}, .remote = {.family = AF_INET}, .if_id = 7, .number = 2},
-	};
-	size_t numbers = 0;
-
-	int r = charon_find_needed(vici, 0, list, ARRAY_SIZE(list));
-	CHECK(r == 0 || r == -EBADMSG || r == -EMSGSIZE);
-	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
-		numbers |= 1U << list[i].number;
-	CHECK(numbers == 7);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct vici vici = {.data = data, .size = size};
@@ -184,6 +167,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_configuration(&vici);
 	check_children(&vici);
 	check_reasons(&vici);
-	check_needed(&vici);
 	return 0;
 }

@@ -17,6 +17,9 @@ static void put_selector(struct vici_writer *message, const char *name, const ch
 	vici_put_list(message, name, values, 1);
 }
 
+/* if_ids of a CHILD_SA, as charon writes them. */
+static const char *if_id_in = "0000004d", *if_id_out = "0";
+
 /* Adds a CHILD_SA as charon lists it. */
 static void add(struct child_sas *sas, const char *state, const char *reqid, const char *local, const char *remote)
 {
@@ -38,7 +41,8 @@ static void add(struct child_sas *sas, const char *state, const char *reqid, con
 	vici_put_value(&message, "mark-out", "0000002a");
 	vici_put_value(&message, "mark-mask-out", "000000ff");
 	vici_put_value(&message, "mark-in", "0000002b");
-	vici_put_value(&message, "if-id-in", "0000004d");
+	vici_put_value(&message, "if-id-in", if_id_in);
+	vici_put_value(&message, "if-id-out", if_id_out);
 	vici_put_value(&message, "install-time", "90");
 	put_selector(&message, "local-ts", local);
 	put_selector(&message, "remote-ts", remote);
@@ -85,6 +89,7 @@ static void reads_child_sas(void **state)
 	add(&sas, "INSTALLED", "1", "10.1.0.0/16", "10.2.0.0/16");
 	assert_int_equal(child_sas_sort(&sas), 0);
 	assert_int_equal(sas.n, 1);
+	assert_int_equal(sas.n_ike_sas, 1);
 	assert_string_equal(sas.list[0].name.connection, "net");
 	assert_int_equal(sas.list[0].name.id, 7);
 	assert_int_equal(sas.list[0].age, 90);
@@ -201,6 +206,95 @@ static void merges_traps(void **state)
 	assert_true(child_sas_explain(&sas, &all));
 }
 
+static const struct needed_row {
+	const char *name;
+	/* Source and destination of the policy. */
+	const char *src, *dst;
+	uint8_t dir;
+	uint32_t if_id;
+	/* The pair of traffic selectors that charon lists, for a CHILD_SA in this state or, without one, for a trap. */
+	const char *local, *remote;
+	const char *state;
+	const char *if_id_in, *if_id_out;
+	bool needed;
+} needed_rows[] = {
+	{"out", "10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16", "INSTALLED",
+	 .needed = true},
+	{"in", "10.2.0.0/16", "10.1.0.0/16", XFRM_POLICY_IN, 0, "10.1.0.0/16", "10.2.0.0/16", "INSTALLED",
+	 .needed = true},
+	{"fwd", "10.2.0.0/16", "10.1.0.0/16", XFRM_POLICY_FWD, 0, "10.1.0.0/16", "10.2.0.0/16", "INSTALLED",
+	 .needed = true},
+	{"rekeying", "10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16", "REKEYING",
+	 .needed = true},
+	{"updating", "10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16", "UPDATING",
+	 .needed = true},
+	{"rekeyed", "10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16", "REKEYED"},
+	{"deleting", "10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16", "DELETING"},
+	{"the other way round", "10.2.0.0/16", "10.1.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16",
+	 "INSTALLED"},
+	{"another network", "10.1.0.0/16", "10.3.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16",
+	 "INSTALLED"},
+	{"a smaller network", "10.1.0.0/16", "10.2.1.0/24", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16",
+	 "INSTALLED"},
+	{"host bits", "10.1.2.3/16", "10.2.3.4/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16", "10.2.0.0/16", "INSTALLED",
+	 .needed = true},
+	{"IPv6", "2001:db8:1::/48", "2001:db8:2::/48", XFRM_POLICY_OUT, 0, "2001:db8:1::/48", "2001:db8:2::/48",
+	 "INSTALLED", .needed = true},
+	{"ports", "10.1.0.0/16", "10.2.0.0/16", XFRM_POLICY_OUT, 0, "10.1.0.0/16[tcp/80]", "10.2.0.0/16[tcp]",
+	 "INSTALLED", .needed = true},
+	{"dynamic", "192.0.2.1/32", "10.2.0.0/16", XFRM_POLICY_OUT, 0, "dynamic", "10.2.0.0/16", "INSTALLED",
+	 .needed = true},
+	{"dynamic, in", "10.2.0.0/16", "192.0.2.1/32", XFRM_POLICY_IN, 0, "dynamic", "10.2.0.0/16", .needed = true},
+	{"dynamic, another network", "192.0.2.1/32", "10.3.0.0/16", XFRM_POLICY_OUT, 0, "dynamic", "10.2.0.0/16",
+	 "INSTALLED"},
+	{"dynamic on both sides", "192.0.2.1/32", "192.0.2.2/32", XFRM_POLICY_OUT, 0, "dynamic", "dynamic",
+	 .needed = true},
+	{"if_id", "0.0.0.0/0", "0.0.0.0/0", XFRM_POLICY_OUT, 7, "0.0.0.0/0", "0.0.0.0/0", "INSTALLED", "6", "7",
+	 .needed = true},
+	{"if_id in", "0.0.0.0/0", "0.0.0.0/0", XFRM_POLICY_IN, 6, "0.0.0.0/0", "0.0.0.0/0", "INSTALLED", "6", "7",
+	 .needed = true},
+	{"if_id of the other direction", "0.0.0.0/0", "0.0.0.0/0", XFRM_POLICY_OUT, 6, "0.0.0.0/0", "0.0.0.0/0",
+	 "INSTALLED", "6", "7"},
+	{"if_id not listed", "0.0.0.0/0", "0.0.0.0/0", XFRM_POLICY_OUT, 6, "0.0.0.0/0", "0.0.0.0/0", .needed = true},
+};
+
+/* A lost policy is needed or not, beside other policies of charon, and whatever its mark is. */
+static void needs(void **state)
+{
+	const struct needed_row *row = *state;
+	CLEANUP(child_sas_free) struct child_sas sas = {0};
+	struct entry policy = policy_of(row->src, row->dst, row->dir);
+	const struct entry other = policy_of("10.8.0.0/16", "10.9.0.0/16", XFRM_POLICY_OUT);
+
+	policy.if_id = row->if_id;
+	policy.mark = (struct xfrm_mark){5, 0xff};
+	if_id_in = row->if_id_in ? row->if_id_in : "0";
+	if_id_out = row->if_id_out ? row->if_id_out : "0";
+	if (row->state)
+		add(&sas, row->state, "1", row->local, row->remote);
+	else
+		add_policy(&sas, "TUNNEL", row->local, row->remote);
+	add(&sas, "INSTALLED", "2", "10.0.0.0/8", "10.2.0.0/16");
+	add_policy(&sas, "DROP", "10.8.0.0/16", "10.9.0.0/16");
+	assert_int_equal(child_sas_sort(&sas), 0);
+	assert_int_equal(child_sas_need(&sas, &policy), row->needed);
+	assert_int_equal(child_sas_need(&sas, &other), true);
+}
+
+/* Traps for all addresses do not stand for one that is dynamic on both sides. */
+static void keeps_dynamic_traps(void **state)
+{
+	CLEANUP(child_sas_free) struct child_sas sas = {0};
+	const struct entry policy = policy_of("192.0.2.1/32", "192.0.2.2/32", XFRM_POLICY_OUT);
+
+	(void)state;
+	add_policy(&sas, "TUNNEL", "dynamic", "0.0.0.0/0");
+	add_policy(&sas, "TUNNEL", "dynamic", "::/0");
+	add_policy(&sas, "TUNNEL", "dynamic", "dynamic");
+	assert_int_equal(child_sas_sort(&sas), 0);
+	assert_true(child_sas_need(&sas, &policy));
+}
+
 /* A message that ends in an element, or has keys before any element, does no harm. */
 static void refuses_nonsense(void **state)
 {
@@ -221,10 +315,15 @@ static void refuses_nonsense(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reads_child_sas), cmocka_unit_test(finds_policies), cmocka_unit_test(compares_ports),
-		cmocka_unit_test(settles),	   cmocka_unit_test(merges_traps),   cmocka_unit_test(refuses_nonsense),
-	};
+	static struct cases cases;
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	ADD_CASE(&cases, reads_child_sas);
+	ADD_CASE(&cases, finds_policies);
+	ADD_CASE(&cases, compares_ports);
+	ADD_CASE(&cases, settles);
+	ADD_CASE(&cases, merges_traps);
+	ADD_CASE(&cases, keeps_dynamic_traps);
+	ADD_CASE(&cases, refuses_nonsense);
+	ADD_ROWS(&cases, needs, needed_rows);
+	return cmocka_run_group_tests_name("child_sa", cases.list, NULL, NULL);
 }

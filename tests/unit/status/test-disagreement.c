@@ -179,7 +179,7 @@ static void finds_rules_and_routes(void **state)
 	assert_int_equal(findings.counts[FINDING_MISSING_RULE], 0);
 }
 
-/* The command that deletes a policy names all that identifies it. */
+/* The command that deletes a policy names all that identifies it. A name with quotes stays one word for the shell. */
 static void names_commands(void **state)
 {
 	struct finding finding = {.kind = FINDING_UNEXPLAINED_POLICY,
@@ -198,6 +198,9 @@ static void names_commands(void **state)
 	finding = (struct finding){.kind = FINDING_MISSING_POLICY, .owner = {.kind = CHILD_SA_TRAP, .child = "x"}};
 	assert_string_equal(finding_mend(&finding, 220, mend),
 			    "swanctl --uninstall --child 'x'; swanctl --install --child 'x'");
+	finding.owner = (struct child_sa_name){.kind = CHILD_SA_NEGOTIATED, .id = 7, .connection = "a'", .child = "'b"};
+	assert_string_equal(finding_mend(&finding, 220, mend),
+			    "swanctl --terminate --child-id 7; swanctl --initiate --ike 'a'\\''' --child ''\\''b'");
 }
 
 int main(void)

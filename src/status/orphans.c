@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "handover/connections.h"
 #include "handover/guard_sa.h"
 
 /* Maximum number of lists that are requested from charon while its answers are incomplete. */
@@ -169,6 +170,42 @@ static int name_connections(struct orphans *orphans, struct vici *vici, uint64_t
 	return r;
 }
 
+static void begin_kept(void *userdata)
+{
+	kept_free(userdata);
+}
+
+static int add_kept(const struct entry *policy, void *userdata)
+{
+	return kept_add_policy(userdata, policy);
+}
+
+/* Drops the kept SAs among the orphans: those of kept policies, which the handover removes. An SA that is younger than
+ * the kept policies is none. Keeps the order. Returns 0 or a negative errno. */
+static int drop_kept(const struct search *search)
+{
+	CLEANUP(kept_free) struct kept kept = {0};
+	struct orphans *orphans = search->orphans;
+	size_t n = 0;
+
+	if (!search->vici || !orphans->n)
+		return 0;
+	int r = xfrm_dump_consistent(search->xfrm, ENTRY_POLICY, begin_kept, add_kept, &kept);
+	if (r == 0)
+		r = kept_sort(&kept);
+	for (size_t i = 0; r == 0 && i < orphans->n; i++) {
+		const struct entry sa = {.kind = ENTRY_SA, .sa = orphans->list[i].sa};
+		size_t n_kept = kept.n_sas;
+		if (sa.sa.curlft.add_time <= kept.newest_time)
+			r = kept_add_sa(&kept, &sa);
+		if (kept.n_sas == n_kept)
+			orphans->list[n++] = orphans->list[i];
+	}
+	if (r == 0)
+		orphans->n = n;
+	return r;
+}
+
 /* Lists the SAs of charon and of the kernel twice, charon's first each time. If an SA comes up or goes between two
  * lists of one pair, the other pair shows that it is no orphan. Returns 0 or a negative errno. */
 static int find_all(const struct search *search)
@@ -179,6 +216,8 @@ static int find_all(const struct search *search)
 
 	if (r == 0)
 		r = xfrm_dump_consistent(search->xfrm, ENTRY_SA, begin_first, look_first, (void *)search);
+	if (r == 0)
+		r = drop_kept(search);
 	orphans->n_first = orphans->n;
 	if (r == 0)
 		r = others = compare_rest(search);

@@ -55,9 +55,9 @@ struct orphans_observer {
 
 /* Lists the SAs of charon and of the kernel; twice, `interval` microseconds apart, if the first lists give reason to.
  * An orphan is an ESP, AH or IPComp SA that both lists of the kernel have and neither list of charon. Larval SAs and
- * guard SAs are never orphans.
+ * guard SAs are never orphans. Nor are kept SAs while charon runs, because the handover removes them.
  *
- * `vici` is NULL if no charon runs; then every SA is an orphan. Each of charon's answers may take `timeout`
+ * `vici` is NULL if no charon runs; then every other SA is an orphan. Each of charon's answers may take `timeout`
  * microseconds. `observer` may be NULL.
  *
  * Memory: 8 bytes for each SA that charon knows, and a struct orphan for each orphan. Returns 0 or a negative errno:

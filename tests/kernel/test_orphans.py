@@ -5,6 +5,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import living
 import netlink
 import xfrm
 from cases import case, cases, main
@@ -121,6 +122,17 @@ def selected(option, expected):
     with charon(known(0x1001)) as server:
         flush_orphans(server, option)
     equal(before - left(), expected, "what is gone")
+
+
+@case
+def kept_stay():
+    """SAs that kept policies use are no orphans: the handover removes them."""
+    living.make(1)
+    living.xfrmctl_living("flush", "--keep")
+    netlink.allocate_spi(living.HERE, living.THERE, 0x3000, reqid=7)
+    with charon(NOTHING_KNOWN) as server:
+        flush_orphans(server)
+    equal(left(), {living.spi_out(1), living.spi_in(1), living.complement(living.spi_out(1))}, "what is left")
 
 
 @case

@@ -50,6 +50,19 @@ KINDS = {connection.name: connection for connection in (
     numbered("children", 14, second_child=("10.1.15.0/24", "10.2.15.0/24")),
 )}
 
+# Connections whose policies differ from those of other connections. The last three only pass or drop packets. The peer
+# does not load them by default.
+POLICY_KINDS = {connection.name: connection for connection in (
+    numbered("marked", 17, gateway_child_settings={"mark_in": "0x11/0xff", "mark_out": "0x12"}),
+    # The peer narrows the selectors of the gateway to its own.
+    numbered("narrowed", 18, gateway_child_settings={"local_ts": "10.1.18.0/23", "remote_ts": "10.2.0.0/16"}),
+    numbered("passed", 20, mode="pass")._replace(networks=("10.1.20.0/24, 10.1.21.0/24[6/22]",
+                                                           "10.2.20.0/24, 10.2.21.0/24[6], 10.2.22.0/24")),
+    numbered("lan", 23, mode="pass")._replace(networks=("10.1.23.0/24", "10.1.23.0/24")),
+    numbered("dropped", 24, mode="drop"),
+)}
+NEGOTIATED = tuple(name for name, connection in POLICY_KINDS.items() if connection.mode == "tunnel")
+
 CONNECTIONS = {connection.name: connection for connection in (
     Connection("net4", ("192.0.2.1", "198.51.100.1"), ("10.1.0.1", "10.2.0.1"), ("10.1.0.0/24", "10.2.0.0/24")),
     Connection("retired", ("192.0.2.1", "198.51.100.1"), ("10.1.1.1", "10.2.1.1"), ("10.1.1.0/24", "10.2.1.0/24")),
@@ -67,6 +80,7 @@ CONNECTIONS = {connection.name: connection for connection in (
                start_action="start", pool="fd00:9::/120", client=0),
     Connection("blue", ("203.0.113.1", "198.51.100.1"), ("10.3.0.1", "10.2.0.1"), ("10.3.0.0/24", "10.2.0.0/24")),
     *KINDS.values(),
+    *POLICY_KINDS.values(),
 )}
 
 
@@ -248,8 +262,8 @@ def rendered_peer(names, rekey_time="1h"):
 
 def configure_peer(rekey_time="1h", settings=""):
     """Configures the peer: it waits for the gateways to initiate. It accepts any number of negotiations at once."""
-    configure_instance("peer", rendered_peer([name for name in CONNECTIONS if name not in KINDS], rekey_time),
-                       f"dos_protection = no\n    {settings}")
+    names = [name for name in CONNECTIONS if name not in KINDS | POLICY_KINDS]
+    configure_instance("peer", rendered_peer(names, rekey_time), f"dos_protection = no\n    {settings}")
 
 
 def configure_blue():

@@ -58,6 +58,15 @@ def peer_with(text, beside_own=False):
 
 
 @contextmanager
+def configured(names):
+    """Loads these connections at both ends, and no others, for the with block."""
+    connections.configure_gateway(names)
+    with peer_with(connections.rendered_peer(names)):
+        gateway.swanctl("--load-all")
+        yield
+
+
+@contextmanager
 def short_timeout_peer():
     """Makes the peer's charon give up after 3 s instead of 165 s when a gateway does not answer; on a slow machine, after
     a longer time, so that it does not give up a gateway that answers. A road warrior then contacts its gateway again.

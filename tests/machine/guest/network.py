@@ -2,7 +2,7 @@
 """Makes the network inside the machine: gateway - router - peer. Reads the router's packet counts.
 
     gateway (the machine itself)   namespace inet           namespace peer
-    lan  10.1.0.1 .. 10.1.16.1     gateway  192.0.2.254     lan  10.2.0.1 .. 10.2.16.1
+    lan  10.1.0.1 .. 10.1.24.1     gateway  192.0.2.254     lan  10.2.0.1 .. 10.2.24.1
          fd00:1::1                          2001:db8:1::fe       fd00:2::1
     wan  192.0.2.1                 peer     198.51.100.254  wan  198.51.100.1
          2001:db8:1::1                      2001:db8:2::fe       2001:db8:2::1
@@ -16,7 +16,7 @@ import json
 from command import run
 
 ROUTER = "inet"
-INNER = 17        # number of inner IPv4 addresses at the gateway and at the peer
+INNER = 25        # number of inner IPv4 addresses at the gateway and at the peer
 SITES = {   # namespace: (outer addresses, router's outer addresses, inner addresses, inner networks)
     "gateway": (("192.0.2.1", "2001:db8:1::1"), ("192.0.2.254", "2001:db8:1::fe"),
                 (*(f"10.1.{n}.1" for n in range(INNER)), "fd00:1::1"), ("10.1.0.0/16", "fd00:1::/64")),

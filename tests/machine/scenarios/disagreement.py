@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What others do to charon's state in the kernel, as `xfrmctl status` shows it, and the commands that mend it."""
+"""What others do to charon's state in the kernel, as `xfrmctl status` shows it, and the commands that mend it.
+And policies of all kinds, in which it finds nothing."""
 
 import json
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
 import connections
+import network
 import xfrmctl
 from command import run, wait_for
-from connections import CONNECTIONS
-from gateway_setup import establish, start, wait_in_step
+from connections import CONNECTIONS, NEGOTIATED, POLICY_KINDS
+from gateway_setup import RECOVERY_SECONDS, configured, establish, start, wait_handover_over, wait_in_step
 from strongswan import gateway
 
 NAME = "net4"
@@ -132,4 +135,33 @@ def disagreement(check):
         part(check)
 
 
-SCENARIOS = (disagreement,)
+def handover_waits(check):
+    """Lets status look while a handover waits for the peer: at traps, shunts, kept policies and guard SAs."""
+    network.block_ike()
+    gateway.crash_and_wait(signal.SIGKILL)
+    wait_for(xfrmctl.kept, RECOVERY_SECONDS, "old SAs go on")
+    xfrmctl.check_agreement(check)
+    check.that("the handover still waits", xfrmctl.kept())
+    network.unblock_ike()
+    wait_handover_over()
+    wait_in_step()
+
+
+def policy_kinds(check):
+    """Lets status look at marks, narrowed selectors and shunts, before, during and after a handover."""
+    start((), mode="auto")
+    xfrmctl.configure(mode="auto", handover_options="--timeout=1min")
+    with configured(POLICY_KINDS):
+        check.variant = "traps and shunts"
+        xfrmctl.check_agreement(check)
+        establish(NEGOTIATED)
+        check.variant = "established"
+        xfrmctl.check_agreement(check)
+        check.variant = "the handover waits"
+        handover_waits(check)
+        check.variant = "handed over"
+        xfrmctl.check_agreement(check)
+        gateway.stop()
+
+
+SCENARIOS = (disagreement, policy_kinds)

@@ -5,14 +5,13 @@ import signal
 import time
 from contextlib import ExitStack, contextmanager
 
-import connections
 import journal
 import kernel
 import network
 import xfrmctl
 from command import POLL_SECONDS_SLOW, run, wait_for
 from connections import CONNECTIONS, IF_ID, KINDS
-from gateway_setup import RECOVERY_SECONDS, peer_with, start
+from gateway_setup import RECOVERY_SECONDS, configured, start
 from pings import Pings
 from streams import Forgery
 from strongswan import gateway
@@ -63,15 +62,6 @@ def xfrm_interface():
         yield
     finally:
         run("ip", "link", "delete", "ipsec")
-
-
-@contextmanager
-def configured(names):
-    """Loads these connections at both ends, and no others, for the with block."""
-    connections.configure_gateway(names)
-    with peer_with(connections.rendered_peer(names)):
-        gateway.swanctl("--load-all")
-        yield
 
 
 def names_here(check):

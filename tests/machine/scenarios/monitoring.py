@@ -20,8 +20,9 @@ from gateway_setup import establish, start, wait_known
 from pings import Pings
 from strongswan import gateway
 
-# A connection that waits for traffic, one that charon initiates itself, and one that waits for its peer and stays down.
-TRAP, STARTED, WARRIOR = NAMES = ("net4", "started", "warrior")
+# A connection that waits for traffic, one that charon initiates itself, and two that stay down: one waits for its peer, one
+# for traffic.
+TRAP, STARTED, WARRIOR, _ = NAMES = ("net4", "started", "warrior", "third")
 ESTABLISHED = (TRAP, STARTED)
 
 EXAMPLES = "share/doc/xfrmctl/examples/monitoring"

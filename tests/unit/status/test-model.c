@@ -751,6 +751,201 @@ static void writes_metrics_of_what_is_missing(void **state)
 			    "xfrmctl_charon_up 0\n");
 }
 
+static struct prefix prefix_of(const char *text)
+{
+	struct prefix prefix;
+
+	assert_int_equal(prefix_parse(text, &prefix), 0);
+	return prefix;
+}
+
+/* One finding of each kind, and a second missing policy, that of a shunt. */
+static struct finding some_findings[FINDING_KINDS + 1];
+
+static struct connection some_connections[] = {
+	{.connection = "net", .child = "down"},
+	{.connection = "net", .child = "trap", .waits = CONNECTION_WAITS_TRAFFIC},
+	{.connection = "net", .child = "up", .up = true, .age = 70},
+	{.connection = "warrior", .child = "any", .waits = CONNECTION_WAITS_PEER},
+};
+
+/* Returns the status of a gateway where kernel and charon disagree. */
+static struct status make_disagreement(void)
+{
+	static const struct child_sa_name child_sa = {"net", "up", CHILD_SA_NEGOTIATED, 7},
+					  shunt = {"", "lan", CHILD_SA_SHUNT, 0};
+	struct status status = make_status();
+	const struct finding findings[] = {
+		{.kind = FINDING_MISSING_SA, .owner = child_sa, .proto = IPPROTO_ESP, .spi = 0xc1, .outbound = true},
+		{.kind = FINDING_MISSING_POLICY,
+		 .owner = child_sa,
+		 .src = prefix_of("10.1.0.0/16"),
+		 .dst = prefix_of("10.2.0.0/16"),
+		 .dir = XFRM_POLICY_OUT,
+		 .mark = {1, 255}},
+		{.kind = FINDING_MISSING_POLICY,
+		 .owner = shunt,
+		 .src = prefix_of("10.3.0.0/16"),
+		 .dst = prefix_of("10.3.0.0/16"),
+		 .dir = XFRM_POLICY_IN,
+		 .blocked = true},
+		{.kind = FINDING_UNEXPLAINED_POLICY,
+		 .src = prefix_of("fd00::/64"),
+		 .dst = prefix_of("::/0"),
+		 .dir = XFRM_POLICY_FWD,
+		 .if_id = 9,
+		 .index = 42},
+		{.kind = FINDING_MISSING_RULE, .dst = prefix_of("::/0")},
+		{.kind = FINDING_MISSING_ROUTE, .owner = child_sa, .dst = prefix_of("10.2.0.0/16")},
+		{.kind = FINDING_UNCONFIGURED, .owner = child_sa},
+	};
+
+	status.compared = true;
+	memcpy(some_findings, findings, sizeof(findings));
+	status.findings = (struct findings){.list = some_findings, .n = ARRAY_SIZE(findings), .unprotected = 1};
+	for (size_t i = 0; i < ARRAY_SIZE(findings); i++)
+		status.findings.counts[findings[i].kind]++;
+	status.connections = (struct connections){.list = some_connections, .n = ARRAY_SIZE(some_connections)};
+	return status;
+}
+
+static void writes_text_of_findings(void **state)
+{
+	struct status status = make_disagreement();
+	char text[TEXT_SIZE];
+
+	(void)state;
+	text_of(&status, (struct status_style){0}, text);
+	check_contains(text, "\nmissing      1 SA that charon has and the kernel lacks\n"
+			     "  net/up: esp 0x000000c1 out\n"
+			     "    swanctl --terminate --child-id 7; swanctl --initiate --ike 'net' --child 'up'\n"
+			     "missing      2 policies that charon has and the kernel lacks\n"
+			     "  net/up: 10.1.0.0/16 → 10.2.0.0/16 dir out (unprotected)\n"
+			     "    swanctl --terminate --child-id 7; swanctl --initiate --ike 'net' --child 'up'\n"
+			     "  lan: 10.3.0.0/16 → 10.3.0.0/16 dir in (blocked)\n"
+			     "    swanctl --uninstall --child 'lan'; swanctl --install --child 'lan'\n"
+			     "unexplained  1 policy that neither charon nor xfrmctl explains\n"
+			     "  fd00::/64 → ::/0 dir fwd\n"
+			     "    ip xfrm policy delete dir fwd index 42 if_id 0x9\n"
+			     "missing      1 rule for charon's routing table\n"
+			     "  IPv6\n"
+			     "    ip -6 rule add priority 220 table 220\n"
+			     "missing      1 route that charon needs\n"
+			     "  net/up: 10.2.0.0/16\n"
+			     "    systemctl restart strongswan\n"
+			     "unconfigured 1 CHILD_SA whose connection or child is not configured\n"
+			     "  net/up\n"
+			     "    swanctl --terminate --child-id 7\n");
+	check_contains(text, "\nconnections  1 down, 2 waiting, 1 up\n"
+			     "  down     net/down\n"
+			     "  waiting  net/trap for traffic\n"
+			     "  waiting  warrior/any for its peer\n"
+			     "  up       net/up for 1min 10s\n");
+
+	/* Without a finding, the text says so; a part that was not compared is named. */
+	status.findings = (struct findings){0};
+	status.rules_error = -EPERM;
+	text_of(&status, (struct status_style){0}, text);
+	check_contains(text, "\nmissing      none: the kernel has what charon has\n"
+			     "             rules and routes of table 220 are not known: Operation not permitted\n");
+	assert_null(strstr(text, "unexplained"));
+}
+
+static void leaves_out_findings(void **state)
+{
+	static struct finding many[12];
+	struct status status = make_disagreement();
+	char text[TEXT_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = (struct finding){.kind = FINDING_MISSING_RULE, .dst.family = AF_INET};
+	status.findings = (struct findings){.list = many, .n = ARRAY_SIZE(many), .counts[FINDING_MISSING_RULE] = 12};
+	text_of(&status, (struct status_style){0}, text);
+	check_contains(text, "\nmissing      12 rules for charon's routing table\n");
+	check_contains(text, "\n  IPv4\n    ip -4 rule add priority 220 table 220\n  … and 2 more; --all shows them\n");
+	text_of(&status, (struct status_style){.all = true}, text);
+	assert_null(strstr(text, "more"));
+}
+
+static void writes_json_of_findings(void **state)
+{
+	const struct status status = make_disagreement();
+	json_t *json = json_of(&status);
+
+	(void)state;
+	check_json(json, "missing_sas",
+		   "[{\"connection\":\"net\",\"child\":\"up\",\"child_id\":7,\"dir\":\"out\",\"proto\":\"esp\","
+		   "\"spi\":193,\"mend\":\"swanctl --terminate --child-id 7; swanctl --initiate --ike 'net' --child "
+		   "'up'\"}]");
+	check_json(json, "missing_policies",
+		   "[{\"connection\":\"net\",\"child\":\"up\",\"child_id\":7,\"dir\":\"out\","
+		   "\"src\":\"10.1.0.0/16\",\"dst\":\"10.2.0.0/16\",\"mark\":{\"value\":1,\"mask\":255},"
+		   "\"traffic\":\"unprotected\",\"mend\":\"swanctl --terminate --child-id 7; swanctl --initiate --ike "
+		   "'net' --child 'up'\"},"
+		   "{\"child\":\"lan\",\"dir\":\"in\",\"src\":\"10.3.0.0/16\",\"dst\":\"10.3.0.0/16\","
+		   "\"traffic\":\"blocked\",\"mend\":\"swanctl --uninstall --child 'lan'; swanctl --install --child "
+		   "'lan'\"}]");
+	check_json(json, "unexplained_policies",
+		   "[{\"dir\":\"fwd\",\"src\":\"fd00::/64\",\"dst\":\"::/0\",\"if_id\":9,\"index\":42,"
+		   "\"ptype\":\"main\",\"mend\":\"ip xfrm policy delete dir fwd index 42 if_id 0x9\"}]");
+	check_json(json, "missing_rules", "[{\"family\":\"ipv6\",\"mend\":\"ip -6 rule add priority 220 table 220\"}]");
+	check_json(json, "missing_routes",
+		   "[{\"connection\":\"net\",\"child\":\"up\",\"child_id\":7,\"dst\":\"10.2.0.0/16\","
+		   "\"mend\":\"systemctl restart strongswan\"}]");
+	check_json(json, "unconfigured_child_sas",
+		   "[{\"connection\":\"net\",\"child\":\"up\",\"child_id\":7,"
+		   "\"mend\":\"swanctl --terminate --child-id 7\"}]");
+	check_json(json, "connections",
+		   "[{\"connection\":\"net\",\"child\":\"down\",\"up\":false,\"waits_for\":\"nothing\"},"
+		   "{\"connection\":\"net\",\"child\":\"trap\",\"up\":false,\"waits_for\":\"traffic\"},"
+		   "{\"connection\":\"net\",\"child\":\"up\",\"up\":true,\"up_seconds\":70},"
+		   "{\"connection\":\"warrior\",\"child\":\"any\",\"up\":false,\"waits_for\":\"peer\"}]");
+	json_decref(json);
+}
+
+/* Checks that JSON and metrics omit rules and routes that are not known. */
+static void omits_unknown_rules(void **state)
+{
+	struct status status = make_disagreement();
+	char text[TEXT_SIZE];
+
+	(void)state;
+	status.rules_error = -EPERM;
+	json_t *json = json_of(&status);
+	assert_null(json_object_get(json, "missing_rules"));
+	assert_null(json_object_get(json, "missing_routes"));
+	assert_int_equal(json_array_size(json_object_get(json, "missing_policies")), 2);
+	json_decref(json);
+	metrics_of(&status, text);
+	assert_null(strstr(text, "xfrmctl_missing_r"));
+	check_contains(text, "\nxfrmctl_missing_sas 1\n");
+}
+
+static void writes_metrics_of_findings(void **state)
+{
+	static const char *const samples[] = {
+		"\nxfrmctl_missing_sas 1\n",
+		"\nxfrmctl_missing_policies{traffic=\"unprotected\"} 1\n"
+		"xfrmctl_missing_policies{traffic=\"blocked\"} 1\n",
+		"\nxfrmctl_unexplained_policies 1\n",
+		"\nxfrmctl_missing_rules{family=\"ipv4\"} 0\nxfrmctl_missing_rules{family=\"ipv6\"} 1\n",
+		"\nxfrmctl_missing_routes 1\n",
+		"\nxfrmctl_unconfigured_child_sas 1\n",
+		"\nxfrmctl_connection_up{connection=\"net\",child=\"trap\",waits_for=\"traffic\"} 0\n",
+		"\nxfrmctl_connection_up{connection=\"net\",child=\"up\",waits_for=\"nothing\"} 1\n",
+		"\nxfrmctl_connection_up_since_timestamp_seconds{connection=\"net\",child=\"up\"} 1699999930\n",
+		"\nxfrmctl_connections_left_out 0\n",
+	};
+	const struct status status = make_disagreement();
+	char text[TEXT_SIZE];
+
+	(void)state;
+	metrics_of(&status, text);
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++)
+		check_contains(text, samples[i]);
+}
+
 int main(void)
 {
 	static struct cases cases;
@@ -775,5 +970,10 @@ int main(void)
 	ADD_CASE(&cases, writes_json_of_what_is_missing);
 	ADD_CASE(&cases, writes_metrics);
 	ADD_CASE(&cases, writes_metrics_of_what_is_missing);
+	ADD_CASE(&cases, writes_text_of_findings);
+	ADD_CASE(&cases, leaves_out_findings);
+	ADD_CASE(&cases, writes_json_of_findings);
+	ADD_CASE(&cases, omits_unknown_rules);
+	ADD_CASE(&cases, writes_metrics_of_findings);
 	return cmocka_run_group_tests_name("model", cases.list, NULL, NULL);
 }

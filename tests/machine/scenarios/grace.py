@@ -65,6 +65,7 @@ def without_grace(check, flows):
         wait_for(lambda: gateway.has_loaded("started"), 60, "it has its connections")
         flows.wait_held_back()
         check_blocked(check, "until the release", flows.since(before))
+        xfrmctl.check_agreement(check)
         GO.touch()
         gateway.wait_restarted(pid)
     # charon has been contacting its peer all the time, but without a grace its tunnel comes too late.
@@ -87,6 +88,7 @@ def with_grace(check, flows):
     check.equal("the release says that all shadows stay",
                 (release["XFRM_SHADOWS_RELEASED"], release["XFRM_SHADOWS_KEPT"]), ("0", "6"))
     check.note(release["MESSAGE"])
+    xfrmctl.check_agreement(check)
 
     wait_for(lambda: time.monotonic() > released + LATE_SECONDS, LATE_SECONDS + 1, "the peer's answer is due")
     check_blocked(check, f"while the peer does not answer, for {LATE_SECONDS} s", flows.since(before))

@@ -219,7 +219,8 @@ SCENARIOS = [
              calls=KERNEL + EVENTS, slow=2),
     Scenario("handover", "handover --timeout=100ms", sas_of(1), kept, left, settled, (living.MATURE,), negotiating,
              closed, calls=CHARON, slow=2),
-    Scenario("status", "status --json", sas_of(1), kept, left, None, (living.MATURE,), negotiating, closed, 4,
+    # The SAs of 1 are kept, those of 2 are orphans.
+    Scenario("status", "status --json", sas_of(1, 2), kept, left, None, (living.MATURE,), negotiating, closed, 4,
              calls=KERNEL + CHARON),
     Scenario("flush --routes", "flush --routes", routes, nothing, left_of_routes, without="flush"),
     Scenario("flush --hold --routes", "flush --hold --routes", routes, nothing, left_of_routes, without="flush --hold"),

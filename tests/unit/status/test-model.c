@@ -926,8 +926,8 @@ static void writes_metrics_of_findings(void **state)
 {
 	static const char *const samples[] = {
 		"\nxfrmctl_missing_sas 1\n",
-		"\nxfrmctl_missing_policies{traffic=\"unprotected\"} 1\n"
-		"xfrmctl_missing_policies{traffic=\"blocked\"} 1\n",
+		"\nxfrmctl_missing_policies{traffic=\"unprotected\"} 1\n",
+		"\nxfrmctl_missing_policies{traffic=\"blocked\"} 1\n",
 		"\nxfrmctl_unexplained_policies 1\n",
 		"\nxfrmctl_missing_rules{family=\"ipv4\"} 0\nxfrmctl_missing_rules{family=\"ipv6\"} 1\n",
 		"\nxfrmctl_missing_routes 1\n",

@@ -27,7 +27,7 @@ static const struct verb {
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
 	{"restore", verb_restore, "Block the traffic that was protected before the boot",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER},
-	{"status", verb_status, "Show the state in the kernel, charon's view of it, and orphans",
+	{"status", verb_status, "Show where kernel and charon disagree, and which connections are up",
 	 PRIVILEGE_NETWORK | PRIVILEGE_ENTER | PRIVILEGE_OTHERS},
 	{"wait", verb_wait, "Wait until the IKE daemon answers", 0},
 	{"watch", verb_watch, "End an IKE daemon that hangs, and watch its policies",

@@ -48,6 +48,15 @@ int prefix_parse(const char *text, struct prefix *ret)
 	return memcmp(cleared.address.a6, ret->address.a6, sizeof(cleared.address.a6)) == 0 ? 0 : -EINVAL;
 }
 
+const char *prefix_format(const struct prefix *prefix, char buffer[PREFIX_TEXT_MAX])
+{
+	char address[INET6_ADDRSTRLEN];
+	const char *text = inet_ntop(prefix->family, &prefix->address, address, sizeof(address));
+
+	snprintf(buffer, PREFIX_TEXT_MAX, "%s/%u", text ? text : "?", prefix->length);
+	return buffer;
+}
+
 void prefix_clear_host_bits(struct prefix *prefix)
 {
 	uint8_t *bytes = (uint8_t *)&prefix->address;

@@ -4,9 +4,13 @@
 /* Networks of IPv4 and IPv6: an address and the length of its prefix. Pure. */
 
 #include <linux/xfrm.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+
+/* Size of a buffer for the longest text of prefix_format(), in bytes. */
+#define PREFIX_TEXT_MAX (INET6_ADDRSTRLEN + sizeof("/128"))
 
 struct prefix {
 	sa_family_t family; /* AF_INET or AF_INET6 */
@@ -25,6 +29,9 @@ int prefix_parse(const char *text, struct prefix *ret);
 
 /* Parses ADDRESS alone. Returns 0 or -EINVAL. */
 int prefix_parse_address(const char *text, sa_family_t *family, xfrm_address_t *ret);
+
+/* Writes ADDRESS/LENGTH into `buffer`; the address is "?" if its family is unknown. Returns `buffer`. */
+const char *prefix_format(const struct prefix *prefix, char buffer[PREFIX_TEXT_MAX]);
 
 /* Clears the bits behind the length. */
 void prefix_clear_host_bits(struct prefix *prefix);

@@ -378,15 +378,14 @@ bool kept_mark_conflicts(struct kept *kept, const struct entry *policy)
 
 const char *kept_describe(const struct kept *kept, const struct kept_group *group, char *buffer, size_t size)
 {
-	char ours[INET6_ADDRSTRLEN], theirs[INET6_ADDRSTRLEN], local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
+	char ours[PREFIX_TEXT_MAX], theirs[PREFIX_TEXT_MAX], local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
 	struct children_pair pairs[PAIRS_MAX] = {0};
 	const struct prefix *networks = pairs[0].networks;
 	size_t n = collect_pairs(kept, group, pairs);
 
-	snprintf(buffer, size, "%s/%u → %s/%u%s (%s → %s, reqid %u)",
-		 entry_address(networks[0].family, &networks[0].address, ours), networks[0].length,
-		 entry_address(networks[1].family, &networks[1].address, theirs), networks[1].length,
-		 n > 1 ? " and others" : "", entry_address(group->family, &group->end_points[0], local),
+	snprintf(buffer, size, "%s → %s%s (%s → %s, reqid %u)", prefix_format(&networks[0], ours),
+		 prefix_format(&networks[1], theirs), n > 1 ? " and others" : "",
+		 entry_address(group->family, &group->end_points[0], local),
 		 entry_address(group->family, &group->end_points[1], remote), group->reqid);
 	return buffer;
 }

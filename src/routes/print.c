@@ -34,14 +34,14 @@ static const char *type_name(uint8_t type, char buffer[TYPE_MAX])
 
 const char *route_describe(const struct route *route, char *buffer, size_t size)
 {
-	char dst[INET6_ADDRSTRLEN], gateway[INET6_ADDRSTRLEN], src[INET6_ADDRSTRLEN],
+	char dst[PREFIX_TEXT_MAX], gateway[INET6_ADDRSTRLEN], src[INET6_ADDRSTRLEN],
 		metric[sizeof(" metric 4294967295")], type[TYPE_MAX];
 	sa_family_t family = route->dst.family;
 	bool plain = route->type == RTN_UNICAST;
 
 	snprintf(metric, sizeof(metric), " metric %u", route->metric);
-	snprintf(buffer, size, "%s%s%s/%u%s%s%s%s%s%s%s", plain ? "" : type_name(route->type, type), plain ? "" : " ",
-		 entry_address(family, &route->dst.address, dst), route->dst.length, route->has_gateway ? " via " : "",
+	snprintf(buffer, size, "%s%s%s%s%s%s%s%s%s%s", plain ? "" : type_name(route->type, type), plain ? "" : " ",
+		 prefix_format(&route->dst, dst), route->has_gateway ? " via " : "",
 		 route->has_gateway ? entry_address(family, &route->gateway, gateway) : "",
 		 *route->device ? " dev " : "", route->device, route->has_src ? " src " : "",
 		 route->has_src ? entry_address(family, &route->src, src) : "", route->metric ? metric : "");
@@ -70,13 +70,11 @@ static void add_device(json_t *object, const char *name, const char *value)
 
 json_t *route_to_json(const struct route *route)
 {
-	char text[INET6_ADDRSTRLEN], type[TYPE_MAX];
+	char dst[PREFIX_TEXT_MAX], type[TYPE_MAX];
 	json_t *object = json_object();
 
 	add_text(object, "type", type_name(route->type, type));
-	json_object_set_new(
-		object, "dst",
-		json_sprintf("%s/%u", entry_address(route->dst.family, &route->dst.address, text), route->dst.length));
+	add_text(object, "dst", prefix_format(&route->dst, dst));
 	if (route->has_gateway)
 		add_address(object, "gateway", route->dst.family, &route->gateway);
 	if (*route->device)

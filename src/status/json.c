@@ -182,10 +182,9 @@ static json_t *orphan_to_json(const struct status *status, const struct orphan *
 
 static void add_prefix(json_t *object, const char *name, const struct prefix *prefix)
 {
-	char address[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 4];
+	char text[PREFIX_TEXT_MAX];
 
-	snprintf(text, sizeof(text), "%s/%u", entry_address(prefix->family, &prefix->address, address), prefix->length);
-	add_text(object, name, text);
+	add_text(object, name, prefix_format(prefix, text));
 }
 
 static void add_owner(json_t *object, const struct child_sa_name *owner)

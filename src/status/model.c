@@ -346,9 +346,8 @@ const char *status_problem(const struct status *status, enum status_part part, c
 			if (!status->key_managers[i].pid) {
 				snprintf(buffer, STATUS_PROBLEM_MAX,
 					 "Could not see a process that listens for acquires: it has another PID "
-					 "namespace, "
-					 "or CAP_SYS_PTRACE is missing. Run xfrmctl as root in the first PID "
-					 "namespace.");
+					 "namespace, or CAP_SYS_PTRACE is missing. Run xfrmctl as root in the first "
+					 "PID namespace.");
 				return buffer;
 			}
 		return NULL;

@@ -132,8 +132,7 @@ static int ask(const struct search *search)
  * charon silently drops the list entry of an IKE_SA if it does not fit into a message (vici_socket.c). The SAs of that
  * IKE_SA then look like orphans. A list with fewer IKE_SAs than charon's statistics is therefore incomplete. The number
  * may also have changed between the two commands, so both are repeated. With `whole`, a complete list is needed even
- * without orphans. Returns 0, -EMSGSIZE if every list was
- * incomplete, or another negative errno. */
+ * without orphans. Returns 0, -EMSGSIZE if every list was incomplete, or another negative errno. */
 static int ask_again(const struct search *search, bool whole)
 {
 	struct orphans *orphans = search->orphans;

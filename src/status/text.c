@@ -508,26 +508,16 @@ static void show_orphans(const struct screen *screen, const struct status *statu
 	show_list(screen, status);
 }
 
-/* Writes ADDRESS/LENGTH. */
-static const char *format_prefix(const struct prefix *prefix, char buffer[INET6_ADDRSTRLEN + 4])
-{
-	char address[INET6_ADDRSTRLEN];
-
-	snprintf(buffer, INET6_ADDRSTRLEN + 4, "%s/%u", entry_address(prefix->family, &prefix->address, address),
-		 prefix->length);
-	return buffer;
-}
-
 /* Shows a disagreement and the command that mends it. */
 static void show_finding(const struct screen *screen, const struct status *status, const struct finding *finding)
 {
-	char mend[FINDING_MEND_MAX], src[INET6_ADDRSTRLEN + 4], dst[INET6_ADDRSTRLEN + 4];
+	char mend[FINDING_MEND_MAX], src[PREFIX_TEXT_MAX], dst[PREFIX_TEXT_MAX];
 	const struct child_sa_name *owner = &finding->owner;
 	char name[2 * CHARON_NAME_MAX + 1], text[TEXT_MAX];
 
 	snprintf(name, sizeof(name), "%s%s%s", owner->connection, *owner->connection ? "/" : "", owner->child);
-	format_prefix(&finding->src, src);
-	format_prefix(&finding->dst, dst);
+	prefix_format(&finding->src, src);
+	prefix_format(&finding->dst, dst);
 	switch (finding->kind) {
 	case FINDING_MISSING_SA:
 		snprintf(text, sizeof(text), "%s: %s 0x%08" PRIx32 " %s", name, entry_proto_name(finding->proto),

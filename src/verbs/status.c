@@ -69,8 +69,7 @@ static const struct verb_syntax syntax = {
 	.name = "status",
 	.usage = {"[OPTION...]"},
 	.about = "Shows what is in the kernel, where kernel and charon disagree, and which connections are up. Takes "
-		 "two "
-		 "seconds when they disagree.",
+		 "two seconds when they disagree.",
 	.more = "Exit status: 0 kernel and charon agree, 4 they disagree, 1 it could not be found out.",
 	.options = option_table,
 };

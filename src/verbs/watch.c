@@ -187,8 +187,7 @@ static void report_verdict(const struct watch *watch, enum liveness_verdict verd
 	snprintf(sentence, sizeof(sentence),
 		 "%s (PID %d) has not answered for %.1f s, %" PRIu64
 		 " questions in a row. Since then its threads have run for %.3f s, and waited %.3f s for a processor; "
-		 "in "
-		 "the last %.1f s, %.3f s together. It is in state %c%s. Its slowest answer took %.3f s: %s.",
+		 "in the last %.1f s, %.3f s together. It is in state %c%s. Its slowest answer took %.3f s: %s.",
 		 watch->daemon, watch->pid, (double)figures->silent_usec / 1e6, watch->misses,
 		 (double)figures->cpu_usec / 1e6, (double)figures->queued_usec / 1e6,
 		 (double)figures->recent_usec / 1e6, (double)figures->busy_usec / 1e6, process->state,

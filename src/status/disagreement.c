@@ -222,12 +222,12 @@ static bool has_source(const struct comparison *comparison, const struct prefix 
 	const struct routes_addresses *addresses = &comparison->look.addresses;
 	struct prefix key = *local, loopback;
 
-	prefix_parse(local->family == AF_INET ? "127.0.0.1" : "::1", &loopback);
-	if (prefix_contains(local, &loopback))
-		return true;
 	key.length = 0;
 	size_t i = lower_bound(&key, addresses->list, addresses->n, sizeof(key), compare_prefixes);
-	return i < addresses->n && prefix_contains(local, &addresses->list[i]);
+	if (i < addresses->n && prefix_contains(local, &addresses->list[i]))
+		return true;
+	prefix_parse(local->family == AF_INET ? "127.0.0.1" : "::1", &loopback);
+	return prefix_contains(local, &loopback);
 }
 
 /* Returns whether charon installs a route for a policy (add_policy_internal() of kernel_netlink_ipsec.c), unless
@@ -295,27 +295,9 @@ static int find_missing_rules(const struct comparison *comparison, struct findin
 	return r;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	const struct child_sa_name *left = a, *right = b;
-	int r = strcmp(left->child, right->child);
-
-	return r ? r : strcmp(left->connection, right->connection);
-}
-
-static int compare_children(const void *a, const void *b)
-{
-	return strcmp(((const struct child_sa_name *)a)->child, ((const struct child_sa_name *)b)->child);
-}
-
-static int compare_connections(const void *a, const void *b)
-{
-	return strcmp(((const struct child_sa_name *)a)->connection, ((const struct child_sa_name *)b)->connection);
-}
-
-/* Names of the configuration. */
+/* Names of the configuration, sorted. They are longer than those of CHILD_SAs, which are cut. */
 struct names {
-	struct child_sa_name *list;
+	const char **list;
 	size_t n, allocated;
 };
 
@@ -324,24 +306,20 @@ static void free_names(struct names *names)
 	free(names->list);
 }
 
-/* Lists the names of all connections, with `children` of all children, in an order. Returns 0 or -ENOMEM. */
-static int list_names(const struct comparison *comparison, bool children, int (*compare)(const void *, const void *),
-		      struct names *ret)
+static int compare_names(const void *a, const void *b)
 {
-	const struct children *all = &comparison->children;
-	int r = 0;
+	return strncmp(*(const char *const *)a, *(const char *const *)b, CHARON_NAME_MAX - 1);
+}
 
-	for (size_t i = 0; r == 0 && i < (children ? all->n : all->n_connections); i++) {
-		const char *connection = all->connections[children ? all->list[i].connection : i].name;
-		struct child_sa_name name = {0};
-		snprintf(name.connection, sizeof(name.connection), "%s", connection);
-		if (children)
-			snprintf(name.child, sizeof(name.child), "%s", all->list[i].name);
-		r = APPEND(ret, name);
-	}
-	if (ret->n)
-		qsort(ret->list, ret->n, sizeof(*ret->list), compare);
-	return r;
+static void sort_names(struct names *names)
+{
+	if (names->n)
+		qsort(names->list, names->n, sizeof(*names->list), compare_names);
+}
+
+static bool has_name(const struct names *names, const char *name)
+{
+	return names->n && bsearch(&name, names->list, names->n, sizeof(*names->list), compare_names);
 }
 
 /* Finds CHILD_SAs whose connection or child is not configured. Both names are looked for separately, because charon can
@@ -349,21 +327,23 @@ static int list_names(const struct comparison *comparison, bool children, int (*
 static int find_unconfigured(const struct comparison *comparison, struct findings *ret)
 {
 	CLEANUP(free_names) struct names connections = {0}, children = {0};
+	const struct children *all = &comparison->children;
+	int r = 0;
 
-	if (comparison->children.incomplete)
+	if (all->incomplete)
 		return 0;
-	int r = list_names(comparison, false, compare_connections, &connections);
-	if (r == 0)
-		r = list_names(comparison, true, compare_children, &children);
+	for (size_t i = 0; r == 0 && i < all->n_connections; i++)
+		r = APPEND(&connections, all->connections[i].name);
+	for (size_t i = 0; r == 0 && i < all->n; i++)
+		r = APPEND(&children, all->list[i].name);
+	sort_names(&connections);
+	sort_names(&children);
 	for (size_t i = 0; r == 0 && i < comparison->sas.n; i++) {
-		const struct child_sa_name *name = &comparison->sas.list[i].name;
-		const struct finding finding = {.kind = FINDING_UNCONFIGURED, .owner = *name};
+		const struct child_sa *sa = &comparison->sas.list[i];
+		const struct finding finding = {.kind = FINDING_UNCONFIGURED, .owner = sa->name};
 
-		if (name->kind != CHILD_SA_NEGOTIATED || !comparison->sas.list[i].installed)
-			continue;
-		if (!connections.n || !children.n ||
-		    !bsearch(name, connections.list, connections.n, sizeof(*name), compare_connections) ||
-		    !bsearch(name, children.list, children.n, sizeof(*name), compare_children))
+		if (sa->name.kind == CHILD_SA_NEGOTIATED && sa->installed &&
+		    (!has_name(&connections, sa->name.connection) || !has_name(&children, sa->name.child)))
 			r = add(ret, &finding);
 	}
 	return r;
@@ -463,29 +443,17 @@ const char *finding_mend(const struct finding *finding, uint32_t table, char buf
 	return buffer;
 }
 
-/* Returns the child with these names or, if charon has no such child, one with this name of the child that no other
- * connection has. */
-static struct connection *find_connection(const struct names *names, struct connection *connections,
-					  const struct child_sa_name *name)
+/* Orders by the names of child and connection, in this order. */
+static int compare_children(const void *a, const void *b)
 {
-	const struct child_sa_name any = {.child = ""};
-	struct child_sa_name key = *name;
+	const struct connection *left = a, *right = b;
+	int r = strcmp(left->child, right->child);
 
-	if (!names->n)
-		return NULL;
-	const struct child_sa_name *found = bsearch(name, names->list, names->n, sizeof(*name), compare_names);
-	if (found)
-		return &connections[found - names->list];
-	memcpy(key.connection, any.connection, sizeof(key.connection));
-	size_t i = lower_bound(&key, names->list, names->n, sizeof(key), compare_names);
-	if (i == names->n || strcmp(names->list[i].child, name->child) != 0 ||
-	    (i + 1 < names->n && strcmp(names->list[i + 1].child, name->child) == 0))
-		return NULL;
-	return &connections[i];
+	return r ? r : strcmp(left->connection, right->connection);
 }
 
-/* Orders by the names of connection and child. */
-static int compare_entries(const void *a, const void *b)
+/* Orders by the names of connection and child, in this order. */
+static int compare_connections(const void *a, const void *b)
 {
 	const struct connection *left = a, *right = b;
 	int r = strcmp(left->connection, right->connection);
@@ -493,64 +461,67 @@ static int compare_entries(const void *a, const void *b)
 	return r ? r : strcmp(left->child, right->child);
 }
 
-/* Marks the children whose connection charon cannot initiate, and drops shunts. `list` has the order of `names`. */
-static size_t mark_children(const struct comparison *comparison, const struct names *names, struct connection *list)
+/* Returns the child with these names or, if charon has no such child, one with this name of the child that no other
+ * connection has. The list has the order of compare_children(). */
+static struct connection *find_child(const struct connections *connections, const struct child_sa_name *name)
 {
-	const struct children *children = &comparison->children;
-	size_t n = 0;
+	struct connection key = {0}, *list = connections->list;
+	const size_t n = connections->n;
 
-	for (size_t i = 0; i < children->n; i++) {
-		const struct children_connection *connection = &children->connections[children->list[i].connection];
-		struct child_sa_name name = {0};
-		snprintf(name.connection, sizeof(name.connection), "%s", connection->name);
-		snprintf(name.child, sizeof(name.child), "%s", children->list[i].name);
-		struct connection *found = find_connection(names, list, &name);
-		if (!found)
-			continue;
-		if (children->list[i].shunt)
-			*found->child = '\0';
-		else if (!found->up && !connection->can_initiate && found->waits == CONNECTION_WAITS_NOTHING)
-			found->waits = CONNECTION_WAITS_PEER;
+	memcpy(key.connection, name->connection, sizeof(key.connection));
+	memcpy(key.child, name->child, sizeof(key.child));
+	size_t i = lower_bound(&key, list, n, sizeof(key), compare_children);
+	if (i < n && compare_children(&list[i], &key) == 0)
+		return &list[i];
+	*key.connection = '\0';
+	i = lower_bound(&key, list, n, sizeof(key), compare_children);
+	if (i == n || strcmp(list[i].child, name->child) != 0 ||
+	    (i + 1 < n && strcmp(list[i + 1].child, name->child) == 0))
+		return NULL;
+	return &list[i];
+}
+
+/* Sets the state of the child that a CHILD_SA or a trap is of. */
+static void apply_child_sa(const struct connections *connections, const struct child_sa *sa)
+{
+	struct connection *child = find_child(connections, &sa->name);
+
+	if (!child)
+		return;
+	if (sa->name.kind == CHILD_SA_NEGOTIATED && sa->installed) {
+		child->up = true;
+		child->age = sa->age > child->age ? sa->age : child->age;
+		child->waits = CONNECTION_WAITS_NOTHING;
+	} else if (sa->name.kind == CHILD_SA_TRAP && !child->up) {
+		child->waits = CONNECTION_WAITS_TRAFFIC;
 	}
-	for (size_t i = 0; i < names->n; i++)
-		if (*list[i].child)
-			list[n++] = list[i];
-	return n;
 }
 
 int connections_list(const struct comparison *comparison, struct connections *ret)
 {
-	CLEANUP(free_names) struct names names = {0};
+	const struct children *children = &comparison->children;
 	const struct child_sas *sas = &comparison->sas;
-	int r = list_names(comparison, true, compare_names, &names);
+	int r = 0;
 
 	*ret = (struct connections){0};
-	for (size_t i = 0; r == 0 && i < names.n; i++) {
-		struct connection connection = {0};
-		memcpy(connection.connection, names.list[i].connection, sizeof(connection.connection));
-		memcpy(connection.child, names.list[i].child, sizeof(connection.child));
-		r = APPEND(ret, connection);
+	for (size_t i = 0; r == 0 && i < children->n; i++) {
+		const struct children_connection *connection = &children->connections[children->list[i].connection];
+		struct connection child = {.waits = connection->can_initiate ? CONNECTION_WAITS_NOTHING
+									     : CONNECTION_WAITS_PEER};
+
+		snprintf(child.connection, sizeof(child.connection), "%s", connection->name);
+		snprintf(child.child, sizeof(child.child), "%s", children->list[i].name);
+		if (!children->list[i].shunt)
+			r = APPEND(ret, child);
 	}
-	if (r < 0) {
+	if (r < 0)
 		connections_free(ret);
+	if (!ret->n)
 		return r;
-	}
-	for (size_t i = 0; i < sas->n; i++) {
-		const struct child_sa *sa = &sas->list[i];
-		struct connection *found = find_connection(&names, ret->list, &sa->name);
-		if (!found)
-			continue;
-		if (sa->name.kind == CHILD_SA_NEGOTIATED && sa->installed) {
-			found->up = true;
-			found->age = sa->age > found->age ? sa->age : found->age;
-			found->waits = CONNECTION_WAITS_NOTHING;
-		} else if (sa->name.kind == CHILD_SA_TRAP && !found->up) {
-			found->waits = CONNECTION_WAITS_TRAFFIC;
-		}
-	}
-	ret->n = mark_children(comparison, &names, ret->list);
-	if (ret->n)
-		qsort(ret->list, ret->n, sizeof(*ret->list), compare_entries);
+	qsort(ret->list, ret->n, sizeof(*ret->list), compare_children);
+	for (size_t i = 0; i < sas->n; i++)
+		apply_child_sa(ret, &sas->list[i]);
+	qsort(ret->list, ret->n, sizeof(*ret->list), compare_connections);
 	return 0;
 }
 

@@ -230,7 +230,7 @@ static int read_list(struct policy_watch *watch)
 
 	/* policy_table_remove() moves the last record, which was visited already. */
 	for (size_t i = watch->table.n; r == 0 && i-- > 0;) {
-		struct policy_record *record = &watch->table.list[i];
+		struct policy_record *record = watch->table.list[i].to;
 
 		if (record->seen == watch->list || record->state != STATE_PRESENT)
 			continue;
@@ -246,7 +246,7 @@ static int read_list(struct policy_watch *watch)
 static void lose_all(struct policy_watch *watch, uint8_t ptype, bool judges)
 {
 	for (size_t i = watch->table.n; i-- > 0;) {
-		struct policy_record *record = &watch->table.list[i];
+		struct policy_record *record = watch->table.list[i].to;
 
 		if (record->ptype != ptype)
 			continue;
@@ -376,7 +376,7 @@ int policy_watch_fd(const struct policy_watch *watch)
 static void forget_lost(struct policy_watch *watch)
 {
 	for (size_t i = watch->table.n; watch->n_lost && i-- > 0;) {
-		struct policy_record *record = &watch->table.list[i];
+		struct policy_record *record = watch->table.list[i].to;
 
 		if (record->state == STATE_PRESENT)
 			continue;
@@ -423,8 +423,8 @@ static struct entry *copy_lost(struct policy_watch *watch, size_t *ret)
 	pthread_mutex_lock(&watch->lock);
 	struct entry *list = watch->n_lost ? calloc(watch->n_lost, sizeof(*list)) : NULL;
 	for (size_t i = 0; list && i < watch->table.n; i++)
-		if (watch->table.list[i].state != STATE_PRESENT)
-			list[n++] = policy_record_entry(&watch->table.list[i]);
+		if (watch->table.list[i].to->state != STATE_PRESENT)
+			list[n++] = policy_record_entry(watch->table.list[i].to);
 	pthread_mutex_unlock(&watch->lock);
 	*ret = n;
 	return list;

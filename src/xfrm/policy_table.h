@@ -21,31 +21,33 @@ struct policy_record {
 	uint8_t action, flags, share;
 	bool has_templates;
 	uint32_t priority, index;
+	/* Index in policy_table.list. */
+	size_t number;
 	/* For the caller: all bits are 0 in a new record. */
 	uint32_t seen;
 	uint8_t state;
 	bool shadow;
 };
 
-/* The table is empty when all bytes are 0. Memory: about 120 bytes for each policy, and up to twice that while the
- * table grows. */
+/* The table is empty when all bytes are 0. Memory: about 200 bytes for each policy. */
 struct policy_table {
-	struct policy_record *list;
+	/* All records, in no order. */
+	struct policy_pointer {
+		struct policy_record *to;
+	} * list;
 	size_t n, allocated;
-	/* Hash table of the numbers of records, counted from 1. 0 is a free place. After a collision, a record has the
-	 * next free place. */
-	uint32_t *places;
-	size_t n_places; /* a power of two, or 0 */
+	/* The records by their keys (tsearch(3)). */
+	void *tree;
 };
 
-/* Returns the record of the policy with the key of `policy`, or NULL. It is valid until the table changes. */
+/* Returns the record of the policy with the key of `policy`, or NULL. It is valid until it is removed. */
 struct policy_record *policy_table_find(const struct policy_table *table, const struct entry *policy);
 
 /* Adds a policy to the table, or updates its record; leaves `seen`, `state` and `shadow` of a record alone. Returns the
- * record, which is valid until the table changes, or NULL when memory is short. */
+ * record, which is valid until it is removed, or NULL when memory is short. */
 struct policy_record *policy_table_put(struct policy_table *table, const struct entry *policy);
 
-/* Removes a record from the table. The last record of the list takes its place. */
+/* Removes a record from the table. The last record of the list takes its place in the list. */
 void policy_table_remove(struct policy_table *table, struct policy_record *record);
 
 /* Returns the policy of a record. Its number of templates is 1 if the policy had templates, otherwise 0. The templates

@@ -64,10 +64,6 @@ KERNEL_COMMAND_LINE = ("console=ttyS0 panic=-1 quiet no_timer_check mitigations=
 # Debian 12 runs with Debian's default security modules. Debian 13 runs with SELinux, so that SAs and policies can have
 # security contexts; without an SELinux policy it permits everything.
 SECURITY_MODULES = {"trixie": " lsm=capability,selinux enforcing=0"}
-# Numbers of processors for the scenarios, by release; 2 for all others and for measurements. With one, an emulated
-# machine needs a quarter less of the host's processor time, because the emulator synchronizes no processors. Debian 13
-# has two, so that races differ between the releases.
-PROCESSORS = {"bookworm": "1", i386.NAME: "1"}
 RESULTS_DISK_BYTES = 256 << 20
 
 # Maximum time without a line from the machine, in seconds; then it is killed. The limit of a scenario, which may print
@@ -219,6 +215,14 @@ def work_folder(results, keep):
             yield Path(work)
 
 
+def processors(release, program, packages):
+    """Returns the number of processors of a machine. With one, an emulated machine needs a quarter less of the host's
+    processor time, because the emulator synchronizes no processors. That is for scenarios. Those of Debian 13 have two,
+    so that races differ between the releases."""
+    one = program[0] == "scenarios" and (packages or release in ("bookworm", i386.NAME))
+    return "1" if one else "2"
+
+
 def run(release, destdir, program, results, silent_seconds=SILENT_SECONDS, keep=False, tools=None, packages=None):
     """Runs a guest program (its name and arguments) and yields the lines that it prints.
 
@@ -238,7 +242,7 @@ def run(release, destdir, program, results, silent_seconds=SILENT_SECONDS, keep=
         os.truncate(written, RESULTS_DISK_BYTES)
         drive = "if=virtio,format=raw,cache=unsafe"
         with Machine(accel, folder, KERNEL_COMMAND_LINE + SECURITY_MODULES.get(release, ""), results / "console",
-                     "-smp", "1" if packages else PROCESSORS.get(release, "2") if program[0] == "scenarios" else "2",
+                     "-smp", processors(release, program, packages),
                      "-serial", "stdio",
                      "-drive", f"file={root},{drive}",
                      "-drive", f"file={payload},readonly=on,{drive}",

@@ -8,14 +8,7 @@
 
 #include "base/util.h"
 #include "ike/child_sa.h"
-
-/* Writes a list of one traffic selector. */
-static void put_selector(struct vici_writer *message, const char *name, const char *selector)
-{
-	const char *const values[] = {selector};
-
-	vici_put_list(message, name, values, 1);
-}
+#include "list_sa.h"
 
 /* if_ids of a CHILD_SA, as charon writes them. */
 static const char *if_id_in = "0000004d", *if_id_out = "0";
@@ -25,15 +18,8 @@ static void add(struct child_sas *sas, const char *state, const char *reqid, con
 {
 	uint8_t buffer[512];
 	struct vici_writer message = {.buffer = buffer, .size = sizeof(buffer)};
-	struct vici_reader reader;
 
-	vici_put_section(&message, "net");
-	vici_put_section(&message, "child-sas");
-	vici_put_section(&message, "net-1");
-	vici_put_value(&message, "name", "net");
-	vici_put_value(&message, "uniqueid", "7");
-	vici_put_value(&message, "reqid", reqid);
-	vici_put_value(&message, "state", state);
+	begin_child_sa(&message, "7", reqid, state);
 	vici_put_value(&message, "mode", "TUNNEL");
 	vici_put_value(&message, "protocol", "ESP");
 	vici_put_value(&message, "spi-in", "c0000001");
@@ -44,14 +30,7 @@ static void add(struct child_sas *sas, const char *state, const char *reqid, con
 	vici_put_value(&message, "if-id-in", if_id_in);
 	vici_put_value(&message, "if-id-out", if_id_out);
 	vici_put_value(&message, "install-time", "90");
-	put_selector(&message, "local-ts", local);
-	put_selector(&message, "remote-ts", remote);
-	vici_put_section_end(&message);
-	vici_put_section_end(&message);
-	vici_put_section_end(&message);
-	assert_false(message.overflow);
-	vici_read(&reader, buffer, message.length);
-	assert_int_equal(child_sas_read(&reader, sas), 0);
+	end_child_sa(&message, local, remote, sas);
 }
 
 /* Adds a trap or a shunt as charon lists it. */

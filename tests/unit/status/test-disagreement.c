@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "hold/shadow.h"
+#include "list_sa.h"
 #include "status/disagreement.h"
 
 /* What a CHILD_SA of the tests is like. */
@@ -17,35 +18,14 @@ struct sample {
 
 static const struct sample in_use = {"INSTALLED", "7", "1", "10.1.0.0/16", "10.2.0.0/16"};
 
-static void put_selector(struct vici_writer *message, const char *name, const char *selector)
-{
-	const char *const values[] = {selector};
-
-	vici_put_list(message, name, values, 1);
-}
-
 /* Adds a CHILD_SA without SPIs. */
 static void add(struct comparison *comparison, const struct sample *sample)
 {
 	uint8_t buffer[512];
 	struct vici_writer message = {.buffer = buffer, .size = sizeof(buffer)};
-	struct vici_reader reader;
 
-	vici_put_section(&message, "net");
-	vici_put_section(&message, "child-sas");
-	vici_put_section(&message, "net-1");
-	vici_put_value(&message, "name", "net");
-	vici_put_value(&message, "uniqueid", sample->id);
-	vici_put_value(&message, "reqid", sample->reqid);
-	vici_put_value(&message, "state", sample->state);
-	put_selector(&message, "local-ts", sample->local);
-	put_selector(&message, "remote-ts", sample->remote);
-	vici_put_section_end(&message);
-	vici_put_section_end(&message);
-	vici_put_section_end(&message);
-	assert_false(message.overflow);
-	vici_read(&reader, buffer, message.length);
-	assert_int_equal(child_sas_read(&reader, &comparison->sas), 0);
+	begin_child_sa(&message, sample->id, sample->reqid, sample->state);
+	end_child_sa(&message, sample->local, sample->remote, &comparison->sas);
 	assert_int_equal(child_sas_sort(&comparison->sas), 0);
 }
 

@@ -150,6 +150,15 @@ def names_are_unique():
     equal((len(names), [scenario.__name__ for scenario in scenarios.named(names)]), (len(set(names)), names))
 
 
+def only_if_named():
+    """A scenario of ON_REQUEST runs if it is named, and not as a part of its module or of all."""
+    import scenarios
+    chosen = [{scenario.__name__ for scenario in scenarios.chosen(names, scenarios.REFERENCE, packages=True)}
+              for names in ([], ["libreswan"], ["libreswan_stock"])]
+    equal([{"libreswan", "libreswan_stock"} & names for names in chosen],
+          [{"libreswan"}, {"libreswan"}, {"libreswan_stock"}])
+
+
 def tally(logs):
     """Returns the last line of tools/tally for these logs, and its lines about failures. `logs` maps names to texts;
     None is a missing log."""
@@ -179,7 +188,8 @@ def tally_without_log():
 
 
 CASES = (ends_early, ends_between, never_boots, cut_line, complete, skipped, long_reason, slowness, same_words,
-         scenario_is_ended_first, silent_machine, without_tools, names_are_unique, tally_of_missing, tally_without_log)
+         scenario_is_ended_first, silent_machine, without_tools, names_are_unique, only_if_named, tally_of_missing,
+         tally_without_log)
 
 
 def main():

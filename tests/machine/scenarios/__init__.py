@@ -17,7 +17,8 @@ PACKAGED = (package, libreswan)
 ELSEWHERE = (other_architecture,)
 
 # The reference is Debian 12. The scenarios in a module's ONLY_REFERENCE do not depend on the release, so they run there
-# alone. Those in its ON_REQUEST take too long for a check, so they run only if named.
+# alone. Those in its ON_REQUEST take too long for a check, or show an IKE daemon without xfrmctl, so they run only if
+# named.
 REFERENCE = "bookworm"
 
 
@@ -32,7 +33,8 @@ def chosen(names, release, packages=False):
     found = [(module.__name__.split(".")[1], scenario)
              for module in (*MODULES, *PACKAGED, *ELSEWHERE) for scenario in of(module)]
     known = {name for module, scenario in found for name in (module, scenario.__name__)}
-    on_request = {scenario.__name__ for module in MODULES for scenario in getattr(module, "ON_REQUEST", ())}
+    on_request = {scenario.__name__ for module in (*MODULES, *PACKAGED)
+                  for scenario in getattr(module, "ON_REQUEST", ())}
     if unknown := sorted(set(names) - known):
         raise SystemExit(f"machine: no such scenario: {', '.join(unknown)}")
     if names:

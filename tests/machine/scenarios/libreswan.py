@@ -162,5 +162,5 @@ def libreswan(check):
         check_xfrmctl(check, flows)
 
 
-SCENARIOS = (libreswan_stock, libreswan)
-ONLY_REFERENCE = (libreswan_stock,)
+SCENARIOS = (libreswan,)
+ON_REQUEST = (libreswan_stock,)

@@ -156,3 +156,4 @@ def mixups(check):
 
 
 SCENARIOS = (mixups,)
+ONLY_REFERENCE = SCENARIOS

@@ -90,5 +90,6 @@ def order(check):
     carries_traffic(check, "net4")
 
 
-SCENARIOS = (restart_stock, restart, order)
-ONLY_REFERENCE = (restart_stock,)
+SCENARIOS = (restart, order)
+ON_REQUEST = (restart_stock,)
+ONLY_REFERENCE = (order,)

@@ -474,21 +474,6 @@ static int hand_over(struct handover *handover)
 	return r < 0 ? r : migration->n_failed ? -EIO : handover->error;
 }
 
-/* Selects the unit's network namespace, unless --netns= selects one. Makes later messages appear in the unit's
- * journal. */
-static void find_unit(struct globals *globals, const char *unit, struct unit_state *state)
-{
-	log_about_unit(unit);
-	int r = unit_find(unit, state);
-	if (r < 0)
-		log_notice(MESSAGE_UNSURE,
-			   "Could not ask systemd for the network namespace of %.64s: %s. The current one is used. Use "
-			   "--netns= for another.",
-			   unit, strerror(-r));
-	else if (*state->netns && !globals->netns)
-		globals->netns = state->netns;
-}
-
 static int run(struct globals *globals, const struct options *options)
 {
 	CLEANUP(xfrm_close) struct xfrm *xfrm = NULL;
@@ -498,7 +483,7 @@ static int run(struct globals *globals, const struct options *options)
 
 	handover.begun = now_usec();
 	if (options->unit)
-		find_unit(globals, options->unit, &state);
+		verb_choose_unit(globals, options->unit, &state);
 	int r = verb_open_xfrm(globals, &xfrm, &counts);
 	if (r < 0)
 		return r;

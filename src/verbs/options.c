@@ -196,6 +196,21 @@ int verb_enter_netns(const char *netns)
 	}
 }
 
+void verb_choose_unit(struct globals *globals, const char *unit, struct unit_state *state)
+{
+	log_about_unit(unit);
+	if (globals->netns)
+		return;
+	int r = unit_find(unit, state);
+	if (r < 0)
+		log_notice(MESSAGE_UNSURE,
+			   "Could not ask systemd for the network namespace of %.64s: %s. The current one is used. Use "
+			   "--netns= for another.",
+			   unit, strerror(-r));
+	else if (*state->netns)
+		globals->netns = state->netns;
+}
+
 int verb_open_xfrm(const struct globals *globals, struct xfrm **ret, struct xfrm_counts *counts)
 {
 	int r = verb_enter_netns(globals->netns);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/unit.h"
 #include "xfrm/filter.h"
 #include "xfrm/netlink.h"
 
@@ -108,6 +109,11 @@ struct verb_syntax {
 /* Enters a network namespace by name or path, unless `netns` is NULL. Returns 0, or a negative errno, which it
  * reports. */
 int verb_enter_netns(const char *netns);
+
+/* Makes later messages appear in the journal of a service, and sets globals->netns to its NetworkNamespacePath=, unless
+ * --netns= has set it. Reports a failure, and leaves the current network namespace then. globals->netns may point into
+ * `state`, which the caller owns. */
+void verb_choose_unit(struct globals *globals, const char *unit, struct unit_state *state);
 
 /* Opens an XFRM client in the network namespace of --netns=, which it enters. Counts SAs and policies, which shows
  * whether the kernel permits access. Gives up the capability to enter another namespace. Returns 0, or a negative

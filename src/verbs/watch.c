@@ -488,18 +488,6 @@ static int parse_on_missing(const char *value, enum on_missing *ret)
 			   "Invalid value '%.64s' of --on-missing. Use report, block or restart.", value);
 }
 
-/* Enters the network namespace of --netns= or, without it, of the unit, where its policies are. Returns 0, or a
- * negative errno, which it reports. */
-static int enter_netns(const struct globals *globals, const struct options *options)
-{
-	struct unit_state state;
-
-	if (!globals->netns && !options->starter && !options->load && unit_find(options->unit, &state) == 0 &&
-	    *state.netns)
-		return verb_enter_netns(state.netns);
-	return verb_enter_netns(globals->netns);
-}
-
 static const struct verb_option option_table[] = {
 	{"interval", "TIME", SECTION_ACTION, OPTION_TIME, offsetof(struct options, interval_usec),
 	 "Time between two questions (default 5s)", .min = INTERVAL_MIN_USEC, .max = INTERVAL_MAX_USEC},
@@ -547,6 +535,7 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		.liveness = {.misses = 3, .limit_usec = 300 * USEC_PER_SEC},
 	};
 	struct watch watch = {.options = &options};
+	struct unit_state state;
 	enum on_missing action = ON_MISSING_REPORT;
 
 	int r = verb_parse(globals, argc, argv, &syntax, &options);
@@ -554,7 +543,9 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 		r = parse_on_missing(options.on_missing, &action);
 	if (r < 0)
 		return verb_exit_status(r);
-	if (enter_netns(globals, &options) < 0)
+	if (!options.starter && !options.load)
+		verb_choose_unit(globals, options.unit, &state);
+	if (verb_enter_netns(globals->netns) < 0)
 		return STATUS_FAILED;
 	privileges_give_up(PRIVILEGE_ENTER);
 	if (options.starter || options.load)
@@ -562,8 +553,8 @@ int verb_watch(struct globals *globals, int argc, char **argv)
 	if (options.starter)
 		return starter_watch() < 0 ? STATUS_FAILED : STATUS_DONE;
 
-	log_about_unit(options.unit);
 	if (options.load) {
+		log_about_unit(options.unit);
 		privileges_give_up(PRIVILEGE_OTHERS);
 		return watch_load(options.unit) < 0 ? STATUS_FAILED : STATUS_DONE;
 	}

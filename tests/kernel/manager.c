@@ -2,13 +2,14 @@
 
 /* A service manager with one service, whose state the test sets:
  *
- *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID SHUTDOWN-JOB REFUSE MAIN-BEGAN
+ *     manager SOCKET ACTIVE-STATE SUB-STATE FREEZER-STATE JOB MAIN-PID SHUTDOWN-JOB REFUSE MAIN-BEGAN NETNS
  *
  * JOB is the type of the service's job, such as "restart", or "" for none. SHUTDOWN-JOB is that of shutdown.target.
- * MAIN-BEGAN is the start time of the main process, in microseconds of CLOCK_MONOTONIC. The manager prints "ready" when
- * it listens. It then prints `start UNIT MODE` for each unit that a client starts; if REFUSE is "refuse", it refuses
- * instead. It ends when its standard input ends. Each line there is a new state of the service, with "-" for no job,
- * and USEC for the time at which the last main process exited:
+ * MAIN-BEGAN is the start time of the main process, in microseconds of CLOCK_MONOTONIC. NETNS is the path of the
+ * service's network namespace, or "". The manager prints "ready" when it listens. It then prints `start UNIT MODE` for
+ * each unit that a client starts; if REFUSE is "refuse", it refuses instead. It ends when its standard input ends. Each
+ * line there is a new state of the service, with "-" for no job, and USEC for the time at which the last main process
+ * exited:
  *
  *     [next] ACTIVE-STATE SUB-STATE JOB MAIN-PID LAST-MAIN-PID USEC CONTROL-PID
  *
@@ -37,10 +38,11 @@
 
 /* The properties of a unit, and the D-Bus path of its job. Times are in microseconds of CLOCK_MONOTONIC. */
 static struct service {
-	const char *active, *sub, *freezer, *job, *job_path;
+	const char *active, *sub, *freezer, *job, *job_path, *netns;
 	uint32_t main_pid, last_main_pid, control_pid;
 	uint64_t main_began, main_exit_usec;
-} service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, 0, 0, 0, 0, 0}, next_state;
+} service = {.job_path = JOB_PATH}, shutdown_target = {"", "", "", "", SHUTDOWN_JOB_PATH, "", 0, 0, 0, 0, 0},
+  next_state;
 
 /* Whether StartUnit fails, and whether next_state is set. */
 static bool refuses, has_next;
@@ -161,6 +163,7 @@ static const sd_bus_vtable of_service[] = {
 			0),
 	SD_BUS_PROPERTY("ExecMainExitTimestampMonotonic", "t", NULL, (char *)&service.main_exit_usec - (char *)&service,
 			0),
+	SD_BUS_PROPERTY("NetworkNamespacePath", "s", get_text, (char *)&service.netns - (char *)&service, 0),
 	SD_BUS_PROPERTY("ControlPID", "u", get_control_pid, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_VTABLE_END,
 };
@@ -247,7 +250,7 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	if (argc != 10 || strlen(argv[1]) >= sizeof(address.sun_path))
+	if (argc != 11 || strlen(argv[1]) >= sizeof(address.sun_path))
 		return EXIT_FAILURE;
 	memcpy(address.sun_path, argv[1], strlen(argv[1]));
 	service.active = argv[2];
@@ -258,6 +261,7 @@ int main(int argc, char **argv)
 	refuses = strcmp(argv[8], "refuse") == 0;
 	service.main_pid = (uint32_t)strtoul(argv[6], NULL, 10);
 	service.main_began = strtoull(argv[9], NULL, 10);
+	service.netns = argv[10];
 
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||

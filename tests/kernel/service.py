@@ -79,13 +79,14 @@ def running(*command, **options):
 
 
 @contextmanager
-def manager(main_pid, properties=RUNNING, shutdown_job="", refuses=False, main_began=0):
+def manager(main_pid, properties=RUNNING, shutdown_job="", refuses=False, main_began=0, netns=""):
     """Runs a service manager. `shutdown_job` is the type of shutdown.target's job. With `refuses`, the manager refuses
-    to start units. The main process began `main_began` microseconds after boot."""
+    to start units. The main process began `main_began` microseconds after boot. `netns` is the path of the service's
+    network namespace, if it has one of its own."""
     MANAGERS_SOCKET.parent.mkdir(exist_ok=True)
     MANAGERS_SOCKET.unlink(missing_ok=True)
     with running(MANAGER, MANAGERS_SOCKET, *properties, str(main_pid), shutdown_job,
-                 "refuse" if refuses else "", str(main_began)) as process:
+                 "refuse" if refuses else "", str(main_began), netns) as process:
         yield process
 
 

@@ -82,6 +82,14 @@ def journal_fields():
 
 
 @case
+def without_manager():
+    """If no service manager answers, the current network namespace is watched, and the message says so."""
+    with folder_of_daemon() as (path, _), Watch(path) as watch:
+        watch.wait_for("Could not ask systemd for the network namespace of strongswan.service: ",
+                       "The current one is used. Use --netns= for another.")
+
+
+@case
 def silent():
     """A daemon that hangs is ended."""
     with watched(answers=3) as (process, watch):

@@ -9,6 +9,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import linux
 import netlink
 import sandbox
 import xfrm
@@ -28,6 +29,9 @@ BACK = "e357a80c1b9648df924eb70563da8c1f"
 TEMPLATE = "tmpl src 192.0.2.1 dst 192.0.2.2 proto esp reqid 1 mode tunnel"
 BACK_TEMPLATE = "tmpl src 192.0.2.2 dst 192.0.2.1 proto esp reqid 1 mode tunnel"
 HERE = "10.1.0.0/16"
+
+NAME = "elsewhere"
+NAMED = f"/run/netns/{NAME}"
 
 WARNING = "Another process has deleted "
 
@@ -76,13 +80,15 @@ class Charon:
 
 
 @contextmanager
-def watched(action, *policies, children=(1, 2, 3), properties=RUNNING, **more):
-    """Watches a charon that has these policies, and lists CHILD_SAs with these numbers."""
+def watched(action, *policies, children=(1, 2, 3), properties=RUNNING, netns="", **more):
+    """Watches a charon that has these policies, and lists CHILD_SAs with these numbers. `netns` is the network namespace
+    of its service."""
     xfrm.add_policies(*policies)
-    with tempfile.TemporaryDirectory() as folder, daemon(f"{folder}/charon.vici") as process:
+    inside = ("nsenter", f"--net={netns}") if netns else ()
+    with tempfile.TemporaryDirectory() as folder, daemon(f"{folder}/charon.vici", before=inside) as process:
         charon = Charon(folder, process)
         charon.lists(*map(child, children))
-        with manager(process.pid, properties), Watch(charon.path, *TWO_MISSES, f"--on-missing={action}", **more) as watch:
+        with manager(process.pid, properties, netns=netns), Watch(charon.path, *TWO_MISSES, f"--on-missing={action}", **more) as watch:
             if "env" not in more:
                 watch.wait_for("answers after ")
             yield charon, watch
@@ -116,6 +122,23 @@ def blocks():
         equal((shadow.user, shadow.action, shadow.key), (HOLD, BLOCK, lost.key), "the shadow")
         wait_quiet(watch)
         equal((len(shadows()), watch.said.count("still needs")), (1, 1), "shadows and reports")
+
+
+@case
+def of_other_namespace():
+    """A policy in the service's own network namespace gets its shadow there"""
+    xfrm.ip("netns", "add", NAME)
+    try:
+        with linux.inside(NAMED):
+            xfrm.add_policies(out(1), back(1))
+        with watched("block", netns=NAMED) as (_, watch):
+            with linux.inside(NAMED):
+                delete(1)
+                wait_blocked(1)
+            watch.wait_for(WARNING)
+            equal(shadows(), [], "the shadows in this namespace")
+    finally:
+        xfrm.ip("netns", "delete", NAME)
 
 
 @case

@@ -72,12 +72,14 @@ def enable(wanted, unit=gateway.unit):
         run("systemctl", "daemon-reload")
 
 
-def configure(release_options=None, select=None, watch_options=None, mode=None, handover_options=None):
-    """Writes the defaults file with these settings. `select` is the filter for charon's entries. Without any setting,
-    the file is as installed."""
-    settings = {"XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select,
+def configure(options=None, release_options=None, select=None, watch_options=None, mode=None,
+              handover_options=None, routes=None):
+    """Writes the defaults file with these settings. `options` are those of the flush, `select` is the filter for
+    charon's entries, and `routes` is the option for charon's routing table. Without any setting, the file is as
+    installed."""
+    settings = {"XFRMCTL_FLUSH_OPTIONS": options, "XFRMCTL_RELEASE_OPTIONS": release_options, "XFRMCTL_SELECT": select,
                 "XFRMCTL_WATCH_OPTIONS": watch_options, "XFRMCTL_MODE": mode,
-                "XFRMCTL_HANDOVER_OPTIONS": handover_options}
+                "XFRMCTL_HANDOVER_OPTIONS": handover_options, "XFRMCTL_ROUTES": routes}
     chosen = "".join(f'{name}="{value}"\n' for name, value in settings.items() if value is not None)
     DEFAULTS.write_text(chosen or DEFAULTS_INSTALLED)
 

@@ -57,11 +57,12 @@ FAILURES = (
      r"xfrmctl\[\d+\]: segfault"),
 )
 
-# (setting, arguments of xfrmctl.configure() with a wrong value, words of the message): one that decides what a crash does,
-# one of the start, one of the release. tests/kernel/test_service.py has every setting.
+# (setting, arguments of xfrmctl.configure() with a wrong value, words of the message)
 WRONG = (
     ("MODE", {"mode": "holf"}, "holf"),
     ("SELECT", {"select": "--exclude=reqid=many"}, "many"),
+    ("ROUTES", {"routes": "--routes=main"}, "main"),
+    ("FLUSH_OPTIONS", {"options": "--no-such-option"}, "--no-such-option"),
     ("RELEASE_OPTIONS", {"release_options": "--grace=soon"}, "soon"),
 )
 NAME = "net4"

@@ -17,8 +17,7 @@ PACKAGED = (package, libreswan)
 ELSEWHERE = (other_architecture,)
 
 # The reference is Debian 12. The scenarios in a module's ONLY_REFERENCE do not depend on the release, so they run there
-# alone. Those in its ON_REQUEST take too long for a check, or show an IKE daemon without xfrmctl, so they run only if
-# named.
+# alone. Those in its ON_REQUEST take too long for a check, so they run only if named.
 REFERENCE = "bookworm"
 
 

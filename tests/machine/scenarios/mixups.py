@@ -156,4 +156,3 @@ def mixups(check):
 
 
 SCENARIOS = (mixups,)
-ONLY_REFERENCE = SCENARIOS

@@ -126,6 +126,5 @@ def restarts_otherwise(check):
     run_restarts(check, True, check_held, RESTARTS[1:])
 
 
-SCENARIOS = (restarts, restarts_otherwise)
-ON_REQUEST = (restarts_stock,)
-ONLY_REFERENCE = (restarts_otherwise,)
+SCENARIOS = (restarts_stock, restarts, restarts_otherwise)
+ONLY_REFERENCE = (restarts_stock, restarts_otherwise)

@@ -90,6 +90,5 @@ def order(check):
     carries_traffic(check, "net4")
 
 
-SCENARIOS = (restart, order)
-ON_REQUEST = (restart_stock,)
-ONLY_REFERENCE = (order,)
+SCENARIOS = (restart_stock, restart, order)
+ONLY_REFERENCE = (restart_stock,)

@@ -163,5 +163,5 @@ def ipsec_conf(check):
         check_xfrmctl(check, flows)
 
 
-SCENARIOS = (ipsec_conf,)
-ON_REQUEST = (ipsec_conf_stock,)
+SCENARIOS = (ipsec_conf_stock, ipsec_conf)
+ONLY_REFERENCE = (ipsec_conf_stock,)
